@@ -1,0 +1,57 @@
+"""The boundaries of the pipeline, in order, and the one place that loads them."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.util import find_spec
+
+import msgspec
+
+from coordexp_audit_lib.core.errors import UsageError
+
+PARTS = ("contract", "reference", "invariants", "faults", "figures")
+
+
+class Boundary(msgspec.Struct, frozen=True):
+    """One stage edge: number, name (of subpackage, notebook and tests), title."""
+
+    number: int
+    name: str
+    title: str
+
+    @property
+    def notebook(self) -> str:
+        return f"{self.number:02d}_{self.name}.ipynb"
+
+
+BOUNDARIES = (
+    Boundary(1, "pipeline_map", "Pipeline map"),
+    Boundary(2, "config", "Config strictness and coherence"),
+    Boundary(3, "geometry", "Geometry and dataset records"),
+    Boundary(4, "coordjson", "CoordJSON, the assistant output boundary"),
+    Boundary(6, "packing", "Packing, collation and masks"),
+)
+
+
+def boundary(name: str) -> Boundary:
+    """The boundary of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for b in BOUNDARIES:
+        if b.name == name:
+            return b
+    names = ", ".join(b.name for b in BOUNDARIES)
+    raise UsageError(f"no boundary is called {name!r}", where=name, cure=f"use one of {names}")
+
+
+def load(names: list[str] | None = None) -> list[Boundary]:
+    """Import what the named boundaries declare (all of them by default)."""
+    chosen = [b for b in BOUNDARIES if names is None or b.name in names]
+    for b in chosen:
+        for part in PARTS:
+            module = f"coordexp_audit_lib.{b.name}.{part}"
+            if find_spec(module) is not None:
+                importlib.import_module(module)
+    return chosen

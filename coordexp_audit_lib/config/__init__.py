@@ -1,0 +1,1 @@
+"""02: config strictness and coherence."""

@@ -1,0 +1,1 @@
+"""The audit's grammar: surfaces, targets, invariants, findings. It knows no boundary."""

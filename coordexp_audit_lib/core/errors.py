@@ -1,0 +1,49 @@
+"""Errors of the audit. Each is one line with four parts: what, where, expected and found, cure."""
+
+from __future__ import annotations
+
+
+class AuditError(Exception):
+    """An error that a user can act on.
+
+    Args:
+        what: what is wrong, in one line, with what was expected and found.
+        where: path, dotted key, token position or surface name; empty if there is none.
+        cure: what to do about it; empty only where nothing can be done.
+    """
+
+    def __init__(self, what: str, *, where: str = "", cure: str = "") -> None:
+        self.what, self.where, self.cure = what, where, cure
+        super().__init__(one_line(what, where, cure))
+
+
+class UsageError(AuditError):
+    """The command line, the config or the target is unusable (exit status 2)."""
+
+
+class SurfaceUnbound(AuditError):
+    """The target has no such surface. A finding becomes `unbound`, never `held`."""
+
+
+class SurfaceFailed(AuditError):
+    """The target could not answer: crash, hang, flood, malformed answer. A finding becomes `error`."""
+
+
+class TargetRefused(AuditError):
+    """The target refused an input that it was expected to accept and no check judged the refusal."""
+
+
+class InvariantViolation(AuditError):
+    """Raised by a guard: a live object breaks an invariant, so training must not go on."""
+
+    def __init__(self, invariant: str, what: str, *, where: str = "", cure: str = "") -> None:
+        self.invariant = invariant
+        super().__init__(f"[{invariant}] {what}", where=where, cure=cure)
+
+
+def one_line(what: str, where: str = "", cure: str = "") -> str:
+    """Join the parts into one line without control characters."""
+    text = f"{where}: {what}" if where else what
+    if cure:
+        text = f"{text.rstrip('.')}. Cure: {cure}"
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

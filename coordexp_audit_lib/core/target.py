@@ -1,0 +1,104 @@
+"""Targets: the pipelines under audit."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import msgspec
+
+from coordexp_audit_lib.core.errors import SurfaceFailed
+from coordexp_audit_lib.core.evidence import Where
+from coordexp_audit_lib.core.surface import Answer, Refusal, Request, Response, Surface
+
+
+class Binding(msgspec.Struct, frozen=True):
+    """How a target answers one surface.
+
+    status: `bound`; `moved` (answered under another name than at the reference commit); `missing` (the
+    functions are not in the tree); `unbound` (nothing known answers it). Only the first two answer.
+    """
+
+    surface: str
+    status: str
+    path: str = ""
+    line: int = 0
+    symbol: str = ""
+    digest: str = ""
+    note: str = ""
+
+    @property
+    def where(self) -> Where | None:
+        return Where(self.path, self.line, self.symbol) if self.path else None
+
+
+class TargetInfo(msgspec.Struct, frozen=True):
+    """Who was audited. Paths of this machine never stand here: they differ from run to run."""
+
+    kind: str
+    name: str
+    commit: str = ""
+    dirty: bool | None = None
+    date: str = ""
+    era: str = ""
+    interpreter: str = ""
+    versions: dict[str, str] = {}
+    note: str = ""
+
+
+class Target(ABC):
+    """Answers surfaces. `raw` speaks builtins, `ask` speaks the surface's types."""
+
+    @abstractmethod
+    def info(self) -> TargetInfo:
+        """Kind, name, commit and versions."""
+
+    @abstractmethod
+    def bindings(self) -> dict[str, Binding]:
+        """The binding of every known surface, by name."""
+
+    @abstractmethod
+    def raw(self, question: Surface[Any, Any], request: dict[str, Any]) -> dict[str, Any]:
+        """Answer with `{"value": {...}}` or `{"refusal": {"type", "message"}}`.
+
+        Raises:
+            SurfaceUnbound: the target has no such surface.
+            SurfaceFailed: the target could not answer.
+        """
+
+    @abstractmethod
+    def config_path(self, config: str) -> str:
+        """The name under which `config` stands in this target (it may have moved).
+
+        Raises:
+            UsageError: the target has no such config.
+        """
+
+    def ask(self, question: Surface[Request, Response], request: Request) -> Answer[Response]:
+        """Ask a question and validate the answer against the surface's response type."""
+        raw = self.raw(question, msgspec.to_builtins(request))
+        return typed_answer(question, raw)
+
+    def close(self) -> None:  # noqa: B027  most targets hold nothing
+        """Let go of processes and files. Safe to call twice."""
+
+    def __enter__(self) -> Target:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def typed_answer(question: Surface[Request, Response], raw: Any) -> Answer[Response]:
+    """Turn a raw answer into a typed one; anything that does not fit the contract is a `SurfaceFailed`."""
+    try:
+        if isinstance(raw, dict) and "refusal" in raw:
+            return Answer(surface=question.name, refusal=msgspec.convert(raw["refusal"], Refusal))
+        value = msgspec.convert(raw["value"], question.response)
+    except (msgspec.ValidationError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise SurfaceFailed(
+            f"the answer does not fit the surface's type: {error}",
+            where=question.name,
+            cure="the binding must return the fields that the surface declares",
+        ) from error
+    return Answer(surface=question.name, content=value)

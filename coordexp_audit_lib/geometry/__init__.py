@@ -1,0 +1,1 @@
+"""03: dataset records, boxes and coordinate bins."""

@@ -1,0 +1,1 @@
+"""06: packing, collation and masks."""

@@ -1,0 +1,1 @@
+"""01: which module owns each stage, and which config keys drive it."""

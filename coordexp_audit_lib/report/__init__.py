@@ -1,0 +1,1 @@
+"""Renderings of findings: tables, SARIF, JUnit, LaTeX, the book."""

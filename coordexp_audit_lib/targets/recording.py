@@ -1,0 +1,148 @@
+"""Recordings: the answers that a target gave, kept as data, and the target that answers from them."""
+
+from __future__ import annotations
+
+import lzma
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from coordexp_audit_lib.core.errors import AuditError, SurfaceFailed, SurfaceUnbound, UsageError
+from coordexp_audit_lib.core.evidence import canonical_json, digest
+from coordexp_audit_lib.core.surface import Surface
+from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
+
+SCHEMA = "coordexp-audit-recording/1"
+FOLDER = Path(__file__).resolve().parent / "recordings"
+SUFFIX = ".json.xz"
+MAX_BYTES = 8 * 1024 * 1024
+
+
+class Recording(msgspec.Struct):
+    """What a recording file holds.
+
+    configs: the configs it was made for, with the name each has in the target. answers: surface -> digest of the
+    request -> `{"value"}`, `{"refusal"}`, or `{"failed": one line}`.
+    """
+
+    schema: str
+    target: TargetInfo
+    tool: str
+    date: str
+    configs: dict[str, str]
+    bindings: dict[str, Binding]
+    answers: dict[str, dict[str, dict[str, Any]]]
+
+    def count(self) -> int:
+        return sum(len(a) for a in self.answers.values())
+
+
+class RecordingTarget(Target):
+    """Answers from a recording; what was not asked when it was made is `error`, never a guess."""
+
+    def __init__(self, recording: Recording, name: str) -> None:
+        if recording.schema != SCHEMA:
+            raise UsageError(f"its schema is {recording.schema!r}, not {SCHEMA!r}", where=name, cure="record again")
+        if recording.count() == 0:
+            raise UsageError("the recording holds no answer", where=name, cure="record again")
+        self.recording, self.name = recording, name
+
+    def info(self) -> TargetInfo:
+        made = self.recording.target
+        note = f"recorded on {self.recording.date} from a {made.kind}"
+        return msgspec.structs.replace(made, kind="recording", name=self.name, note=note)
+
+    def bindings(self) -> dict[str, Binding]:
+        return self.recording.bindings
+
+    def raw(self, question: Surface[Any, Any], request: dict[str, Any]) -> dict[str, Any]:
+        known = self.recording.bindings.get(question.name)
+        if known is None or known.status in ("missing", "unbound"):
+            note = known.note if known else "the surface is newer than the recording"
+            raise SurfaceUnbound(note or "not answered when recorded", where=question.name, cure="record again")
+        answer = self.recording.answers.get(question.name, {}).get(digest(request))
+        if answer is None:
+            raise SurfaceFailed(
+                "this question was not asked when the recording was made",
+                where=question.name,
+                cure="record again with `coordexp-audit record`, or audit the checkout itself",
+            )
+        if "failed" in answer:
+            raise SurfaceFailed(answer["failed"], where=question.name)
+        return answer
+
+    def config_path(self, config: str) -> str:
+        if config not in self.recording.configs:
+            known = ", ".join(self.recording.configs) or "none"
+            raise UsageError("the recording was not made for this config", where=config, cure=f"use one of: {known}")
+        return self.recording.configs[config]
+
+
+class Recorder(Target):
+    """Passes questions on to a live target and keeps every answer."""
+
+    def __init__(self, live: Target) -> None:
+        self.live = live
+        self.answers: dict[str, dict[str, dict[str, Any]]] = {}
+        self.configs: dict[str, str] = {}
+
+    def info(self) -> TargetInfo:
+        return self.live.info()
+
+    def bindings(self) -> dict[str, Binding]:
+        return self.live.bindings()
+
+    def raw(self, question: Surface[Any, Any], request: dict[str, Any]) -> dict[str, Any]:
+        kept = self.answers.setdefault(question.name, {})
+        key = digest(request)
+        try:
+            answer = self.live.raw(question, request)
+        except SurfaceFailed as error:
+            kept[key] = {"failed": error.what}
+            raise
+        kept[key] = answer
+        return answer
+
+    def config_path(self, config: str) -> str:
+        self.configs[config] = self.live.config_path(config)
+        return self.configs[config]
+
+    def close(self) -> None:
+        self.live.close()
+
+    def recording(self, tool: str, date: str) -> Recording:
+        """Everything that was asked so far, as a recording."""
+        return Recording(SCHEMA, self.info(), tool, date, dict(self.configs), self.bindings(), self.answers)
+
+
+def write_recording(recording: Recording, path: Path) -> int:
+    """Write atomically; returns the size in bytes.
+
+    Raises:
+        AuditError: the recording is empty or larger than 8 MiB.
+    """
+    if recording.count() == 0:
+        raise AuditError("the recording holds no answer", where=str(path), cure="check that the target answers at all")
+    packed = lzma.compress(canonical_json(msgspec.to_builtins(recording)).encode(), preset=9)
+    if len(packed) > MAX_BYTES:
+        raise AuditError(f"{len(packed)} bytes, more than {MAX_BYTES}", where=str(path), cure="record fewer configs")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(packed)
+    temporary.replace(path)
+    return len(packed)
+
+
+def read_recording(path: Path) -> Recording:
+    """Read a recording; a file that is none is a `UsageError`."""
+    try:
+        return msgspec.json.decode(lzma.decompress(path.read_bytes()), type=Recording)
+    except (OSError, lzma.LZMAError, EOFError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        cure = "make one with `coordexp-audit record`"
+        raise UsageError(f"not a recording: {error}", where=str(path), cure=cure) from error
+
+
+def packaged() -> dict[str, Path]:
+    """The recordings that come with the library, by name."""
+    return {p.name.removesuffix(SUFFIX): p for p in sorted(FOLDER.glob(f"*{SUFFIX}"))}

@@ -1,0 +1,79 @@
+"""The reference target: this library's own small implementation of every surface."""
+
+from __future__ import annotations
+
+import inspect
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from coordexp_audit_lib import __version__
+from coordexp_audit_lib.core.errors import SurfaceUnbound, UsageError
+from coordexp_audit_lib.core.evidence import digest
+from coordexp_audit_lib.core.invariant import Fault
+from coordexp_audit_lib.core.surface import Refuse, Surface, reference_answers, surfaces
+from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
+
+PACKAGE = Path(__file__).resolve().parents[1]
+CONFIGS = PACKAGE / "resources" / "reference_tree"
+
+
+class ReferenceTarget(Target):
+    """Answers with the functions registered by `answers`, if asked to with one surface broken by a fault."""
+
+    def __init__(self, fault: Fault | None = None) -> None:
+        self._answers = reference_answers()
+        self._fault = fault
+        self._bindings: dict[str, Binding] | None = None
+
+    def info(self) -> TargetInfo:
+        name = f"reference with {self._fault.id}" if self._fault else "reference"
+        return TargetInfo(
+            kind="reference",
+            name=name,
+            interpreter=platform.python_version(),
+            versions={"coordexp_audit_lib": __version__},
+        )
+
+    def bindings(self) -> dict[str, Binding]:
+        if self._bindings is None:
+            self._bindings = {n: _binding(n, self._answers.get(n)) for n in surfaces()}
+        return self._bindings
+
+    def raw(self, question: Surface[Any, Any], request: dict[str, Any]) -> dict[str, Any]:
+        function = self._answers.get(question.name)
+        if function is None:
+            raise SurfaceUnbound("the reference does not answer it", where=question.name, cure="write its answer")
+        typed = msgspec.convert(request, question.request)
+        try:
+            if self._fault and self._fault.surface.name == question.name:
+                value = self._fault.apply(typed, function)
+            else:
+                value = function(typed)
+        except Refuse as error:
+            return {"refusal": msgspec.to_builtins(error.refusal)}
+        return {"value": msgspec.to_builtins(value)}
+
+    def config_path(self, config: str) -> str:
+        if not (CONFIGS / config).is_file():
+            raise UsageError("the reference has no such config", where=config, cure="use an anchored config")
+        return config
+
+
+def _binding(name: str, function: Callable[[Any], Any] | None) -> Binding:
+    if function is None:
+        return Binding(surface=name, status="unbound", note="the reference does not answer it")
+    source, line = inspect.getsourcelines(function)
+    path = Path(inspect.getsourcefile(function) or "").resolve()
+    shown = path.relative_to(PACKAGE.parent).as_posix() if path.is_relative_to(PACKAGE.parent) else path.name
+    return Binding(
+        surface=name,
+        status="bound",
+        path=shown,
+        line=line,
+        symbol=f"{function.__module__}:{function.__qualname__}",
+        digest=digest("".join(source)),
+    )
