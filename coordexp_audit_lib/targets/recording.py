@@ -23,7 +23,8 @@ class Recording(msgspec.Struct):
     """What a recording file holds.
 
     configs: the configs it was made for, with the name each has in the target. answers: surface -> digest of the
-    request -> `{"value"}`, `{"refusal"}`, or `{"failed": one line}`.
+    request -> `{"value"}`, `{"refusal"}`, `{"failed": one line}`, or `{"sequence": [...]}` of these where the target
+    answered one question in different ways.
     """
 
     schema: str
@@ -42,6 +43,7 @@ class RecordingTarget(Target):
     """Answers from a recording; what was not asked when it was made is `error`, never a guess."""
 
     def __init__(self, recording: Recording, name: str) -> None:
+        self._asked: dict[str, int] = {}
         if recording.schema != SCHEMA:
             raise UsageError(f"its schema is {recording.schema!r}, not {SCHEMA!r}", where=name, cure="record again")
         if recording.count() == 0:
@@ -68,9 +70,17 @@ class RecordingTarget(Target):
                 where=question.name,
                 cure="record again with `coordexp-audit record`, or audit the checkout itself",
             )
+        if "sequence" in answer:
+            answer = self._next(question.name + digest(request), answer["sequence"])
         if "failed" in answer:
             raise SurfaceFailed(answer["failed"], where=question.name)
         return answer
+
+    def _next(self, key: str, sequence: list[dict[str, Any]]) -> dict[str, Any]:
+        """The n-th answer to a question that was answered differently each time it was asked."""
+        turn = self._asked.get(key, 0)
+        self._asked[key] = turn + 1
+        return sequence[min(turn, len(sequence) - 1)]
 
     def config_path(self, config: str) -> str:
         if config not in self.recording.configs:
@@ -80,12 +90,18 @@ class RecordingTarget(Target):
 
 
 class Recorder(Target):
-    """Passes questions on to a live target and keeps every answer."""
+    """Passes questions on to a live target and keeps every answer.
 
-    def __init__(self, live: Target) -> None:
+    Args:
+        live: the target that answers.
+        earlier: a recording of the same target that was cut short; what it holds is not asked again.
+    """
+
+    def __init__(self, live: Target, earlier: Recording | None = None) -> None:
         self.live = live
         self.answers: dict[str, dict[str, dict[str, Any]]] = {}
         self.configs: dict[str, str] = {}
+        self._earlier = earlier.answers if earlier else {}
 
     def info(self) -> TargetInfo:
         return self.live.info()
@@ -94,15 +110,27 @@ class Recorder(Target):
         return self.live.bindings()
 
     def raw(self, question: Surface[Any, Any], request: dict[str, Any]) -> dict[str, Any]:
-        kept = self.answers.setdefault(question.name, {})
         key = digest(request)
+        earlier = self._earlier.get(question.name, {}).get(key)
+        if earlier is not None and "value" in earlier:
+            self._keep(question.name, key, earlier)
+            return earlier
         try:
             answer = self.live.raw(question, request)
         except SurfaceFailed as error:
-            kept[key] = {"failed": error.what}
+            self._keep(question.name, key, {"failed": error.what})
             raise
-        kept[key] = answer
+        self._keep(question.name, key, answer)
         return answer
+
+    def _keep(self, name: str, key: str, answer: dict[str, Any]) -> None:
+        """Keep one answer, or the whole sequence from the moment that they differ."""
+        kept = self.answers.setdefault(name, {})
+        before = kept.get(key, answer)
+        if "sequence" in before:
+            before["sequence"].append(answer)
+        else:
+            kept[key] = answer if before == answer else {"sequence": [before, answer]}
 
     def config_path(self, config: str) -> str:
         self.configs[config] = self.live.config_path(config)
