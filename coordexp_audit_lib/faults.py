@@ -94,6 +94,12 @@ def _why(finding: Finding) -> str:
 def rows(proof: Proof) -> list[tuple[Any, ...]]:
     """Table rows: fault, surface, expected, caught, missed."""
     return [
-        (d.fault, d.surface, len(d.expected), len(d.caught), ", ".join(f"{k} ({v})" for k, v in d.missed.items()) or "-")
+        (
+            d.fault,
+            d.surface,
+            len(d.expected),
+            len(d.caught),
+            ", ".join(f"{k} ({v})" for k, v in d.missed.items()) or "-",
+        )
         for d in proof.detections
     ]

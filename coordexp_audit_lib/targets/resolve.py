@@ -12,6 +12,11 @@ from coordexp_audit_lib.targets.reference import ReferenceTarget
 DEFAULT = "coordexp-b46e74f"
 
 
+def _from_file(path: Path) -> RecordingTarget:
+    recording = read_recording(path)
+    return RecordingTarget(recording, recording.target.name)
+
+
 def open_target(word: str = DEFAULT, *, python: str | None = None) -> Target:
     """Open a target: `reference`, a packaged recording's name, a recording file, or a checkout's folder.
 
@@ -27,7 +32,7 @@ def open_target(word: str = DEFAULT, *, python: str | None = None) -> Target:
         return RecordingTarget(read_recording(packaged()[word]), word)
     path = Path(word).expanduser()
     if path.is_file() and path.name.endswith(SUFFIX):
-        return RecordingTarget(read_recording(path), path.name.removesuffix(SUFFIX))
+        return _from_file(path)
     if path.is_dir():
         from coordexp_audit_lib.targets.checkout import CheckoutTarget
 
