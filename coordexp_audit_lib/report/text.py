@@ -1,21 +1,57 @@
-"""Text from outside, made visible: no control character, escape sequence or lone surrogate survives."""
+"""Text from outside, made visible: no control, bidi or unseen character, escape code or lone surrogate survives."""
 
 from __future__ import annotations
 
+import json
+import unicodedata
 from typing import Any
 
-_KEPT = {"\n": "⏎", "\t": "⇥", "\r": "␍"}
+_SIGNS = {"\n": "⏎", "\t": "⇥", "\r": "␍"}
+_BLANK = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+)  # printable by their category, yet nothing is seen
+_MARKS = 3  # combining marks in a row; longer piles are drawn over the neighbouring lines
 
 
 def visible(value: Any) -> str:
-    """`str(value)` in which every unprintable character is shown as a symbol or as `\\xNN`/`\\uNNNN`."""
-    return "".join(_shown(c) for c in str(value))
+    """`str(value)` on one line: line breaks as signs, other unseen characters as `\\xNN`, `\\uNNNN`, `\\UNNNNNNNN`."""
+    text = str(value)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_SIGNS.get(c) or c for c in _seen(text))
 
 
-def _shown(c: str) -> str:
-    if c in _KEPT:
-        return _KEPT[c]
-    if c == " " or c.isprintable():
-        return c
-    code = ord(c)
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+def printable(value: Any) -> str:
+    """Like `visible`, but tabs become spaces and line breaks stay (`\\r` and the Unicode ones are shown)."""
+    return "\n".join(
+        "".join(_SIGNS.get(c) or c for c in _seen(line.replace("\t", "    "))) for line in str(value).split("\n")
+    )
+
+
+def shown(value: Any, limit: int = 400) -> str:
+    """A value of a finding on one line: text as it is, anything else as JSON; cut at `limit` characters."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return cut(visible(text), limit)
+
+
+def cut(text: str, limit: int) -> str:
+    """`text`, or its first `limit` characters and the number of those left out."""
+    return text if len(text) <= limit else f"{text[:limit]}… (+{len(text) - limit} characters)"
+
+
+def _seen(text: str) -> list[str]:
+    """One string per character: itself if it can be seen, one of the signs' keys, or its escape."""
+    made: list[str] = []
+    marks = 0
+    for c in text:
+        mark = unicodedata.category(c) in ("Mn", "Me")
+        marks = marks + 1 if mark else 0
+        # A mark on nothing would be drawn over what stands before the text; a pile of them over other lines.
+        hidden = mark and (not made or marks > _MARKS or 0xFE00 <= ord(c) <= 0xFE0F or ord(c) >= 0xE0100)
+        plain = c in _SIGNS or (c.isprintable() and c not in _BLANK and not hidden)
+        made.append(c if plain else _escaped(ord(c)))
+    return made
+
+
+def _escaped(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,0 +1,131 @@
+"""The audit's document: one versioned JSON text, from which every other report is rendered."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from coordexp_audit_lib import __version__
+from coordexp_audit_lib.core.errors import UsageError
+from coordexp_audit_lib.core.finding import SEVERITIES, STATUSES, Finding, tidy
+from coordexp_audit_lib.core.target import Binding, TargetInfo
+from coordexp_audit_lib.report.files import write_atomically
+
+SCHEMA = "coordexp-audit/1"
+AUDIT = "audit.json"
+SARIF = "audit.sarif"
+JUNIT = "junit.xml"
+
+# What the verdicts can depend on; the whole environment would be noise.
+PACKAGES = ("dashscope", "msgspec", "networkx", "numpy", "safetensors", "tiktoken", "torch", "transformers")
+
+_KEYS = {"schema", "created", "tool", "target", "configs", "summary", "findings"}
+
+
+def document(
+    target: TargetInfo,
+    bindings: Mapping[str, Binding],
+    configs: Sequence[str],
+    findings: Sequence[Finding],
+    created: str,
+) -> dict[str, Any]:
+    """The document of one audit, in builtins.
+
+    Args:
+        target: who was audited. bindings: how it answers each surface, by the surface's name.
+        configs: the configs under audit. findings: in the order in which they are to be read.
+        created: an ISO 8601 time; it, `tool` and each finding's `seconds` are all that differs between two runs.
+    """
+    surfaces = {name: _binding(b) for name, b in sorted(bindings.items())}
+    return {
+        "schema": SCHEMA,
+        "created": created,
+        "tool": tool(),
+        "target": tidy({**msgspec.to_builtins(target), "surfaces": surfaces}),
+        "configs": tidy(list(configs)),
+        "summary": summary(findings),
+        "findings": [tidy(msgspec.to_builtins(f)) for f in findings],
+    }
+
+
+def _binding(b: Binding) -> dict[str, Any]:
+    """A binding without the surface's name, which is its key."""
+    return {k: v for k, v in msgspec.to_builtins(b).items() if k != "surface"}
+
+
+def tool() -> dict[str, Any]:
+    """This library's version, the interpreter's, and those of the packages that verdicts depend on."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "absent"
+    return {"version": __version__, "python": platform.python_version(), "packages": versions}
+
+
+def summary(findings: Iterable[Finding]) -> dict[str, Any]:
+    """How many findings have each status, in all and by severity."""
+    total: dict[str, int] = dict.fromkeys(STATUSES, 0)
+    by_severity: dict[str, dict[str, int]] = {severity: dict.fromkeys(STATUSES, 0) for severity in SEVERITIES}
+    for f in findings:
+        total[f.status] += 1
+        by_severity[f.severity][f.status] += 1
+    return {**total, "by_severity": by_severity}
+
+
+def dumps(made: Mapping[str, Any]) -> str:
+    """The JSON text: keys sorted, ASCII (so that no control or bidi character reaches a terminal), no NaN."""
+    return json.dumps(made, sort_keys=True, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def write_audit(
+    out: Path,
+    *,
+    target: TargetInfo,
+    bindings: Mapping[str, Binding],
+    configs: Sequence[str],
+    findings: Sequence[Finding],
+    created: str,
+) -> dict[str, Any]:
+    """Write `audit.json`, `audit.sarif` and `junit.xml` into `out`, each whole or not at all; returns the document."""
+    from coordexp_audit_lib.report.junit import junit
+    from coordexp_audit_lib.report.sarif import sarif
+
+    made = document(target, bindings, configs, findings, created)
+    write_atomically(out / SARIF, dumps(sarif(made)))
+    write_atomically(out / JUNIT, junit(made))
+    write_atomically(out / AUDIT, dumps(made))  # last: who sees it may rely on the other two
+    return made
+
+
+def read_audit(path: Path) -> dict[str, Any]:
+    """Read a document, or the `audit.json` of a run's folder.
+
+    Raises:
+        UsageError: there is none, or it is not of this schema.
+    """
+    file = path / AUDIT if path.is_dir() else path
+    cure = "give the folder that `coordexp-audit run` or `check` wrote with --out"
+    try:
+        made = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError("there is no such file", where=str(file), cure=cure) from error
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise UsageError(f"not an audit document: {error}", where=str(file), cure=cure) from error
+    if not isinstance(made, dict) or made.get("schema") != SCHEMA:
+        found = made.get("schema") if isinstance(made, dict) else type(made).__name__
+        raise UsageError(f"its schema is {found!r}, not {SCHEMA!r}", where=str(file), cure=cure)
+    missing = sorted(_KEYS - made.keys())
+    if missing:
+        raise UsageError(f"it lacks {', '.join(missing)}", where=str(file), cure="run the audit again")
+    return made
+
+
+__all__ = ["AUDIT", "JUNIT", "SARIF", "SCHEMA", "document", "dumps", "read_audit", "summary", "tool", "write_audit"]

@@ -1,0 +1,77 @@
+"""JUnit XML of an audit's document: what CI servers read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from xml.etree import ElementTree
+
+from coordexp_audit_lib.report.text import printable, shown
+
+# XML 1.0 has no way to write these, not even as references.
+_INVALID = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def junit(made: Mapping[str, Any]) -> str:
+    """A suite per boundary, a case per finding: held passes, violated fails, error is an error, unbound is skipped."""
+    root = ElementTree.Element("testsuites", name="coordexp-audit")
+    suites: dict[str, list[Mapping[str, Any]]] = {}
+    for f in made["findings"]:
+        suites.setdefault(f["boundary"], []).append(f)
+    for name, findings in suites.items():
+        suite = ElementTree.SubElement(root, "testsuite", name=_text(name), timestamp=_text(made["created"]))
+        suite.attrib.update(_counts(findings))
+        _properties(suite, made)
+        for f in findings:
+            _case(suite, f)
+    root.attrib.update(_counts(made["findings"]))
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _counts(findings: list[Mapping[str, Any]]) -> dict[str, str]:
+    def count(status: str) -> str:
+        return str(sum(f["status"] == status for f in findings))
+
+    seconds = sum(f["seconds"] for f in findings)
+    return {
+        "tests": str(len(findings)), "failures": count("violated"), "errors": count("error"),
+        "skipped": count("unbound"), "time": f"{seconds:.3f}",
+    }  # fmt: skip
+
+
+def _properties(suite: ElementTree.Element, made: Mapping[str, Any]) -> None:
+    listed = ElementTree.SubElement(suite, "properties")
+    for key in ("kind", "name", "commit", "era"):
+        value = _text(str(made["target"].get(key) or "-"))
+        ElementTree.SubElement(listed, "property", name=f"target.{key}", value=value)
+
+
+def _case(suite: ElementTree.Element, f: Mapping[str, Any]) -> None:
+    name = f["invariant"] if f["config"] is None else f"{f['invariant']}[{f['config']}]"
+    case = ElementTree.SubElement(
+        suite, "testcase", classname=_text(f["boundary"]), name=_text(name), time=f"{f['seconds']:.3f}"
+    )
+    if f["status"] == "violated":
+        message = f"{f['severity']}: {f['violation_count']} violations in {f['checked']} cases: {f['claim']}"
+        made = ElementTree.SubElement(case, "failure", type=f["severity"], message=_text(message))
+        made.text = "\n\n".join(_violation(v, f["remedy"]) for v in f["violations"])
+    elif f["status"] == "error":
+        ElementTree.SubElement(case, "error", type="error", message=_text(f["note"])).text = _text(f["claim"])
+    elif f["status"] == "unbound":
+        ElementTree.SubElement(case, "skipped", message=_text(f"unbound: {f['note']}"))
+
+
+def _violation(v: Mapping[str, Any], remedy: str) -> str:
+    where = f"{v['where']['path']}:{v['where']['line']}: " if v["where"] else ""
+    lines = [f"{where}{v['message']}"]
+    keys = ("subject", "expected", "actual", "counterexample")
+    lines += [f"  {key}: {shown(v[key])}" for key in keys if v[key] not in (None, "")]
+    lines += [f"  remedy: {remedy}"] if remedy else []
+    return "\n".join(_text(line) for line in lines)
+
+
+def _text(value: str) -> str:
+    """Printable text without the characters that XML cannot hold."""
+    return _INVALID.sub(lambda m: f"\\u{ord(m.group()):04x}", printable(value))
