@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -33,19 +34,19 @@ def document(
     bindings: Mapping[str, Binding],
     configs: Sequence[str],
     findings: Sequence[Finding],
-    created: str,
+    created: str = "",
 ) -> dict[str, Any]:
     """The document of one audit, in builtins.
 
     Args:
         target: who was audited. bindings: how it answers each surface, by the surface's name.
         configs: the configs under audit. findings: in the order in which they are to be read.
-        created: an ISO 8601 time; it, `tool` and each finding's `seconds` are all that differs between two runs.
+        created: an ISO 8601 time, now by default; it, `tool` and each finding's `seconds` are all that differs between two runs.
     """
     surfaces = {name: _binding(b) for name, b in sorted(bindings.items())}
     return {
         "schema": SCHEMA,
-        "created": created,
+        "created": created or datetime.now(UTC).isoformat(timespec="seconds"),
         "tool": tool(),
         "target": tidy({**msgspec.to_builtins(target), "surfaces": surfaces}),
         "configs": tidy(list(configs)),
@@ -85,24 +86,16 @@ def dumps(made: Mapping[str, Any]) -> str:
     return json.dumps(made, sort_keys=True, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
 
 
-def write_audit(
-    out: Path,
-    *,
-    target: TargetInfo,
-    bindings: Mapping[str, Binding],
-    configs: Sequence[str],
-    findings: Sequence[Finding],
-    created: str,
-) -> dict[str, Any]:
-    """Write `audit.json`, `audit.sarif` and `junit.xml` into `out`, each whole or not at all; returns the document."""
+def write_documents(out: Path, made: Mapping[str, Any]) -> list[Path]:
+    """Write `audit.sarif`, `junit.xml` and `audit.json` into `out`, each whole or not at all."""
     from coordexp_audit_lib.report.junit import junit
     from coordexp_audit_lib.report.sarif import sarif
 
-    made = document(target, bindings, configs, findings, created)
-    write_atomically(out / SARIF, dumps(sarif(made)))
-    write_atomically(out / JUNIT, junit(made))
-    write_atomically(out / AUDIT, dumps(made))  # last: who sees it may rely on the other two
-    return made
+    return [
+        write_atomically(out / SARIF, dumps(sarif(made))),
+        write_atomically(out / JUNIT, junit(made)),
+        write_atomically(out / AUDIT, dumps(made)),  # last: who sees it may rely on the other two
+    ]
 
 
 def read_audit(path: Path) -> dict[str, Any]:
@@ -128,4 +121,4 @@ def read_audit(path: Path) -> dict[str, Any]:
     return made
 
 
-__all__ = ["AUDIT", "JUNIT", "SARIF", "SCHEMA", "document", "dumps", "read_audit", "summary", "tool", "write_audit"]
+__all__ = ["AUDIT", "JUNIT", "SARIF", "SCHEMA", "document", "dumps", "read_audit", "summary", "tool", "write_documents"]

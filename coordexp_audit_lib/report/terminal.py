@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,8 +13,10 @@ from coordexp_audit_lib.report.text import shown, visible
 _COLOURS = {"held": "32", "violated": "31", "unbound": "33", "error": "35"}
 
 
-def terminal(made: Mapping[str, Any], *, colour: bool = False) -> str:
-    """The whole report. `colour`: whether to use ANSI colours; ask the stream's `isatty()`."""
+def render(made: Mapping[str, Any], *, colour: bool | None = None) -> str:
+    """The whole report. `colour`: whether to use ANSI colours; by default only where stdout is a terminal."""
+    if colour is None:
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     findings = made["findings"]
     width = max((len(_name(f)) for f in findings), default=0)
     lines = [line for f in findings for line in _finding(f, width, colour)]
