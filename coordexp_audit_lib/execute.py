@@ -102,6 +102,7 @@ def is_done(job: Job) -> bool:
 
 def _run(job: Job) -> str:
     """Execute one notebook; returns why it failed, or nothing."""
+    from jupyter_core.utils import ensure_event_loop
     from papermill.exceptions import PapermillExecutionError
     from papermill.execute import execute_notebook
 
@@ -115,6 +116,8 @@ def _run(job: Job) -> str:
         )  # fmt: skip
     except PapermillExecutionError as error:
         reason = one_line(f"{error.ename}: {error.evalue}")
+    finally:
+        ensure_event_loop().close()  # the kernel client made one for this thread and leaves it open
     notebook = nbformat.read(temporary, as_version=4)
     normalise(notebook)
     if not reason:
