@@ -74,7 +74,7 @@ class Tree:
         """
         module_name, _, qualname = symbol.partition(":")
         base = module_name.replace(".", "/")
-        for relative in (f"{base}.py", f"{base}/__init__.py"):
+        for relative in (f"{base}/__init__.py", f"{base}.py"):
             if not self.exists(relative):
                 continue
             module = self.module(relative)
@@ -91,21 +91,21 @@ def find_definition(module: ast.Module, qualname: str) -> ast.stmt | None:
     body: list[ast.stmt] = module.body
     node: ast.stmt | None = None
     for part in qualname.split("."):
-        node = next((n for n in _statements(body) if _defines(n, part)), None)
+        node = next((n for n in statements(body) if _defines(n, part)), None)
         if node is None:
             return None
         body = getattr(node, "body", [])
     return node
 
 
-def _statements(body: list[ast.stmt]) -> list[ast.stmt]:
+def statements(body: list[ast.stmt]) -> list[ast.stmt]:
     """The statements of a body, with those under `if` and `try`, where names are often defined."""
     found: list[ast.stmt] = []
     for node in body:
         found.append(node)
         if isinstance(node, (ast.If, ast.Try)):
             handlers = [s for h in getattr(node, "handlers", []) for s in h.body]
-            found += _statements([*node.body, *node.orelse, *handlers, *getattr(node, "finalbody", [])])
+            found += statements([*node.body, *node.orelse, *handlers, *getattr(node, "finalbody", [])])
     return found
 
 

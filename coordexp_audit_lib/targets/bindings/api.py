@@ -8,6 +8,11 @@
 Each keyword names one symbol with its candidates: first the name at the reference commit, then the names that it
 had or got at other commits. The first candidate that the tree defines is used. A candidate may end in `?` on its
 last entry: `("src.a:f", "?")` makes the symbol optional (`here.f` is then None where the tree lacks it).
+
+A binding module imports relatively (`from .api import Refused, binds`, `from .trainer import build`), and only from
+this folder: in the audit it is a module of `coordexp_audit_lib.targets.bindings`, in the worker of a package
+`coordexp_audit_bindings` that is made of the same folder. A target's modules are imported inside the functions,
+through `here`, never at the top. A binding that finds, once it runs, that the tree cannot answer raises `Unbound`.
 """
 
 from __future__ import annotations
@@ -24,6 +29,10 @@ class Refused(Exception):
     def __init__(self, type_name, message):
         super().__init__(message)
         self.type_name, self.message = type_name, message
+
+
+class Unbound(Exception):
+    """Raised by a binding: this tree has nothing that answers the surface. The message says why."""
 
 
 class CannotImport(Exception):
@@ -72,6 +81,8 @@ class Here:
         """Call the target's own function; whatever it raises is the target's refusal."""
         try:
             return function(*args, **kwargs)
+        except MemoryError:
+            raise  # the worker's limit, not the target's judgement
         except Exception as error:
             raise Refused(type(error).__name__, str(error)) from error
 

@@ -1,0 +1,149 @@
+"""The checkout target: a CoordExp working tree, answered live by a contained worker in the tree's own interpreter."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from coordexp_audit_lib.core.errors import SurfaceFailed, SurfaceUnbound, UsageError
+from coordexp_audit_lib.core.surface import Surface
+from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
+from coordexp_audit_lib.core.tree import Tree
+from coordexp_audit_lib.targets import eras, table
+from coordexp_audit_lib.targets.git import git_state
+from coordexp_audit_lib.targets.process import Limits, WorkerProcess
+
+VARIABLE = "COORDEXP_PYTHON"
+MARK = "src/sft.py"
+DISTRIBUTIONS = ("accelerate", "deepspeed", "flash-attn", "ms-swift", "peft", "torch", "transformers", "trl", "vllm")
+
+
+class CheckoutTarget(Target):
+    """Answers from a working tree.
+
+    Args:
+        root: the tree.
+        python: the interpreter that has the tree's dependencies; else that of the environment variable.
+        limits: of time, memory and output.
+        bindings_dir: a folder of binding modules to use in place of the library's own.
+
+    Raises:
+        UsageError: `root` is no CoordExp tree, or no usable interpreter is known.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        *,
+        python: str | None = None,
+        limits: Limits | None = None,
+        bindings_dir: Path | None = None,
+    ) -> None:
+        self.tree = Tree(root)
+        if not self.tree.exists(MARK):
+            raise UsageError(f"no {MARK} in it", where=str(root), cure="give the root of a CoordExp checkout")
+        self.python = _interpreter(python)
+        self.limits = limits or Limits()
+        self.folders = [bindings_dir, table.FOLDER] if bindings_dir else [table.FOLDER]
+        self._rows: dict[str, table.Row] | None = None
+        self._worker: WorkerProcess | None = None
+        self._asked: set[str] = set()
+        self._info: TargetInfo | None = None
+        self._failures = 0
+
+    def info(self) -> TargetInfo:
+        if self._info is None:
+            state = git_state(self.tree.root)
+            about = self._exchange({"about": list(DISTRIBUTIONS)}, self.limits.seconds)["about"]
+            self._info = TargetInfo(
+                kind="checkout",
+                name=f"CoordExp@{state.commit[:7] or 'unknown'}",
+                commit=state.commit,
+                dirty=state.dirty,
+                date=state.date,
+                era=eras.era(self.tree),
+                interpreter=about["interpreter"],
+                versions=about["versions"],
+                note=state.note,
+            )
+        return self._info
+
+    def bindings(self) -> dict[str, Binding]:
+        return {name: row.binding for name, row in self._table().items()}
+
+    def raw(self, question: Surface[Any, Any], request: dict[str, Any]) -> dict[str, Any]:
+        if question.static is not None:
+            typed = msgspec.convert(request, question.request)
+            return {"value": msgspec.to_builtins(question.static(self.tree, typed))}
+        row = self._table().get(question.name)
+        if row is None or row.binding.status not in ("bound", "moved"):
+            raise SurfaceUnbound(row.binding.note if row else "it is not declared", where=question.name)
+        first = question.name not in self._asked
+        message = {"surface": question.name, "module": row.module, "chosen": row.chosen, "request": request}
+        try:
+            answer = self._exchange(message, self.limits.first_seconds if first else self.limits.seconds)
+        except SurfaceFailed as error:
+            raise SurfaceFailed(error.what, where=question.name) from error
+        self._asked.add(question.name)
+        if "unbound" in answer:
+            raise SurfaceUnbound(answer["unbound"], where=question.name)
+        if "failed" in answer:
+            if answer.get("spent"):
+                self.close()
+            raise SurfaceFailed(answer["failed"], where=question.name)
+        return {kind: answer[kind] for kind in ("value", "refusal") if kind in answer}
+
+    def config_path(self, config: str) -> str:
+        return eras.config_in(self.tree, config)
+
+    def close(self) -> None:
+        if self._worker is not None:
+            self._worker.end()
+            self._worker = None
+        self._asked.clear()
+
+    def _table(self) -> dict[str, table.Row]:
+        if self._rows is None:
+            self._rows = table.rows(self.tree, self.folders)
+        return self._rows
+
+    def _exchange(self, message: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Ask the worker, started if there is none; after a failure the next question starts a new one."""
+        if self._worker is None:
+            self._worker = self._started()
+        try:
+            return self._worker.exchange(message, seconds)
+        except SurfaceFailed:
+            self.close()
+            raise
+
+    def _started(self) -> WorkerProcess:
+        if self._failures >= self.limits.starts:
+            raise SurfaceFailed(f"the worker failed to start {self._failures} times in a row and is not tried again")
+        try:
+            worker = WorkerProcess(self.python, self.tree.root, self.folders, self.limits)
+        except SurfaceFailed:
+            self._failures += 1
+            raise
+        self._failures = 0
+        return worker
+
+
+def _interpreter(python: str | None) -> str:
+    """The absolute path of the interpreter to use; links are kept, for a virtual environment is known by its link."""
+    word = python or os.environ.get(VARIABLE, "")
+    cure = f"give --python or {VARIABLE}: the Python of the environment that the checkout trains in"
+    if not word:
+        raise UsageError("no interpreter is known that has the checkout's dependencies", cure=cure)
+    found = shutil.which(Path(word).expanduser())
+    if found is None:
+        raise UsageError("the interpreter does not exist or is not executable", where=word, cure=cure)
+    return str(Path(found).absolute())
+
+
+__all__: Sequence[str] = ("CheckoutTarget", "Limits")

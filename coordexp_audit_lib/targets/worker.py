@@ -1,0 +1,190 @@
+"""The worker: answers surfaces inside the target's interpreter. Standard library only, Python 3.10 and later.
+
+Started by path, not as a package: `python worker.py READ_FD WRITE_FD`. It speaks frames on these two private pipes: 4 bytes
+of length, big-endian, then that many bytes of UTF-8 JSON. The first frame sets up (`tree`, `scratch`, `bindings`: folders
+of binding modules, `frame`: the largest answer in bytes); every frame has an `id`, and its answer carries the same `id` and
+one of `ready`, `about`, `value`, `refusal` {"type", "message"}, `unbound` (a reason) or `failed` (a reason, one line).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+import platform
+import re
+import struct
+import sys
+import sysconfig
+import traceback
+
+PACKAGE = "coordexp_audit_bindings"
+ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,16}\b")
+SHARED_PREFIXES = ("/", "/usr", "/usr/local", "/opt")
+
+
+def load_package(folders, name=PACKAGE):
+    """Make the package `name` of the binding modules in `folders`; a module stands in the first folder that has it."""
+    first = os.path.join(folders[-1], "__init__.py")
+    spec = importlib.util.spec_from_file_location(name, first, submodule_search_locations=list(folders))
+    package = importlib.util.module_from_spec(spec)
+    sys.modules[name] = package
+    spec.loader.exec_module(package)
+    return importlib.import_module(name + ".api")
+
+
+class Paths:
+    """Replaces this machine's paths in text, so that an answer is the same on every machine."""
+
+    def __init__(self, tree, scratch):
+        named = [(tree, "<tree>"), (scratch, "<scratch>")]
+        places = [sys.prefix, sys.base_prefix, *(sysconfig.get_path(k) for k in ("stdlib", "purelib", "platlib"))]
+        named += [(p, "<prefix>") for p in places if p not in SHARED_PREFIXES]
+        self.names = {}
+        for path, label in named:
+            for form in (path, os.path.realpath(path)):
+                self.names.setdefault(json.dumps(form, ensure_ascii=False)[1:-1], label)
+        longest_first = sorted(self.names, key=len, reverse=True)
+        self.pattern = re.compile("(%s)(?![\\w-])" % "|".join(map(re.escape, longest_first)))
+
+    def hide(self, text):
+        """`text` with the paths named by their role and memory addresses blanked."""
+        text = self.pattern.sub(lambda m: self.names[m.group(1)], text)
+        return ADDRESS.sub("0x0", text) if "0x" in text else text
+
+
+class Worker:
+    """Answers one message at a time."""
+
+    def __init__(self, setup):
+        self.tree, self.scratch, self.limit = setup["tree"], setup["scratch"], setup["frame"]
+        self.paths = Paths(self.tree, self.scratch)
+        self.api = load_package(setup["bindings"])
+        self.heres = {}
+        sys.path.insert(0, self.tree)
+        os.chdir(self.scratch)
+
+    def answer(self, message):
+        """The bytes of the answer: strict JSON, not larger than the limit."""
+        if "about" in message:
+            answer = {"about": about(message["about"])}
+        else:
+            answer = self.ask(message)
+        try:
+            packed = self.pack(message["id"], answer)
+        except (TypeError, ValueError, RecursionError, MemoryError) as error:
+            reason = "the answer is not strict JSON: %s: %s" % (type(error).__name__, short(error))
+            packed = self.pack(message["id"], {"failed": reason})
+        if len(packed) > self.limit:
+            reason = "the answer is larger than the limit of %d bytes" % self.limit
+            packed = self.pack(message["id"], {"failed": reason})
+        return packed
+
+    def pack(self, number, answer):
+        text = json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return json.dumps({"id": number})[:-1].encode() + b"," + self.paths.hide(text)[1:].encode("utf-8")
+
+    def ask(self, message):
+        """Call the binding; whatever is raised outside the target's own call is a failure, never a refusal."""
+        api = self.api
+        try:
+            bound, here = self.find(message)
+            return {"value": bound.function(message["request"], here)}
+        except api.Refused as refused:
+            return {"refusal": {"type": escaped(refused.type_name), "message": escaped(refused.message)}}
+        except api.Unbound as error:
+            return {"unbound": escaped(str(error))}
+        except api.CannotImport as error:
+            return {"failed": "cannot import " + short(error)}
+        except MemoryError:
+            return {"failed": "it ran out of memory", "spent": True}
+        except BaseException as error:  # SystemExit and KeyboardInterrupt of the target end nothing here
+            return {"failed": "%s: %s%s" % (type(error).__name__, short(error), place(error))}
+
+    def find(self, message):
+        """The binding of the surface and its `Here`, made when first asked for."""
+        surface = message["surface"]
+        if surface not in self.heres:
+            importlib.import_module("%s.%s" % (PACKAGE, message["module"]))
+            here = self.api.Here(self.tree, self.scratch, message["chosen"])
+            self.heres[surface] = (self.api.BINDINGS[surface], here)
+        return self.heres[surface]
+
+
+def about(distributions):
+    """The interpreter's version and the installed versions of `distributions`."""
+    from importlib import metadata
+
+    versions = {}
+    for name in distributions:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return {"interpreter": platform.python_version(), "versions": versions}
+
+
+def escaped(text):
+    """Text fit for strict JSON: lone surrogates are written as escapes."""
+    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def short(error):
+    """An exception's message in one line of at most 500 characters."""
+    try:
+        text = escaped(str(error))
+    except BaseException:  # a hostile __str__
+        return "(its message cannot be read)"
+    return " ".join(text[:2000].split())[:500]
+
+
+def place(error):
+    """Where it was raised: the last line of a binding and the last line at all, as ` (packing.py:12, x.py:34)`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = os.path.dirname(os.path.abspath(__file__))
+    places = [f for f in frames if f.filename.startswith(own) and not f.filename.endswith("worker.py")][-1:]
+    places += [f for f in frames[-1:] if f not in places and not f.filename.endswith("worker.py")]
+    return " (%s)" % ", ".join("%s:%d" % (os.path.basename(f.filename), f.lineno) for f in places) if places else ""
+
+
+def read_exactly(fd, size):
+    parts = []
+    while size:
+        part = os.read(fd, min(size, 1 << 20))
+        if not part:
+            raise EOFError
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def read_frame(fd):
+    (size,) = struct.unpack(">I", read_exactly(fd, 4))
+    return json.loads(read_exactly(fd, size))
+
+
+def write_frame(fd, payload):
+    data = memoryview(struct.pack(">I", len(payload)) + payload)
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def serve(read_fd, write_fd):
+    """Answer frames until the other side closes its pipe."""
+    for fd in (read_fd, write_fd):
+        os.set_inheritable(fd, False)
+    setup = read_frame(read_fd)
+    sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != os.path.dirname(os.path.abspath(__file__))]
+    worker = Worker(setup)
+    write_frame(write_fd, worker.pack(setup["id"], {"ready": True}))
+    while True:
+        try:
+            message = read_frame(read_fd)
+        except EOFError:
+            return
+        write_frame(write_fd, worker.answer(message))
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]), int(sys.argv[2]))
