@@ -16,11 +16,16 @@ from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
 from coordexp_audit_lib.core.tree import Tree
 from coordexp_audit_lib.targets import eras, table
 from coordexp_audit_lib.targets.git import git_state
-from coordexp_audit_lib.targets.process import Limits, WorkerProcess
+from coordexp_audit_lib.targets.limits import Limits
+from coordexp_audit_lib.targets.process import NoAnswerInTime, WorkerProcess
 
 VARIABLE = "COORDEXP_PYTHON"
 MARK = "src/sft.py"
-DISTRIBUTIONS = ("accelerate", "deepspeed", "flash-attn", "ms-swift", "peft", "torch", "transformers", "trl", "vllm")
+DISTRIBUTIONS = (
+    *("accelerate", "datasets", "deepspeed", "flash-attn", "ms-swift", "numpy", "peft", "pillow", "tokenizers"),
+    *("torch", "transformers", "trl", "vllm"),
+)
+OLDEST_PYTHON = (3, 10)
 
 
 class CheckoutTarget(Target):
@@ -54,12 +59,12 @@ class CheckoutTarget(Target):
         self._worker: WorkerProcess | None = None
         self._asked: set[str] = set()
         self._info: TargetInfo | None = None
-        self._failures = 0
+        self._failed_starts = self._hangs = 0
+        self._about = self._asked_about()
 
     def info(self) -> TargetInfo:
         if self._info is None:
             state = git_state(self.tree.root)
-            about = self._exchange({"about": list(DISTRIBUTIONS)}, self.limits.seconds)["about"]
             self._info = TargetInfo(
                 kind="checkout",
                 name=f"CoordExp@{state.commit[:7] or 'unknown'}",
@@ -67,8 +72,8 @@ class CheckoutTarget(Target):
                 dirty=state.dirty,
                 date=state.date,
                 era=eras.era(self.tree),
-                interpreter=about["interpreter"],
-                versions=about["versions"],
+                interpreter=self._about["interpreter"],
+                versions=self._about["versions"],
                 note=state.note,
             )
         return self._info
@@ -83,20 +88,26 @@ class CheckoutTarget(Target):
         row = self._table().get(question.name)
         if row is None or row.binding.status not in ("bound", "moved"):
             raise SurfaceUnbound(row.binding.note if row else "it is not declared", where=question.name)
-        first = question.name not in self._asked
         message = {"surface": question.name, "module": row.module, "chosen": row.chosen, "request": request}
+        first = question.name not in self._asked
         try:
-            answer = self._exchange(message, self.limits.first_seconds if first else self.limits.seconds)
+            answer = self._exchange(
+                message, self.limits.first_seconds if first else self.limits.seconds, question.response
+            )
         except SurfaceFailed as error:
             raise SurfaceFailed(error.what, where=question.name) from error
         self._asked.add(question.name)
-        if "unbound" in answer:
-            raise SurfaceUnbound(answer["unbound"], where=question.name)
-        if "failed" in answer:
-            if answer.get("spent"):
-                self.close()
-            raise SurfaceFailed(answer["failed"], where=question.name)
-        return {kind: answer[kind] for kind in ("value", "refusal") if kind in answer}
+        return self._said(question.name, answer)
+
+    def _said(self, surface: str, answer: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(answer.get("unbound"), str):
+            raise SurfaceUnbound(answer["unbound"], where=surface)
+        if answer.get("spent"):
+            self.close()
+        for kind in ("value", "refusal"):
+            if kind in answer:
+                return {kind: answer[kind]}
+        raise SurfaceFailed(str(answer.get("failed", "its answer is of no known kind")), where=surface)
 
     def config_path(self, config: str) -> str:
         return eras.config_in(self.tree, config)
@@ -112,26 +123,43 @@ class CheckoutTarget(Target):
             self._rows = table.rows(self.tree, self.folders)
         return self._rows
 
-    def _exchange(self, message: dict[str, Any], seconds: float) -> dict[str, Any]:
+    def _exchange(self, message: dict[str, Any], seconds: float, response: Any = Any) -> dict[str, Any]:
         """Ask the worker, started if there is none; after a failure the next question starts a new one."""
+        if self._hangs >= self.limits.hangs:
+            raise SurfaceFailed(f"not asked: the {self._hangs} questions before were not answered in time")
         if self._worker is None:
             self._worker = self._started()
         try:
-            return self._worker.exchange(message, seconds)
-        except SurfaceFailed:
+            answer = self._worker.exchange(message, seconds, response)
+        except BaseException as error:
+            self._hangs = self._hangs + 1 if isinstance(error, NoAnswerInTime) else 0
             self.close()
             raise
+        self._hangs = 0
+        return answer
 
     def _started(self) -> WorkerProcess:
-        if self._failures >= self.limits.starts:
-            raise SurfaceFailed(f"the worker failed to start {self._failures} times in a row and is not tried again")
+        if self._failed_starts >= self.limits.starts:
+            raise SurfaceFailed(f"not asked: the worker could not be started {self._failed_starts} times in a row")
         try:
             worker = WorkerProcess(self.python, self.tree.root, self.folders, self.limits)
         except SurfaceFailed:
-            self._failures += 1
+            self._failed_starts += 1
             raise
-        self._failures = 0
+        self._failed_starts = 0
         return worker
+
+    def _asked_about(self) -> dict[str, Any]:
+        """The interpreter's version and those of its packages; it also shows that the worker runs in it."""
+        cure = "give the Python of the environment that the checkout trains in, 3.10 or later"
+        try:
+            about: dict[str, Any] = self._exchange({"about": list(DISTRIBUTIONS)}, self.limits.seconds)["about"]
+        except (SurfaceFailed, KeyError) as error:
+            what = f"the interpreter cannot run the worker: {getattr(error, 'what', error)}"
+            raise UsageError(what, where=self.python, cure=cure) from error
+        if tuple(map(int, about["interpreter"].split(".")[:2])) < OLDEST_PYTHON:
+            raise UsageError(f"it is Python {about['interpreter']}", where=self.python, cure=cure)
+        return about
 
 
 def _interpreter(python: str | None) -> str:

@@ -40,7 +40,8 @@ def config_in(tree: Tree, config: str) -> str:
         SurfaceUnbound: an anchored config that this tree does not hold under any known name.
         UsageError: any other config that the tree does not hold.
     """
-    for name in (config, *SUCCESSORS.get(config, ())):
+    names: tuple[str, ...] = (config, *SUCCESSORS.get(config, ()))
+    for name in names:
         if tree.exists(name):
             return name
     if config in SUCCESSORS:

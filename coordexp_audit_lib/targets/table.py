@@ -43,7 +43,7 @@ def declared(folders: Sequence[Path]) -> dict[str, Declared]:
     before = set(sys.modules)
     found: dict[str, Declared] = {}
     try:
-        api: Any = load_package([str(f) for f in folders], name)
+        api: Any = load_package([str(f) for f in folders], name)  # type: ignore[no-untyped-call]
         for module in sorted({p.stem for p in folders[0].glob("*.py")} - set(_NOT_BINDINGS)):
             try:
                 __import__(f"{name}.{module}")

@@ -1,9 +1,10 @@
 """The worker: answers surfaces inside the target's interpreter. Standard library only, Python 3.10 and later.
 
-Started by path, not as a package: `python worker.py READ_FD WRITE_FD`. It speaks frames on these two private pipes: 4 bytes
-of length, big-endian, then that many bytes of UTF-8 JSON. The first frame sets up (`tree`, `scratch`, `bindings`: folders
-of binding modules, `frame`: the largest answer in bytes); every frame has an `id`, and its answer carries the same `id` and
-one of `ready`, `about`, `value`, `refusal` {"type", "message"}, `unbound` (a reason) or `failed` (a reason, one line).
+Started by path, not as a package: `python worker.py READ_FD WRITE_FD`. It speaks frames on these two private pipes: 4
+bytes of length, big-endian, then that many bytes of UTF-8 JSON. The first frame sets up (`tree`, `scratch`, `bindings`:
+folders of binding modules, `frame`: the largest answer in bytes). Every frame has an `id`, and its answer carries the
+same `id` and one of `ready` (the process id), `about`, `value`, `refusal` {"type", "message"}, `unbound` (a reason) or
+`failed` (a reason, one line; with `spent` the worker is not to be asked again).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ def load_package(folders, name=PACKAGE):
     """Make the package `name` of the binding modules in `folders`; a module stands in the first folder that has it."""
     first = os.path.join(folders[-1], "__init__.py")
     spec = importlib.util.spec_from_file_location(name, first, submodule_search_locations=list(folders))
+    assert spec is not None and spec.loader is not None
     package = importlib.util.module_from_spec(spec)
     sys.modules[name] = package
     spec.loader.exec_module(package)
@@ -41,7 +43,7 @@ class Paths:
         named = [(tree, "<tree>"), (scratch, "<scratch>")]
         places = [sys.prefix, sys.base_prefix, *(sysconfig.get_path(k) for k in ("stdlib", "purelib", "platlib"))]
         named += [(p, "<prefix>") for p in places if p not in SHARED_PREFIXES]
-        self.names = {}
+        self.names: dict[str, str] = {}
         for path, label in named:
             for form in (path, os.path.realpath(path)):
                 self.names.setdefault(json.dumps(form, ensure_ascii=False)[1:-1], label)
@@ -67,23 +69,23 @@ class Worker:
 
     def answer(self, message):
         """The bytes of the answer: strict JSON, not larger than the limit."""
-        if "about" in message:
-            answer = {"about": about(message["about"])}
-        else:
-            answer = self.ask(message)
         try:
-            packed = self.pack(message["id"], answer)
-        except (TypeError, ValueError, RecursionError, MemoryError) as error:
+            answer = {"about": about(message["about"])} if "about" in message else self.ask(message)
+            return self.pack(message["id"], answer)
+        except MemoryError:
+            return self.pack(message["id"], {"failed": "it ran out of memory", "spent": True})
+        except BaseException as error:  # also what hostile objects raise while they are written down
             reason = "the answer is not strict JSON: %s: %s" % (type(error).__name__, short(error))
-            packed = self.pack(message["id"], {"failed": reason})
-        if len(packed) > self.limit:
-            reason = "the answer is larger than the limit of %d bytes" % self.limit
-            packed = self.pack(message["id"], {"failed": reason})
-        return packed
+            return self.pack(message["id"], {"failed": reason})
 
     def pack(self, number, answer):
         text = json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return json.dumps({"id": number})[:-1].encode() + b"," + self.paths.hide(text)[1:].encode("utf-8")
+        if len(text) > self.limit:
+            raise ValueError("it is larger than the limit of %d bytes" % self.limit)
+        packed = json.dumps({"id": number})[:-1].encode() + b"," + self.paths.hide(text)[1:].encode("utf-8")
+        if len(packed) > self.limit:
+            raise ValueError("it is larger than the limit of %d bytes" % self.limit)
+        return packed
 
     def ask(self, message):
         """Call the binding; whatever is raised outside the target's own call is a failure, never a refusal."""
@@ -145,7 +147,9 @@ def place(error):
     own = os.path.dirname(os.path.abspath(__file__))
     places = [f for f in frames if f.filename.startswith(own) and not f.filename.endswith("worker.py")][-1:]
     places += [f for f in frames[-1:] if f not in places and not f.filename.endswith("worker.py")]
-    return " (%s)" % ", ".join("%s:%d" % (os.path.basename(f.filename), f.lineno) for f in places) if places else ""
+    return (
+        " (%s)" % ", ".join("%s:%d" % (os.path.basename(f.filename), f.lineno or 0) for f in places) if places else ""
+    )
 
 
 def read_exactly(fd, size):
@@ -175,9 +179,10 @@ def serve(read_fd, write_fd):
     for fd in (read_fd, write_fd):
         os.set_inheritable(fd, False)
     setup = read_frame(read_fd)
-    sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != os.path.dirname(os.path.abspath(__file__))]
+    own = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != own]  # its modules would hide the target's
     worker = Worker(setup)
-    write_frame(write_fd, worker.pack(setup["id"], {"ready": True}))
+    write_frame(write_fd, worker.pack(setup["id"], {"ready": os.getpid()}))
     while True:
         try:
             message = read_frame(read_fd)

@@ -1,0 +1,223 @@
+"""The supervisor: stands between the audit and a worker, and lets nothing that the worker started outlive it.
+
+Started by path with the audit's own interpreter: `python -I supervisor.py ORDERS`, where ORDERS is a JSON object. It
+makes itself the one to whom orphans below it fall (`PR_SET_CHILD_SUBREAPER`), so a child that leaves its session or
+forks twice is still found. It ends, with everything below it, when the worker ends, when the audit says so or is gone,
+or when the processes together use too much memory or are too many. Then it removes the scratch and says on stdout, as
+one JSON line, how the worker ended. Standard library only. Without `/proc` (not Linux) it kills the worker's process
+group instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+SET_PDEATHSIG, SET_CHILD_SUBREAPER, SET_NO_NEW_PRIVS = 1, 36, 38
+LINUX = sys.platform == "linux"
+PAGE = os.sysconf("SC_PAGE_SIZE")
+TICK = 0.2
+PATIENCE = 20.0
+IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
+
+
+class Process(NamedTuple):
+    """A line of /proc: its parent, its state (Z: dead, not reaped) and its resident memory in bytes."""
+
+    parent: int
+    state: str
+    memory: int
+
+
+def processes() -> dict[int, Process]:
+    """Every process of the machine that can be seen."""
+    found = {}
+    for name in os.listdir("/proc") if LINUX else ():
+        if name.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
+                # The command stands in parentheses and may hold anything: count from the last one.
+                fields = file.read().rpartition(b")")[2].split()
+                found[int(name)] = Process(int(fields[1]), fields[0].decode(), int(fields[21]) * PAGE)
+    return found
+
+
+def below(root: int) -> dict[int, Process]:
+    """The living descendants of a process."""
+    everyone = processes()
+    children: dict[int, list[int]] = {}
+    for pid, process in everyone.items():
+        children.setdefault(process.parent, []).append(pid)
+    found, waiting = {}, [root]
+    while waiting:
+        for pid in children.get(waiting.pop(), ()):
+            waiting.append(pid)
+            if everyone[pid].state != "Z":
+                found[pid] = everyone[pid]
+    return found
+
+
+def control(option: int, value: int) -> None:
+    """Call prctl; where it is not known the rest still works, only less strictly."""
+    if LINUX:
+        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def reap(worker: int) -> int | None:
+    """Collect the dead; the worker's wait status if it is among them."""
+    status = None
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, ended = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                break
+            if pid == worker:
+                status = ended
+    return status
+
+
+def kill(pids: list[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def end_all(worker: int, status: int | None) -> tuple[int | None, int]:
+    """Kill everything below until nothing is left. Returns the worker's status and how many it left behind."""
+    left: set[int] = set()
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if not LINUX and status is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(worker, signal.SIGKILL)
+        living = below(os.getpid())
+        left |= living.keys() - {worker}
+        kill(list(living), signal.SIGSTOP)  # first stop them all, so that none can fork away from the second pass
+        kill(list(living), signal.SIGKILL)
+        ended = reap(worker)
+        status = ended if status is None else status
+        if not living and (LINUX or status is not None):
+            break
+        time.sleep(0.005)
+    return status, len(left)
+
+
+def excess(orders: dict[str, Any]) -> str:
+    """Why the processes below are too much to go on, or an empty text."""
+    living = below(os.getpid())
+    if len(living) > orders["processes"]:
+        return f"it ran more than {orders['processes']} processes"
+    if sum(p.memory for p in living.values()) > orders["memory"]:
+        return f"it used more than {orders['memory']} bytes of memory"
+    return ""
+
+
+def limited(orders: dict[str, Any], parent: int) -> Callable[[], None]:
+    """What the worker's process does before it becomes the worker: its limits, and to die with its supervisor."""
+
+    def prepare() -> None:
+        control(SET_PDEATHSIG, signal.SIGKILL)
+        control(SET_NO_NEW_PRIVS, 1)
+        for number in IGNORED:
+            signal.signal(number, signal.SIG_DFL)
+        if os.getppid() != parent:
+            os._exit(1)
+        for name, value in orders["rlimits"].items():
+            limit = getattr(resource, name, None)
+            if limit is not None:
+                hard = resource.getrlimit(limit)[1]
+                most = value if hard == resource.RLIM_INFINITY else min(value, hard)
+                with contextlib.suppress(ValueError, OSError):
+                    resource.setrlimit(limit, (most, most))
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")  # if the machine runs out of memory, the worker is the one to go
+
+    return prepare
+
+
+def watch(worker: int, lifeline: int, wakeup: int, orders: dict[str, Any]) -> tuple[str, int | None]:
+    """Wait until there is a reason to end. Returns the reason and, if the worker ended by itself, its status."""
+    parent, poll, tick = os.getppid(), select.poll(), TICK
+    for fd in (lifeline, wakeup):
+        poll.register(fd, select.POLLIN)
+    while True:
+        ready = dict(poll.poll(tick * 1000))
+        if wakeup in ready:
+            os.read(wakeup, 4096)
+            status = reap(worker)
+            if status is not None:
+                return "", status
+        if lifeline in ready or os.getppid() != parent:
+            return "stopped", None
+        started = time.monotonic()
+        reason = excess(orders)
+        if reason:
+            return reason, None
+        tick = max(TICK, 20 * (time.monotonic() - started))  # at most a twentieth of a core
+
+
+def describe(status: int | None) -> str:
+    """How a process ended, from its wait status."""
+    if status is None:
+        return "it could not be ended"
+    code = os.waitstatus_to_exitcode(status)
+    if code >= 0:
+        return f"it ended with exit status {code}"
+    with contextlib.suppress(ValueError):
+        return f"it was ended by {signal.Signals(-code).name}"
+    return f"it was ended by signal {-code}"
+
+
+def supervise(orders: dict[str, Any]) -> dict[str, Any]:
+    """Run the worker to its end; what there is to say about it."""
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    control(SET_CHILD_SUBREAPER, 1)
+    wakeup, ring = os.pipe()
+    os.set_blocking(ring, False)
+    signal.set_wakeup_fd(ring, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    os.set_inheritable(orders["lifeline"], False)
+    try:
+        process = subprocess.Popen(
+            orders["command"],
+            stdin=subprocess.DEVNULL,
+            stdout=2,
+            pass_fds=orders["pipes"],
+            start_new_session=True,
+            preexec_fn=limited(orders, os.getpid()),  # noqa: PLW1509  there is one thread only
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return {"reason": f"it cannot be started: {error}", "left": 0}
+    for fd in orders["pipes"]:
+        os.close(fd)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # so that the audit sees when the worker's own pipes close
+    reason, status = watch(process.pid, orders["lifeline"], wakeup, orders)
+    status, left = end_all(process.pid, status)
+    process.returncode = 0  # reaped here, not by subprocess
+    return {"reason": reason or describe(status), "left": left}
+
+
+def remove(folder: str) -> None:
+    """Remove the scratch, also where the worker took rights away or nested it deeper than Python can follow."""
+    for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
+        if os.path.isdir(folder):
+            with contextlib.suppress(OSError):
+                subprocess.run([*command, "--", folder], stderr=subprocess.DEVNULL, check=False)
+
+
+if __name__ == "__main__":
+    given = json.loads(sys.argv[1])
+    said = supervise(given)
+    remove(given["scratch"])
+    with contextlib.suppress(OSError):
+        os.write(1, json.dumps(said).encode())
