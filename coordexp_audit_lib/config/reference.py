@@ -1,0 +1,162 @@
+"""The reference's answers: a strict loader over the packaged configs."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from coordexp_audit_lib.config.chain import lookup, merge, steps
+from coordexp_audit_lib.config.contract import (
+    CHAIN, HF_LENGTH, LAUNCHER, LOAD, PACKING, PREFLIGHT, Chain, ChainRequest, HfLength, LauncherOutput, Loaded,
+    LoadRequest, Packed, Passed, Preflight, batch_adds_up, preflight_flaws, respects_segments,
+)  # fmt: skip
+from coordexp_audit_lib.config.resolve import ChainBroken, Read, check_profile, resolve
+from coordexp_audit_lib.config.schema import WEIGHT_DEFAULTS, check_config
+from coordexp_audit_lib.config.values import Problem
+from coordexp_audit_lib.core.evidence import canonical_json, digest
+from coordexp_audit_lib.core.surface import Refuse, answers
+
+TREE = Path(__file__).resolve().parents[1] / "resources" / "reference_tree"
+ARGUMENT_SECTIONS = ("model", "quantization", "data", "template", "tuner", "training", "rlhf")
+OWN_TRAINING_KEYS = ("effective_batch_size", "save_delay_steps", "save_delay_epochs", "save_last_epoch")
+
+
+def reader(files: Mapping[str, str]) -> Read:
+    """Reads the request's files first, then the packaged ones; nothing outside them."""
+
+    def read(path: str) -> str | None:
+        clean = posixpath.normpath(path)
+        if clean in files:
+            return files[clean]
+        full = (TREE / clean).resolve()
+        return full.read_text(encoding="utf-8") if full.is_relative_to(TREE) and full.is_file() else None
+
+    return read
+
+
+def refuse(problems: Iterable[Problem]) -> None:
+    """Refuse with every problem, one a line, if there is any."""
+    found = [str(p) for p in problems]
+    if found:
+        raise Refuse("\n".join(found))
+
+
+def resolved(config: str, files: Mapping[str, str]) -> Chain:
+    try:
+        return resolve(reader(files), config)
+    except ChainBroken as error:
+        raise Refuse(str(error)) from error
+
+
+@answers(CHAIN)
+def chain(request: ChainRequest) -> Chain:
+    return resolved(request.config, request.files)
+
+
+@answers(LOAD)
+def load(request: LoadRequest) -> Loaded:
+    config, arguments = materialise(request)
+    return Loaded(digest(canonical_json(config)), config, arguments if request.depth == "arguments" else None)
+
+
+def materialise(request: LoadRequest) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The checked config with its defaults, and the arguments for upstream's trainer."""
+    found = resolved(request.config, request.files)
+    refuse(check_profile(found))
+    refuse(check_config(found.merged))
+    config = found.merged
+    for key, value in WEIGHT_DEFAULTS.items():
+        *parents, last = steps(key)
+        if parents[0] in config and lookup(config, steps(key)) is None:
+            node: dict[str, Any] = {last: value}
+            for step in reversed(parents):
+                node = {str(step): node}
+            config = merge(config, node)
+    prompt = lookup(config, ("custom", "user_prompt"))
+    if isinstance(prompt, str) and prompt.endswith(".txt"):
+        config = merge(config, {"custom": {"user_prompt": _prompt(request, prompt)}})
+    return config, arguments_of(config, int(request.env.get("WORLD_SIZE", "1")))
+
+
+def _prompt(request: LoadRequest, path: str) -> str:
+    """A prompt file stands in the repository, wherever the caller stands."""
+    content = reader(request.files)(path)
+    if content is None:
+        problem = Problem("custom.user_prompt", f"no file {path} in the repository", "name a file relative to it")
+        raise Refuse(str(problem))
+    return "sha256:" + digest(content)
+
+
+def arguments_of(config: Mapping[str, Any], world_size: int) -> dict[str, Any]:
+    """Flatten the sections for upstream, and derive the accumulation from the effective batch.
+
+    Raises:
+        Refuse: a key stands in two sections, or the effective batch is not reached exactly.
+    """
+    arguments: dict[str, Any] = {}
+    for name in ARGUMENT_SECTIONS:
+        for key, value in config.get(name, {}).items():
+            if not key.startswith(("packing", "eval_packing")) and key not in OWN_TRAINING_KEYS:
+                arguments[key] = value
+    training = config["training"]
+    effective, per_device = training["effective_batch_size"], training.get("per_device_train_batch_size", 1)
+    accumulation = training.get("gradient_accumulation_steps", max(1, effective // (per_device * world_size)))
+    if not batch_adds_up(effective, per_device, world_size, accumulation):
+        what = f"{effective} is not {per_device} per device x {world_size} ranks x {accumulation} accumulation steps"
+        refuse([Problem("training.effective_batch_size", what, "use a multiple of per-device batch x world size")])
+    return {**arguments, "per_device_train_batch_size": per_device, "gradient_accumulation_steps": accumulation}
+
+
+@answers(PACKING)
+def packing_backend(request: LoadRequest) -> Packed:
+    config, arguments = materialise(request)
+    packing, backend = bool(config["training"].get("packing")), arguments.get("attn_impl")
+    if packing and not respects_segments(backend):
+        what = f"packing needs an attention backend that reads segment boundaries, found {backend!r}"
+        refuse([Problem("model.attn_impl", what, "set it to flash_attention_2, or training.packing to false")])
+    return Packed(packing, backend)
+
+
+@answers(HF_LENGTH)
+def hf_length(request: HfLength) -> Passed:
+    if request.prompt + request.max_new_tokens > request.max_position_embeddings:
+        what = f"prompt {request.prompt} + {request.max_new_tokens} exceeds {request.max_position_embeddings} positions"
+        refuse([Problem("rollout_matching.max_new_tokens", what, "lower it")])
+    return Passed()
+
+
+@answers(PREFLIGHT)
+def preflight(request: LoadRequest) -> Preflight:
+    config, _ = materialise(request)
+    rollout = config.get("rollout_matching", {})
+    servers = lookup(rollout, steps("vllm.server.servers"), [])
+    if rollout.get("rollout_backend") != "vllm" or len(servers) != 1:
+        what = f"the launcher starts exactly 1 vLLM server, found {len(servers)}"
+        refuse([Problem("rollout_matching.vllm.server.servers", what, "keep one entry")])
+    train = _in_repository(config["custom"]["train_jsonl"])
+    payload: dict[str, Any] = {
+        "rollout_backend": "vllm",
+        "vllm_mode": lookup(rollout, steps("vllm.mode")),
+        "server_base_urls": [server["base_url"] for server in servers],
+        "train_jsonl_resolved": train,
+        "val_jsonl_resolved": _in_repository(config["custom"].get("val_jsonl") or ""),
+        "root_image_dir_resolved": posixpath.dirname(train),
+    }
+    refuse(Problem("preflight", flaw, "correct the launcher's preflight") for flaw in preflight_flaws(payload))
+    return Preflight(payload)
+
+
+def _in_repository(path: str) -> str:
+    return path if not path or posixpath.isabs(path) else posixpath.join("<repo>", posixpath.normpath(path))
+
+
+@answers(LAUNCHER)
+def launcher_output(request: LoadRequest) -> LauncherOutput:
+    try:
+        payload = preflight(request).payload
+    except Refuse:
+        return LauncherOutput(1, [], False)
+    line = canonical_json({k: payload[k] for k in ("rollout_backend", "vllm_mode", "server_base_urls")})
+    return LauncherOutput(0, [line], True)
