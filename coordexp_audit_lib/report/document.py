@@ -41,7 +41,7 @@ def document(
     Args:
         target: who was audited. bindings: how it answers each surface, by the surface's name.
         configs: the configs under audit. findings: in the order in which they are to be read.
-        created: an ISO 8601 time, now by default; it, `tool` and each finding's `seconds` are all that differs between two runs.
+        created: an ISO 8601 time, now by default. It, `tool` and `seconds` are all that differs from run to run.
     """
     surfaces = {name: _binding(b) for name, b in sorted(bindings.items())}
     return {

@@ -1,4 +1,4 @@
-"""Tables and texts that a notebook shows: plain text, HTML and LaTeX of one content, each escaped for its medium.
+"""Tables that a notebook shows: plain text, HTML and LaTeX of one content, each escaped for its medium.
 
 Whatever a target, a dataset or a config said is text here: it can't become markup in the book.
 """
@@ -7,10 +7,18 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from html.parser import HTMLParser
 from typing import Any
 
+from coordexp_audit_lib.core.finding import STATUSES
 from coordexp_audit_lib.report.latex import escape as latex_escape
-from coordexp_audit_lib.report.text import visible
+from coordexp_audit_lib.report.text import cut, visible
+
+MAX_CELL = 600  # characters; a longer cell would not fit a page of the PDF, which can't break a row
+
+# Measured for \footnotesize on the book's text width.
+_LINE = 108  # characters of average width
+_NARROWEST, _WIDEST_WORD = 5, 18
 
 
 class Table:
@@ -22,9 +30,11 @@ class Table:
     """
 
     def __init__(self, header: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> None:
-        self.header = [visible(h) for h in header]
-        self.rows = [[visible(c) for c in row] for row in rows]
-        self.caption = visible(caption)
+        self.header = [_cell(h) for h in header]
+        self.rows = [[_cell(c) for c in row] for row in rows]
+        self.caption = _cell(caption)
+        if not self.header:
+            raise ValueError("a table needs at least one column")
         for row in self.rows:
             if len(row) != len(self.header):
                 raise ValueError(f"a row has {len(row)} cells, the header {len(self.header)}: {row}")
@@ -38,30 +48,110 @@ class Table:
         return "\n".join([*([self.caption] if self.caption else []), drawn[0], rule, *drawn[1:]])
 
     def html(self) -> str:
-        head = "".join(f"<th>{html.escape(h)}</th>" for h in self.header)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in self.rows)
-        caption = f"<caption>{html.escape(self.caption)}</caption>" if self.caption else ""
-        return f'<table class="audit">{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        """A `table` of class `audit`; a cell that is a finding's status has that status as its class."""
+        head = "".join(f'<th scope="col">{html.escape(h)}</th>' for h in self.header)
+        body = "".join("<tr>" + "".join(map(_data, row)) + "</tr>\n" for row in self.rows)
+        caption = f"<caption>{html.escape(self.caption)}</caption>\n" if self.caption else ""
+        return f'<table class="audit">{caption}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>'
 
     def latex(self) -> str:
-        """A `longtable` whose columns share the line width in proportion to their text."""
-        weights = [
-            min(60, max([len(self.header[i]), *(len(r[i]) for r in self.rows)])) + 4 for i in range(len(self.header))
-        ]
-        spec = "".join(
-            rf">{{\raggedright\arraybackslash}}p{{{0.94 * w / sum(weights):.3f}\linewidth}}" for w in weights
+        """A `longtable` (packages `longtable`, `array`) that is as wide as it needs, at most the line."""
+        columns = "".join(
+            rf">{{\raggedright\arraybackslash}}p{{\dimexpr {share:.4f}\linewidth-2\tabcolsep\relax}}"
+            for share in self.shares()
         )
-        lines = [" & ".join(rf"\textbf{{{latex_escape(h)}}}" for h in self.header) + r" \\ \hline \endhead"]
-        lines += [" & ".join(latex_escape(c) for c in row) + r" \\" for row in self.rows]
-        title = rf"\noindent\textit{{{latex_escape(self.caption)}}}" + "\n\n" if self.caption else ""
-        return (
-            title
-            + rf"{{\footnotesize\setlength{{\tabcolsep}}{{3pt}}\begin{{longtable}}{{{spec}}}"
-            + "\n"
-            + "\n".join(lines)
-            + "\n"
-            + r"\end{longtable}}"
+        head = " & ".join(rf"\textbf{{{latex_escape(h)}}}" for h in self.header) + r" \\ \hline"
+        caption = rf"{{@{{}}p{{\linewidth}}@{{}}}}{{\textit{{{latex_escape(self.caption)}}}}} \\[2pt]"
+        return "\n".join(
+            [
+                r"{\footnotesize\setlength{\tabcolsep}{3pt}\renewcommand{\arraystretch}{1.15}%",
+                r"\setlength{\LTleft}{0pt}\setlength{\LTright}{\fill}%",
+                rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}",
+                *([rf"\multicolumn{{{len(self.header)}}}{caption}"] if self.caption else []),
+                rf"\hline {head} \endfirsthead",
+                rf"\hline {head} \endhead",
+                r"\hline \endfoot",
+                *(" & ".join(latex_escape(c) for c in row) + r" \\" for row in self.rows),
+                r"\end{longtable}}",
+            ]
         )
+
+    def shares(self) -> list[float]:
+        """The columns' shares of the line: what each needs where that fits, else words first and then fairly."""
+        columns = list(zip(self.header, *self.rows, strict=True))
+        longest = [max(_NARROWEST, *(_ems(c) for c in column)) for column in columns]
+        if sum(longest) <= _LINE:
+            return [wide / _LINE for wide in longest]
+        words = [min(_WIDEST_WORD, max(_NARROWEST, *(len(w) for c in column for w in _words(c)))) for column in columns]
+        # The square root keeps a column of essays from starving those of sentences.
+        wants = [(wide - word) ** 0.5 if wide > word else 0.0 for wide, word in zip(longest, words, strict=True)]
+        spare = max(0.0, _LINE - sum(words))
+        given = [word + spare * want / (sum(wants) or 1) for word, want in zip(words, wants, strict=True)]
+        return [wide / sum(given) for wide in given]
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         return {"text/plain": self.text(), "text/html": self.html(), "text/latex": self.latex()}
+
+
+def read_html(text: str) -> Table | None:
+    """The table whose `html()` is exactly `text`; None if there is none, so that nothing else passes for one."""
+    parser = _Reader()
+    try:
+        parser.feed(text)
+        parser.close()
+        table = Table(parser.header, parser.rows, parser.caption)
+    except ValueError:
+        return None
+    return table if table.html() == text else None
+
+
+class _Reader(HTMLParser):
+    """Collects cells; it need not be strict, because what it collected must give the same HTML again."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.header: list[str] = []
+        self.rows: list[list[str]] = []
+        self.caption = ""
+        self._text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._text = ""
+        if tag == "tr":
+            self.rows.append([])
+
+    def handle_data(self, data: str) -> None:
+        self._text += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "th":
+            self.header.append(self._text)
+        elif tag == "td" and self.rows:
+            self.rows[-1].append(self._text)
+        elif tag == "caption":
+            self.caption = self._text
+        elif tag == "thead":
+            self.rows.clear()
+
+
+def _cell(value: Any) -> str:
+    return cut(visible(value), MAX_CELL)
+
+
+def _data(cell: str) -> str:
+    if cell in STATUSES:
+        return f'<td class="{cell}">{cell}</td>'
+    number = ' class="number"' if cell.lstrip("-").replace(".", "", 1).isdecimal() else ""
+    return f"<td{number}>{html.escape(cell)}</td>"
+
+
+def _ems(cell: str) -> float:
+    """The width of a cell on one line, in characters of average width."""
+    return len(cell) + 1.5
+
+
+def _words(cell: str) -> list[str]:
+    """The pieces of a cell between places where LaTeX may break it."""
+    for c in "_./:,;=()[]{}<>|-+&":
+        cell = cell.replace(c, f"{c} ")
+    return cell.split()

@@ -35,8 +35,11 @@ def shown(value: Any, limit: int = 400) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """`text`, or its first `limit` characters and the number of those left out."""
-    return text if len(text) <= limit else f"{text[:limit]}… (+{len(text) - limit} characters)"
+    """`text` if it has at most `limit` characters; else its beginning and its length, `limit` characters in all."""
+    if len(text) <= limit:
+        return text
+    tail = f"… (of {len(text)} characters)"
+    return text[: max(0, limit - len(tail))] + tail
 
 
 def _seen(text: str) -> list[str]:

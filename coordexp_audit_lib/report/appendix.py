@@ -1,0 +1,138 @@
+"""The page of all findings, as an executed notebook whose tables are rendered like any other's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from coordexp_audit_lib.core.finding import SEVERITIES, STATUSES
+from coordexp_audit_lib.report.tables import Table
+from coordexp_audit_lib.report.text import shown
+
+
+def findings_page(made: Mapping[str, Any]) -> str:
+    """The notebook's JSON: target, counts, violations with file and line, then every finding."""
+    cells = [
+        _prose("# Findings", "What was audited, what was found, and every claim with its verdict."),
+        _prose("## The target"),
+        *_tables([_target(made)]),
+        _prose("## Verdicts by severity"),
+        *_tables([_counts(made["summary"])]),
+        _prose("## Violations"),
+        *_violations(made["findings"]),
+        *_undecided(made["findings"]),
+        _prose("## Every claim"),
+        *_tables(_all(made)),
+        _prose("## What answered", "How the target answers each question, and where the function stands."),
+        *_tables([_surfaces(made["target"].get("surfaces", {}))]),
+    ]
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    notebook = {
+        "cells": cells, "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
+        "nbformat": 4, "nbformat_minor": 4,
+    }  # fmt: skip
+    return json.dumps(notebook, indent=1) + "\n"
+
+
+def _prose(*paragraphs: str) -> dict[str, Any]:
+    """A Markdown cell. Only this module's own words may go in."""
+    return {"cell_type": "markdown", "metadata": {}, "source": "\n\n".join(paragraphs)}
+
+
+def _tables(tables: Iterable[Table]) -> list[dict[str, Any]]:
+    """One cell without visible input for each table."""
+    cells = []
+    for table in tables:
+        output = {"output_type": "display_data", "metadata": {}, "data": table._repr_mimebundle_()}
+        cells.append(
+            {
+                "cell_type": "code", "execution_count": 1, "metadata": {"tags": ["remove-input"]},
+                "source": "# generated from audit.json", "outputs": [output],
+            }
+        )  # fmt: skip
+    return cells
+
+
+def _target(made: Mapping[str, Any]) -> Table:
+    target = made["target"]
+    rows = [(key, target[key]) for key in ("name", "kind", "commit", "date", "era") if target.get(key)]
+    if target.get("dirty") is not None:
+        rows.append(("uncommitted changes", "yes" if target["dirty"] else "no"))
+    rows += [("interpreter", target["interpreter"])] if target.get("interpreter") else []
+    rows += [(f"version of {name}", version) for name, version in sorted(target.get("versions", {}).items())]
+    rows += [("config", config) for config in made["configs"]]
+    rows += [("audited with", f"coordexp-audit {made['tool']['version']}")]
+    rows += [("note", target["note"])] if target.get("note") else []
+    return Table(("what", "value"), rows)
+
+
+def _counts(summary: Mapping[str, Any]) -> Table:
+    rows = [(s, *(summary["by_severity"][s][status] for status in STATUSES)) for s in SEVERITIES]
+    return Table(("severity", *STATUSES), [*rows, ("all", *(summary[status] for status in STATUSES))])
+
+
+def _violations(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    violated = sorted((f for f in findings if f["status"] == "violated"), key=lambda f: SEVERITIES.index(f["severity"]))
+    if not violated:
+        return [_prose("No claim is violated.")]
+    return _tables(_violation(f) for f in violated)
+
+
+def _violation(f: Mapping[str, Any]) -> Table:
+    """One violated claim: where, what, and the smallest counterexamples."""
+    rows: list[tuple[str, Any]] = [
+        ("claim", f["claim"]), ("severity", f["severity"]), ("source", f["spec"]),
+        ("violations", f"{f['violation_count']} in {f['checked']} cases judged"),
+    ]  # fmt: skip
+    rows += [("config", f["config"])] if f["config"] else []
+    for number, v in enumerate(f["violations"], 1):
+        mark = f" {number}" if len(f["violations"]) > 1 else ""
+        where = v["where"]
+        rows += [(f"where{mark}", f"{where['path']}:{where['line']} {where['symbol']}".rstrip())] if where else []
+        rows.append((f"what{mark}", v["message"]))
+        keys = ("subject", "expected", "actual", "counterexample")
+        rows += [(f"{key}{mark}", shown(v[key])) for key in keys if v[key] not in (None, "")]
+    return Table((f["invariant"], "violated"), [*rows, ("remedy", f["remedy"])])
+
+
+def _undecided(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    rows = [
+        (f["invariant"], f["severity"], f["config"] or "-", f["status"], f["note"])
+        for f in findings
+        if f["status"] in ("unbound", "error")
+    ]
+    if not rows:
+        return []
+    why = "These claims are neither held nor violated."
+    return [_prose("## Undecided", why), *_tables([Table(("claim", "severity", "config", "status", "why"), rows)])]
+
+
+def _all(made: Mapping[str, Any]) -> list[Table]:
+    """A table per boundary."""
+    boundaries = dict.fromkeys(f["boundary"] for f in made["findings"])
+    header = ("invariant", "severity", "status", "cases judged", "config", "claim")
+    return [
+        Table(
+            header,
+            [
+                (f["invariant"], f["severity"], f["status"], f["checked"], _stem(f["config"]), f["claim"])
+                for f in made["findings"]
+                if f["boundary"] == name
+            ],
+            caption=f"Boundary {name}",
+        )
+        for name in boundaries
+    ]
+
+
+def _stem(config: str | None) -> str:
+    return config.rsplit("/", 1)[-1] if config else "-"
+
+
+def _surfaces(surfaces: Mapping[str, Mapping[str, Any]]) -> Table:
+    rows = [
+        (name, b["status"], b["symbol"] or "-", f"{b['path']}:{b['line']}" if b["path"] else "-", b["note"] or "-")
+        for name, b in sorted(surfaces.items())
+    ]
+    return Table(("surface", "binding", "symbol", "where", "note"), rows)

@@ -1,0 +1,211 @@
+"""The book of a run: its notebooks and findings as HTML, LaTeX and PDF."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.core.errors import AuditError, UsageError
+from coordexp_audit_lib.report import tex
+from coordexp_audit_lib.report.appendix import findings_page
+from coordexp_audit_lib.report.document import read_audit
+from coordexp_audit_lib.report.files import write_atomically
+from coordexp_audit_lib.report.outputs import check
+from coordexp_audit_lib.report.text import visible
+from coordexp_audit_lib.sources import PACKAGE, folder
+
+FORMATS = ("html", "pdf")
+TEX = "audit"
+TIMEOUT = 600
+
+
+def build_book(run_dir: Path, formats: Sequence[str] = FORMATS) -> dict[str, Path]:
+    """Build the book of a run into `run_dir/book`; returns what was made, by `html`, `tex` and `pdf`.
+
+    Without TeX there is no `pdf` in the answer, and stderr says what to install; `tex` is there all the same.
+
+    Raises:
+        UsageError: `run_dir` is no run, or a format is unknown. AuditError: a page is missing or empty, a notebook has
+            no outputs or no title, an output is markup, or Sphinx or LaTeX warned or failed.
+    """
+    unknown = [f for f in formats if f not in FORMATS]
+    if unknown or not formats:
+        raise UsageError(f"no format is called {', '.join(unknown) or 'nothing'}", cure=f"use {' or '.join(FORMATS)}")
+    made = read_audit(run_dir)
+    book = run_dir / "book"
+    if book.exists():
+        shutil.rmtree(book)
+    source = book / "source"
+    toc = write_source(run_dir, made, source)
+    check_source(source, toc)
+    builders = [("html", book / "html")] if "html" in formats else []
+    builders += [("latex", book / "latex")] if "pdf" in formats else []
+    run_sphinx(source, builders)
+    shutil.rmtree(book / ".doctrees-html", ignore_errors=True)
+    shutil.rmtree(book / ".doctrees-latex", ignore_errors=True)
+    outputs = {"html": check_html(book / "html", toc)} if "html" in formats else {}
+    if "pdf" in formats:
+        outputs |= _latex(book / "latex", _epoch(made))
+    return outputs
+
+
+def write_source(run_dir: Path, made: Mapping[str, Any], source: Path) -> dict[str, Any]:
+    """Write the book's source folder: prose, settings, the findings page, and the run's notebooks; returns the toc."""
+    prose = folder("book")
+    shutil.copytree(prose, source, ignore=shutil.ignore_patterns("_build", "__pycache__"))
+    shutil.copyfile(_settings(), source / "_config.yml")
+    write_atomically(source / "findings.ipynb", findings_page(made))
+    toc: dict[str, Any] = yaml.safe_load((prose / "_toc.yml").read_text(encoding="utf-8"))
+    names = list(dict.fromkeys(f["boundary"] for f in made["findings"]))
+    left = {p.name for p in (run_dir / "notebooks").glob("*.ipynb")}
+    for number, config in enumerate(made["configs"], 1):
+        stem = Path(config).stem
+        place = f"{number}-{re.sub(r'[^A-Za-z0-9_]+', '-', stem)}"
+        chapters = []
+        for name in names:
+            page = boundaries.boundary(name).notebook.removesuffix(".ipynb")
+            notebook = run_dir / "notebooks" / f"{page}.{stem}.ipynb"
+            if not notebook.is_file():
+                cure = "run `coordexp-audit run` to its end before the book"
+                raise AuditError("a page of the book has no notebook", where=str(notebook), cure=cure)
+            left.discard(notebook.name)
+            (source / place).mkdir(exist_ok=True)
+            shutil.copyfile(notebook, source / place / f"{page}.ipynb")
+            chapters.append({"file": f"{place}/{page}"})
+        toc["parts"].append({"caption": visible(config), "chapters": chapters})
+    if left:
+        cure = "remove it, or audit the boundary and config that it belongs to"
+        raise AuditError("a notebook belongs to no page of the book", where=min(left), cure=cure)
+    write_atomically(source / "_toc.yml", yaml.safe_dump(toc, sort_keys=False, allow_unicode=False))
+    return toc
+
+
+def _settings() -> Path:
+    """`_config.yml`: at a clone's root, or beside the installed prose."""
+    for place in (PACKAGE.parent / "_config.yml", PACKAGE / "_book" / "_config.yml"):
+        if place.is_file():
+            return place
+    raise UsageError("the installation has no _config.yml", where=str(PACKAGE), cure="install again, or use a clone")
+
+
+def pages(toc: Mapping[str, Any]) -> list[str]:
+    """The toc's entries in order, without suffix."""
+    return [toc["root"], *(c["file"] for part in toc.get("parts", []) for c in part.get("chapters", []))]
+
+
+def check_source(source: Path, toc: Mapping[str, Any]) -> None:
+    """Refuse a source whose book would silently lack something.
+
+    Raises:
+        AuditError: a toc entry has no file, or two; a page has no level-1 heading; a notebook has no outputs.
+    """
+    listed = pages(toc)
+    for entry in listed:
+        files = [p for p in (source / f"{entry}.md", source / f"{entry}.ipynb") if p.is_file()]
+        if len(files) != 1:
+            raise AuditError(f"{len(files)} files, not 1, for an entry of the toc", where=entry, cure="mend _toc.yml")
+        if listed.count(entry) > 1:
+            raise AuditError("an entry stands twice in the toc", where=entry, cure="mend _toc.yml")
+        text = files[0].read_text(encoding="utf-8")
+        if files[0].suffix == ".ipynb":
+            check(_notebook(text, entry), f"{entry}.ipynb")
+        elif not re.match(r"# \S", text):
+            raise AuditError("it has no level-1 heading", where=f"{entry}.md", cure="begin it with `# Title`")
+
+
+def _notebook(text: str, entry: str) -> dict[str, Any]:
+    try:
+        notebook = json.loads(text)
+    except ValueError as error:
+        raise AuditError(f"not a notebook: {error}", where=f"{entry}.ipynb", cure="run the audit again") from error
+    if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
+        raise AuditError("not a notebook: it has no cells", where=f"{entry}.ipynb", cure="run the audit again")
+    return notebook
+
+
+def run_sphinx(source: Path, builders: Sequence[tuple[str, Path]]) -> None:
+    """Run the builders side by side, warnings as errors.
+
+    Raises:
+        AuditError: one failed; the message is its first warnings.
+    """
+    environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": _path(), "PYTHONWARNINGS": "ignore"}
+    module = f"{__package__}.sphinx_run"
+    started = []
+    for builder, output in builders:
+        print(f"book: building {builder}", file=sys.stderr)
+        command = [sys.executable, "-m", module, str(source.resolve()), str(output.resolve()), builder]
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            text=True, errors="replace",
+        )  # fmt: skip
+        started.append((builder, process))
+    try:
+        said = [(builder, process, process.communicate(timeout=TIMEOUT)[1]) for builder, process in started]
+    finally:
+        for _, process in started:
+            process.kill()
+            process.wait()
+    for builder, process, stderr in said:
+        if process.returncode != 0:
+            lines = [line for line in re.sub(r"\x1b\[[0-9;]*m", "", stderr).splitlines() if line.strip()]
+            what = "; ".join(lines[-12:]).replace(f"{source.resolve()}/", "")
+            raise AuditError(f"Sphinx's {builder} build failed: {what}", where=str(source), cure="mend that page")
+
+
+def _path() -> str:
+    """The package may be importable only from where we found it."""
+    return os.pathsep.join(p for p in (str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")) if p)
+
+
+def check_html(html: Path, toc: Mapping[str, Any]) -> Path:
+    """Every page of the toc is there and has content; returns the first.
+
+    Raises:
+        AuditError: one is not.
+    """
+    for entry in pages(toc):
+        page = html / f"{entry}.html"
+        if not page.is_file() or "<h1" not in page.read_text(encoding="utf-8"):
+            raise AuditError(
+                "the book lacks this page", where=str(page), cure="build it again; report a bug if it stays"
+            )
+    return html / "index.html"
+
+
+def _latex(latex: Path, epoch: int) -> dict[str, Path]:
+    source = latex / f"{TEX}.tex"
+    if not source.is_file() or source.stat().st_size == 0:
+        raise AuditError("Sphinx wrote no LaTeX", where=str(source), cure="build it again; report a bug if it stays")
+    lacking = tex.missing()
+    if lacking:
+        print(
+            f"book: no PDF, because this machine lacks {', '.join(lacking)}; the LaTeX is in {source}. "
+            f"Cure: apt-get install {tex.DEBIAN}, then build the book again", file=sys.stderr,
+        )  # fmt: skip
+        return {"tex": source}
+    print("book: building the PDF", file=sys.stderr)
+    return {"tex": source, "pdf": tex.make_pdf(latex, TEX, epoch)}
+
+
+def _epoch(made: Mapping[str, Any]) -> int:
+    """The time that the PDF bears: given from outside, or the audited commit's, so that it is the same on each run."""
+    given = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if given.isdecimal():
+        return int(given)
+    try:
+        date = datetime.fromisoformat(made["target"].get("date") or "")
+    except ValueError:
+        return 0
+    return int((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp())

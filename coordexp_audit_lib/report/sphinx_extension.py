@@ -1,0 +1,50 @@
+"""What the book's Sphinx adds: outputs are cleaned before they are parsed, and tables reach LaTeX as tables.
+
+Named in `_config.yml`, so that a plain `jupyter-book build` is as safe as `coordexp-audit book`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+from sphinx.transforms import SphinxTransform
+
+from coordexp_audit_lib.core.errors import AuditError
+from coordexp_audit_lib.report.outputs import clean
+
+
+def _clean_source(app: Sphinx, docname: str, content: list[str]) -> None:
+    if not str(app.env.doc2path(docname)).endswith(".ipynb"):
+        return
+    notebook = json.loads(content[0])
+    try:
+        clean(notebook, f"{docname}.ipynb", latex=app.builder.format == "latex")
+    except AuditError as error:
+        raise ExtensionError(str(error)) from error
+    content[0] = json.dumps(notebook)
+
+
+class TablesAreNoMath(SphinxTransform):
+    """myst-nb takes every `text/latex` output for a formula; ours are tables, and all of them are.
+
+    It must run while the page is read: a formula would make the HTML page load MathJax from the net.
+    """
+
+    default_priority = 100
+
+    def apply(self, **_: Any) -> None:
+        for block in list(self.document.findall(nodes.math_block)):
+            if "text_latex" in block["classes"]:
+                block.replace_self(nodes.raw("", block.astext(), format="latex"))
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    if "comments_config" not in app.config:  # jupyter-book sets it even where its extension is not loaded
+        app.add_config_value("comments_config", {}, "env", dict)
+    app.connect("source-read", _clean_source)
+    app.add_transform(TablesAreNoMath)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,52 @@
+"""One builder's run of jupyter-book's Sphinx, in a process of its own: `python -m … SOURCE OUTPUT BUILDER`.
+
+What `jupyter-book build` does, less the extensions that this book does not use: they cost seconds, and two of them
+(thebe, comments) put remote addresses into every page.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+EXTENSIONS = [
+    "myst_nb",
+    "jupyter_book",
+    "sphinx_external_toc",
+    "sphinx_book_theme",
+    "sphinx_jupyterbook_latex",
+    "coordexp_audit_lib.report.sphinx_extension",
+]
+
+
+def main(source: str, output: str, builder: str) -> int:
+    """Build with warnings as errors; returns the exit status."""
+    from jupyter_book.sphinx import build_sphinx
+
+    status = build_sphinx(
+        source,
+        output,
+        path_config=str(Path(source) / "_config.yml"),
+        noconfig=True,
+        confoverrides={
+            "extensions": EXTENSIONS,
+            "latex_individualpages": False,
+            "external_toc_path": "_toc.yml",
+            "nb_execution_mode": "off",
+        },
+        doctreedir=Path(output).parent / f".doctrees-{builder}",
+        builder=builder,
+        freshenv=True,
+        quiet=True,
+        warningiserror=True,
+        keep_going=True,
+        jobs=1,
+    )
+    return status if isinstance(status, int) else 1
+
+
+if __name__ == "__main__":
+    # The order of a set must not reach a page.
+    assert os.environ.get("PYTHONHASHSEED") == "0", "start it with PYTHONHASHSEED=0"
+    sys.exit(main(*sys.argv[1:4]))
