@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,6 +21,7 @@ T = TypeVar("T", bound=Callable[..., Any])
 _INVARIANTS: dict[str, Invariant] = {}
 _EXHIBITS: dict[str, Exhibit] = {}
 _FAULTS: dict[str, Fault] = {}
+_PROVOCATIONS: list[Provocation] = []
 
 
 class Invariant(msgspec.Struct, frozen=True, eq=False):
@@ -48,6 +49,13 @@ class Fault(msgspec.Struct, frozen=True, eq=False):
     caught_by: tuple[str, ...]
     summary: str
     apply: Callable[[Any, Callable[[Any], Any]], Any]
+
+
+class Provocation(msgspec.Struct, frozen=True, eq=False):
+    """Inputs that a surface should refuse; `requests(ctx)` yields `(label, request)`."""
+
+    surface: Surface[Any, Any]
+    requests: Callable[[Context], Iterable[tuple[str, Any]]]
 
 
 class Context:
@@ -138,6 +146,21 @@ def fault(id: str, *, surface: Surface[Any, Any], caught_by: tuple[str, ...], su
     return register
 
 
+def provokes(question: Surface[Any, Any]) -> Callable[[T], T]:
+    """Declare a function `(ctx) -> (label, request), …` of inputs that `question` should refuse."""
+
+    def register(function: T) -> T:
+        _PROVOCATIONS.append(Provocation(question, function))
+        return function
+
+    return register
+
+
+def provocations() -> list[Provocation]:
+    """Declared provocations, in order of declaration."""
+    return list(_PROVOCATIONS)
+
+
 def invariants(boundary: str | None = None) -> list[Invariant]:
     """Declared invariants, in order of declaration; of one boundary if named."""
     return [i for i in _INVARIANTS.values() if boundary in (None, i.boundary)]
@@ -159,6 +182,7 @@ __all__ = [
     "Exhibit",
     "Fault",
     "Invariant",
+    "Provocation",
     "Refuse",
     "exhibit",
     "exhibits",
@@ -166,4 +190,6 @@ __all__ = [
     "faults",
     "invariant",
     "invariants",
+    "provocations",
+    "provokes",
 ]

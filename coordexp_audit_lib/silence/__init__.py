@@ -1,0 +1,1 @@
+"""12: failures must be seen."""

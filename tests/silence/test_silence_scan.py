@@ -1,0 +1,60 @@
+"""What the scan calls a silenced failure, and which messages it calls actionable."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from coordexp_audit_lib.silence.contract import lacks, suppressions
+
+TRY = "try:\n    f()\nexcept {}:\n    {}\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        (TRY.format("Exception", "pass"), [3]),
+        (TRY.format("Exception as e", "pass"), [3]),
+        (TRY.format("BaseException", "..."), [3]),
+        (TRY.format("builtins.Exception", "pass"), [3]),
+        (TRY.format("(ValueError, Exception)", "'why'"), [3]),
+        ("try:\n    f()\nexcept:\n    pass\n", [3]),
+        ("import contextlib\nwith contextlib.suppress(Exception):\n    f()\n", [2]),
+        ("import contextlib as c\nwith c.suppress(OSError, BaseException):\n    f()\n", [2]),
+        ("from contextlib import suppress\nwith suppress(Exception):\n    f()\n", [2]),
+        (
+            "class A:\n    def b(self):\n        try:\n            f()\n        except Exception:\n            pass\n",
+            [5],
+        ),
+        (TRY.format("ValueError", "pass"), []),
+        (TRY.format("(OSError, ValueError)", "pass"), []),
+        (TRY.format("Exception", "log('x')"), []),
+        (TRY.format("Exception", "raise"), []),
+        ("from contextlib import suppress\nwith suppress(OSError):\n    f()\n", []),
+        ("def suppress(x): ...\nwith suppress(Exception):\n    f()\n", []),
+    ],
+)
+def test_blanket_suppression(source: str, lines: list[int]) -> None:
+    assert [s.line for s in suppressions(ast.parse(source), "a.py")] == lines
+
+
+def test_a_suppression_names_its_method() -> None:
+    source = "class A:\n    def b(self):\n        try:\n            f()\n        except Exception:\n            pass\n"
+    assert [s.symbol for s in suppressions(ast.parse(source), "a.py")] == ["A.b"]
+
+
+@pytest.mark.parametrize(
+    ("message", "missing"),
+    [
+        ("", ["a cause", "a place", "a cure"]),
+        ("bad value", ["a cause", "a place", "a cure"]),
+        ("the value is wrong", ["a place", "a cure"]),
+        ("stage2_ab.schedule.b_ratio must be in [0,1], got 7", []),
+        ("Unknown keys: ['rollout_matching.x']. Migration guidance: remove unsupported keys", []),
+        ("objects[17].bbox_2d has three values", ["a cure"]),
+        ("something must be positive", ["a place"]),
+    ],
+)
+def test_an_actionable_message_names_cause_place_and_cure(message: str, missing: list[str]) -> None:
+    assert lacks(message) == missing
