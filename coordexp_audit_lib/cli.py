@@ -110,6 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     record = add("record", _record, "keep a target's answers as a recording", audited)
     record.add_argument("--name", required=True, help="the recording's name")
     record.add_argument("--out", type=Path, default=Path(), help="the folder to write it to (the current one)")
+    diff = add("diff", _diff, "say what changed between two audits; 1 if something got worse")
+    diff.add_argument("before", type=Path, help="the earlier run's folder, or its audit.json")
+    diff.add_argument("after", type=Path, help="the later one")
     add("faults", _faults, "prove that every check fails on a pipeline that is broken on purpose")
     return parser
 
@@ -204,6 +207,24 @@ def _record(arguments: argparse.Namespace) -> int:
     told = {"recording": str(path), "bytes": size, "answers": taken.recording.count()}
     print(json.dumps(told, sort_keys=True) if arguments.json else f"{path}: {told['answers']} answers, {size} bytes")
     return HELD
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    import msgspec
+
+    from coordexp_audit_lib.compare import SCHEMA, compare, is_worse
+    from coordexp_audit_lib.report.document import read_audit
+    from coordexp_audit_lib.report.tables import Table
+
+    changes = compare(read_audit(arguments.before), read_audit(arguments.after))
+    if arguments.json:
+        print(json.dumps({"schema": SCHEMA, "changes": msgspec.to_builtins(changes)}, sort_keys=True, indent=1))
+    elif changes:
+        rows = [(c.kind, c.severity, c.invariant, c.config or "-", f"{c.before} → {c.after}", c.what) for c in changes]
+        print(Table(("change", "severity", "invariant", "config", "status", "what"), rows).text())
+    else:
+        print("no change")
+    return VIOLATED if is_worse(changes) else HELD
 
 
 def _faults(arguments: argparse.Namespace) -> int:

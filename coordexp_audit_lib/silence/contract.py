@@ -110,7 +110,7 @@ def _does_nothing(node: ast.stmt) -> bool:
     return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
 
 
-# An error that a stranger can act on names a thing (a key path, a field, an index, a symbol in quotes, a value), and says
+# An error that a stranger can act on names a thing (a key path, a field, an index, a quoted symbol, a value), and says
 # what is demanded or what to do. These are the words in which Python programs say so; the claim is P2 for that reason.
 _NAMES_A_PLACE = re.compile(
     r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*|\[\d+\])+|[\w-]+_[\w-]+|['\"`][^'\"`]+['\"`]"

@@ -1,0 +1,77 @@
+"""`coordexp-audit diff`: what changed between two audits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from coordexp_audit_lib.core.evidence import canonical_json
+
+SCHEMA = "coordexp-audit-diff/1"
+RANK = {"held": 0, "unbound": 1, "error": 2, "violated": 3}
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One finding that differs. kind: `worse`, `better`, `gone`, `new` or `other` (same status, other content)."""
+
+    invariant: str
+    config: str | None
+    severity: str
+    kind: str
+    before: str
+    after: str
+    what: str
+
+
+def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    """Changes from one `audit.json` document to another, worst first; times and evidence digests do not count."""
+    old, new = _by_key(before), _by_key(after)
+    changes = []
+    for key in sorted(old.keys() | new.keys(), key=str):
+        change = _change(old.get(key), new.get(key))
+        if change:
+            changes.append(change)
+    order = ("worse", "new", "gone", "other", "better")
+    return sorted(changes, key=lambda c: (order.index(c.kind), c.severity, c.invariant, c.config or ""))
+
+
+def is_worse(changes: list[Change]) -> bool:
+    """Whether something that was decided well is not any more, or a new finding did not hold."""
+    return any(c.kind == "worse" or (c.kind == "new" and c.after != "held") for c in changes)
+
+
+def _by_key(document: Mapping[str, Any]) -> dict[tuple[str, str | None], Mapping[str, Any]]:
+    return {(f["invariant"], f["config"]): f for f in document["findings"]}
+
+
+def _change(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Change | None:
+    shown = new or old
+    if shown is None:
+        return None
+    made = (shown["invariant"], shown["config"], shown["severity"])
+    if old is None:
+        return Change(*made, "new", "-", shown["status"], _summary(shown))
+    if new is None:
+        return Change(*made, "gone", shown["status"], "-", _summary(shown))
+    before, after = old["status"], new["status"]
+    if before != after:
+        kind = "worse" if RANK[after] > RANK[before] else "better"
+        return Change(*made, kind, before, after, _summary(new))
+    more = new["violation_count"] - old["violation_count"]
+    if more:
+        kind = "worse" if more > 0 else "better"
+        what = f"{old['violation_count']} violations became {new['violation_count']}: {_summary(new)}"
+        return Change(*made, kind, before, after, what)
+    if new["checked"] != old["checked"]:
+        return Change(*made, "other", before, after, f"{old['checked']} cases judged became {new['checked']}")
+    if canonical_json(new["violations"]) != canonical_json(old["violations"]):
+        return Change(*made, "other", before, after, f"other examples: {_summary(new)}")
+    return None
+
+
+def _summary(finding: Mapping[str, Any]) -> str:
+    if finding["violations"]:
+        return str(finding["violations"][0]["message"])
+    return str(finding["note"] or finding["claim"])

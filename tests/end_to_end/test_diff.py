@@ -1,0 +1,60 @@
+"""`diff`: which changes between two audits are worse, and which are only told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coordexp_audit_lib.cli import main
+from coordexp_audit_lib.compare import compare, is_worse
+
+
+def finding(status: str = "held", count: int = 0, checked: int = 3, **other: Any) -> dict[str, Any]:
+    violations = [{"message": f"broken {i}"} for i in range(min(count, 5))]
+    base = {"invariant": "a.b", "config": None, "severity": "P0", "status": status, "checked": checked, "note": ""}
+    return {**base, "claim": "it is so", "violations": violations, "violation_count": count, **other}
+
+
+def document(*findings: dict[str, Any]) -> dict[str, Any]:
+    return {"findings": list(findings)}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kinds", "worse"),
+    [
+        ([finding()], [finding()], [], False),
+        ([finding(seconds=1)], [finding(seconds=2)], [], False),
+        ([finding()], [finding("violated", 1)], ["worse"], True),
+        ([finding("violated", 1)], [finding()], ["better"], False),
+        ([finding("unbound")], [finding("error")], ["worse"], True),
+        ([finding("violated", 1)], [finding("violated", 2)], ["worse"], True),
+        ([finding()], [finding(checked=1)], ["other"], False),
+        ([finding()], [], ["gone"], False),
+        ([], [finding()], ["new"], False),
+        ([], [finding("violated", 1)], ["new"], True),
+    ],
+)
+def test_changes(before: Any, after: Any, kinds: list[str], worse: bool) -> None:
+    changes = compare(document(*before), document(*after))
+    assert [c.kind for c in changes] == kinds
+    assert is_worse(changes) is worse
+
+
+def test_a_folder_without_an_audit_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diff", str(tmp_path), str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "audit.json" in err
+    assert "Cure" in err
+
+
+def test_json_is_one_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys = ("created", "tool", "target", "configs", "summary")
+    for name, status in (("a", "held"), ("b", "violated")):
+        made = {"schema": "coordexp-audit/1", **dict.fromkeys(keys), **document(finding(status, status == "violated"))}
+        (tmp_path / f"{name}.json").write_text(json.dumps(made))
+    assert main(["diff", str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["changes"][0]["kind"] == "worse"
