@@ -1,0 +1,101 @@
+"""Intersection over union, and the exact minimum-cost assignment by shortest augmenting paths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+FORBIDDEN = 1e6
+
+
+def iou(a: Sequence[float], b: Sequence[float]) -> float:
+    """Of two boxes (x1, y1, x2, y2); 0 where the union has no area."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    inter = max(0.0, width) * max(0.0, height)
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter
+    return inter / union if union > 0 else 0.0
+
+
+def assign(cost: list[list[float]]) -> list[int]:
+    """For each row of a square cost matrix its column, so that the sum is least (Jonker and Volgenant's scheme, O(n^3))."""
+    n = len(cost)
+    row_of, u, v = [-1] * (n + 1), [0.0] * (n + 1), [0.0] * (n + 1)
+    for row in range(n):
+        _augment(cost, row, row_of, u, v)
+    columns = [0] * n
+    for column in range(n):
+        columns[row_of[column]] = column
+    return columns
+
+
+def _augment(cost: list[list[float]], row: int, row_of: list[int], u: list[float], v: list[float]) -> None:
+    """Add one row to the assignment; `u` and `v` are the duals of rows and columns, column n is the virtual start."""
+    n = len(cost)
+    least, came_from, done = [float("inf")] * n, [n] * n, [False] * (n + 1)
+    row_of[n], at = row, n
+    while row_of[at] != -1:
+        done[at] = True
+        here, step, following = row_of[at], float("inf"), -1
+        for column in range(n):
+            if done[column]:
+                continue
+            reduced = cost[here][column] - u[here] - v[column]
+            if reduced < least[column]:
+                least[column], came_from[column] = reduced, at
+            if least[column] < step:
+                step, following = least[column], column
+        for column in range(n + 1):
+            if done[column]:
+                u[row_of[column]] += step
+                v[column] -= step
+            elif column < n:
+                least[column] -= step
+        at = following
+    while at != n:
+        row_of[at] = row_of[came_from[at]]
+        at = came_from[at]
+    row_of[n] = -1
+
+
+def match(preds: list[list[int]], gts: list[list[int]], gate: float) -> list[tuple[int, int]]:
+    """The pairs of least cost: 1 - IoU for a pair at or over the gate, 1 for each box left over on either side."""
+    p, g = len(preds), len(gts)
+    cost = [[0.0] * (p + g) for _ in range(p + g)]
+    for i in range(p + g):
+        for j in range(p + g):
+            if i < p and j < g:
+                overlap = iou(preds[i], gts[j])
+                cost[i][j] = 1 - overlap if overlap >= gate else FORBIDDEN
+            elif i < p or j < g:
+                cost[i][j] = 1.0
+    columns = assign(cost) if p and g else []
+    return [(i, j) for i, j in enumerate(columns[:p]) if j < g and cost[i][j] < FORBIDDEN]
+
+
+def cost_of(pairs: Sequence[tuple[int, int]], preds: list[list[int]], gts: list[list[int]]) -> float:
+    """What an assignment costs under the same rule."""
+    return sum(1 - iou(preds[i], gts[j]) for i, j in pairs) + len(preds) + len(gts) - 2 * len(pairs)
+
+
+def margin(preds: list[list[int]], gts: list[list[int]], gate: float) -> tuple[float, float]:
+    """How far the nearest overlap is from the gate, and how much the best assignment without one of its pairs costs more."""
+    overlaps = [iou(p, g) for p in preds for g in gts]
+    from_gate = min((abs(o - gate) for o in overlaps), default=1.0)
+    best = match(preds, gts, gate)
+    base, gap = cost_of(best, preds, gts), 1.0
+    for without in best:
+        others = _match_without(preds, gts, gate, without)
+        gap = min(gap, cost_of(others, preds, gts) - base)
+    return from_gate, gap
+
+
+def _match_without(
+    preds: list[list[int]], gts: list[list[int]], gate: float, pair: tuple[int, int]
+) -> list[tuple[int, int]]:
+    p, g = len(preds), len(gts)
+    cost = [[1.0 if (i < p) != (j < g) else 0.0 for j in range(p + g)] for i in range(p + g)]
+    for i in range(p):
+        for j in range(g):
+            overlap = iou(preds[i], gts[j])
+            cost[i][j] = 1 - overlap if overlap >= gate and (i, j) != pair else FORBIDDEN
+    return [(i, j) for i, j in enumerate(assign(cost)[:p]) if j < g and cost[i][j] < FORBIDDEN]
