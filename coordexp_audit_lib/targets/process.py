@@ -28,7 +28,7 @@ from coordexp_audit_lib.targets.limits import FOLDERS, Limits, environment
 CHUNK = 1 << 16
 OVERHEAD = 1024
 ENDING_SECONDS = 30.0
-LARGE = 1 << 20
+LARGE = 1 << 18
 MAX_DEPTH = 100
 T = TypeVar("T")
 
@@ -95,6 +95,8 @@ class WorkerProcess:
                 os.close(fd)
         for fd in (self.out, self.inn, self.err):
             os.set_blocking(fd, False)
+        assert self.process.stdout is not None
+        self.said = self.process.stdout.fileno()
 
     def exchange(self, message: dict[str, Any], seconds: float, response: Any = Any) -> dict[str, Any]:
         """Send one message and return its answer, decoded; a large one must fit the `response` type before that.
@@ -154,6 +156,7 @@ class WorkerProcess:
         poll = select.poll()
         poll.register(fd, event)
         poll.register(self.err, select.POLLIN)
+        poll.register(self.said, select.POLLIN)
         while True:
             left = deadline - time.monotonic()
             if left <= 0:
@@ -163,6 +166,8 @@ class WorkerProcess:
                 poll.unregister(self.err)
             if fd in ready:
                 return
+            if self.said in ready:  # the supervisor ended; a child of the worker's may still hold its pipe
+                raise self._ended()
 
     def _drain(self) -> bool:
         """Take what the worker printed; False once there is no more to come."""

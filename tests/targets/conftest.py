@@ -1,0 +1,100 @@
+"""A hostile tree as a target, with small limits."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from coordexp_audit_lib.core import surface as registry
+from coordexp_audit_lib.core.surface import Surface
+from coordexp_audit_lib.targets.checkout import CheckoutTarget
+from coordexp_audit_lib.targets.limits import Limits
+
+sys.path.insert(0, str(Path(__file__).parent))
+import hostile_tree
+
+LIMITS = Limits(first_seconds=3.0, seconds=3.0, memory=900 << 20, frame=1 << 20, flood=4 << 20, processes=40)
+NAMES = ("deed", "moved", "missing", "broken", "wrong", "shy", "unknown")
+
+
+class Deed(msgspec.Struct):
+    deed: str
+    pids: str
+
+
+class Said(msgspec.Struct):
+    said: Any
+
+
+@pytest.fixture
+def questions(monkeypatch: pytest.MonkeyPatch) -> dict[str, Surface[Deed, Said]]:
+    """The surfaces of the hostile tree, declared for one test."""
+    made = {n: Surface(name=f"hostile.{n}", request=Deed, response=Said, summary="") for n in NAMES}
+    for question in made.values():
+        monkeypatch.setitem(registry._SURFACES, question.name, question)
+    return made
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "tree"
+    for name, text in hostile_tree.FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+@pytest.fixture
+def bindings_dir(tmp_path: Path) -> Path:
+    folder = tmp_path / "bindings"
+    folder.mkdir()
+    (folder / "hostile.py").write_text(hostile_tree.BINDING)
+    return folder
+
+
+@pytest.fixture
+def target(tree: Path, bindings_dir: Path, questions: object) -> Iterator[CheckoutTarget]:
+    with CheckoutTarget(tree, python=sys.executable, bindings_dir=bindings_dir, limits=LIMITS) as opened:
+        yield opened
+
+
+@pytest.fixture
+def pids(tmp_path: Path) -> Path:
+    """Where the hostile tree writes the process ids of its children (and, beside it, those of its workers)."""
+    return tmp_path / "pids"
+
+
+@pytest.fixture
+def limits() -> Callable[..., Limits]:
+    """The small limits, some of them changed."""
+    return partial(msgspec.structs.replace, LIMITS)
+
+
+@pytest.fixture
+def alive() -> Callable[[Path], list[int]]:
+    """The processes noted in a file that still run; they get a moment to be gone."""
+
+    def running(file: Path) -> list[int]:
+        noted = [int(line) for line in file.read_text().split()] if file.exists() else []
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline and any(map(_runs, noted)):
+            time.sleep(0.02)
+        return list(filter(_runs, noted))
+
+    return running
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
+    except (OSError, IndexError):
+        return False

@@ -1,0 +1,150 @@
+"""A target that misbehaves costs one `error` finding each time, and nothing is left of it."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coordexp_audit_lib.core.audit import judge
+from coordexp_audit_lib.core.errors import SurfaceFailed, UsageError
+from coordexp_audit_lib.core.finding import Finding, Violation
+from coordexp_audit_lib.core.invariant import Context, Invariant
+from coordexp_audit_lib.core.surface import Surface
+from coordexp_audit_lib.targets.checkout import CheckoutTarget
+
+SECONDS = 15.0  # for a question that fails, its clean-up and the next worker's start; the limit of an answer is 3
+
+# What it does -> a part of the reason that the finding gives.
+DEEDS = {
+    "flood stderr": "printed more than",
+    "flood stdout": "printed more than",
+    "sleep": "did not answer within 3 seconds",
+    "spin": "did not answer within 3 seconds",
+    "exit": r"exit status 3; it printed last: \x1b[31mlast words\x07",
+    "segfault": "ended by SIGSEGV",
+    "SystemExit": "SystemExit: 0",
+    "KeyboardInterrupt": "KeyboardInterrupt",
+    "hostile exception": "",
+    "children": "left 2 processes running",
+    "children, then exit": "exit status 0",
+    "many children": "more than 40 processes",
+    "200 MB": "larger than the limit",
+    "200 MB frame": "200000000 bytes at once",
+    "many small lists": "strict JSON",
+    "NaN": "strict JSON",
+    "infinity": "strict JSON",
+    "lone surrogate": "strict JSON",
+    "raw NaN": "strict JSON",
+    "raw surrogate": "strict JSON",
+    "deep": "strict JSON",
+    "rather deep": "nested deeper",
+    "raw deep": "strict JSON",
+    "cycle": "strict JSON",
+    "not JSON": "strict JSON",
+    "memory": "memory",
+    "memory of children": "bytes of memory",
+    "close all": "closed the private pipe",
+    "kill the parent": "its supervisor was killed",
+    "stop the parent": "did not answer within",
+    "garbage frames": "",
+    "a second answer": "private pipe",
+}
+
+
+def finding_of(target: CheckoutTarget, question: Surface[Any, Any], deed: str, pids: Path) -> Finding:
+    """Judge the claim that the target does what it is asked."""
+
+    def check(ctx: Context) -> Iterator[Violation]:
+        ctx.judge()
+        if ctx.value(question, question.request(deed=deed, pids=str(pids))).said != "done":
+            yield Violation("it said something else")
+
+    claim = Invariant("hostile.done", "hostile", "P1", "B", "It is done.", "Do it.", "", False, check)
+    return judge(target, claim, "")
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_hostile_deed_is_one_error(deed: str, target: Any, questions: Any, pids: Path, alive: Any) -> None:
+    question, started = questions["deed"], time.monotonic()
+    bases = [target._worker.base]
+
+    finding = finding_of(target, question, deed, pids)
+
+    assert finding.status == "error"
+    assert DEEDS[deed] in finding.note
+    assert "\n" not in finding.note and finding.note.isprintable()
+    assert alive(pids) == []
+    assert finding_of(target, question, "honest", pids).status == "held"
+    assert time.monotonic() - started < SECONDS
+    bases.append(target._worker.base)
+    target.close()
+    assert alive(Path(f"{pids}.worker")) == []
+    assert [base for base in bases if base.exists()] == []
+
+
+def test_own_memory_stays_bounded(target: Any, questions: Any, pids: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for deed in ("200 MB", "200 MB frame", "many small lists", "flood stderr"):
+        finding_of(target, questions["deed"], deed, pids)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10  # in KiB
+
+
+def test_garbage_on_stdout_does_not_reach_the_answer(target: Any, questions: Any, pids: Path) -> None:
+    assert finding_of(target, questions["deed"], "garbage on stdout", pids).status == "held"
+
+
+def test_a_file_larger_than_the_limit_is_refused(
+    tree: Path, bindings_dir: Path, questions: Any, pids: Path, limits: Any
+) -> None:
+    small = limits(file=1 << 20)
+    with CheckoutTarget(tree, python=sys.executable, bindings_dir=bindings_dir, limits=small) as target:
+        answer = target.ask(questions["deed"], questions["deed"].request(deed="big file", pids=str(pids)))
+        assert answer.refused and answer.refusal.type == "OSError"
+
+
+def test_scratch_without_rights_is_removed(target: Any, questions: Any, pids: Path) -> None:
+    assert finding_of(target, questions["deed"], "rights", pids).status == "held"
+    base = target._worker.base
+    target.close()
+    assert not base.exists()
+
+
+def test_after_hangs_in_a_row_nothing_more_is_waited_for(
+    tree: Path, bindings_dir: Path, questions: Any, pids: Path, limits: Any
+) -> None:
+    with CheckoutTarget(
+        tree, python=sys.executable, bindings_dir=bindings_dir, limits=limits(first_seconds=0.8, seconds=0.8, hangs=2)
+    ) as target:
+        notes = [finding_of(target, questions["deed"], "sleep", pids).note for _ in range(3)]
+        started = time.monotonic()
+        notes.append(finding_of(target, questions["deed"], "honest", pids).note)
+        assert time.monotonic() - started < 0.5
+    assert ["did not answer" in note for note in notes] == [True, True, False, False]
+    assert all("not asked" in note for note in notes[2:])
+
+
+def test_after_failed_starts_in_a_row_none_is_tried(target: Any, questions: Any, pids: Path) -> None:
+    target.close()
+    target.python = "/bin/false"
+    notes = [finding_of(target, questions["deed"], "honest", pids).note for _ in range(5)]
+    assert ["exit status 1" in note for note in notes] == [True, True, True, False, False]
+    assert all("could not be started 3 times" in note for note in notes[3:])
+
+
+def test_a_crash_in_the_scratch_is_named_without_its_path(target: Any, questions: Any, pids: Path) -> None:
+    with pytest.raises(SurfaceFailed) as caught:
+        target.ask(questions["wrong"], questions["wrong"].request(deed="", pids=str(pids)))
+    assert str(caught.value) == "hostile.wrong: KeyError: 'no such key' (hostile.py:24)"
+
+
+@pytest.mark.parametrize("python", ["/bin/true", "/bin/cat", "/no/such/python"])
+def test_an_unusable_interpreter_is_a_usage_error(python: str, tree: Path, bindings_dir: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        CheckoutTarget(tree, python=python, bindings_dir=bindings_dir)
+    assert "Cure: give" in str(caught.value)
