@@ -55,20 +55,24 @@ def _change(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Cha
         return Change(*made, "new", "-", shown["status"], _summary(shown))
     if new is None:
         return Change(*made, "gone", shown["status"], "-", _summary(shown))
-    before, after = old["status"], new["status"]
-    if before != after:
-        kind = "worse" if RANK[after] > RANK[before] else "better"
-        return Change(*made, kind, before, after, _summary(new))
+    kind, what = _differs(old, new)
+    return Change(*made, kind, old["status"], new["status"], what) if kind else None
+
+
+def _differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, str]:
+    """Kind and text of the difference between two findings of one check; empty if there is none that counts."""
+    before, after = RANK[old["status"]], RANK[new["status"]]
     more = new["violation_count"] - old["violation_count"]
+    if before != after:
+        return "worse" if after > before else "better", _summary(new)
     if more:
-        kind = "worse" if more > 0 else "better"
         what = f"{old['violation_count']} violations became {new['violation_count']}: {_summary(new)}"
-        return Change(*made, kind, before, after, what)
+        return "worse" if more > 0 else "better", what
     if new["checked"] != old["checked"]:
-        return Change(*made, "other", before, after, f"{old['checked']} cases judged became {new['checked']}")
+        return "other", f"{old['checked']} cases judged became {new['checked']}"
     if canonical_json(new["violations"]) != canonical_json(old["violations"]):
-        return Change(*made, "other", before, after, f"other examples: {_summary(new)}")
-    return None
+        return "other", f"other examples: {_summary(new)}"
+    return "", ""
 
 
 def _summary(finding: Mapping[str, Any]) -> str:
