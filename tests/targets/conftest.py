@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -67,9 +68,13 @@ def target(tree: Path, bindings_dir: Path, questions: object) -> Iterator[Checko
 
 
 @pytest.fixture
-def pids(tmp_path: Path) -> Path:
-    """Where the hostile tree writes the process ids of its children (and, beside it, those of its workers)."""
-    return tmp_path / "pids"
+def pids() -> Iterator[Path]:
+    """Where the hostile tree writes the process ids of its children (and, beside it, those of its workers).
+
+    In shared memory, which is one of the few places outside the scratch that a worker may write to.
+    """
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder) / "pids"
 
 
 @pytest.fixture

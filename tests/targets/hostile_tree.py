@@ -85,6 +85,10 @@ def do(deed, pids, scratch):
         daemon(pids, twice=True)
         wait_for(pids, 2)
         os._exit(0)
+    elif deed == "children, then sleep":
+        daemon(pids)
+        daemon(pids, twice=True)
+        time.sleep(60)
     elif deed == "many children":
         for _ in range(200):
             daemon(pids)
@@ -169,6 +173,20 @@ def do(deed, pids, scratch):
         open(os.path.join(inner, "c"), "w").close()
         os.chmod(inner, 0)
         os.chmod(os.path.dirname(inner), 0)
+        return "done"
+    elif deed == "write into the tree":
+        with open(__file__ + ".new", "w") as file:
+            file.write("x")
+    elif deed == "cut a file of the tree":
+        os.truncate(__file__, 0)
+    elif deed == "write into the scratch":
+        with open(os.path.join(scratch, "x"), "w") as file:
+            file.write("x")
+        os.rename(os.path.join(scratch, "x"), os.path.join(os.environ["HOME"], "y"))
+        with open(os.devnull, "w") as file:
+            file.write("x")
+        import multiprocessing
+        multiprocessing.Lock()
         return "done"
     elif deed == "environment":
         return dict(os.environ)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +20,11 @@ from coordexp_audit_lib.core.finding import Finding, Violation
 from coordexp_audit_lib.core.invariant import Context, Invariant
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.targets.checkout import CheckoutTarget
+from coordexp_audit_lib.targets.supervisor import landlock_version
 
 SECONDS = 15.0  # for a question that fails, its clean-up and the next worker's start; the limit of an answer is 3
+
+CONFINED = landlock_version() >= 6  # then the kernel lets no signal out
 
 # What it does -> a part of the reason that the finding gives.
 DEEDS = {
@@ -50,8 +56,8 @@ DEEDS = {
     "memory": "memory",
     "memory of children": "bytes of memory",
     "close all": "closed the private pipe",
-    "kill the parent": "its supervisor was killed",
-    "stop the parent": "did not answer within",
+    "kill the parent": "left 2 processes running" if CONFINED else "its supervisor was killed",
+    "stop the parent": "left 1 processes running" if CONFINED else "did not answer within",
     "garbage frames": "",
     "a second answer": "private pipe",
 }
@@ -88,6 +94,27 @@ def test_hostile_deed_is_one_error(deed: str, target: Any, questions: Any, pids:
     assert [base for base in bases if base.exists()] == []
 
 
+@pytest.mark.parametrize(
+    ("number", "reason"), [(signal.SIGKILL, "its supervisor was killed"), (signal.SIGSTOP, "did not answer within")]
+)
+def test_without_its_supervisor_it_is_found_all_the_same(
+    *, number: int, reason: str, target: Any, questions: Any, pids: Path, alive: Any
+) -> None:
+    def strike() -> None:
+        while not pids.exists() or len(pids.read_text().split()) < 2:
+            time.sleep(0.01)
+        os.kill(target._worker.process.pid, number)
+
+    striker = threading.Thread(target=strike)
+    striker.start()
+    finding = finding_of(target, questions["deed"], "children, then sleep", pids)
+    striker.join()
+
+    assert finding.status == "error" and reason in finding.note
+    assert len(pids.read_text().split()) == 2 and alive(pids) == []
+    assert finding_of(target, questions["deed"], "honest", pids).status == "held"
+
+
 def test_own_memory_stays_bounded(target: Any, questions: Any, pids: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for deed in ("200 MB", "200 MB frame", "many small lists", "flood stderr"):
@@ -106,6 +133,20 @@ def test_a_file_larger_than_the_limit_is_refused(
     with CheckoutTarget(tree, python=sys.executable, bindings_dir=bindings_dir, limits=small) as target:
         answer = target.ask(questions["deed"], questions["deed"].request(deed="big file", pids=str(pids)))
         assert answer.refused and answer.refusal.type == "OSError"
+
+
+@pytest.mark.skipif(landlock_version() < 3, reason="this kernel cannot confine writes")
+@pytest.mark.parametrize("deed", ["write into the tree", "cut a file of the tree"])
+def test_it_cannot_write_into_the_tree(deed: str, target: Any, questions: Any, pids: Path) -> None:
+    question = questions["deed"]
+    before = {p: p.read_bytes() for p in target.tree.root.rglob("*") if p.is_file()}
+    refusal = target.ask(question, question.request(deed=deed, pids=str(pids))).refusal
+    assert refusal is not None and refusal.type == "PermissionError"
+    assert {p: p.read_bytes() for p in target.tree.root.rglob("*") if p.is_file()} == before
+
+
+def test_it_can_write_into_the_scratch(target: Any, questions: Any, pids: Path) -> None:
+    assert finding_of(target, questions["deed"], "write into the scratch", pids).status == "held"
 
 
 def test_scratch_without_rights_is_removed(target: Any, questions: Any, pids: Path) -> None:
