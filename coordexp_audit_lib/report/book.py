@@ -51,9 +51,9 @@ def build_book(run_dir: Path, formats: Sequence[str] = FORMATS) -> dict[str, Pat
     check_source(source, toc)
     builders = [("html", book / "html")] if "html" in formats else []
     builders += [("latex", book / "latex")] if "pdf" in formats else []
-    run_sphinx(source, builders)
-    shutil.rmtree(book / ".doctrees-html", ignore_errors=True)
-    shutil.rmtree(book / ".doctrees-latex", ignore_errors=True)
+    run_sphinx(source, builders, _edition(made))
+    for left in (".doctrees-html", ".doctrees-latex", "jupyter_execute"):
+        shutil.rmtree(book / left, ignore_errors=True)
     outputs = {"html": check_html(book / "html", toc)} if "html" in formats else {}
     if "pdf" in formats:
         outputs |= _latex(book / "latex", _epoch(made))
@@ -67,7 +67,8 @@ def write_source(run_dir: Path, made: Mapping[str, Any], source: Path) -> dict[s
     shutil.copyfile(_settings(), source / "_config.yml")
     write_atomically(source / "findings.ipynb", findings_page(made))
     toc: dict[str, Any] = yaml.safe_load((prose / "_toc.yml").read_text(encoding="utf-8"))
-    names = list(dict.fromkeys(f["boundary"] for f in made["findings"]))
+    numbered = {boundaries.boundary(f["boundary"]).number: f["boundary"] for f in made["findings"]}
+    names = [name for _, name in sorted(numbered.items())]
     left = {p.name for p in (run_dir / "notebooks").glob("*.ipynb")}
     for number, config in enumerate(made["configs"], 1):
         stem = Path(config).stem
@@ -83,7 +84,8 @@ def write_source(run_dir: Path, made: Mapping[str, Any], source: Path) -> dict[s
             (source / place).mkdir(exist_ok=True)
             shutil.copyfile(notebook, source / place / f"{page}.ipynb")
             chapters.append({"file": f"{place}/{page}"})
-        toc["parts"].append({"caption": visible(config), "chapters": chapters})
+        caption = visible(config.removeprefix("configs/").removesuffix(".yaml"))
+        toc["parts"].append({"caption": caption, "chapters": chapters})
     if left:
         cure = "remove it, or audit the boundary and config that it belongs to"
         raise AuditError("a notebook belongs to no page of the book", where=min(left), cure=cure)
@@ -134,8 +136,8 @@ def _notebook(text: str, entry: str) -> dict[str, Any]:
     return notebook
 
 
-def run_sphinx(source: Path, builders: Sequence[tuple[str, Path]]) -> None:
-    """Run the builders side by side, warnings as errors.
+def run_sphinx(source: Path, builders: Sequence[tuple[str, Path]], date: str = "") -> None:
+    """Run the builders side by side, warnings as errors. `date`: what the title page has in a date's place.
 
     Raises:
         AuditError: one failed; the message is its first warnings.
@@ -145,7 +147,7 @@ def run_sphinx(source: Path, builders: Sequence[tuple[str, Path]]) -> None:
     started = []
     for builder, output in builders:
         print(f"book: building {builder}", file=sys.stderr)
-        command = [sys.executable, "-m", module, str(source.resolve()), str(output.resolve()), builder]
+        command = [sys.executable, "-m", module, str(source.resolve()), str(output.resolve()), builder, date]
         process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             text=True, errors="replace",
@@ -197,6 +199,13 @@ def _latex(latex: Path, epoch: int) -> dict[str, Path]:
         return {"tex": source}
     print("book: building the PDF", file=sys.stderr)
     return {"tex": source, "pdf": tex.make_pdf(latex, TEX, epoch)}
+
+
+def _edition(made: Mapping[str, Any]) -> str:
+    """The title page's last line: what was audited, rather than when."""
+    target = made["target"]
+    commit = f", commit {target['commit'][:12]}" if target.get("commit") else ""
+    return visible(f"{target['name']}{commit}{', of ' + target['date'] if target.get('date') else ''}")
 
 
 def _epoch(made: Mapping[str, Any]) -> int:

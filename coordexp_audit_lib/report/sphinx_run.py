@@ -1,4 +1,4 @@
-"""One builder's run of jupyter-book's Sphinx, in a process of its own: `python -m … SOURCE OUTPUT BUILDER`.
+"""One builder's run of jupyter-book's Sphinx, in a process of its own: `python -m … SOURCE OUTPUT BUILDER DATE`.
 
 What `jupyter-book build` does, less the extensions that this book does not use: they cost seconds, and two of them
 (thebe, comments) put remote addresses into every page.
@@ -20,9 +20,11 @@ EXTENSIONS = [
 ]
 
 
-def main(source: str, output: str, builder: str) -> int:
-    """Build with warnings as errors; returns the exit status."""
+def main(source: str, output: str, builder: str, date: str) -> int:
+    """Build with warnings as errors; returns the exit status. `date`: what the title page has in a date's place."""
     from jupyter_book.sphinx import build_sphinx
+
+    from coordexp_audit_lib.report.latex import escape
 
     status = build_sphinx(
         source,
@@ -34,6 +36,7 @@ def main(source: str, output: str, builder: str) -> int:
             "latex_individualpages": False,
             "external_toc_path": "_toc.yml",
             "nb_execution_mode": "off",
+            "today": escape(date),  # Sphinx puts it into the LaTeX as it is
         },
         doctreedir=Path(output).parent / f".doctrees-{builder}",
         builder=builder,
@@ -49,4 +52,4 @@ def main(source: str, output: str, builder: str) -> int:
 if __name__ == "__main__":
     # The order of a set must not reach a page.
     assert os.environ.get("PYTHONHASHSEED") == "0", "start it with PYTHONHASHSEED=0"
-    sys.exit(main(*sys.argv[1:4]))
+    sys.exit(main(*sys.argv[1:5]))

@@ -49,7 +49,7 @@ def finding(**changes: Any) -> Finding:
         "invariant": "packing.capacity", "boundary": "packing", "severity": "P0", "kind": "B", "status": "held",
         "checked": 12, "config": None, "claim": "No pack is longer than the capacity.", "violations": [],
         "violation_count": 0, "remedy": "Refuse samples that are longer.", "spec": "openspec/packing", "note": "",
-        "evidence": [Evidence("call", path="src/pack.py", line=7, symbol="src.pack:plan", surface="packing.plan", calls=12)],
+        "evidence": [Evidence("call", path="src/pack.py", line=7, symbol="src.pack:plan", surface="packing.plan")],
         "seconds": 0.25,
     }  # fmt: skip
     return Finding(**{**plain, **changes})
