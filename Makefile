@@ -1,0 +1,46 @@
+# make audit: the whole audit, from nothing to the book.   make test: the whole test suite.
+# make setup, tex, bench, lint, clean: see below.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+RUN ?= runs/default
+BIN := .venv/bin
+TEX := latexmk texlive-xetex texlive-latex-extra texlive-fonts-recommended fonts-freefont-otf
+
+.PHONY: audit test setup tex bench lint clean
+.NOTPARALLEL:
+
+# The findings do not fail this target (they are what it publishes); an audit that could not be carried out does.
+audit: setup tex
+	$(BIN)/coordexp-audit run --fail-on never --out $(RUN) || [ $$? -eq 3 ]
+	$(BIN)/coordexp-audit book $(RUN)
+
+test: setup
+	$(BIN)/python -m pytest -q --nbval --nbval-current-env --nbval-sanitize-with notebooks/nbval_sanitize.cfg notebooks
+	$(BIN)/python -m pytest -q
+
+setup: .venv/made
+
+.venv/made: pyproject.toml constraints.txt setup.py
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+# TeX is needed for the PDF alone: without it the book is HTML and .tex, and `coordexp-audit book` says what to install.
+tex:
+	@if command -v latexmk >/dev/null && command -v xelatex >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing TeX for the PDF (about a minute or two)" >&2; \
+	  { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(TEX); } >/dev/null 2>&1 \
+	  || echo "TeX could not be installed; the book will be HTML and .tex" >&2; \
+	else echo "no TeX, and not root: the book will be HTML and .tex. For the PDF: apt-get install $(TEX)" >&2; fi
+
+bench: setup
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf runs out _build book/_build build *.egg-info .pytest_cache .mypy_cache .ruff_cache
