@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from coordexp_audit_lib.core.errors import SurfaceUnbound, UsageError
 from coordexp_audit_lib.core.tree import Tree
 
@@ -34,17 +36,20 @@ def era(tree: Tree) -> str:
 
 
 def config_in(tree: Tree, config: str) -> str:
-    """The name under which `config` stands in the tree.
+    """The name under which `config` stands in the tree, relative to its root.
 
     Raises:
         SurfaceUnbound: an anchored config that this tree does not hold under any known name.
         UsageError: any other config that the tree does not hold.
     """
-    names: tuple[str, ...] = (config, *SUCCESSORS.get(config, ()))
+    given = Path(config).expanduser()
+    inside = given.is_absolute() and given.resolve().is_relative_to(tree.root)
+    wanted = given.resolve().relative_to(tree.root).as_posix() if inside else given.as_posix()
+    names: tuple[str, ...] = (wanted, *SUCCESSORS.get(wanted, ()))
     for name in names:
-        if tree.exists(name):
+        full = (tree.root / name).resolve()
+        if full.is_relative_to(tree.root) and full.is_file():
             return name
-    if config in SUCCESSORS:
-        tried = ", ".join((config, *SUCCESSORS[config]))
-        raise SurfaceUnbound(f"the config is not in this tree (tried: {tried})", where=config)
+    if wanted in SUCCESSORS:
+        raise SurfaceUnbound(f"the config is not in this tree (tried: {', '.join(names)})", where=config)
     raise UsageError("the tree has no such config", where=config, cure="give a path relative to the checkout")

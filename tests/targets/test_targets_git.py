@@ -1,0 +1,105 @@
+"""What git says of a tree, without running anything that stands in it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from coordexp_audit_lib.targets.git import git_state
+
+AUTHOR = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+
+
+def git(root: Path, *words: str) -> str:
+    return subprocess.run(["git", *AUTHOR, *words], cwd=root, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    root = tmp_path / "repository"
+    root.mkdir()
+    git(root, "init", "-q")
+    (root / "a.py").write_text("1\n")
+    (root / "b.txt").write_text("1\n")
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "one", "--date=2026-02-23T05:25:13+00:00")
+    return root
+
+
+def test_a_clean_tree(repository: Path) -> None:
+    state = git_state(repository)
+    assert state.commit == git(repository, "rev-parse", "HEAD").strip()
+    assert state.dirty is False and state.note == "" and state.date.startswith("20")
+
+
+@pytest.mark.parametrize(
+    ("path", "dirty"),
+    [
+        ("a.py", True),
+        ("new.py", True),
+        ("folder/new.py", True),
+        ("__pycache__/a.cpython-311.pyc", False),
+        ("src/__pycache__/a.cpython-311.pyc", False),
+        ("a.pyc", False),
+        (".pytest_cache/x", False),
+    ],
+)
+def test_what_makes_it_dirty(path: str, dirty: bool, repository: Path) -> None:
+    (repository / path).parent.mkdir(parents=True, exist_ok=True)
+    (repository / path).write_text("2\n")
+    assert git_state(repository).dirty is dirty
+
+
+def test_a_removed_file_makes_it_dirty(repository: Path) -> None:
+    (repository / "a.py").unlink()
+    assert git_state(repository).dirty is True
+
+
+def test_a_folder_inside_another_repository_has_no_commit_of_its_own(repository: Path) -> None:
+    inner = repository / "inner"
+    inner.mkdir()
+    state = git_state(inner)
+    assert (state.commit, state.dirty, state.note) == ("", None, "not a git repository of its own")
+
+
+def test_no_repository_and_an_empty_one(tmp_path: Path) -> None:
+    assert git_state(tmp_path).note == "not a git repository of its own"
+    git(tmp_path, "init", "-q")
+    state = git_state(tmp_path)
+    assert state.commit == "" and state.dirty is None and state.note
+
+
+def test_nothing_of_the_repository_is_run_or_written(repository: Path, tmp_path: Path) -> None:
+    ran, script = tmp_path / "ran", tmp_path / "script"
+    script.write_text(f"#!/bin/sh\necho ran >> {ran}\ncat\n")
+    script.chmod(0o755)
+    (repository / ".gitattributes").write_text("*.txt filter=evil diff=evil\n*.py filter=Worse=dotted.x\n")
+    git(repository, "add", ".gitattributes")
+    git(repository, "commit", "-qm", "two")
+    for key in (
+        *("filter.evil.clean", "filter.evil.smudge", "filter.evil.process", "filter.Worse=dotted.x.clean"),
+        *("diff.evil.textconv", "diff.external", "core.fsmonitor", "core.sshCommand", "core.editor", "gpg.program"),
+    ):
+        git(repository, "config", key, str(script))
+    for required in ("filter.evil.required", "filter.Worse=dotted.x.required"):
+        git(repository, "config", required, "true")
+    git(repository, "config", "core.hooksPath", str(tmp_path))
+    git(repository, "config", "log.showSignature", "true")
+    for name in ("post-index-change", "fsmonitor-watchman", "post-checkout"):
+        (repository / ".git/hooks" / name).write_text(script.read_text())
+        (repository / ".git/hooks" / name).chmod(0o755)
+        (tmp_path / name).write_text(script.read_text())
+        (tmp_path / name).chmod(0o755)
+    (repository / "b.txt").write_text("2\n")
+    (repository / "a.py").touch()
+    index = (repository / ".git/index").read_bytes()
+
+    state = git_state(repository)
+
+    assert state.dirty is True and len(state.commit) == 40
+    assert not ran.exists()
+    assert (repository / ".git/index").read_bytes() == index
+    subprocess.run(["git", "status"], cwd=repository, check=False, capture_output=True)
+    assert ran.exists()  # the traps were armed
