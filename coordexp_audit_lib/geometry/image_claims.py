@@ -10,8 +10,8 @@ from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.core.invariant import Context, invariant
 from coordexp_audit_lib.geometry import cases, contract
+from coordexp_audit_lib.geometry.judging import BOUNDARY
 
-BOUNDARY = "geometry"
 LAUNCHERS = ("scripts/train.sh", "scripts/train_stage2.sh")
 USUAL_SIZES = ((64, 64), (96, 160), (832, 256), (32, 256))
 GRID_SIZES = (*USUAL_SIZES, (32, 32), (100, 80), (60, 256))
@@ -102,7 +102,7 @@ def size_matches_file(ctx: Context) -> Iterator[Violation]:
                         message = f"{launcher} refuses a sound {split} file"
                         yield Violation(message, f"{launcher} {split}", "accepted", "refused")
                 elif at is not None:
-                    where = Where(launcher, max(answer.value.lines, default=0), "")
+                    where = Where(launcher, max(answer.value.lines, default=1), "")
                     yield _size_violation(launcher, split, count, at, where)
 
 
@@ -130,22 +130,21 @@ def augment_identity(ctx: Context) -> Iterator[Violation]:
         ("poly", [100, 90, 900, 80, 950, 700]),
     ]  # fmt: skip
     geometries += [("bbox_2d", cases.box(ctx.rng(i))) for i in range(12)]
+    changed: dict[str, list[tuple[list[int], Any]]] = {}
     for key, bins in geometries:
         ctx.judge()
-        record = {
-            **cases.sound(index=0),
-            "objects": [{"desc": "object 0", key: cases.tokens(bins)}],
-            "width": 64,
-            "height": 32,
-        }
+        item = {"desc": "object 0", key: cases.tokens(bins)}
+        record = {**cases.sound(index=0), "objects": [item], "width": 64, "height": 32}
         answer = ctx.ask(contract.AUGMENT, contract.AugmentRequest(record))
         if answer.refusal is not None:
-            message = f"a no-op augmentation refuses a sound {key} of {len(bins)} coordinates in an image of 64x32"
-            yield Violation(message, key, cases.tokens(bins), answer.refusal.message, bins)
-        elif [item.get(key) for item in answer.value.objects] != [cases.tokens(bins)]:
+            changed.setdefault(f"refuses a sound {key}", []).append((bins, answer.refusal.message))
+        elif [out.get(key) for out in answer.value.objects] != [item[key]]:
             got = answer.value.objects[0] if answer.value.objects else {}
-            message = f"a no-op augmentation changes the tokens of a {key} in an image of 64x32"
-            yield Violation(message, key, cases.tokens(bins), got.get(key, got), bins)
+            changed.setdefault(f"changes the tokens of a {key}", []).append((bins, got.get(key, got)))
+    for what, found in changed.items():
+        bins, got = min(found, key=lambda pair: (len(pair[0]), pair[0]))
+        message = f"a no-op augmentation {what} in an image of 64x32, in {len(found)} of {len(geometries)} cases"
+        yield Violation(message, what, cases.tokens(bins), got, bins)
 
 
 @invariant(

@@ -17,7 +17,7 @@ import shutil
 import sys
 from typing import Any
 
-from .api import Refused, binds
+from .api import Refused, Unbound, binds
 from .geometry_launch import launch_runs
 from .geometry_template import grid_of
 
@@ -231,7 +231,12 @@ def augment(request, here):
     record = request["record"]
     record["images"] = [picture(os.path.join(here.scratch, "augment.png"), (record["width"], record["height"]))]
     stage = here.call(here.preprocessor, augmenter=here.pipeline([]), rng=random.Random(0), coord_tokens_enabled=True)
-    made = plain(here.call(stage, record)["objects"])
+    try:
+        made = plain(here.call(stage, record)["objects"])
+    except Refused as refused:
+        if refused.type_name == "ModuleNotFoundError":
+            raise Unbound("the augmentation does not import: %s" % refused.message) from refused
+        raise
     return {"objects": [{k: v for k, v in o.items() if k != "desc"} for o in made["objects"]]}
 
 

@@ -8,7 +8,7 @@ import importlib.util
 import sys
 import types
 from importlib import metadata
-from typing import Any
+from typing import Any, ClassVar
 
 from .api import CannotImport, Refused
 
@@ -65,7 +65,7 @@ def template_of(max_pixels):
         class Watched(Qwen2VLImageProcessor):
             """The real processor; it notes the do_resize that it is called with."""
 
-            asked: list[Any] = []
+            asked: ClassVar[list[Any]] = []
 
             def __call__(self, *args, **kwargs):
                 self.asked.append(kwargs.get("do_resize"))
