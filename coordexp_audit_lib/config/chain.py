@@ -129,7 +129,7 @@ def _put(raw: dict[str, Any], merged: Any, path: Path, value: Any) -> None:
         node = node[step]
         if isinstance(node, list) and not isinstance(path[i + 1], int):
             raise KeyError(f"{dotted(path)}: a list has no key {path[i + 1]!r}")
-    node[path[-1]] = value
+    node[path[-1]] = copy.deepcopy(value)
 
 
 def parent_path(child: str, reference: str) -> str:

@@ -12,6 +12,8 @@ from coordexp_audit_lib.core.surface import surface
 
 Depth = Literal["materialise", "arguments"]
 
+STAGE2 = "configs/stage2_ab/prod/ab_mixed.yaml"
+
 
 class ChainRequest(msgspec.Struct, frozen=True):
     """config: path of the leaf, relative to the repository. files: texts laid over the repository's own."""

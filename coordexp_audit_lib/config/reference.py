@@ -9,8 +9,24 @@ from typing import Any
 
 from coordexp_audit_lib.config.chain import lookup, merge, steps
 from coordexp_audit_lib.config.contract import (
-    CHAIN, HF_LENGTH, LAUNCHER, LOAD, PACKING, PREFLIGHT, Chain, ChainRequest, HfLength, LauncherOutput, Loaded,
-    LoadRequest, Packed, Passed, Preflight, batch_adds_up, preflight_flaws, respects_segments,
+    CHAIN,
+    HF_LENGTH,
+    LAUNCHER,
+    LOAD,
+    PACKING,
+    PREFLIGHT,
+    Chain,
+    ChainRequest,
+    HfLength,
+    LauncherOutput,
+    Loaded,
+    LoadRequest,
+    Packed,
+    Passed,
+    Preflight,
+    batch_adds_up,
+    preflight_flaws,
+    respects_segments,
 )  # fmt: skip
 from coordexp_audit_lib.config.resolve import ChainBroken, Read, check_profile, resolve
 from coordexp_audit_lib.config.schema import WEIGHT_DEFAULTS, check_config
@@ -68,11 +84,10 @@ def materialise(request: LoadRequest) -> tuple[dict[str, Any], dict[str, Any]]:
     refuse(check_config(found.merged))
     config = found.merged
     for key, value in WEIGHT_DEFAULTS.items():
-        *parents, last = steps(key)
-        if parents[0] in config and lookup(config, steps(key)) is None:
-            node: dict[str, Any] = {last: value}
-            for step in reversed(parents):
-                node = {str(step): node}
+        if key.split(".")[0] in config and lookup(config, steps(key)) is None:
+            node: Any = value
+            for step in reversed(key.split(".")):
+                node = {step: node}
             config = merge(config, node)
     prompt = lookup(config, ("custom", "user_prompt"))
     if isinstance(prompt, str) and prompt.endswith(".txt"):

@@ -11,7 +11,17 @@ from typing import Any
 
 from coordexp_audit_lib.config.chain import lookup, steps
 from coordexp_audit_lib.config.values import (
-    Kind, Problem, anything, flag, free, items, number, optional, section, text, whole,
+    Kind,
+    Problem,
+    anything,
+    flag,
+    free,
+    items,
+    number,
+    optional,
+    section,
+    text,
+    whole,
 )  # fmt: skip
 
 STAGE2_VARIANTS = ("stage2_ab_training", "rollout_matching_sft")
@@ -119,7 +129,8 @@ _DUMP: dict[str, Kind] = {
 }  # fmt: skip
 SERVER = section(
     {
-        "timeout_s": number(), "infer_timeout_s": optional(number()), "debug_dump": section({**_DUMP, "max_chars": COUNT}),
+        "timeout_s": number(), "infer_timeout_s": optional(number()),
+        "debug_dump": section({**_DUMP, "max_chars": COUNT}),
         "servers": items(section({"base_url": text(), "group_port": whole(1, 65535)},
                                  required=("base_url", "group_port")), 1),
     },

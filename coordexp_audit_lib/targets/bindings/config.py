@@ -34,7 +34,7 @@ MANY = 64
 
 @binds("config.chain", load_yaml=(LOADER + ".load_yaml",), resolve=(LOADER + ".load_yaml_with_extends",))
 def chain(request, here):
-    files = {}
+    files: dict[str, dict[str, object]] = {}
     with workspace(here, request) as place:
         loader = place.loader.ConfigLoader
         read = loader.load_yaml
