@@ -5,8 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from coordexp_audit_lib.core.evidence import digest
-from coordexp_audit_lib.core.tree import Located, Tree, find_definition, statements
+from coordexp_audit_lib.core.tree import Located, Tree, find_definition, source_digest, statements
 
 MAX_HOPS = 12
 Place = tuple[str, str]  # a file of the tree, and a name in it ("" for the module itself)
@@ -44,7 +43,7 @@ def _located(tree: Tree, path: str, qualname: str) -> Located:
     module = tree.module(path)
     node = find_definition(module, qualname) if qualname else None
     symbol = f"{module_name(path)}:{qualname}" if qualname else module_name(path)
-    return Located(path, node.lineno if node else 1, symbol, digest(ast.dump(node or module)))
+    return Located(path, node.lineno if node else 1, symbol, source_digest(node or module))
 
 
 def _definition(tree: Tree, place: Place, hops: int) -> Place | None:

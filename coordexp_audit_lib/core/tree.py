@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -11,6 +12,7 @@ import msgspec
 from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.core.evidence import Where, digest
 
+MAX_SOURCE = 16 << 20
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -37,7 +39,10 @@ class Tree:
     def path(self, relative: str) -> Path:
         """Resolve a relative path; a path that leaves the tree is refused."""
         pure = PurePosixPath(relative)
-        full = (self.root / pure).resolve()
+        try:
+            full = (self.root / pure).resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL
+            raise SurfaceFailed(f"cannot be resolved: {error}", where=relative, cure="check the tree") from error
         if pure.is_absolute() or not full.is_relative_to(self.root):
             raise SurfaceFailed(f"{relative} leaves the tree", where=relative, cure="give a path below the root")
         return full
@@ -46,17 +51,23 @@ class Tree:
         return self.path(relative).is_file()
 
     def text(self, relative: str) -> str:
+        path = self.path(relative)
         try:
-            return self.path(relative).read_text(encoding="utf-8")
+            if not path.is_file() or path.stat().st_size > MAX_SOURCE:
+                raise OSError(f"not a regular file of at most {MAX_SOURCE} bytes")
+            return path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise SurfaceFailed(f"cannot read: {error}", where=relative, cure="check the tree") from error
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise SurfaceFailed(f"cannot read: {reason}", where=relative, cure="check the tree") from error
 
     def module(self, relative: str) -> ast.Module:
         """Parse a Python file, once."""
         if relative not in self._modules:
             try:
-                self._modules[relative] = ast.parse(self.text(relative), filename=relative)
-            except (SyntaxError, ValueError) as error:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # what Python thinks of the target's escapes is not our output
+                    self._modules[relative] = ast.parse(self.text(relative), filename=relative)
+            except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                 raise SurfaceFailed(f"does not parse: {error}", where=relative, cure="check the tree") from error
         return self._modules[relative]
 
@@ -79,11 +90,19 @@ class Tree:
                 continue
             module = self.module(relative)
             if not qualname:
-                return Located(relative, 1, symbol, digest(ast.dump(module)))
+                return Located(relative, 1, symbol, source_digest(module))
             node = find_definition(module, qualname)
             if node is not None:
-                return Located(relative, node.lineno, symbol, digest(ast.dump(node)))
+                return Located(relative, node.lineno, symbol, source_digest(node))
         return None
+
+
+def source_digest(node: ast.AST) -> str:
+    """Digest of a node's source, comments and layout excluded; empty where it is nested too deep to be written down."""
+    try:
+        return digest(ast.dump(node))
+    except RecursionError:
+        return ""
 
 
 def find_definition(module: ast.Module, qualname: str) -> ast.stmt | None:

@@ -11,13 +11,14 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.core.errors import SurfaceFailed, SurfaceUnbound, UsageError
+from coordexp_audit_lib.core.evidence import canonical_json
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
 from coordexp_audit_lib.core.tree import Tree
 from coordexp_audit_lib.targets import eras, table
 from coordexp_audit_lib.targets.git import git_state
 from coordexp_audit_lib.targets.limits import Limits
-from coordexp_audit_lib.targets.process import NoAnswerInTime, WorkerProcess
+from coordexp_audit_lib.targets.process import NoAnswerInTime, WorkerProcess, decoded
 
 VARIABLE = "COORDEXP_PYTHON"
 MARK = "src/sft.py"
@@ -50,7 +51,7 @@ class CheckoutTarget(Target):
         bindings_dir: Path | None = None,
     ) -> None:
         self.tree = Tree(root)
-        if not self.tree.exists(MARK):
+        if not (self.tree.root / MARK).is_file():
             raise UsageError(f"no {MARK} in it", where=str(root), cure="give the root of a CoordExp checkout")
         self.python = _interpreter(python)
         self.limits = limits or Limits()
@@ -83,8 +84,7 @@ class CheckoutTarget(Target):
 
     def raw(self, question: Surface[Any, Any], request: dict[str, Any]) -> dict[str, Any]:
         if question.static is not None:
-            typed = msgspec.convert(request, question.request)
-            return {"value": msgspec.to_builtins(question.static(self.tree, typed))}
+            return {"value": self._read(question, request)}
         row = self._table().get(question.name)
         if row is None or row.binding.status not in ("bound", "moved"):
             raise SurfaceUnbound(row.binding.note if row else "it is not declared", where=question.name)
@@ -98,6 +98,15 @@ class CheckoutTarget(Target):
             raise SurfaceFailed(error.what, where=question.name) from error
         self._asked.add(question.name)
         return self._said(question.name, answer)
+
+    def _read(self, question: Surface[Any, Any], request: dict[str, Any]) -> Any:
+        """Answer a question about source text, here and not in the worker, for nothing is run."""
+        assert question.static is not None
+        try:
+            value = msgspec.to_builtins(question.static(self.tree, msgspec.convert(request, question.request)))
+            return decoded(canonical_json(value).encode())
+        except (RecursionError, ValueError) as error:
+            raise SurfaceFailed(f"what was read is no answer: {error}", where=question.name) from error
 
     def _said(self, surface: str, answer: dict[str, Any]) -> dict[str, Any]:
         if isinstance(answer.get("unbound"), str):

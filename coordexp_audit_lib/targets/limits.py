@@ -17,8 +17,9 @@ class Limits(msgspec.Struct, frozen=True):
 
     first_seconds: for the first answer of a surface, which includes imports. memory: of all its processes together, and
     private memory of each; address space may be three times that, for libraries are mapped larger than they are used.
-    frame: one answer. flood: printed during one question. file: one file. hangs: after so many questions in a row that
-    were not answered in time, starts: after so many starts in a row that failed, no further one is tried.
+    frame: one answer. flood: printed during one question. file: one file, disk: all files of the scratch together.
+    hangs: after so many questions in a row that were not answered in time, starts: after so many starts in a row that
+    failed, no further one is tried.
     """
 
     first_seconds: float = 300.0
@@ -27,6 +28,7 @@ class Limits(msgspec.Struct, frozen=True):
     frame: int = 32 << 20
     flood: int = 64 << 20
     file: int = 1 << 30
+    disk: int = 4 << 30
     open_files: int = 4096
     processes: int = 128
     starts: int = 3

@@ -76,6 +76,7 @@ class WorkerProcess:
             "lifeline": theirs_life,
             "rlimits": self.limits.rlimits(),
             "memory": self.limits.memory,
+            "disk": self.limits.disk,
             "processes": self.limits.processes,
             "scratch": str(self.base),
         }
@@ -210,7 +211,7 @@ def pending(fd: int) -> bool:
     return bool(poll.poll(0))
 
 
-def decoded(data: bytes, response: Any) -> Any:
+def decoded(data: bytes, response: Any = Any) -> Any:
     """Strict JSON only: no NaN, no lone surrogate, no invalid UTF-8, no deep nesting.
 
     A large answer is decoded as its type first, which ends at the first misfit: plain decoding could take far more

@@ -144,9 +144,24 @@ def end_all(worker: int, status: int | None) -> tuple[int | None, int]:
     return status, len(left)
 
 
+def stored(folder: str) -> int:
+    """Bytes that the files below a folder take."""
+    total, folders = 0, [folder]
+    while folders:
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+    return total
+
+
 def excess(orders: dict[str, Any]) -> str:
     """Why the processes below are too much to go on, or an empty text."""
     living = below(os.getpid())
+    if stored(orders["scratch"]) > orders["disk"]:
+        return f"it stored more than {orders['disk']} bytes"
     if len(living) > orders["processes"]:
         return f"it ran more than {orders['processes']} processes"
     if sum(p.memory for p in living.values()) > orders["memory"]:

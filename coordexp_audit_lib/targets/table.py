@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from coordexp_audit_lib.core.errors import AuditError
+from coordexp_audit_lib.core.errors import AuditError, SurfaceFailed, one_line
 from coordexp_audit_lib.core.names import resolve
 from coordexp_audit_lib.core.surface import Surface, surfaces
 from coordexp_audit_lib.core.target import Binding
@@ -62,7 +62,15 @@ def declared(folders: Sequence[Path]) -> dict[str, Declared]:
 def rows(tree: Tree, folders: Sequence[Path]) -> dict[str, Row]:
     """The row of every declared surface, by name."""
     known = declared(folders)
-    return {name: _row(tree, question, known.get(name)) for name, question in surfaces().items()}
+    return {name: _readable_row(tree, question, known.get(name)) for name, question in surfaces().items()}
+
+
+def _readable_row(tree: Tree, question: Surface[Any, Any], bound: Declared | None) -> Row:
+    """The row; a file that cannot be read or parsed costs the surfaces that it should answer, and no others."""
+    try:
+        return _row(tree, question, bound)
+    except (SurfaceFailed, RecursionError) as error:
+        return Row(Binding(question.name, "missing", note=one_line(f"the source cannot be read: {error}")))
 
 
 def _row(tree: Tree, question: Surface[Any, Any], bound: Declared | None) -> Row:

@@ -48,7 +48,7 @@ class Paths:
             for form in (path, os.path.realpath(path)):
                 self.names.setdefault(json.dumps(form, ensure_ascii=False)[1:-1], label)
         longest_first = sorted(self.names, key=len, reverse=True)
-        self.pattern = re.compile("(%s)(?![\\w-])" % "|".join(map(re.escape, longest_first)))
+        self.pattern = re.compile("(?<![\\w.-])(%s)(?![\\w-])" % "|".join(map(re.escape, longest_first)))
 
     def hide(self, text):
         """`text` with the paths named by their role and memory addresses blanked."""

@@ -22,7 +22,15 @@ from coordexp_audit_lib.targets.limits import Limits
 sys.path.insert(0, str(Path(__file__).parent))
 import hostile_tree
 
-LIMITS = Limits(first_seconds=3.0, seconds=3.0, memory=900 << 20, frame=1 << 20, flood=4 << 20, processes=40)
+LIMITS = Limits(
+    first_seconds=3.0,
+    seconds=3.0,
+    memory=900 << 20,
+    disk=64 << 20,
+    frame=1 << 20,
+    flood=4 << 20,
+    processes=40,
+)
 NAMES = ("deed", "moved", "missing", "broken", "wrong", "shy", "unknown")
 
 

@@ -192,6 +192,10 @@ def do(deed, pids, scratch):
         return dict(os.environ)
     elif deed == "places":
         return [os.getcwd(), __file__, sys.executable, repr(object())]
+    elif deed == "many files":
+        for number in range(100_000):
+            with open(os.path.join(scratch, "f%d" % number), "wb") as file:
+                file.write(b"x" * (1 << 20))
     elif deed == "big file":
         with open(os.path.join(scratch, "big"), "wb") as file:
             for _ in range(1024):

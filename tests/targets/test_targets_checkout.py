@@ -43,6 +43,31 @@ def test_bindings_say_what_the_tree_has(target: CheckoutTarget) -> None:
     assert source[rows["hostile.deed"].line - 1].startswith("def do(")
 
 
+def test_a_file_that_does_not_parse_costs_its_own_surfaces_only(target: CheckoutTarget, ask: Ask) -> None:
+    (target.tree.root / "src/broken.py").write_text("def do(:\n")
+    rows = target.bindings()
+    assert rows["hostile.broken"].status == "missing" and "src/broken.py: does not parse" in rows["hostile.broken"].note
+    assert rows["hostile.deed"].status == "bound" and ask("deed", "honest").value.said == "done"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x = " + "(" * 5000 + ")" * 5000, "x = " + "-" * 100_000 + "1", "x = " + "+".join("1" * 5000), "\0", "é" * 9],
+)
+def test_source_that_is_hard_to_read_crashes_nothing(text: str, target: CheckoutTarget) -> None:
+    (target.tree.root / "src/broken.py").write_text(f"{text}\ndef do(): ...\n", encoding="latin-1")
+    assert target.bindings()["hostile.broken"].status in ("missing", "bound")
+    assert target.bindings()["hostile.deed"].status == "bound"
+
+
+def test_a_link_that_leads_nowhere_crashes_nothing(target: CheckoutTarget) -> None:
+    (target.tree.root / "src/broken.py").unlink()
+    (target.tree.root / "src/broken.py").symlink_to("broken.py")
+    assert target.bindings()["hostile.broken"].status == "missing"
+    (target.tree.root / "src/old.py").symlink_to("/etc/passwd")
+    assert target.bindings()["hostile.missing"].status == "missing"
+
+
 def test_a_moved_surface_with_an_optional_symbol_answers(ask: Ask) -> None:
     assert ask("moved", "honest").value.said == "done"
 

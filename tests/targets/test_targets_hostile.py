@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -55,6 +56,7 @@ DEEDS = {
     "not JSON": "strict JSON",
     "memory": "memory",
     "memory of children": "bytes of memory",
+    "many files": "it stored more than",
     "close all": "closed the private pipe",
     "kill the parent": "left 2 processes running" if CONFINED else "its supervisor was killed",
     "stop the parent": "left 1 processes running" if CONFINED else "did not answer within",
@@ -113,6 +115,30 @@ def test_without_its_supervisor_it_is_found_all_the_same(
     assert finding.status == "error" and reason in finding.note
     assert len(pids.read_text().split()) == 2 and alive(pids) == []
     assert finding_of(target, questions["deed"], "honest", pids).status == "held"
+
+
+def test_when_the_audit_is_killed_nothing_is_left(tree: Path, bindings_dir: Path, pids: Path, alive: Any) -> None:
+    program = (
+        "import sys; from pathlib import Path; from coordexp_audit_lib.targets.checkout import CheckoutTarget\n"
+        "tree, bindings, pids = sys.argv[1:]\n"
+        "target = CheckoutTarget(tree, python=sys.executable, bindings_dir=Path(bindings))\n"
+        "print(target._worker.base, flush=True)\n"
+        "chosen = {'module': 'hostile', 'surface': 'hostile.deed', 'chosen': {'do': 'src.deeds:do'}}\n"
+        "target._exchange(chosen | {'request': {'deed': 'children, then sleep', 'pids': pids}}, 60.0)\n"
+    )
+    command = [sys.executable, "-c", program, str(tree), str(bindings_dir), str(pids)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as audit:
+        base = Path((audit.stdout.readline() if audit.stdout else "").strip())
+        assert base.is_dir()
+        while not pids.exists() or len(pids.read_text().split()) < 2:
+            assert audit.poll() is None
+            time.sleep(0.01)
+        audit.kill()
+    assert alive(pids) == [] and alive(Path(f"{pids}.worker")) == []
+    deadline = time.monotonic() + 5
+    while base.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not base.exists()
 
 
 def test_own_memory_stays_bounded(target: Any, questions: Any, pids: Path) -> None:
