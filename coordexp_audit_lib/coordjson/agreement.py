@@ -36,8 +36,9 @@ def parsing_agreements(ctx: Context, tally: Tally) -> None:
         for mode in MODES:
             ctx.judge()
             request = contract.ParseRequest(case.text, mode, case.order)
-            for problem in parse_problems(ctx, request):
-                tally.add(case.kind, f"{mode}: {problem}", case.text, case.order)
+            problems = parse_problems(ctx, request)
+            if problems:
+                tally.add(case.kind, f"in {mode} mode, {'; '.join(problems)}", case.text, case.order)
 
 
 def compared_texts(ctx: Context) -> Iterator[Case]:

@@ -1,0 +1,145 @@
+"""The predicates at their edges: an answer and what is wrong with it."""
+
+import pytest
+from msgspec.structs import replace
+
+from coordexp_audit_lib.coordjson import cases, predicates
+from coordexp_audit_lib.coordjson.contract import ORDERS, Growth, ParseRequest, Thing
+from coordexp_audit_lib.coordjson.growth import growth
+from coordexp_audit_lib.coordjson.reference import parse_coordjson, read
+
+TEXT = "So: " + cases.container(cases.record("cat", "desc_first"), cases.record("dog", "desc_first", 7))
+FOUND = parse_coordjson(ParseRequest(TEXT, "salvage", "desc_first"))
+CAT, DOG = FOUND.records
+THINGS = (Thing("cat", "bbox_2d", (0, 20, 300, 899)), Thing("dog", "bbox_2d", (7, 27, 307, 906)))
+
+
+def altered(**fields):
+    return replace(FOUND, records=[replace(CAT, **fields), DOG])
+
+
+def test_an_honest_answer_has_no_problem():
+    assert predicates.span_problems(TEXT, FOUND) == []
+    assert predicates.repair_problems(TEXT, FOUND) == []
+    assert predicates.account_problems(FOUND, 2) == []
+    assert predicates.roundtrip_problems(THINGS, "desc_first", FOUND) == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"span": (CAT.span[0] + 1, CAT.span[1])},
+        {"span": (CAT.span[0], CAT.span[1] + 1)},
+        {"span": (CAT.span[0], CAT.span[1] - 1)},
+        {"geometry_span": (CAT.geometry_span[0] + 1, CAT.geometry_span[1])},
+        {"geometry_span": (CAT.geometry_span[0], CAT.geometry_span[1] + 1)},
+        {"geometry_span": (CAT.geometry_span[0] - 2, CAT.geometry_span[1])},
+        {"span": DOG.span, "geometry_span": DOG.geometry_span},
+        {"span": (-5, -1)},
+        {"span": (0, len(TEXT) + 9)},
+    ],
+)
+def test_a_span_that_cuts_something_else(fields):
+    assert predicates.span_problems(TEXT, altered(**fields))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"desc": "cats"},
+        {"values": [0, 20, 300, 900]},
+        {"values": [20, 0, 300, 899]},
+        {"key_order": ["bbox_2d", "desc"]},
+    ],
+)
+def test_a_record_that_is_not_in_the_text(fields):
+    assert predicates.repair_problems(TEXT, altered(**fields))
+    assert predicates.roundtrip_problems(THINGS, "desc_first", altered(**fields))
+
+
+def test_records_out_of_order():
+    assert predicates.repair_problems(TEXT, replace(FOUND, records=[DOG, CAT]))
+
+
+@pytest.mark.parametrize(
+    ("dropped", "tail", "seen"), [({}, 0, 3), ({"other": 1}, 0, 2), ({"other": -1}, 1, 2), ({}, 2, 4)]
+)
+def test_accounts_that_do_not_add_up(dropped, tail, seen):
+    assert predicates.account_problems(replace(FOUND, dropped=dropped, incomplete_tail=tail), seen)
+
+
+@pytest.mark.parametrize(
+    ("counts", "allowed", "fits"),
+    [
+        ({}, [], True),
+        ({"other": 0}, [], True),
+        ({"other": 1}, [("other",)], True),
+        ({"other": 1}, [], False),
+        ({}, [("other",)], False),
+        ({"wrong_arity": 1}, [("other",)], False),
+        ({"wrong_arity": 1, "other": 1}, [("wrong_arity", "other"), ("wrong_arity",)], True),
+        ({"wrong_arity": 1, "other": 1}, [("wrong_arity",), ("wrong_arity", "other")], True),
+        ({"wrong_arity": 1, "other": 1}, [("wrong_arity",), ("wrong_arity",)], False),
+        ({"a": 1, "b": 1, "c": 1}, [("a", "b"), ("a", "c"), ("a",)], True),
+        ({"a": 1, "b": 2}, [("a", "b"), ("a", "c"), ("a",)], False),
+    ],
+)
+def test_reasons_are_matched_to_records(counts, allowed, fits):
+    assert predicates.reasons_fit(counts, allowed) is fits
+
+
+def test_a_disagreement_is_named():
+    reading = read(ParseRequest(TEXT, "salvage", "desc_first"))
+    assert predicates.disagreements(FOUND, reading) == []
+    assert predicates.disagreements(replace(FOUND, failed=True), reading)
+    assert predicates.disagreements(FOUND, None)
+    assert predicates.disagreements(replace(FOUND, records=[CAT]), reading) == ["kept records [0], expected [0, 1]"]
+    assert predicates.disagreements(altered(desc=" cat "), reading) == []
+    assert predicates.disagreements(replace(FOUND, container_start=0), reading)
+
+
+@pytest.mark.parametrize(
+    ("function", "superlinear"),
+    [
+        (lambda t: [c for c in t], False),
+        (lambda t: [c for c in t for _ in t], True),
+        (lambda t: t.count("{"), False),
+        (lambda t: [t[i:].count("}") for i in range(len(t))], False),
+    ],
+    ids=["linear", "quadratic", "no lines", "quadratic in C, but too short to matter"],
+)
+def test_growth(function, superlinear):
+    def work(text):
+        total = 0
+        for _ in function(text) if not isinstance(function(text), int) else ():
+            total += 1
+        return total
+
+    assert predicates.is_superlinear(growth(work, ("{" * 40, "{" * 80, "{" * 160))) is superlinear
+
+
+def test_growth_in_c_is_seen_in_the_time():
+    def work(text):
+        return sum(text[i:].count("}") for i in range(0, len(text), 20))
+
+    seen = growth(work, ("{" * 10_000, "{" * 20_000, "{" * 40_000))
+    assert (seen.lines, predicates.is_superlinear(seen)) == (1.0, True)
+
+
+def test_superlinear_starts_at_one_and_a_half():
+    assert [predicates.is_superlinear(Growth(x, "unclear")) for x in (1.0, 1.4, 1.5, 2.0)] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_inputs_are_what_they_say(order):
+    kinds = {c.kind for c in cases.broken_texts(order)}
+    claimed = {
+        "text before", "text after", "wrong key order", "unknown key", "duplicate key", "missing key", "two geometries",
+        "wrong arity", "coordinate out of range", "quoted coordinates", "numeric coordinates", "empty desc",
+        "truncation", "second container",
+    }  # fmt: skip
+    assert claimed <= kinds
+    for source in (cases.junk_texts, cases.mixed_texts, cases.cut_texts, cases.lost_texts):
+        made = list(source(order))
+        assert len(made) >= 10
+        assert all(c.kept is not None and c.seen is not None and c.seen >= len(c.kept) for c in made)
