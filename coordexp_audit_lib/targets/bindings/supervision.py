@@ -11,6 +11,12 @@ TRAINER = (
     "src.trainers.stage2_ab_training:Stage2ABTrainingTrainer",
     "src.trainers.stage2_two_channel:Stage2ABTrainingTrainer",
 )
+# Named for the place that a finding points at; what is called is the trainer's own bound method.
+CHANNEL_FOR_STEP = tuple(name + "._stage2_channel_for_step" for name in TRAINER)
+SEED_BASE = tuple(name + "._derive_rollout_seed_base" for name in TRAINER)
+PREPARE_A = tuple(name + "._prepare_batch_inputs_a" for name in TRAINER)
+PREPARE_B = tuple(name + "._prepare_batch_inputs_b" for name in TRAINER)
+COMPUTE_LOSS = tuple(name + ".compute_loss" for name in TRAINER)
 _KEPT = {}
 
 
@@ -27,7 +33,7 @@ def kept(answer):
     return ask
 
 
-@binds("supervision.schedule", trainer=TRAINER)
+@binds("supervision.schedule", rule=CHANNEL_FOR_STEP, trainer=TRAINER)
 def schedule(request, here):
     """Which steps are Channel-B ones, by the trainer's own rule; a new trainer for every stretch, as after a resume."""
     import hashlib
@@ -36,7 +42,7 @@ def schedule(request, here):
     for start, stop in zip(request["resumes"], request["resumes"][1:]):
         made = harness.make_trainer(here.trainer, None, step=start, stage2={"schedule": {"b_ratio": request["b"]}})
         decide = made._stage2_channel_for_step
-        letters.append("".join(here.call(decide, s) for s in range(start, stop)))
+        letters.append(here.call(lambda: "".join([decide(s) for s in range(start, stop)])))  # noqa: B023
     line = "".join(letters)
     size = request["block"]
     blocks = [line[i : i + size] for i in range(0, len(line), size)]
@@ -47,10 +53,16 @@ def schedule(request, here):
     }  # fmt: skip
 
 
-@binds("supervision.rollout_seed", trainer=TRAINER)
+@binds("supervision.rollout_seed", rule=SEED_BASE, trainer=TRAINER)
 def rollout_seed(request, here):
     made = harness.make_trainer(here.trainer, None, step=request["step"], seed=request["seed"])
     return {"base": int(here.call(made._derive_rollout_seed_base, global_step=request["step"]))}
+
+
+@binds("supervision.request_seeds", prepare=PREPARE_B, trainer=TRAINER)
+def request_seeds(request, here):
+    """One Channel-B step against a session object that stands for the server; nothing is sent anywhere."""
+    return probe.request_seeds(request, here, harness.world(here))
 
 
 @binds(
@@ -185,14 +197,14 @@ def token_roles(request, here):
     return {"texts": out}
 
 
-@binds("supervision.channel_b", trainer=TRAINER)
+@binds("supervision.channel_b", prepare=PREPARE_B, loss=COMPUTE_LOSS, trainer=TRAINER)
 @kept
 def channel_b(request, here):
     """The project's own Channel-B preparation and loss on given rollouts; only `_rollout_many` is replaced."""
     return probe.channel_b(request, here, harness.world(here))
 
 
-@binds("supervision.channel_a", trainer=TRAINER)
+@binds("supervision.channel_a", loss=COMPUTE_LOSS, prepare=PREPARE_A, trainer=TRAINER)
 @kept
 def channel_a(request, here):
     """The project's own Channel-A preparation, soft self-context loop and loss."""

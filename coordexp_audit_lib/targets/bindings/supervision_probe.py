@@ -8,6 +8,7 @@ import contextlib
 import types
 
 from . import trainer_harness as harness
+from .api import Unbound
 from .trainer_harness import BINS, COORD_0, short
 
 ALL_TERMS = ("coord_ce_weight", "coord_el1_weight", "coord_ehuber_weight", "coord_entropy_weight", "coord_gate_weight")
@@ -99,13 +100,15 @@ def channel_b(request, here, world):
         return [(ids, world.tokenizer.decode(ids), "greedy", prompt) for ids, prompt in taken]
 
     made._rollout_many = answered
+    prepare = made._prepare_batch_inputs_b
     if not request["backward"]:
-        segments, metrics = here.call(made._prepare_batch_inputs_b, samples, _segments_only=True)
+        with blinded(prepare, request["unclosed"]):
+            segments, metrics = here.call(prepare, samples, _segments_only=True)
         return {
             "segments": [segment(m, encoded["input_ids"]) for encoded, m, _ in segments], "metrics": counted(metrics),
             "kwargs": [], "losses": {}, "use_cache": False,
         }  # fmt: skip
-    batch = here.call(made._prepare_batch_inputs_b, samples, _segments_only=False)
+    batch = here.call(prepare, samples, _segments_only=False)
     metas, metrics = batch["_rollout_matching_meta"], batch.get("_rollout_matching_batch_metrics", {})
     ids = batch["input_ids"]
     seen, loss = forward_backward(made, batch, here, world)
@@ -119,7 +122,45 @@ def channel_b(request, here, world):
     }  # fmt: skip
 
 
+CLOSURES = ("_stage2_ab_tail_closure_positions", "tail_closure_positions", "_tail_closure_positions")
+
+
+@contextlib.contextmanager
+def blinded(prepare, calls):
+    """Let the project's own closure search, at these calls, see a target whose end is cut off."""
+    names = prepare.__globals__
+    name = next((n for n in CLOSURES if n in names), None)
+    if not calls:
+        yield
+        return
+    if name is None:
+        raise Unbound("the preparation calls none of the known closure searches: %s" % ", ".join(CLOSURES))
+    original, numbers = names[name], iter(range(10**6))
+
+    def cut(**kwargs):
+        if next(numbers) in calls:
+            kwargs["assistant_span_ids"] = list(kwargs["assistant_span_ids"])[:-4]
+        return original(**kwargs)
+
+    names[name] = cut
+    try:
+        yield
+    finally:
+        names[name] = original
+
+
+def add_helper_keys(batch):
+    """What collators of other stages leave in a batch, and what no model takes."""
+    import torch
+
+    batch.setdefault("labels", batch["input_ids"].clone())
+    batch.setdefault("loss_scale", torch.ones(batch["input_ids"].shape))
+    batch["channel"] = "x"
+    batch["logits_to_keep"] = None
+
+
 def forward_backward(made, batch, here, world):
+    add_helper_keys(batch)
     world.model.zero_grad(set_to_none=True)
     world.model.train()
     seen = Recorder(world.model)
@@ -226,6 +267,40 @@ def target_bin(logits, grad, slots):
     direction = p * (k - mean)
     slope = (grad[COORD_0 : COORD_0 + BINS].double() * direction).sum() / direction.pow(2).sum()
     return int(round(float((mean - slope * slots) * 999)))
+
+
+class Session:
+    """A server that answers every request with an empty rollout and notes how many there were, and the seed."""
+
+    def __init__(self, prompt):
+        self.prompt, self.calls = prompt, []
+
+    def post(self, url, json=None, timeout=None):
+        count = len(json["infer_requests"])
+        self.calls.append([count, int(json["request_config"]["seed"])])
+        choice = {"message": {"content": ""}, "token_ids": [151645]}
+        outputs = [{"prompt_token_ids": self.prompt, "choices": [choice]} for _ in range(count)]
+        return types.SimpleNamespace(status_code=200, text="", json=lambda: outputs)
+
+
+def request_seeds(request, here, world):
+    """The seeds that one Channel-B step sends to its server, in the order of the requests."""
+    plain = {"desc_ce_weight": 1.0, "ciou_weight": 0.0, "packed": False, "order": "desc_first"}
+    made = make_trainer({**plain, **request}, here, world)
+    server = {"servers": [{"base_url": "http://127.0.0.1:9", "group_port": 1}], "timeout_s": 1, "infer_timeout_s": 1}
+    vllm = {"mode": "server", "server": server}
+    made.rollout_matching_cfg = {
+        **made.rollout_matching_cfg, "rollout_backend": "vllm", "vllm": vllm, "decode_batch_size": request["chunk"],
+    }  # fmt: skip
+    gt = [{"desc": "cat", "bbox": [1, 1, 9, 9]}]
+    one = harness.sample(gt)
+    one["messages"] = [{"role": "system", "content": "Answer."}, *one["messages"]]
+    session = Session(harness.prompt_ids(world.template, one))
+    made._sync_vllm_server_rollout_model_if_needed = lambda *_, **__: None
+    made._ensure_vllm_server_client = lambda *_, **__: types.SimpleNamespace(sessions=[session])
+    made._vllm_server_world_sizes = lambda *_, **__: [1]
+    here.call(made._prepare_batch_inputs_b, [dict(one) for _ in range(request["samples"])], _segments_only=True)
+    return {"calls": session.calls}
 
 
 def channel_a(request, here, world):

@@ -7,6 +7,7 @@ supervision, rollout and template bindings.
 
 import contextlib
 import importlib.util
+import math
 import os
 import random
 import sys
@@ -94,8 +95,8 @@ def make_template(tokenizer, model, max_length=32768):
 
 
 def ensure_image_fetcher():
-    """Stand in for `qwen_vl_utils.fetch_image` where that package (it wants torchvision) is not installed."""
-    if "qwen_vl_utils" in sys.modules or importlib.util.find_spec("qwen_vl_utils") is not None:
+    """Stand in for `qwen_vl_utils.fetch_image` where that package, or the torchvision it wants, is missing."""
+    if "qwen_vl_utils" in sys.modules or all(map(importlib.util.find_spec, ("qwen_vl_utils", "torchvision"))):
         return
     module = types.ModuleType("qwen_vl_utils")
     module.fetch_image = lambda element, **_: element["image"].convert("RGB")
@@ -173,4 +174,4 @@ def prompt_ids(template, one):
 def short(number):
     """Four significant digits: enough to compare, and no more than two runs share; None where it is not finite."""
     value = float(number)
-    return float("%.4g" % value) if value == value and abs(value) != float("inf") else None
+    return float("%.4g" % value) if math.isfinite(value) else None

@@ -1,0 +1,49 @@
+"""A small Qwen3-VL: the published architecture, two text layers and one vision layer, random weights, the real vocabulary.
+
+It runs on a CPU in about a tenth of a second and is what behavioural checks put their questions to. The weights depend on
+the seed only. Their spread is ten times the published one's, so that the logits differ enough to tell gradients from noise.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from coordexp_audit_lib.parts.tokenizer import COORD_0, COORD_BINS, IMAGE_PAD, VIDEO_PAD, VISION_END, VISION_START
+
+VOCABULARY = 152_704
+SPREAD = 0.2
+PATCH, MERGE = 16, 2
+
+assert COORD_0 + COORD_BINS <= VOCABULARY
+
+
+def build(seed: int = 0) -> Any:
+    """A float32 `Qwen3VLForConditionalGeneration` on the CPU, in training mode (imports transformers: seconds)."""
+    import torch
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    text = {
+        "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "num_key_value_heads": 1, "head_dim": 16, "vocab_size": VOCABULARY, "max_position_embeddings": 32_768,
+        "rope_scaling": {"rope_type": "default", "mrope_section": [4, 2, 2], "mrope_interleaved": True},
+        "initializer_range": SPREAD,
+    }  # fmt: skip
+    vision = {
+        "depth": 1, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "patch_size": PATCH,
+        "spatial_merge_size": MERGE, "out_hidden_size": 32, "deepstack_visual_indexes": [0],
+        "num_position_embeddings": 64,
+    }  # fmt: skip
+    config = Qwen3VLConfig(
+        text_config=text, vision_config=vision, image_token_id=IMAGE_PAD, video_token_id=VIDEO_PAD,
+        vision_start_token_id=VISION_START, vision_end_token_id=VISION_END, tie_word_embeddings=False,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Qwen3VLForConditionalGeneration(config).float().train()
+
+
+@lru_cache(maxsize=2)
+def small(seed: int = 0) -> Any:
+    """The model of that seed, built once per process. Callers must leave its weights as they are."""
+    return build(seed)
