@@ -172,6 +172,13 @@ def positions_restart(row: PackedRow) -> Iterator[Problem]:
     if running.size:
         token = int(running[0])
         yield Problem("text positions run on into the next segment", token, 0, int(positions[token]))
+    told = [s for name, s in row.starts.items() if name in ("lengths", "cu_seq_lens_q")]
+    if told:
+        extra = np.setdiff1d(row.starts["text positions"], np.concatenate(told))
+        extra = extra[extra < row.padding]
+        if extra.size:
+            token = int(extra[0])
+            yield Problem("text positions restart within a segment", token, int(positions[token - 1]) + 1, 0)
 
 
 def no_cross_boundary_label(row: PackedRow, alone: Sequence[Alone] = ()) -> Iterator[Problem]:

@@ -1,0 +1,37 @@
+"""The figures' data say what the plan and the batch say, and they draw without a warning."""
+
+from __future__ import annotations
+
+import matplotlib
+import pytest
+
+from coordexp_audit_lib.core.invariant import Context
+from coordexp_audit_lib.packing import figures
+from coordexp_audit_lib.targets.reference import ReferenceTarget
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture
+def context() -> Context:
+    return Context(ReferenceTarget(), "", 0, "figures")
+
+
+def test_layout_accounts_for_every_token(context: Context) -> None:
+    data = figures.layout(context)
+    assert sum(map(sum, data["packs"])) == data["tokens"]
+    assert sum(map(len, data["packs"])) == data["samples"] == 240
+    assert max(data["fills"]) <= 1 and data["fills"] == sorted(data["fills"], reverse=True)
+    assert data["lower_bound"] <= len(data["packs"])
+    shown = figures.shown_packs(data)
+    assert (shown[0], shown[-1], len(shown)) == (0, len(data["packs"]) - 1, figures.SHOWN)
+    figures.draw_layout(data).savefig("/dev/null", format="png")
+
+
+def test_ribbon_shows_segments_runs_and_restarts(context: Context) -> None:
+    data = figures.ribbon(context)
+    assert [s["runs"] for s in data["segments"]] == [1, 2, 2, 1]
+    assert [data["text_positions"][s] for s in data["starts"]] == [0] * 4
+    assert set(data["roles"]) == {0, 1, 2, 3}
+    assert sum(s["supervised"] for s in data["segments"]) == sum(data["supervised"])
+    figures.draw_ribbon(data).savefig("/dev/null", format="png")
