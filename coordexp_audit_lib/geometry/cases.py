@@ -150,6 +150,10 @@ OUT_OF_BINS: tuple[tuple[str, str, list[Any]], ...] = (
 )
 """Coordinates that are no bins: name, geometry key, values."""
 
+USUAL_SIZES = ((64, 64), (96, 160), (832, 256), (32, 256))
+GRID_SIZES = (*USUAL_SIZES, (32, 32), (100, 80), (60, 256))
+"""Image sizes; the usual ones are multiples of 32 of at least four merged patches, and must be taken."""
+
 SPELLINGS: tuple[Any, ...] = ("<|coord_007|>", "<|coord_\uff17|>", "<|coord_7|>\n", "12", 12.0)
 """Ways to write bin 7 or 12 that are neither its token nor an int."""
 

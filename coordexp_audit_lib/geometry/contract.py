@@ -12,6 +12,7 @@ import msgspec
 
 from coordexp_audit_lib.core.surface import surface
 
+LAUNCHERS = ("scripts/train.sh", "scripts/train_stage2.sh")
 MAX_PIXELS = 786432
 """`template.max_pixels` of both anchored configs: 768·32·32."""
 
@@ -174,6 +175,12 @@ class GateRequest(msgspec.Struct, frozen=True):
     files: list[list[int]]
     records: list[dict[str, Any]]
     max_pixels: int = MAX_PIXELS
+
+    @classmethod
+    def of(cls, objects: list[dict[str, Any]], width: int = 64, height: int = 32) -> GateRequest:
+        """A training file of one record with these objects, its image as it says, before Stage-1 is launched."""
+        record = {"images": ["images/0.png"], "objects": objects, "width": width, "height": height}
+        return cls(LAUNCHERS[0], "train", [[width, height]], [record])
 
 
 class GateResponse(msgspec.Struct, frozen=True):

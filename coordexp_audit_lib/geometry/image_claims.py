@@ -12,9 +12,6 @@ from coordexp_audit_lib.core.invariant import Context, invariant
 from coordexp_audit_lib.geometry import cases, contract
 from coordexp_audit_lib.geometry.judging import BOUNDARY
 
-LAUNCHERS = ("scripts/train.sh", "scripts/train_stage2.sh")
-USUAL_SIZES = ((64, 64), (96, 160), (832, 256), (32, 256))
-GRID_SIZES = (*USUAL_SIZES, (32, 32), (100, 80), (60, 256))
 LARGE = 300
 """Records of a JSONL that is larger than a spot check of 256."""
 
@@ -31,7 +28,7 @@ LARGE = 300
 )
 def no_resize(ctx: Context) -> Iterator[Violation]:
     yield from _max_pixels(ctx)
-    for width, height in GRID_SIZES:
+    for width, height in cases.GRID_SIZES:
         ctx.judge()
         yield from _grid(ctx, width, height)
 
@@ -41,7 +38,7 @@ def _grid(ctx: Context, width: int, height: int) -> Iterator[Violation]:
     size, where = f"{width}x{height}", ctx.where(contract.GRID)
     answer = ctx.ask(contract.GRID, contract.GridRequest(width, height))
     if answer.refusal is not None or _gate_refuses(ctx, width, height):
-        if (width, height) in USUAL_SIZES:
+        if (width, height) in cases.USUAL_SIZES:
             reason = answer.refusal.message if answer.refusal else "refused before launch"
             yield Violation(f"an image of {size} is refused", size, "accepted", reason, [width, height], where)
         return
@@ -69,9 +66,8 @@ def _max_pixels(ctx: Context) -> Iterator[Violation]:
 
 def _gate_refuses(ctx: Context, width: int, height: int) -> bool:
     """Whether the launcher's own check turns away a file with one such image."""
-    record = _row(0, width, height)
-    request = contract.GateRequest(LAUNCHERS[0], "train", [[width, height]], [record])
-    answer = ctx.ask(contract.GATE, request)
+    objects = [{"desc": "a", "bbox_2d": cases.tokens([1, 2, 3, 4])}]
+    answer = ctx.ask(contract.GATE, contract.GateRequest.of(objects, width, height))
     return answer.refused or not answer.value.accepted
 
 
@@ -91,7 +87,7 @@ def _row(image: int, width: int, height: int) -> dict[str, Any]:
 )
 def size_matches_file(ctx: Context) -> Iterator[Violation]:
     small, wide = [32, 64], [64, 32]
-    for launcher in LAUNCHERS:
+    for launcher in contract.LAUNCHERS:
         for split in ("train", "val"):
             for count, at in ((3, None), (3, 0), (3, 2), (LARGE, LARGE - 1)):
                 ctx.judge()

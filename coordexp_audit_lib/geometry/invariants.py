@@ -56,7 +56,7 @@ def _excerpt(case: cases.Malformed) -> Any:
 
 def _sound_records(ctx: Context) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "tokens", cases.sound()
-    yield "ints", cases.sound([1.0, 2.0, 3.0, 4.0]) | {"objects": [{"desc": "a", "bbox_2d": [1, 2, 3, 4]}]}
+    yield "ints", {**cases.sound(), "objects": [{"desc": "a", "bbox_2d": [1, 2, 3, 4]}]}
     yield "the least polygon", cases.sound([1, 2, 30, 4, 5, 60], "poly")
     yield "no object", {**cases.sound(), "objects": []}
     yield "other keys beside", {**cases.sound(), "image_id": 7, "metadata": {"source": "x"}}
@@ -141,8 +141,8 @@ def _encode(ctx: Context, key: str, objects: list[dict[str, Any]], width: int, h
     bins = [v for item in made for v in item.get(key, [])]
     ctx.judge(len(pixels))
     sizes = [width, height] * (len(pixels) // 2)
-    where = f"{key} in {width}x{height}"
-    yield from violations(b.encode_problems(pixels, bins, sizes, where), f"{contract.ENCODE.name} of {key}")
+    subject = f"the pixel-to-bin converter on {key} in an image of {width}x{height}"
+    yield from violations(b.encode_problems(pixels, bins, sizes, ""), subject)
 
 
 @invariant(
@@ -222,18 +222,12 @@ def _paths(box: list[int]) -> tuple[tuple[str, Surface[Any, Any], Any], ...]:
     record = {**cases.sound(index=0), "objects": [item]}
     pixels = [{"desc": "object 0", "bbox_2d": box}]
     return (
-        ("the launcher's check", contract.GATE, launch_request([item])),
+        ("the launcher's check", contract.GATE, contract.GateRequest.of([item])),
         ("the dataset", contract.RENDER, contract.RenderRequest(record)),
         ("Stage-2 AB ground truth", contract.GT_BOXES, contract.GtRequest([item])),
         ("rollout-matching ground truth", contract.GT_OBJECTS, contract.GtRequest([item])),
         ("the pixel-to-bin converter", contract.ENCODE, contract.EncodeRequest(pixels, 1000, 1000)),
     )
-
-
-def launch_request(objects: list[dict[str, Any]]) -> contract.GateRequest:
-    """A file of one record that is sound but for its objects, before Stage-1 is launched."""
-    record = {"images": ["images/0.png"], "objects": objects, "width": 64, "height": 32}
-    return contract.GateRequest("scripts/train.sh", "train", [[64, 32]], [record])
 
 
 def _box_in(value: Any) -> list[int] | None:
