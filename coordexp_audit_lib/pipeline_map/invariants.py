@@ -113,6 +113,9 @@ def keys_are_read(ctx: Context) -> Iterator[Violation]:
     for e in ENTRYPOINTS:
         for stage in stages_of(e.id):
             reads = by_stage.get((e.id, stage.id)) or contract.StageReads(e.id, stage.id, [])
+            for r in reads.reads:
+                if r.replaced:
+                    ctx.fact("read only in a method that a subclass replaces", f"{r.path} ({r.replaced})")
             for key in keys_of(stage.id, e.id):
                 ctx.judge()
                 yield from contract.judge_key_read(reads, key, answer)

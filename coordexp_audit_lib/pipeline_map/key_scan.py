@@ -10,6 +10,7 @@ from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.core.tree import Tree
 from coordexp_audit_lib.pipeline_map.origins import ARGS, Chain, Step
 from coordexp_audit_lib.pipeline_map.program import Program
+from coordexp_audit_lib.pipeline_map.replaced import replaced_methods
 from coordexp_audit_lib.pipeline_map.resolve import OwnerNames, OwnersRequest, owners
 
 SHOWN = 3  # places kept for each key; all are counted
@@ -46,12 +47,14 @@ class PathReads(msgspec.Struct, frozen=True):
     """places: the first few, those in the stage's own functions first; count: how many there are.
 
     elsewhere: where nothing in the stage's modules reads the key, the first place in another stage's that does.
+    replaced: the subclass, if every place is in a method that it replaces, so that the key drives nothing there.
     """
 
     path: str
     places: list[Place]
     count: int
     elsewhere: list[Place] = []
+    replaced: str = ""
 
 
 class StageReads(msgspec.Struct, frozen=True):
@@ -84,7 +87,7 @@ def key_reads(tree: Tree, request: KeyReadsRequest) -> KeyReads:
             module = _module(tree, path)
             if module is not None:
                 modules[path] = module
-    index = _Index(Program(modules), request.sections)
+    index = _Index(Program(modules), request.sections, replaced_methods(modules))
     stages = []
     for q in request.stages:
         mine = [place for o in q.owners for place in standing[tuple(o.names)]]
@@ -115,8 +118,8 @@ def _module(tree: Tree, path: str) -> ast.Module | None:
 class _Index:
     """The places that take a key, by the key they take last."""
 
-    def __init__(self, program: Program, sections: list[str]) -> None:
-        self.sections = frozenset(sections)
+    def __init__(self, program: Program, sections: list[str], replaced: dict[tuple[str, str], str]) -> None:
+        self.sections, self.replaced = frozenset(sections), replaced
         self.by_key: dict[str, list[tuple[Step, Chain]]] = {}
         for step in program.steps:
             for chain in sorted(step.chains):
@@ -129,6 +132,10 @@ class _Index:
         found = {(s.path, s.line, s.form): s for s, chain in self.by_key.get(parts[-1], []) if self._fits(chain, parts)}
         return [found[k] for k in sorted(found)]
 
+    def by(self, step: Step) -> str:
+        """The subclass that replaces the method in which a step stands; empty if none does."""
+        return self.replaced.get((step.path, ".".join(step.symbol.split(".")[:2])), "")
+
     def _fits(self, chain: Chain, parts: Chain) -> bool:
         """A chain fits a path if one ends with the other and at least two keys agree; upstream's object is flat."""
         if chain[0] == ARGS:
@@ -140,10 +147,11 @@ class _Index:
 def _reads(index: _Index, path: str, mine: list[tuple[str, str]]) -> PathReads:
     files = {p for p, _ in mine}
     found = [s for s in index.of(path) if s.path in files]
-    best = sorted(found, key=lambda s: (not _inside(s, mine), _FORMS.index(s.form), s.path, s.line))
+    best = sorted(found, key=lambda s: (bool(index.by(s)), not _inside(s, mine), _FORMS.index(s.form), s.path, s.line))
     elsewhere = [] if found else index.of(path)[:1]
     count = len({(s.path, s.line) for s in found})
-    return PathReads(path, [_place(s) for s in best[:SHOWN]], count, [_place(s) for s in elsewhere])
+    replaced = index.by(best[0]) if best else ""
+    return PathReads(path, [_place(s) for s in best[:SHOWN]], count, [_place(s) for s in elsewhere], replaced)
 
 
 def _inside(step: Step, mine: list[tuple[str, str]]) -> bool:

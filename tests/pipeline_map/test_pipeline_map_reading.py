@@ -9,6 +9,7 @@ from coordexp_audit_lib.core.tree import Tree
 from coordexp_audit_lib.pipeline_map.key_scan import KeyReadsRequest, StageQuestion, key_reads
 from coordexp_audit_lib.pipeline_map.launchers import commands, started
 from coordexp_audit_lib.pipeline_map.program import Program
+from coordexp_audit_lib.pipeline_map.replaced import replaced_methods
 from coordexp_audit_lib.pipeline_map.resolve import (
     EntrypointFiles,
     EntrypointsRequest,
@@ -180,3 +181,17 @@ def test_a_launcher_is_followed_through_scripts_and_python(tmp_path):
     ]
     assert (first.launcher_exists, first.config_exists) == (True, False)
     assert (second.launcher_exists, second.config_exists, second.starts) == (False, True, [])
+
+
+REPLACED = [
+    ("class A:\n  def m(self): pass\nclass B(A):\n  def m(self): pass", {"A.m": "B"}),
+    ("class A:\n  def m(self): pass\nclass B(A):\n  def m(self): return super().m()", {}),
+    ("class A:\n  def m(self): pass\nclass B(A):\n  def other(self): pass", {}),
+    ("class A:\n  def __init__(self): pass\nclass B(A):\n  def __init__(self): pass", {}),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), REPLACED)
+def test_which_methods_a_subclass_replaces(text, expected):
+    found = replaced_methods({"a.py": ast.parse(text)})
+    assert {method: child for (_, method), child in found.items()} == expected
