@@ -40,7 +40,7 @@ class Paths:
     """Replaces this machine's paths in text, so that an answer is the same on every machine."""
 
     def __init__(self, tree, scratch):
-        named = [(tree, "<tree>"), (scratch, "<scratch>")]
+        named = [(tree, "<tree>"), (scratch, "<scratch>"), (sys.executable, "<prefix>/bin/python")]
         places = [sys.prefix, sys.base_prefix, *(sysconfig.get_path(k) for k in ("stdlib", "purelib", "platlib"))]
         named += [(p, "<prefix>") for p in places if p not in SHARED_PREFIXES]
         self.names: dict[str, str] = {}

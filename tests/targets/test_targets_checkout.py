@@ -98,8 +98,7 @@ def test_a_worker_that_cannot_answer_is_not_started_again(ask: Ask, target: Chec
 
 def test_answers_name_no_place_of_this_machine(ask: Ask, target: CheckoutTarget) -> None:
     said = ask("deed", "places").value.said
-    assert said == ["<scratch>", "<tree>/src/deeds.py", said[2], "<object object at 0x0>"]
-    assert said[2].startswith("<prefix>/bin/python")
+    assert said == ["<scratch>", "<tree>/src/deeds.py", "<prefix>/bin/python", "<object object at 0x0>"]
 
 
 def test_nothing_of_ours_is_in_its_environment(
