@@ -23,7 +23,6 @@ Verdict = Literal["transpiled", "not-assistant", "string-literal", "raw"]
 VERDICTS: dict[int, Verdict] = {
     CLEAN: "not-assistant", LITERAL: "string-literal", TRANSPILED: "transpiled", RAW: "raw",
 }  # fmt: skip
-MAX_ROUNDS = 8
 
 
 class ScanRequest(msgspec.Struct, frozen=True):
@@ -64,16 +63,12 @@ def scan(tree: Tree, request: ScanRequest) -> Scan:
     if not any(m.is_transpiler for m in modules.values()):
         raise SurfaceUnbound("no module defines a CoordJSON transpiler", where="coordjson.json_sinks")
     knowledge = Knowledge(modules)
-    found: dict[tuple[str, int, str, str], int] = {}
-    for _ in range(MAX_ROUNDS):
-        before = knowledge.size()
-        found = {}
-        for module in modules.values():
-            for where, state in _module_sinks(module, knowledge):
-                found[where] = max(state, found.get(where, CLEAN))
-        if knowledge.size() == before:
-            break
-    return Scan(sorted(Sink(*where, VERDICTS[state]) for where, state in found.items()), len(modules))
+    found: dict[str, list[Sink]] = {}
+    while knowledge.stale:  # states only grow and are few, so this ends
+        path = min(knowledge.stale)
+        knowledge.stale.remove(path)
+        found[path] = list(_module_sinks(modules[path], knowledge))
+    return Scan(sorted(s for sinks in found.values() for s in sinks), len(modules))
 
 
 def _owned(tree: Tree, request: ScanRequest) -> Iterator[str]:
@@ -83,10 +78,10 @@ def _owned(tree: Tree, request: ScanRequest) -> Iterator[str]:
             yield path
 
 
-def _module_sinks(module: Module, knowledge: Knowledge) -> Iterator[tuple[tuple[str, int, str, str], int]]:
+def _module_sinks(module: Module, knowledge: Knowledge) -> Iterator[Sink]:
     bodies: list[tuple[str, ast.AST]] = [("", module.tree), *module.functions.items()]
     for symbol, node in bodies:
         flow = Flow(module, knowledge, symbol)
         flow.run(node)
         for (line, parser), state in flow.sinks.items():
-            yield (module.path, line, symbol or "<module>", parser), state
+            yield Sink(module.path, line, symbol or "<module>", parser, VERDICTS[state])

@@ -58,7 +58,7 @@ class Flow:
 
     def _enter(self, node: Function) -> None:
         for name in _parameters(node):
-            known = self.knowledge.parameters.get((self.module.path, self.symbol, name), CLEAN)
+            known = self.knowledge.parameter(self.module, self.symbol, name)
             reader = READER_NAME.search(node.name) and READER_PARAMETER.match(name)
             transpiler = node.name in TRANSPILERS and name == "text"
             self.names[name] = RAW if reader or transpiler or self._says_assistant(name) else known
@@ -88,8 +88,7 @@ class Flow:
         self._assign(node.target, max(self.state(node.value), self.state(node.target)))
 
     def _do_Return(self, node: ast.Return) -> None:
-        key = (self.module.path, self.symbol)
-        self.knowledge.results[key] = max(self.state(node.value), self.knowledge.results.get(key, CLEAN))
+        self.knowledge.returned(self.module, self.symbol, self.state(node.value))
 
     def _do_For(self, node: ast.For | ast.AsyncFor) -> None:
         self._assign(node.target, self.state(node.iter))
@@ -231,7 +230,7 @@ class Flow:
         for other, qualname in reached:
             self.knowledge.meet(other, qualname, states, named)
         if reached:
-            return max(self.knowledge.results.get((m.path, q), CLEAN) for m, q in reached)
+            return max(self.knowledge.result(m, q) for m, q in reached)
         return max(worst, self.state(node.func.value) if isinstance(node.func, ast.Attribute) else CLEAN)
 
     def _parser(self, node: ast.Call) -> str:

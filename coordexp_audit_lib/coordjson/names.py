@@ -58,15 +58,23 @@ def _functions(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, Functio
 
 
 class Knowledge:
-    """What is known across functions: the state of each parameter and of each result. It only grows."""
+    """What is known across functions: the state of each parameter and of each result. It only grows.
+
+    stale: the modules that were followed before something that they use was learnt.
+    """
 
     def __init__(self, modules: dict[str, Module]) -> None:
         self.modules = modules
-        self.parameters: dict[tuple[str, str, str], int] = {}
-        self.results: dict[tuple[str, str], int] = {}
+        self.stale = set(modules)
+        self._parameters: dict[tuple[str, str, str], int] = {}
+        self._results: dict[tuple[str, str], int] = {}
+        self._users: dict[str, set[str]] = {}
 
-    def size(self) -> int:
-        return sum(self.parameters.values()) + sum(self.results.values())
+    def parameter(self, module: Module, qualname: str, name: str) -> int:
+        return self._parameters.get((module.path, qualname, name), CLEAN)
+
+    def result(self, module: Module, qualname: str) -> int:
+        return self._results.get((module.path, qualname), CLEAN)
 
     def resolve(self, module: Module, call: ast.Call) -> list[tuple[Module, str]]:
         """The functions that a call may reach, as far as names tell."""
@@ -77,7 +85,10 @@ class Knowledge:
             return [(module, q) for q in module.by_name.get(call.func.attr, []) if "." in q]
         package, _, function = name.rpartition(".")
         other = self.modules.get(package.replace(".", "/") + ".py")
-        return [(other, function)] if other and function in other.functions else []
+        if other is None or function not in other.functions:
+            return []
+        self._users.setdefault(other.path, set()).add(module.path)
+        return [(other, function)]
 
     def meet(self, module: Module, qualname: str, states: list[int], named: dict[str, int]) -> None:
         """Remember with which states a function was called."""
@@ -85,7 +96,13 @@ class Knowledge:
         names = [a.arg for a in [*arguments.posonlyargs, *arguments.args]]
         if names[:1] in (["self"], ["cls"]):
             names = names[1:]
-        given = {**dict(zip(names, states, strict=False)), **named}
-        for name, state in given.items():
-            key = (module.path, qualname, name)
-            self.parameters[key] = max(state, self.parameters.get(key, CLEAN))
+        for name, state in {**dict(zip(names, states, strict=False)), **named}.items():
+            if state > self.parameter(module, qualname, name):
+                self._parameters[module.path, qualname, name] = state
+                self.stale.add(module.path)
+
+    def returned(self, module: Module, qualname: str, state: int) -> None:
+        """Remember in which state a function's result can be."""
+        if state > self.result(module, qualname):
+            self._results[module.path, qualname] = state
+            self.stale |= {module.path, *self._users.get(module.path, ())}

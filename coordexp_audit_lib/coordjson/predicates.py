@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from coordexp_audit_lib.coordjson.contract import Growth, Order, Parsed, Record, Thing
 from coordexp_audit_lib.coordjson.reference import Reading
 
-TOKEN = re.compile(r"<\|coord_(0|[1-9][0-9]{0,2})\|>")
+BIN = re.compile(r"<\|coord_(0|[1-9][0-9]{0,2})\|>|(?<![\w|>-])([0-9]+)(?![\w.|])")  # bare numbers are for other claims
 SUPERLINEAR = 1.5
 
 
@@ -73,8 +73,8 @@ def cut_record(text: str, found: Record) -> tuple[list[str], object, list[int]] 
     """Keys, desc and bins of the text that a record's spans cut; None if it is no record."""
     (start, end), (first, last) = found.span, found.geometry_span
     array = text[first:last]
-    bins = [int(k) for k in TOKEN.findall(array)]
-    if TOKEN.sub("", array).strip("[], \t\r\n"):
+    bins = [int(token or number) for token, number in BIN.findall(array)]
+    if BIN.sub("", array).strip("[], \t\r\n"):
         return None
     try:
         pairs = json.loads(text[start:first] + "0" + text[last:end], object_pairs_hook=list)
