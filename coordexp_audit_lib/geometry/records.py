@@ -171,13 +171,14 @@ def line_problems(line: bytes, ordering: Ordering = "random") -> list[Problem]:
     """Every problem of one JSONL line whose coordinates are bins; an empty list if it is sound.
 
     A sound line costs one typed decode and a few byte counts. Keys that stand twice are found by counting: where the
-    number of times that a key is written is not the number expected, the line is read again with care.
+    number of times that a key is written is not the number expected, the line is read again with care. So is one with an
+    escaped ASCII character, which could spell a key.
     """
     try:
         record = _DECODER.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _careful(line, ordering)
-    if b"\\" in line or not _counts_fit(line, len(record.objects)) or not _sound(record, ordering):
+    if b"\\u00" in line or not _counts_fit(line, len(record.objects)) or not _sound(record, ordering):
         return _careful(line, ordering)
     return []
 
