@@ -15,13 +15,15 @@ TOKEN = "COORDEXP_AUDIT_WORKER"
 class Limits(msgspec.Struct, frozen=True):
     """Seconds for an answer, bytes and counts for the rest.
 
-    first_seconds: for the first answer of a surface, which includes imports. memory: of all its processes together, and
+    start_seconds: until the worker itself runs. first_seconds: for the first answer of a surface, which includes
+    imports. memory: of all its processes together, and
     private memory of each; address space may be three times that, for libraries are mapped larger than they are used.
     frame: one answer. flood: printed during one question. file: one file, disk: all files of the scratch together.
     hangs: after so many questions in a row that were not answered in time, starts: after so many starts in a row that
     failed, no further one is tried.
     """
 
+    start_seconds: float = 60.0
     first_seconds: float = 300.0
     seconds: float = 120.0
     memory: int = 8 << 30

@@ -61,7 +61,7 @@ class WorkerProcess:
         self._finalizer = weakref.finalize(self, _end, self.process, self.fds, self.base, self.token)
         setup = {"tree": str(tree), "scratch": str(self.base / "work"), "frame": limits.frame}
         self.worker = 0
-        self.worker = self.exchange(setup | {"bindings": [str(f) for f in folders]}, limits.first_seconds)["ready"]
+        self.worker = self.exchange(setup | {"bindings": [str(f) for f in folders]}, limits.start_seconds)["ready"]
 
     def _start(self, python: str) -> None:
         theirs_in, self.out = os.pipe()

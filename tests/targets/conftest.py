@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import hostile_tree
 
 LIMITS = Limits(
-    first_seconds=3.0,
-    seconds=3.0,
+    first_seconds=20.0,
+    seconds=20.0,
     memory=900 << 20,
     disk=64 << 20,
     frame=1 << 20,
