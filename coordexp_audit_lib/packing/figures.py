@@ -7,7 +7,7 @@ from typing import Any
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.core.invariant import Context, exhibit
 from coordexp_audit_lib.packing import cases, plans
-from coordexp_audit_lib.packing.batch_invariants import row_of
+from coordexp_audit_lib.packing.judging import row_of
 from coordexp_audit_lib.packing.row import IGNORE_INDEX
 from coordexp_audit_lib.packing.surfaces import BATCH, PLAN, STREAM, BatchRequest, PlanRequest, StreamRequest
 from coordexp_audit_lib.parts import tokenizer
