@@ -8,12 +8,13 @@ cannot see. Source of the claims: `docs/data/JSONL_CONTRACT.md`, capabilities `c
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from coordexp_audit_lib.geometry.bins import BIN_OF_TOKEN, TOKENS, Problem, bin_of
+from coordexp_audit_lib.geometry.bins import BIN_COUNT, BIN_OF_TOKEN, TOKENS, Problem, bin_of
 
 GEOMETRY_KEYS = ("bbox_2d", "poly")
 LEGACY_KEYS = ("bbox", "polygon")
@@ -163,22 +164,24 @@ class _Record(msgspec.Struct):
     height: _Size
 
 
+_BIN_OF: dict[Any, int] = {**BIN_OF_TOKEN, **{k: k for k in range(BIN_COUNT)}}
 _DECODER = msgspec.json.Decoder(_Record)
+_ESCAPED_ASCII = re.compile(rb"\\u00[2-7]")
 _TOP_KEYS = (b'"images"', b'"objects"', b'"width"', b'"height"')
 
 
 def line_problems(line: bytes, ordering: Ordering = "random") -> list[Problem]:
     """Every problem of one JSONL line whose coordinates are bins; an empty list if it is sound.
 
-    A sound line costs one typed decode and a few byte counts. Keys that stand twice are found by counting: where the
-    number of times that a key is written is not the number expected, the line is read again with care. So is one with an
-    escaped ASCII character, which could spell a key.
+    A sound line costs one typed decode and a few byte counts. Keys that stand twice are found by counting: where a key
+    is not written as often as expected, the line is read again with care. So is a line with an escaped ASCII
+    character, which could spell a key.
     """
     try:
         record = _DECODER.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _careful(line, ordering)
-    if b"\\u00" in line or not _counts_fit(line, len(record.objects)) or not _sound(record, ordering):
+    if _ESCAPED_ASCII.search(line) or not _counts_fit(line, len(record.objects)) or not _sound(record, ordering):
         return _careful(line, ordering)
     return []
 
@@ -189,23 +192,26 @@ def _counts_fit(line: bytes, objects: int) -> bool:
 
 
 def _sound(record: _Record, ordering: Ordering) -> bool:
+    """Whether what types cannot say holds too: one geometry, no legacy key, even counts, corners and objects in order."""
+    unset, known = msgspec.UNSET, _BIN_OF
     before = (-1, -1)
     for item in record.objects:
-        if (item.bbox_2d is msgspec.UNSET) == (item.poly is msgspec.UNSET):
+        box, poly = item.bbox_2d, item.poly
+        if (box is unset) == (poly is unset) or item.bbox is not unset or item.polygon is not unset:
             return False
-        if item.bbox is not msgspec.UNSET or item.polygon is not msgspec.UNSET:
-            return False
-        values: list[Any] = item.poly if item.bbox_2d is msgspec.UNSET else item.bbox_2d  # type: ignore[assignment]
-        bins = [BIN_OF_TOKEN[v] if isinstance(v, str) else v for v in values]
-        if len(bins) % 2:
-            return False
-        if item.bbox_2d is not msgspec.UNSET and (bins[2] < bins[0] or bins[3] < bins[1]):
-            return False
-        if ordering == "sorted":
-            anchor = (min(bins[1::2]), min(bins[0::2]))
-            if anchor < before:
+        if box is not unset:
+            x1, y1, x2, y2 = (known[v] for v in box)  # type: ignore[union-attr]
+            if x2 < x1 or y2 < y1:
                 return False
-            before = anchor
+            anchor = (y1, x1)
+        else:
+            bins = [known[v] for v in poly]  # type: ignore[union-attr]
+            if len(bins) % 2:
+                return False
+            anchor = (min(bins[1::2]), min(bins[0::2]))
+        if ordering == "sorted" and anchor < before:
+            return False
+        before = anchor
     return True
 
 
