@@ -192,7 +192,7 @@ def _counts_fit(line: bytes, objects: int) -> bool:
 
 
 def _sound(record: _Record, ordering: Ordering) -> bool:
-    """Whether what types cannot say holds too: one geometry, no legacy key, even counts, corners and objects in order."""
+    """Whether what types cannot say holds: one geometry, no legacy key, even counts, corners and objects in order."""
     unset, known = msgspec.UNSET, _BIN_OF
     before = (-1, -1)
     for item in record.objects:
