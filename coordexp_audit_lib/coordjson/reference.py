@@ -138,7 +138,8 @@ def parse_coordjson(request: c.ParseRequest) -> c.Parsed:
         return c.Parsed([], {}, 0, None, None, truncated=False, failed=True)
     counts: dict[str, int] = {}
     for reasons in reading.dropped:
-        counts[reasons[0]] = counts.get(reasons[0], 0) + 1
+        reason = reasons[0] if len(reasons) < len(REASONS) else "other"
+        counts[reason] = counts.get(reason, 0) + 1
     return c.Parsed(
         reading.records, counts, reading.incomplete_tail, reading.start, reading.end, reading.truncated, failed=False
     )
