@@ -56,8 +56,7 @@ class Bench:
     """One config on one target. `loaded` is what the target makes of it unchanged.
 
     Raises:
-        TargetRefused: (on first use) the target refuses the unchanged config, so no refusal of a variation means
-            anything; the finding becomes `error`.
+        TargetRefused: (on first use) the target refuses the unchanged config; the finding becomes `error`.
     """
 
     def __init__(self, ctx: Context, config: str = "", chain: Chain | None = None) -> None:
@@ -70,6 +69,10 @@ class Bench:
     @cached_property
     def loaded(self) -> Loaded:
         return self.ctx.value(LOAD, LoadRequest(self.config, self.own))
+
+    def must_load(self) -> None:
+        """Make sure that the target accepts the unchanged config, so that a refusal of a variation means something."""
+        _ = self.loaded
 
     def flat(self) -> Bench:
         """The same config resolved into one file without parents, outside the folders that have rules of their own."""
@@ -84,7 +87,7 @@ class Bench:
 
     def load(self, files: Mapping[str, str], **rest: Any) -> Answer[Loaded]:
         """Ask the target to load a variation; the unchanged config has been accepted before."""
-        assert self.loaded.digest
+        self.must_load()
         return self.ctx.ask(LOAD, self.request(files, **rest))
 
     def load_with(self, values: Mapping[str, Any], **rest: Any) -> Answer[Loaded]:
@@ -94,8 +97,8 @@ class Bench:
     def start(self, path: Path) -> dict[str, Any] | None:
         """Values that make the mapping at `path` exist: none if it does, else what the skeleton has there.
 
-        The whole absent part is tried first, then only what leads to `path`; None if the skeleton does not know the
-        path or the target accepts neither.
+        The whole absent part is tried first, then only what leads to `path`, then what the target's own stage-2
+        config has there; None if the skeleton does not know the path or the target accepts none of them.
         """
         absent = (end for end in range(1, len(path) + 1) if lookup(self.chain.merged, path[:end]) is None)
         end = next(absent, None)
@@ -107,7 +110,16 @@ class Bench:
         for part in (lookup(SKELETON, top), _only(lookup(SKELETON, top), path[end:])):
             if self._accepts(dotted(top), part):
                 return {dotted(top): part}
+        part = lookup(self._stage2, top)
+        if lookup(self._stage2, path) is not None and self._accepts(dotted(top), part):
+            return {dotted(top): part}
         return None
+
+    @cached_property
+    def _stage2(self) -> dict[str, Any]:
+        """The target's own stage-2 config, resolved."""
+        anchored = self.ctx.target.config_path(STAGE2)
+        return self.chain.merged if self.config == anchored else self.ctx.value(CHAIN, ChainRequest(anchored)).merged
 
     def _accepts(self, path: str, value: Any) -> bool:
         key = path + digest(value)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import json
+import math
 import posixpath
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-
-import yaml
 
 from coordexp_audit_lib.config.contract import Chain, SourceFile
 
 Path = tuple[str | int, ...]
+
+_PAIR = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})")
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,10 +81,37 @@ def leaves(tree: Mapping[str, Any], path: Path = ()) -> Iterator[Path]:
 
 
 def text_of(raw: Mapping[str, Any], extends: Iterable[str] = ()) -> str:
-    """YAML of one file. One parent is written as a text, several as a list."""
+    """YAML of one file, in flow style. One parent is written as a text, several as a list."""
     parents = list(extends)
     head = {} if not parents else {"extends": parents[0] if len(parents) == 1 else parents}
-    return yaml.safe_dump({**head, **raw}, sort_keys=False, allow_unicode=True)
+    return _flow({**head, **raw}) + "\n"
+
+
+def _flow(value: Any) -> str:
+    """One value as YAML. A check writes hundreds of files, and PyYAML's emitter would take most of its time."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_quoted(str(k))}: {_flow(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    if isinstance(value, float):
+        return _real(value)
+    return _quoted(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _real(value: float) -> str:
+    """YAML 1.1 reads 1e-06 as a text and 1.0e-06 as a number."""
+    if not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    return re.sub(r"^(-?\d+)e", r"\1.0e", repr(value))
+
+
+def _quoted(text: str) -> str:
+    """A double-quoted text. JSON writes what is beyond the first plane as two escapes, YAML as one."""
+    return _PAIR.sub(lambda m: f"\\U{_joined(int(m[1], 16), int(m[2], 16)):08x}", json.dumps(text))
+
+
+def _joined(high: int, low: int) -> int:
+    return 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00)
 
 
 def rewritten(file: SourceFile, raw: Mapping[str, Any]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from coordexp_audit_lib.config.contract import (
     batch_adds_up,
     respects_segments,
 )
-from coordexp_audit_lib.core.errors import SurfaceUnbound
+from coordexp_audit_lib.core.errors import AuditError, SurfaceUnbound
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.core.invariant import Context, invariant
 from coordexp_audit_lib.core.surface import Answer
@@ -130,14 +130,16 @@ def length_coherent(ctx: Context) -> Iterator[Violation]:
 
 def _vllm_lengths(ctx: Context, bench: Bench) -> Iterator[Violation]:
     start = bench.start(("rollout_matching", "vllm"))
-    for longest, limit, budget, coherent in LENGTHS if start is not None else ():
+    if start is None:
+        raise AuditError("the target accepts no rollout_matching.vllm section", cure="extend the skeleton for its era")
+    for longest, limit, budget, coherent in LENGTHS:
         values = {
             "global_max_length": longest,
             "rollout_matching.rollout_backend": "vllm",
             "rollout_matching.vllm.max_model_len": limit,
             "rollout_matching.max_new_tokens": budget,
         }
-        answer = bench.load_with({**(start or {}), **values})
+        answer = bench.load_with({**start, **values})
         ctx.judge()
         if answer.refused == coherent:
             yield _length_violation(coherent, answer, values)
@@ -192,7 +194,7 @@ def packing_cases(bench: Bench) -> Iterator[tuple[dict[str, Any], dict[str, str]
 )
 def packing_backend(ctx: Context) -> Iterator[Violation]:
     bench = Bench(ctx).flat()
-    assert bench.loaded.digest
+    bench.must_load()
     for values, overlay, refuse in packing_cases(bench):
         answer = ctx.ask(PACKING, bench.request(overlay))
         ctx.judge()

@@ -78,7 +78,7 @@ def profile_shapes(bench: Bench) -> Iterator[Shape]:
 )
 def profile_one_hop(ctx: Context) -> Iterator[Violation]:
     bench = profile_bench(ctx)
-    assert bench.loaded.digest
+    bench.must_load()
     for shape in profile_shapes(bench):
         yield from _judge_shape(ctx, shape, "A stage-2 leaf with")
 
@@ -165,7 +165,7 @@ def _linked(bench: Bench, links: list[tuple[str, str]]) -> dict[str, str]:
 )
 def extends_sound(ctx: Context) -> Iterator[Violation]:
     bench = Bench(ctx)
-    assert bench.loaded.digest
+    bench.must_load()
     for shape in broken_chains(bench):
         yield from _judge_shape(ctx, shape, "A config with")
 

@@ -25,7 +25,6 @@ NOT_A_NUMBER: tuple[tuple[Any, str], ...] = (
     (math.nan, "NaN"),
     (math.inf, "an infinity"),
     (-math.inf, "an infinity"),
-    ("2", "a text"),
     (True, "a bool"),
 )
 
@@ -39,9 +38,10 @@ class BadValue(msgspec.Struct, frozen=True):
     clamped: bool = False
 
 
-def bad_values(path: str, out_of_range: tuple[Any, ...], why: str) -> list[BadValue]:
-    """The values outside a number's range, and those that are no number."""
-    return [BadValue(path, v, why) for v in out_of_range] + [BadValue(path, v, w) for v, w in NOT_A_NUMBER]
+def bad_values(path: str, out_of_range: tuple[Any, ...], why: str, text: str = "2") -> list[BadValue]:
+    """The values outside a number's range, and those that are no number. text: reads like a number in range."""
+    no_numbers = (*NOT_A_NUMBER, (text, "a text"))
+    return [BadValue(path, v, why) for v in out_of_range] + [BadValue(path, v, w) for v, w in no_numbers]
 
 
 def weights_of(bench: Bench) -> list[str]:
@@ -54,7 +54,7 @@ def weights_of(bench: Bench) -> list[str]:
 def cases(bench: Bench) -> Iterator[BadValue]:
     """Every bad value for the ranged keys that this config has."""
     if bench.get("stage2_ab") is not None:
-        yield from bad_values(B_RATIO, (-0.1, 1.5), "outside [0, 1]")
+        yield from bad_values(B_RATIO, (-0.1, 1.5), "outside [0, 1]", text="0.5")
         yield from bad_values(SOFTCTX, (0, -1), "less than 1")
         yield BadValue(SOFTCTX, 2.5, "a fraction for an int")
         yield from bad_values(MULTIPLIER, (), "")

@@ -13,6 +13,8 @@ from coordexp_audit_lib.config.values import Problem
 
 Read = Callable[[str], str | None]
 
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 PROFILE_FOLDERS = ("configs/stage2_ab/prod/", "configs/stage2_ab/smoke/")
 PROFILE_PARENT = "../base.yaml"
 # What a stage-2 leaf states by itself, so that a reader of the one file knows the run.
@@ -50,7 +52,7 @@ def _resolve(read: Read, path: str, above: tuple[str, ...], files: dict[str, Sou
     content = read(path)
     if content is None:
         raise ChainBroken(Problem(path, f"no such file, in the chain {shown}", "correct the `extends` that names it"))
-    raw = yaml.safe_load(content) or {}
+    raw = yaml.load(content, Loader=_LOADER) or {}
     if not isinstance(raw, dict):
         raise ChainBroken(Problem(path, f"the file holds no mapping, in the chain {shown}", "write a mapping"))
     parents = raw.pop("extends", None)

@@ -1,0 +1,47 @@
+"""On a real CoordExp tree: everything is answered, nothing is left behind, and the known findings are found."""
+
+from __future__ import annotations
+
+import pytest
+
+from coordexp_audit_lib.config.bench import Bench
+from coordexp_audit_lib.config.contract import LOAD, LoadRequest
+from coordexp_audit_lib.core.audit import audit, judge
+from coordexp_audit_lib.core.invariant import Context, invariants
+from coordexp_audit_lib.core.target import Target
+
+pytestmark = pytest.mark.checkout
+STAGE1 = "configs/stage1/ablation/geometry_first_coco80.yaml"
+STAGE2 = "configs/stage2_ab/prod/ab_mixed.yaml"
+REFERENCE_COMMIT = "b46e74f"
+
+
+@pytest.mark.parametrize("config", [STAGE2, STAGE1])
+def test_no_claim_ends_in_an_error(checkout: Target, config: str) -> None:
+    found = audit(checkout, invariants("config"), [config])
+    assert {f.invariant: f.note for f in found if f.status == "error"} == {}
+    assert all(f.checked > 0 for f in found if f.status != "unbound")
+
+
+def test_a_variation_leaves_no_trace(checkout: Target) -> None:
+    bench = Bench(Context(checkout, STAGE2))
+    before = bench.loaded.digest
+    assert bench.load_with({"stage2_ab.n_softctx_iter": 3}).value.digest != before
+    assert bench.load({}).value.digest == before
+
+
+def test_prompts_come_back_as_digests(checkout: Target) -> None:
+    config = checkout.ask(LOAD, LoadRequest(checkout.config_path(STAGE2))).value.config
+    assert config["prompts"]["system"].startswith("sha256:")
+    assert config["custom"]["user_prompt"].startswith("sha256:")
+
+
+def test_the_known_verdicts_at_the_reference_commit(checkout: Target) -> None:
+    if not checkout.info().commit.startswith(REFERENCE_COMMIT):
+        pytest.skip(f"the verdicts are those of {REFERENCE_COMMIT}")
+    status = {i.id: judge(checkout, i, STAGE2).status for i in invariants("config")}
+    assert {claim for claim, s in status.items() if s == "held"} == {
+        "config.removed_key_rejected", "config.required_key", "config.coord_mode_mandatory", "config.length_coherent",
+        "config.profile_explicit",
+    }  # fmt: skip
+    assert {claim for claim, s in status.items() if s == "unbound"} == set()

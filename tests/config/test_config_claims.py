@@ -1,0 +1,102 @@
+"""Every claim holds on the reference, for both entrypoints, and every fault is noticed by the claims that it names."""
+
+from __future__ import annotations
+
+import pytest
+
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.core.audit import judge
+from coordexp_audit_lib.core.finding import Finding
+from coordexp_audit_lib.core.invariant import Fault, faults, invariants
+from coordexp_audit_lib.targets.reference import ReferenceTarget
+
+boundaries.load(["config"])
+STAGE1 = "configs/stage1/ablation/geometry_first_coco80.yaml"
+STAGE2 = "configs/stage2_ab/prod/ab_mixed.yaml"
+SMOKE = "configs/stage2_ab/smoke/ab_mixed.yaml"
+CLAIMS = {i.id: i for i in invariants("config")}
+CATALOGUE = (
+    "config.unknown_key_rejected", "config.unknown_section_key_rejected", "config.removed_key_rejected",
+    "config.required_key", "config.value_range", "config.coord_mode_mandatory", "config.batch_divisible",
+    "config.length_coherent", "config.packing_backend", "config.deterministic", "config.profile_one_hop",
+    "config.profile_explicit", "config.extends_sound", "config.preflight_contract",
+)  # fmt: skip
+FAULTS = [f for f in faults() if f.id.startswith("config.")]
+
+
+def facts(finding: Finding) -> dict[str, object]:
+    return {e.symbol: e.value for e in finding.evidence if e.kind == "fact"}
+
+
+def test_the_catalogue_is_complete() -> None:
+    assert tuple(CLAIMS) == CATALOGUE
+
+
+def test_every_claim_has_a_known_bad_case() -> None:
+    assert {claim for f in FAULTS for claim in f.caught_by} == set(CATALOGUE)
+
+
+@pytest.mark.parametrize("config", [STAGE2, SMOKE, STAGE1])
+@pytest.mark.parametrize("claim", CATALOGUE)
+def test_the_reference_holds(claim: str, config: str) -> None:
+    finding = judge(ReferenceTarget(), CLAIMS[claim], config)
+    assert (finding.status, finding.violations, finding.note) == ("held", [], "")
+    assert finding.checked > 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "claim"), [(f, c) for f in FAULTS for c in f.caught_by], ids=lambda v: v if isinstance(v, str) else v.id
+)
+def test_every_fault_is_noticed(fault: Fault, claim: str) -> None:
+    finding = judge(ReferenceTarget(fault), CLAIMS[claim], STAGE2)
+    assert finding.status == "violated", finding.note
+    assert all(v.message and v.where is not None for v in finding.violations)
+
+
+def test_every_mapping_node_of_the_stage2_config_is_tried() -> None:
+    found = facts(judge(ReferenceTarget(), CLAIMS["config.unknown_key_rejected"], STAGE2))
+    nodes = found["nodes"]
+    assert isinstance(nodes, list)
+    assert found["mapping nodes tried"] == len(nodes) == 14
+    assert {
+        "stage2_ab", "stage2_ab.schedule", "stage2_ab.channel_b", "rollout_matching.decoding",
+        "rollout_matching.vllm.sync",
+        "rollout_matching.vllm.server.servers[0]", "rollout_matching.vllm.server.debug_dump",
+        "rollout_matching.desc_monitor",
+    } <= set(nodes)  # fmt: skip
+
+
+def test_a_stage1_config_is_tried_in_the_sections_that_it_lacks() -> None:
+    found = facts(judge(ReferenceTarget(), CLAIMS["config.unknown_key_rejected"], STAGE1))
+    assert {"stage2_ab", "rollout_matching", "rollout_matching.vllm.server.servers[0]"} <= set(found["nodes"])  # type: ignore[call-overload]
+
+
+def test_nested_items_of_other_sections_are_tried_and_foreign_ones_left_alone() -> None:
+    found = facts(judge(ReferenceTarget(), CLAIMS["config.unknown_section_key_rejected"], STAGE1))
+    nodes = found["nodes"]
+    assert isinstance(nodes, list)
+    assert "custom.augmentation.ops[12].params" in nodes
+    assert "custom.coord_offset.ids" in nodes
+    assert found["mappings left to their owners"] == {
+        "custom.extra": "the escape hatch",
+        "training.lr_scheduler_kwargs": "handed to transformers' scheduler",
+    }
+
+
+@pytest.mark.parametrize("claim", CATALOGUE)
+def test_a_second_run_finds_the_same(claim: str) -> None:
+    first, second = (judge(ReferenceTarget(), CLAIMS[claim], STAGE1) for _ in range(2))
+    assert (first.checked, first.violations, first.evidence) == (second.checked, second.violations, second.evidence)
+
+
+def test_a_config_that_does_not_load_is_an_error_and_never_held() -> None:
+    refusing = Fault("refuse_all", FAULTS[0].surface, (), "", _refuse_all)
+    for claim in CATALOGUE:
+        if claim != "config.preflight_contract":  # asks the launcher's preflight, not the loader
+            assert judge(ReferenceTarget(refusing), CLAIMS[claim], STAGE2).status == "error", claim
+
+
+def _refuse_all(request: object, honest: object) -> object:
+    from coordexp_audit_lib.core.surface import Refuse
+
+    raise Refuse("this tree loads nothing")
