@@ -1,11 +1,15 @@
-"""A small Qwen3-VL: the published architecture, two text layers and one vision layer, random weights, the real vocabulary.
+"""A small Qwen3-VL: the published architecture, two text layers, one vision layer, random weights, the real vocabulary.
 
-It runs on a CPU in about a tenth of a second and is what behavioural checks put their questions to. The weights depend on
-the seed only. Their spread is ten times the published one's, so that the logits differ enough to tell gradients from noise.
+It runs on a CPU in about a tenth of a second and is what behavioural checks put their questions to. The weights depend
+on the seed only. Their spread is ten times the published one's, so that the logits differ enough to tell a gradient from
+noise.
 """
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -41,6 +45,31 @@ def build(seed: int = 0) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Qwen3VLForConditionalGeneration(config).float().train()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread, so that results do not depend on the machine's cores; many small steps are faster so."""
+    import torch
+
+    before = torch.get_num_threads()
+    keep_memory()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@lru_cache(maxsize=1)
+def keep_memory() -> bool:
+    """Ask glibc to keep freed blocks: logits of the real vocabulary take 70 MB and more, and mapping them anew for every
+    step costs more than computing them. Returns whether the C library took the advice."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    return bool(mallopt(-3, 1 << 30) and mallopt(-1, 2_000_000_000))
 
 
 @lru_cache(maxsize=2)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.core.surface import answers
-from coordexp_audit_lib.parts.model import small
+from coordexp_audit_lib.parts.model import one_thread, small
 from coordexp_audit_lib.parts.tokenizer import COORD_0, COORD_BINS, IM_END, encode
 from coordexp_audit_lib.supervision.batch import norms, rows
 from coordexp_audit_lib.supervision.contract import CHANNEL_A, ChannelA, ChannelARequest, Pass, SegmentA
@@ -23,7 +23,8 @@ Slots = list[tuple[int, int]]
 @answers(CHANNEL_A)
 def channel_a(request: ChannelARequest) -> ChannelA:
     """Answers are kept per request: several checks ask the same."""
-    return _channel_a(msgspec.json.encode(request))
+    with one_thread():
+        return _channel_a(msgspec.json.encode(request))
 
 
 @lru_cache(maxsize=64)

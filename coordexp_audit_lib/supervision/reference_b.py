@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.core.surface import answers
-from coordexp_audit_lib.parts.model import small
+from coordexp_audit_lib.parts.model import one_thread, small
 from coordexp_audit_lib.parts.tokenizer import COORD_0, COORD_BINS
 from coordexp_audit_lib.supervision.batch import norms, rows
 from coordexp_audit_lib.supervision.contract import CHANNEL_B, ChannelB, ChannelBRequest, SegmentB
@@ -19,7 +19,8 @@ from coordexp_audit_lib.supervision.teaching import Target, build
 @answers(CHANNEL_B)
 def channel_b(request: ChannelBRequest) -> ChannelB:
     """Answers are kept per request: several checks ask the same, and a backward pass is dear."""
-    return _channel_b(msgspec.json.encode(request))
+    with one_thread():
+        return _channel_b(msgspec.json.encode(request))
 
 
 @lru_cache(maxsize=256)

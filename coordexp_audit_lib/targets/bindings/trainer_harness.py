@@ -30,10 +30,24 @@ class World:
 def world(here):
     """The shared parts, made on first use (about ten seconds, most of them imports)."""
     if here.scratch not in _WORLDS:
+        settle()
         tokenizer = load_tokenizer(here.scratch)
         model = tiny_model()
         _WORLDS[here.scratch] = World(tokenizer, model, make_template(tokenizer, model))
     return _WORLDS[here.scratch]
+
+
+def settle():
+    """One thread, so that no number depends on the cores; and keep freed blocks, for mapping logits anew is dear."""
+    import ctypes
+
+    import torch
+
+    torch.set_num_threads(1)
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-3, 1 << 30)
+        mallopt(-1, 2000000000)
 
 
 def load_tokenizer(scratch):

@@ -1,0 +1,41 @@
+"""Every claim of boundary 07 holds on the reference, and each is noticed to fail under the faults that name it."""
+
+from __future__ import annotations
+
+import pytest
+
+from coordexp_audit_lib.core.audit import judge
+from coordexp_audit_lib.core.invariant import Fault, Invariant, faults, invariants
+from coordexp_audit_lib.supervision import faults as _faults
+from coordexp_audit_lib.supervision import invariants as _invariants
+from coordexp_audit_lib.supervision import reference as _reference
+from coordexp_audit_lib.targets.reference import ReferenceTarget
+
+assert _faults and _invariants and _reference
+CLAIMS = {i.id: i for i in invariants("supervision")}
+FAULTS = [f for f in faults() if f.id.startswith("supervision.")]
+CATALOGUE = {
+    "schedule", "rollout_seed", "token_roles_partition", "coord_out_of_ce", "fp_neutral", "matched_struct_only",
+    "fn_injected", "append_tokenization", "closure", "prefix_kept", "invalid_rollout_fallback", "match_deterministic",
+    "expectation_decode", "geometry_finite", "softctx_forwards", "ce_from_first_forward", "softctx_gradient",
+    "no_helper_kwargs", "multiplier_scope",
+}  # fmt: skip
+
+
+def test_every_row_of_the_catalogue_is_a_claim_with_a_known_bad_case() -> None:
+    assert {i.removeprefix("supervision.") for i in CLAIMS} == CATALOGUE
+    assert {caught for f in FAULTS for caught in f.caught_by} == set(CLAIMS)
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=list(CLAIMS))
+def test_the_reference_keeps_the_claim(claim: Invariant) -> None:
+    found = judge(ReferenceTarget(), claim, "")
+    assert (found.status, found.violations, found.note) == ("held", [], "")
+    assert found.checked >= 7
+
+
+@pytest.mark.parametrize("broken", FAULTS, ids=lambda f: f.id)
+def test_the_fault_is_noticed_by_every_claim_that_it_names(broken: Fault) -> None:
+    statuses = {claim: judge(ReferenceTarget(broken), CLAIMS[claim], "") for claim in broken.caught_by}
+    assert {c: f.status for c, f in statuses.items()} == dict.fromkeys(broken.caught_by, "violated")
+    assert all(f.violations[0].message for f in statuses.values())
