@@ -20,7 +20,7 @@ from coordexp_audit_lib.pipeline_map.resolve import (
     ResolvedOwner,
     StartedEntrypoint,
 )
-from coordexp_audit_lib.pipeline_map.stages import Entrypoint, Stage
+from coordexp_audit_lib.pipeline_map.stages import UPSTREAM_SECTIONS, Entrypoint, Stage
 
 
 class KeysRequest(msgspec.Struct, frozen=True):
@@ -108,6 +108,11 @@ def judge_key_exists(entrypoint: str, stage: str, key: Key, values: list[KeyValu
             yield Violation(message, f"{entrypoint}/{stage}", "a YAML file or a schema default", v.source, v.path)
 
 
+def is_open(path: str) -> bool:
+    """Whether a key lies in a section that holds only what a config puts there, without defaults of its own."""
+    return path.split(".", maxsplit=1)[0] in UPSTREAM_SECTIONS or path.startswith("custom.extra.")
+
+
 def _null_above(path: str, values: list[KeyValue]) -> bool:
     """Whether a section above the path is present and null, so that its keys have their defaults."""
     parts = path.split(".")
@@ -148,6 +153,7 @@ __all__ = [
     "ResolvedOwner",
     "StageReads",
     "StartedEntrypoint",
+    "is_open",
     "judge_entrypoint",
     "judge_key_exists",
     "judge_key_read",

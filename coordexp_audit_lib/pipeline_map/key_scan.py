@@ -80,7 +80,7 @@ class KeyReads(msgspec.Struct, frozen=True):
 
 def key_reads(tree: Tree, request: KeyReadsRequest) -> KeyReads:
     """Read every owner module together, then look each path up among the places that take keys."""
-    standing = {names: _standing(tree, list(names)) for names in _all_names(request)}
+    standing = _standing(tree, request)
     modules = {}
     for found in standing.values():
         for path, _ in found:
@@ -97,15 +97,12 @@ def key_reads(tree: Tree, request: KeyReadsRequest) -> KeyReads:
     return KeyReads(stages, forwards, _withheld(index, request, forwarders))
 
 
-def _all_names(request: KeyReadsRequest) -> list[tuple[str, ...]]:
+def _standing(tree: Tree, request: KeyReadsRequest) -> dict[tuple[str, ...], list[tuple[str, str]]]:
+    """Names of an owner -> its file and qualified name, as a list of one or none."""
     asked = [*(o for q in request.stages for o in q.owners), request.forwarders]
-    return sorted({tuple(o.names) for o in asked})
-
-
-def _standing(tree: Tree, names: list[str]) -> list[tuple[str, str]]:
-    """File and qualified name of an owner, as a list of one or none."""
-    found = owners(tree, OwnersRequest([OwnerNames(names)])).owners[0]
-    return [(found.path, found.symbol.partition(":")[2])] if found.path else []
+    names = sorted({tuple(o.names) for o in asked})
+    found = owners(tree, OwnersRequest([OwnerNames(list(n)) for n in names])).owners
+    return {n: [(o.path, o.symbol.partition(":")[2])] if o.path else [] for n, o in zip(names, found, strict=True)}
 
 
 def _module(tree: Tree, path: str) -> ast.Module | None:

@@ -25,6 +25,7 @@ _WRAPPERS = _PREFIXES | {"env", "setsid", "exec", "nohup", "eval"}
 _PYTHONS = frozenset({"python", "python3", "torchrun", "accelerate", "deepspeed"})
 _SHELLS = frozenset({"bash", "sh"})
 _BREAKS = frozenset(";&|\n")
+MOST_WORDS, MOST_CHARACTERS = 2_000, 100_000  # of one variable: a script that doubles a text forty times is cut short
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -215,7 +216,7 @@ class _Shell:
         name, adds, value = match.groups()
         if word.array is not None:
             items = [w for inner in word.array for w in self._fill(inner)]
-            self.arrays[name] = [*(self.arrays.get(name, []) if adds else []), *items]
+            self.arrays[name] = [*(self.arrays.get(name, []) if adds else []), *items][:MOST_WORDS]
         elif not value.startswith("$("):
             self.scalars[name] = (self.scalars.get(name, "") if adds else "") + self._filled(value)
 
@@ -232,7 +233,7 @@ class _Shell:
                 return " ".join(self.arrays[name]) if name in self.arrays else m.group(0)
             return self.scalars.get(name, m.group(0))
 
-        return _SCALAR.sub(value, text)
+        return _SCALAR.sub(value, text)[:MOST_CHARACTERS]
 
 
 def commands(text: str) -> list[Command]:

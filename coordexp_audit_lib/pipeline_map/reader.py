@@ -36,11 +36,13 @@ class FunctionReader:
 
     def __init__(self, program: Program, function: Function) -> None:
         self.program, self.function = program, function
+        self._known: dict[int, Origins] = {}  # by the node's identity; nested calls would be read again and again
 
     # -- what the function teaches -------------------------------------------------------------------------------
 
     def learn(self) -> None:
         """Update names, attributes, arguments and returned values from the function's body."""
+        self._known.clear()
         for node in self.program.bodies[self.function.id]:
             match node:
                 case ast.Assign(targets=targets, value=value):
@@ -108,9 +110,14 @@ class FunctionReader:
 
     def origins(self, node: ast.expr) -> Origins:
         """The chains that may lead to a value; empty where nothing is known."""
+        if isinstance(node, ast.Name):  # never kept: what a name stands for grows while a function is read
+            return self._name(node.id)
+        if id(node) not in self._known:
+            self._known[id(node)] = self._evaluated(node)
+        return self._known[id(node)]
+
+    def _evaluated(self, node: ast.expr) -> Origins:
         match node:
-            case ast.Name(id=name):
-                return self._name(name)
             case ast.Call():
                 return self._call(node)
             case ast.Attribute() | ast.Subscript():
@@ -232,6 +239,7 @@ class FunctionReader:
 
     def steps(self) -> list[Step]:
         """Every place where a key is taken, those with an open key at the calls that fill it."""
+        self._known.clear()
         found: list[Step] = []
         for node in self.program.bodies[self.function.id]:
             for form, origins in self._steps_at(node):
@@ -242,6 +250,7 @@ class FunctionReader:
 
     def note_open_steps(self) -> None:
         """An accessor is a function that takes a key which is one of its parameters: note which."""
+        self._known.clear()
         mine = f"?{self.function.id}:"
         taken = (o for node in self.program.bodies[self.function.id] for _, o in self._steps_at(node))
         self.function.open_steps = frozenset(c for origins in taken for c in origins if c and c[-1].startswith(mine))

@@ -13,7 +13,6 @@ from coordexp_audit_lib.core.evidence import digest
 from coordexp_audit_lib.core.tree import Located, Tree
 from coordexp_audit_lib.pipeline_map.launchers import Start, commands, started
 
-_DEPTH = 4
 PARTICULAR = 16  # letters that make a name too particular to stand twice by chance
 _DEFINED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
@@ -74,13 +73,14 @@ def entrypoints(tree: Tree, request: EntrypointsRequest) -> Entrypoints:
     found = []
     for e in request.entrypoints:
         stands = tree.exists(e.launcher)
-        starts = list(_starts(tree, e.launcher, 0)) if stands else []
+        starts = list(_starts(tree, e.launcher, set())) if stands else []
         found.append(StartedEntrypoint(e.id, e.launcher, stands, e.config, tree.exists(e.config), _once(starts)))
     return Entrypoints(found)
 
 
-def _starts(tree: Tree, script: str, depth: int) -> Iterator[Start]:
-    """What a shell script starts, and what is started by what it starts."""
+def _starts(tree: Tree, script: str, seen: set[str]) -> Iterator[Start]:
+    """What a shell script starts, and what is started by what it starts; each file is read once."""
+    seen.add(script)
     for command in commands(tree.text(script)):
         what = started(command)
         if what is None:
@@ -89,10 +89,11 @@ def _starts(tree: Tree, script: str, depth: int) -> Iterator[Start]:
         file = _file_of(tree, kind, name, script)
         shown = file if kind == "script" and file else name
         yield Start(kind, shown, file, script, command.line)
-        if depth < _DEPTH and file:
+        if file and file not in seen:
             if file.endswith(".sh"):
-                yield from _starts(tree, file, depth + 1)
+                yield from _starts(tree, file, seen)
             elif kind == "module":
+                seen.add(file)
                 yield from _starts_of_module(tree, file)
 
 

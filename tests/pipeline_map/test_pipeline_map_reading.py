@@ -41,6 +41,7 @@ LAUNCHERS = [
     ('read -r a <<< "${X}"\npython -m src.sft', [("module", "src.sft")]),
     ('"${PY}" -m src.sft', [("module", "src.sft")]),
     ("python - <<'E'\nimport swift\nE", []),
+    ("A=xy\n" + 'A="${A}${A}"\n' * 60 + "python -m src.sft", [("module", "src.sft")]),  # no memory without end
     ("", []),
     ('echo "unclosed', []),
 ]
@@ -195,3 +196,18 @@ REPLACED = [
 def test_which_methods_a_subclass_replaces(text, expected):
     found = replaced_methods({"a.py": ast.parse(text)})
     assert {method: child for (_, method), child in found.items()} == expected
+
+
+def test_a_launcher_that_starts_itself_is_read_once(tmp_path):
+    (tmp_path / "run.sh").write_text("bash run.sh\n" * 200 + "bash other.sh")
+    (tmp_path / "other.sh").write_text("bash run.sh\nswift rollout")
+    asked = EntrypointsRequest([EntrypointFiles("e", "run.sh", "run.sh")])
+    starts = entrypoints(Tree(tmp_path), asked).entrypoints[0].starts
+    assert [(s.kind, s.what) for s in starts] == [
+        ("script", "run.sh"), ("script", "other.sh"), ("command", "swift rollout"),
+    ]  # fmt: skip
+
+
+def test_nested_calls_are_read_in_time():
+    text = "def f(a): return a.x if a else a.y\ndef g(c): return " + "f(" * 40 + "c" + ")" * 40
+    assert Program({"a.py": ast.parse(text)}).steps
