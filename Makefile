@@ -11,7 +11,7 @@ TEX := latexmk texlive-xetex texlive-latex-extra texlive-fonts-recommended fonts
 
 # The findings do not fail this target (they are what it publishes); an audit that could not be carried out does.
 audit: setup tex
-	$(BIN)/coordexp-audit run --fail-on never --out $(RUN) || [ $$? -eq 3 ]
+	$(BIN)/coordexp-audit run --fail-on never --replace --out $(RUN) || [ $$? -eq 3 ]
 	$(BIN)/coordexp-audit book $(RUN)
 
 test: setup

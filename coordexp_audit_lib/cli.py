@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = add("run", _run, "run every notebook on a target and write the audit's documents", audited, judged)
     run.add_argument("--out", type=Path, required=True, help="a new folder, or one of an interrupted run")
+    run.add_argument("--replace", action="store_true", help="remove a run of other things that the folder holds")
     check = add("check", _check, "judge the invariants without notebooks", audited, judged)
     check.add_argument("--out", type=Path, help="write audit.json, audit.sarif and junit.xml there")
     book = add("book", _book, "build the book of a run: HTML, PDF and .tex")
@@ -165,7 +166,10 @@ def _run(arguments: argparse.Namespace) -> int:
                 len(exhibits(b.name)) for b in chosen
             )
         bar = Bar(total, "run")
-        ran = run(target, arguments.target, configs, arguments.out, seed=arguments.seed, names=names, progress=bar)
+        ran = run(
+            target, arguments.target, configs, arguments.out, seed=arguments.seed, names=names,
+            replace=arguments.replace, progress=bar,
+        )  # fmt: skip
         bar.close()
         made = document(target.info(), target.bindings(), configs, ran.findings)
     write_documents(arguments.out, made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -31,7 +32,7 @@ class Ran(msgspec.Struct, frozen=True):
 
 def run(
     target: Target, word: str, configs: Sequence[str], out: Path, *, seed: int = 0, names: list[str] | None = None,
-    progress: Callable[[str], None] | None = None,
+    replace: bool = False, progress: Callable[[str], None] | None = None,
 ) -> Ran:  # fmt: skip
     """Execute the notebooks into `out/notebooks` and collect what they found.
 
@@ -41,10 +42,11 @@ def run(
 
     Args:
         target: what is audited. word: how the user named it. configs: as the user names them. out: the folder.
+        replace: whether an earlier run of other things in that folder may be removed.
     """
     for config in configs:
         target.config_path(config)
-    claim_folder(out, target.info(), configs, seed)
+    claim_folder(out, target.info(), configs, seed, replace)
     live: list[Finding] | None = None
     if target.info().kind == "checkout":
         taken = take(target, configs, seed=seed, names=names, partial=out / f"partial{SUFFIX}", progress=progress)
@@ -74,24 +76,32 @@ def plan(word: str, configs: Sequence[str], out: Path, seed: int, names: list[st
     return jobs
 
 
-def claim_folder(out: Path, info: TargetInfo, configs: Sequence[str], seed: int) -> None:
-    """Make the folder this run's own; a folder that holds another run, or anything else, is refused."""
-    state = {
-        "tool": fingerprint(), "target": digest(msgspec.to_builtins(info)), "configs": list(configs), "seed": seed,
-    }  # fmt: skip
+def claim_folder(out: Path, info: TargetInfo, configs: Sequence[str], seed: int, replace: bool = False) -> None:
+    """Make the folder this run's own, so that it can go on where it stopped.
+
+    Raises:
+        UsageError: the folder holds another run (and `replace` is not set), or anything that is no run of ours.
+    """
+    state = {"tool": fingerprint(), "target": digest(msgspec.to_builtins(info)), "configs": list(configs), "seed": seed}
     path = out / STATE
     if path.is_file():
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            before = None
-        if before != state:
-            raise UsageError("it holds another run", where=str(out), cure="give a new folder, or remove this one")
-        return
+        if _read_state(path) == state:
+            return
+        if not replace:
+            cure = "give a new folder, or say --replace"
+            raise UsageError("it holds a run of another target, config, seed or version", where=str(out), cure=cure)
+        shutil.rmtree(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError("it is not empty and holds no run of ours", where=str(out), cure="give a new folder")
     out.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(state, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _read_state(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
 
 
 def collect(out: Path, configs: Sequence[str], names: list[str] | None) -> list[Finding]:
