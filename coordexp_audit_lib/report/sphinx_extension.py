@@ -1,4 +1,5 @@
-"""What the book's Sphinx adds: outputs are cleaned before they are parsed, and tables reach LaTeX as tables.
+"""What the book's Sphinx adds: outputs are cleaned before they are parsed, tables reach LaTeX as tables, and formulas
+are MathML.
 
 Named in `_config.yml`, so that a plain `jupyter-book build` is as safe as `coordexp-audit book`.
 """
@@ -12,6 +13,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.transforms import SphinxTransform
+from sphinx.writers.html5 import HTML5Translator as HTMLTranslator
 
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.report.outputs import clean
@@ -42,9 +44,26 @@ class TablesAreNoMath(SphinxTransform):
                 block.replace_self(nodes.raw("", block.astext(), format="latex"))
 
 
+def _inline_formula(self: HTMLTranslator, node: nodes.Element) -> None:
+    _formula(self, node, "inline")
+
+
+def _displayed_formula(self: HTMLTranslator, node: nodes.Element) -> None:
+    _formula(self, node, "block")
+
+
+def _formula(translator: HTMLTranslator, node: nodes.Element, display: str) -> None:
+    """MathML, which browsers draw without a script."""
+    from latex2mathml.converter import convert
+
+    translator.body.append(convert(node.astext(), display=display))
+    raise nodes.SkipNode
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     if "comments_config" not in app.config:  # jupyter-book sets it even where its extension is not loaded
         app.add_config_value("comments_config", {}, "env", dict)
+    app.add_html_math_renderer("mathml", (_inline_formula, None), (_displayed_formula, None))
     app.connect("source-read", _clean_source)
     app.add_transform(TablesAreNoMath)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -6,6 +6,7 @@ Whatever a target, a dataset or a config said is text here: it can't become mark
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from typing import Any
@@ -19,6 +20,8 @@ MAX_CELL = 600  # characters; a longer cell would not fit a page of the PDF, whi
 # Measured for \footnotesize on the book's text width.
 _LINE = 108  # characters of average width
 _NARROWEST, _WIDEST_WORD = 5, 18
+_WIDE = 0.999  # a table whose columns take the whole line has more text than fits
+_BREAK = re.compile(r"(?<=\w)([_./:]+)(?=[^\W\d])")  # where a path, a key or a symbol may go on in the next line
 
 
 class Table:
@@ -48,11 +51,17 @@ class Table:
         return "\n".join([*([self.caption] if self.caption else []), drawn[0], rule, *drawn[1:]])
 
     def html(self) -> str:
-        """A `table` of class `audit`; a cell that is a finding's status has that status as its class."""
-        head = "".join(f'<th scope="col">{html.escape(h)}</th>' for h in self.header)
+        """A `table` of class `audit`, with the widths of `shares` where it is wide; a status has itself as class."""
+        head = "".join(f'<th scope="col">{_broken(h)}</th>' for h in self.header)
         body = "".join("<tr>" + "".join(map(_data, row)) + "</tr>\n" for row in self.rows)
-        caption = f"<caption>{html.escape(self.caption)}</caption>\n" if self.caption else ""
-        return f'<table class="audit">{caption}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>'
+        caption = f"<caption>{_broken(self.caption)}</caption>\n" if self.caption else ""
+        shares = self.shares()
+        widths = "".join(f'<col style="width:{100 * share:.1f}%">' for share in shares) if sum(shares) > _WIDE else ""
+        columns = f"<colgroup>{widths}</colgroup>\n" if widths else ""
+        kind = "audit wide" if widths else "audit"
+        return (
+            f'<table class="{kind}">{caption}{columns}<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>'
+        )
 
     def latex(self) -> str:
         """A `longtable` (packages `longtable`, `array`) that is as wide as it needs, at most the line."""
@@ -64,7 +73,8 @@ class Table:
         caption = rf"{{@{{}}p{{\linewidth}}@{{}}}}{{\textit{{{latex_escape(self.caption)}}}}} \\[2pt]"
         return "\n".join(
             [
-                r"{\footnotesize\setlength{\tabcolsep}{3pt}\renewcommand{\arraystretch}{1.15}%",
+                r"{\footnotesize\setlength{\LTpre}{3pt}\setlength{\LTpost}{6pt}%",
+                r"\setlength{\tabcolsep}{3pt}\renewcommand{\arraystretch}{1.15}%",
                 r"\setlength{\LTleft}{0pt}\setlength{\LTright}{\fill}%",
                 rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}",
                 *([rf"\multicolumn{{{len(self.header)}}}{caption}"] if self.caption else []),
@@ -116,6 +126,8 @@ class _Reader(HTMLParser):
         self._text = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "wbr":
+            return
         self._text = ""
         if tag == "tr":
             self.rows.append([])
@@ -138,11 +150,16 @@ def _cell(value: Any) -> str:
     return cut(visible(value), MAX_CELL)
 
 
+def _broken(cell: str) -> str:
+    """Escaped text with places where a browser may break it."""
+    return "<wbr>".join(html.escape(part) for part in _BREAK.sub("\\1\0", cell).split("\0"))
+
+
 def _data(cell: str) -> str:
     if cell in STATUSES:
         return f'<td class="{cell}">{cell}</td>'
     number = ' class="number"' if cell.lstrip("-").replace(".", "", 1).isdecimal() else ""
-    return f"<td{number}>{html.escape(cell)}</td>"
+    return f"<td{number}>{_broken(cell)}</td>"
 
 
 def _ems(cell: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -75,22 +76,30 @@ class Tags(HTMLParser):
         super().__init__()
         self.tags: set[str] = set()
         self.attributes: set[str] = set()
-        self.words: list[str] = []
+        self.styles: set[str] = set()
+        self.words: list[str] = [""]
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
         self.attributes |= {name for name, _ in attrs}
+        self.styles |= {value or "" for name, value in attrs if name == "style"}
+        if tag != "wbr":  # a place where a browser may break a word, not an end of it
+            self.words.append("")
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data)
+        self.words[-1] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        self.words.append("")
 
 
 def test_a_table_holds_hostile_words_as_text(hostile_words: tuple[str, ...]) -> None:
     table = Table(("word", *hostile_words[:1]), [(w, w) for w in hostile_words], caption=hostile_words[0])
     seen = Tags(table.html())
-    assert seen.tags == {"table", "caption", "thead", "tbody", "tr", "th", "td"}
-    assert seen.attributes == {"class", "scope"}
+    assert seen.tags == {"table", "caption", "colgroup", "col", "thead", "tbody", "tr", "th", "td", "wbr"}
+    assert seen.attributes == {"class", "scope", "style"}
+    assert all(re.fullmatch(r"width:[0-9.]+%", style) for style in seen.styles)
     for word in hostile_words:
         assert visible(word) in seen.words
         assert visible(word) in table.text()
@@ -137,3 +146,8 @@ def test_columns_share_at_most_the_line(rows: list[tuple[str, str]]) -> None:
     shares = Table(("first", "second"), rows).shares()
     assert sum(shares) <= 1.0001
     assert min(shares) > 0.04
+
+
+def test_long_paths_may_be_broken_where_a_reader_expects_it() -> None:
+    made = Table(("where",), [("src/data_sets/a.py:12",)]).html()
+    assert "<td>src/<wbr>data_<wbr>sets/<wbr>a.<wbr>py:12</td>" in made
