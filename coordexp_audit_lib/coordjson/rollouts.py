@@ -12,7 +12,7 @@ from coordexp_audit_lib.coordjson.cases import box, container, record
 from coordexp_audit_lib.coordjson.contract import Order, Thing
 
 RESOURCE = Path(__file__).resolve().parents[1] / "resources" / "coco_val_rollouts.jsonl"
-SIZES = (20, 40, 80)
+SIZES = (12, 24, 48)
 
 
 @cache
