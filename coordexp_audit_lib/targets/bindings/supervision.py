@@ -4,7 +4,7 @@ import json
 
 from . import supervision_probe as probe
 from . import trainer_harness as harness
-from .api import binds
+from .api import Refused, Unbound, binds
 from .trainer_harness import short
 
 TRAINER = (
@@ -18,6 +18,7 @@ PREPARE_A = tuple(name + "._prepare_batch_inputs_a" for name in TRAINER)
 PREPARE_B = tuple(name + "._prepare_batch_inputs_b" for name in TRAINER)
 COMPUTE_LOSS = tuple(name + ".compute_loss" for name in TRAINER)
 _KEPT = {}
+_ACCEPTED = {}
 
 
 def kept(answer):
@@ -31,6 +32,22 @@ def kept(answer):
 
     ask.__name__, ask.__qualname__, ask.__module__ = answer.__name__, answer.__qualname__, answer.__module__
     return ask
+
+
+def accepted(channel, here):
+    """Say `unbound` where this tree's trainer refuses the plainest sample under the settings that the harness knows.
+
+    Later trees want their objective spelled out in settings that this harness does not write; that is no answer about
+    rollouts, and must not read like one.
+    """
+    if channel not in _ACCEPTED:
+        try:
+            probe.plainest(channel, here, harness.world(here))
+            _ACCEPTED[channel] = ""
+        except Refused as refused:
+            _ACCEPTED[channel] = "%s: %s" % (refused.type_name, refused)
+    if _ACCEPTED[channel]:
+        raise Unbound("the trainer refuses the settings that the harness gives it: " + _ACCEPTED[channel][:200])
 
 
 @binds("supervision.schedule", rule=CHANNEL_FOR_STEP, trainer=TRAINER)
@@ -62,6 +79,7 @@ def rollout_seed(request, here):
 @binds("supervision.request_seeds", prepare=PREPARE_B, trainer=TRAINER)
 def request_seeds(request, here):
     """One Channel-B step against a session object that stands for the server; nothing is sent anywhere."""
+    accepted("b", here)
     return probe.request_seeds(request, here, harness.world(here))
 
 
@@ -201,6 +219,7 @@ def token_roles(request, here):
 @kept
 def channel_b(request, here):
     """The project's own Channel-B preparation and loss on given rollouts; only `_rollout_many` is replaced."""
+    accepted("b", here)
     return probe.channel_b(request, here, harness.world(here))
 
 
@@ -208,4 +227,5 @@ def channel_b(request, here):
 @kept
 def channel_a(request, here):
     """The project's own Channel-A preparation, soft self-context loop and loss."""
+    accepted("a", here)
     return probe.channel_a(request, here, harness.world(here))

@@ -89,6 +89,18 @@ class Recorder:
         self.logits.append(output.logits)
 
 
+def plainest(channel, here, world):
+    """One sample, its one object predicted exactly: what every era's trainer must take."""
+    gt = [{"desc": "cat", "bbox": [1, 1, 900, 900]}]
+    text = '{"objects": [{"desc": "cat", "bbox_2d": [<|coord_1|>, <|coord_1|>, <|coord_900|>, <|coord_900|>]}]}'
+    ids = [*world.tokenizer.encode(text, add_special_tokens=False), 151645]
+    request = {
+        "samples": [{"gt": gt, "rollout": ids}], "order": "desc_first", "desc_ce_weight": 1.0, "ciou_weight": 1.0,
+        "packed": False, "image": 0, "seed": 0, "step": 0, "backward": True, "unclosed": [], "n_iter": 1,
+    }  # fmt: skip
+    return channel_a(request, here, world) if channel == "a" else channel_b(request, here, world)
+
+
 def channel_b(request, here, world):
     made = make_trainer(request, here, world)
     samples = [harness.sample(s["gt"], request["image"]) for s in request["samples"]]
