@@ -1,8 +1,13 @@
-"""Closes two traps of nbval for whoever runs `pytest --nbval` here: nothing to compare, and rules that are not read."""
+"""For every pytest run from here.
+
+Two traps of nbval are closed: nothing to compare, and rules that are not read. And with `PYTHONPATH=.`, kernels and
+other processes that start in another folder find the package all the same.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +18,9 @@ from coordexp_audit_lib.report.sanitize import read_rules
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if "." in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join(str(Path(p).resolve()) for p in paths if p)
     rules = config.getoption("nbval_sanitize_with", None)
     if rules:
         try:
