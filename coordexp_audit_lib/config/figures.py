@@ -10,16 +10,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from coordexp_audit_lib.config.bench import Bench
-from coordexp_audit_lib.config.chain import dotted, leaves, lookup
+from coordexp_audit_lib.config.chain import dotted, leaves, lookup, steps
 from coordexp_audit_lib.config.keys import Tried, nodes_of, try_unknown_keys
 from coordexp_audit_lib.config.ranges import cases, tolerated
 from coordexp_audit_lib.core.invariant import Context, exhibit
-from coordexp_audit_lib.report.text import visible
+from coordexp_audit_lib.report.text import shown, visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-_UNSET: dict[str, Any] = {}
 TOP_LEVEL = "(top level)"
 
 # Okabe and Ito's palette: told apart by every kind of colour vision, and by lightness in print.
@@ -106,7 +106,7 @@ def bad_values(ctx: Context) -> dict[str, Any]:
     for bad in cases(bench):
         answer = bench.load_with({bad.path: bad.value})
         right = tolerated(bad, answer)
-        loaded = "refused" if right else repr(lookup(answer.value.config, tuple(bad.path.split("."))))
+        loaded = "refused" if right else _loaded(lookup(answer.value.config, steps(bad.path)))
         known = table.setdefault(bad.path, {})
         kind = "out of range" if bad.why not in KINDS else bad.why
         if known.get(kind, "refused") == "refused":
@@ -114,12 +114,42 @@ def bad_values(ctx: Context) -> dict[str, Any]:
     return {"kinds": list(KINDS), "table": table}
 
 
+def _loaded(value: Any) -> str:
+    """A loaded value; a text is quoted, so that it is told from the number that it reads like."""
+    return value if value in (".nan", ".inf", "-.inf") else repr(value)
+
+
 KINDS = ("NaN", "an infinity", "a text", "a bool", "a fraction for an int", "out of range")
 
 
-def draw_resolution(data: Mapping[str, Any], ax: Axes) -> None:
+def overridden_rows(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Rows of a table: the key, and each file's value in the order in which they replace each other."""
+    return [
+        (entry["key"], "; ".join(f"{short(path)}: {shown(value, 60)}" for path, value in entry["values"]))
+        for entry in data["overridden"]
+    ]
+
+
+def node_rows(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Rows of a table: every mapping node and its verdict, the worst first."""
+    order = list(VERDICTS)
+    return sorted(data["nodes"].items(), key=lambda nv: (-order.index(nv[1]), nv[0]))
+
+
+def value_rows(data: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Rows of a table: key, then for each kind of bad value what became of it, `-` where none was tried."""
+    return [(key, *(data["table"][key].get(kind, "-") for kind in data["kinds"])) for key in sorted(data["table"])]
+
+
+def short(path: str) -> str:
+    """A config's path without the folder that all have in common."""
+    return path.removeprefix("configs/")
+
+
+def draw_resolution(data: Mapping[str, Any]) -> Figure:
     """Files against sections: how many values each file sets; the shade is the share that survives resolution."""
     rows, columns = len(data["files"]), len(data["sections"])
+    fig, ax = _axes(1.0 + 0.42 * rows)
     share = [
         [kept / count if count else 0.0 for kept, count in zip(data["kept"][r], data["counts"][r], strict=True)]
         for r in range(rows)
@@ -132,13 +162,15 @@ def draw_resolution(data: Mapping[str, Any], ax: Axes) -> None:
                 text = str(count) if kept == count else f"{kept} of {count}"
                 ax.text(c, r, text, ha="center", va="center", fontsize=7)
     _ticks(ax.set_xticks, ax.set_xticklabels, data["sections"], rotation=40, ha="right")
-    _ticks(ax.set_yticks, ax.set_yticklabels, [f.removeprefix("configs/") for f in data["files"]])
+    _ticks(ax.set_yticks, ax.set_yticklabels, [short(f) for f in data["files"]])
     _grid(ax, rows, columns)
+    return fig
 
 
-def draw_unknown_keys(data: Mapping[str, Any], ax: Axes) -> None:
+def draw_unknown_keys(data: Mapping[str, Any]) -> Figure:
     """Sections against mapping nodes, stacked by verdict."""
     sections = data["sections"]
+    fig, ax = _axes(0.8 + 0.2 * len(sections))
     left = [0] * len(sections)
     for verdict, colour in VERDICTS.items():
         counts = data["counts"][verdict]
@@ -153,11 +185,13 @@ def draw_unknown_keys(data: Mapping[str, Any], ax: Axes) -> None:
     ax.set_xlim(0, max(left) * 1.04)
     _ = ax.legend(fontsize=7, loc="lower right", framealpha=1)
     ax.spines[["top", "right"]].set_visible(False)
+    return fig
 
 
-def draw_bad_values(data: Mapping[str, Any], ax: Axes) -> None:
-    """Keys against kinds of bad value; a marked cell was accepted, with what it was loaded as."""
+def draw_bad_values(data: Mapping[str, Any]) -> Figure:
+    """Keys against kinds of bad value: a circle was refused, a square accepted, with what it was loaded as."""
     keys, kinds = sorted(data["table"]), data["kinds"]
+    fig, ax = _axes(0.9 + 0.19 * len(keys))
     for r, key in enumerate(keys):
         for c, kind in enumerate(kinds):
             loaded = data["table"][key].get(kind)
@@ -166,15 +200,23 @@ def draw_bad_values(data: Mapping[str, Any], ax: Axes) -> None:
             colour = VERDICTS["refused, path and cure" if loaded == "refused" else "accepted in silence"]
             _ = ax.scatter(c, r, marker="o" if loaded == "refused" else "s", s=26, color=colour)
             if loaded != "refused":
-                shown = visible(loaded).strip("'")
+                label = visible(loaded)
                 clear = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-                ax.text(c + 0.15, r, shown, fontsize=6, va="center", parse_math=False, bbox=clear)
+                ax.text(c + 0.15, r, label, fontsize=6, va="center", parse_math=False, bbox=clear)
     _ticks(ax.set_xticks, ax.set_xticklabels, kinds, rotation=30, ha="right")
     _ticks(ax.set_yticks, ax.set_yticklabels, keys)
     ax.set_xlim(-0.5, len(kinds) - 0.3)
     ax.set_ylim(len(keys) - 0.5, -0.5)
     ax.grid(axis="y", lw=0.3)
     ax.set_axisbelow(True)
+    return fig
+
+
+def _axes(height: float) -> tuple[Figure, Axes]:
+    """A figure of text width; height in inches."""
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(6.4, height), layout="constrained")
 
 
 def _ticks(place: Any, label: Any, texts: list[str], **style: Any) -> None:

@@ -32,7 +32,7 @@ PROMPT_KEYS = {"system", "user", "user_prompt", "system_prompt_summary"}
 MANY = 64
 
 
-@binds("config.chain", load_yaml=(LOADER + ".load_yaml",), resolve=(LOADER + ".load_yaml_with_extends",))
+@binds("config.chain", resolve=(LOADER + ".load_yaml_with_extends",), load_yaml=(LOADER + ".load_yaml",))
 def chain(request, here):
     files: dict[str, dict[str, object]] = {}
     with workspace(here, request) as place:
