@@ -78,14 +78,20 @@ def salvage_growth(request, here):
     parser = here.parse  # imported before anything is measured
 
     def work(text):
-        parser(text, mode="salvage", object_field_order=request["order"])
+        # What is no parser has no growth: the records must be there.
+        len(parser(text, mode="salvage", object_field_order=request["order"]).records)
 
     return here.call(growth, work, request["texts"])
 
 
 @binds("coordjson.prediction_growth", load=("src.common.prediction_parsing:load_prediction_dict",))
 def prediction_growth(request, here):
-    return here.call(growth, here.load, request["texts"])
+
+    def work(text):
+        if not isinstance(here.load(text), (dict, type(None))):
+            raise TypeError("the reading of a prediction is neither a mapping nor None")
+
+    return here.call(growth, work, request["texts"])
 
 
 @binds("coordjson.rollout_growth", parse=("src.trainers.rollout_matching.parsing:parse_rollout_for_matching",))
@@ -97,7 +103,7 @@ def rollout_growth(request, here):
 
     def work(tokens):
         ids, letters = tokens
-        parser(tokenizer=Letters(letters), response_token_ids=list(ids), **options)
+        len(parser(tokenizer=Letters(letters), response_token_ids=list(ids), **options).valid_objects)
 
     return here.call(growth, work, [tokenized(text) for text in request["texts"]])
 
