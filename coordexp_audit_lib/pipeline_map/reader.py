@@ -256,15 +256,17 @@ class FunctionReader:
         self.function.open_steps = frozenset(c for origins in taken for c in origins if c and c[-1].startswith(mine))
 
     def _steps_at(self, node: ast.AST) -> Iterator[tuple[str, Origins]]:
+        """The form of a step and the chains that end with the key taken there, not with what the value once was."""
         match node:
-            case ast.Attribute(ctx=ast.Load()):
-                yield "attribute", self.origins(node)
+            case ast.Attribute(ctx=ast.Load(), attr=attr):
+                yield "attribute", _ending(self.origins(node), frozenset({attr}))
             case ast.Subscript(ctx=ast.Load(), slice=index) if self._keys(index):
-                yield "item", self.origins(node)
+                yield "item", _ending(self.origins(node), self._keys(index))
             case ast.Call():
                 taken = self._taken(node)
                 if taken:
-                    yield taken
+                    keys = self._keys(node.args[1 if taken[0] == "getattr" else 0])
+                    yield taken[0], _ending(taken[1], keys)
                 else:
                     yield from (("accessor", o) for o in self._opened(node))
 
@@ -276,6 +278,10 @@ class FunctionReader:
             for chain in callee.open_steps:
                 if chain[-1].startswith("?") and f"${chain[-1][1:]}" in texts:
                     yield frozenset(self._filled(chain, given))
+
+
+def _ending(origins: Origins, keys: frozenset[str]) -> Origins:
+    return frozenset(c for c in origins if c and c[-1] in keys)
 
 
 def _filled_key(key: str, given: dict[str, ast.expr]) -> str:

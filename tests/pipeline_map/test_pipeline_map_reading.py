@@ -211,3 +211,9 @@ def test_a_launcher_that_starts_itself_is_read_once(tmp_path):
 def test_nested_calls_are_read_in_time():
     text = "def f(a): return a.x if a else a.y\ndef g(c): return " + "f(" * 40 + "c" + ")" * 40
     assert Program({"a.py": ast.parse(text)}).steps
+
+
+def test_a_value_that_was_read_elsewhere_is_not_read_again(tmp_path):
+    text = "class T:\n    def __init__(self, config): self.size = config.custom.seed\n    def f(self): return self.size"
+    found = scan(tmp_path, text).stages[0].reads[0]
+    assert [p.line for p in found.places] == [2]
