@@ -2,62 +2,28 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from coordexp_audit_lib.core.surface import Refuse
 from coordexp_audit_lib.packing.row import IGNORE_INDEX
 from coordexp_audit_lib.packing.surfaces import Batch, Encoded, Sample
-from coordexp_audit_lib.parts import picture, tokenizer
-
-SLOT = "<image>"
-ROLES = ("system", "user", "assistant")
+from coordexp_audit_lib.parts import chat, picture, tokenizer
 
 
 def encode_alone(sample: Sample) -> Encoded:
     """Tokens, unshifted labels, grids and pixel rows of one sample.
 
-    What is supervised: each assistant turn's text, its `<|im_end|>`, and the newline after it.
-
     Raises:
         Refuse: a role is unknown, or slots and pictures do not match in number.
     """
-    slots = sum(text.count(SLOT) for role, text in sample.turns if role != "assistant")
-    if slots != len(sample.pictures):
-        raise Refuse(f"{slots} image slots and {len(sample.pictures)} pictures")
     grids, rows = [], []
     for p in sample.pictures:
         grid, pixel_rows = picture.patches(picture.pixels(p.number, p.width, p.height))
         grids.append(grid)
         rows += picture.row_digests(pixel_rows)
-    pads = iter(t * h * w // picture.MERGE**2 for t, h, w in grids)
-    ids: list[int] = []
-    labels: list[int] = []
-    for role, text in sample.turns:
-        if role not in ROLES:
-            raise Refuse(f"unknown role {role!r}")
-        for piece, supervised in _pieces(role, text, pads):
-            ids += piece
-            labels += piece if supervised else [IGNORE_INDEX] * len(piece)
+    ids, labels = chat.render(sample.turns, grids)
     return Encoded(input_ids=ids, labels=labels, length=len(ids), grid=grids, pixel_rows=rows)
-
-
-def _pieces(role: str, text: str, pads: Iterator[int]) -> Iterator[tuple[list[int], bool]]:
-    """Token pieces of one turn, each with whether it is supervised."""
-    yield tokenizer.encode(f"<|im_start|>{role}\n"), False
-    if role == "assistant":
-        yield tokenizer.encode(text), True
-        yield tokenizer.encode("<|im_end|>\n"), True
-        return
-    for part in re.split(f"({SLOT})", text):
-        if part == SLOT:
-            image = [tokenizer.VISION_START, *[tokenizer.IMAGE_PAD] * next(pads), tokenizer.VISION_END]
-            yield image, False
-        elif part:
-            yield tokenizer.encode(part), False
-    yield tokenizer.encode("<|im_end|>\n"), False
 
 
 def mrope(encoded: Encoded) -> list[list[int]]:
