@@ -67,30 +67,37 @@ def write_source(run_dir: Path, made: Mapping[str, Any], source: Path) -> dict[s
     shutil.copyfile(_settings(), source / "_config.yml")
     write_atomically(source / "findings.ipynb", findings_page(made))
     toc: dict[str, Any] = yaml.safe_load((prose / "_toc.yml").read_text(encoding="utf-8"))
-    numbered = {boundaries.boundary(f["boundary"]).number: f["boundary"] for f in made["findings"]}
-    names = [name for _, name in sorted(numbered.items())]
-    left = {p.name for p in (run_dir / "notebooks").glob("*.ipynb")}
-    for number, config in enumerate(made["configs"], 1):
-        stem = Path(config).stem
+    toc["parts"] += _parts(run_dir / "notebooks", made, source)
+    write_atomically(source / "_toc.yml", yaml.safe_dump(toc, sort_keys=False, allow_unicode=False))
+    return toc
+
+
+def _parts(notebooks: Path, made: Mapping[str, Any], source: Path) -> list[dict[str, Any]]:
+    """Copy the run's notebooks; returns a part of the toc for each config, a chapter for each boundary."""
+    stems = [Path(config).stem for config in made["configs"]]
+    if len(set(stems)) < len(stems):
+        cure = "audit configs of one name in runs of their own"
+        raise AuditError("two configs share a file name, so their notebooks do too", where=", ".join(stems), cure=cure)
+    judged = sorted({f["boundary"] for f in made["findings"]}, key=lambda name: boundaries.boundary(name).number)
+    pages = [boundaries.boundary(name).notebook.removesuffix(".ipynb") for name in judged]
+    left = {p.name for p in notebooks.glob("*.ipynb")}
+    parts = []
+    for number, (config, stem) in enumerate(zip(made["configs"], stems, strict=True), 1):
         place = f"{number}-{re.sub(r'[^A-Za-z0-9_]+', '-', stem)}"
-        chapters = []
-        for name in names:
-            page = boundaries.boundary(name).notebook.removesuffix(".ipynb")
-            notebook = run_dir / "notebooks" / f"{page}.{stem}.ipynb"
+        (source / place).mkdir()
+        for page in pages:
+            notebook = notebooks / f"{page}.{stem}.ipynb"
             if not notebook.is_file():
                 cure = "run `coordexp-audit run` to its end before the book"
                 raise AuditError("a page of the book has no notebook", where=str(notebook), cure=cure)
             left.discard(notebook.name)
-            (source / place).mkdir(exist_ok=True)
             shutil.copyfile(notebook, source / place / f"{page}.ipynb")
-            chapters.append({"file": f"{place}/{page}"})
         caption = visible(config.removeprefix("configs/").removesuffix(".yaml"))
-        toc["parts"].append({"caption": caption, "chapters": chapters})
+        parts.append({"caption": caption, "chapters": [{"file": f"{place}/{page}"} for page in pages]})
     if left:
         cure = "remove it, or audit the boundary and config that it belongs to"
         raise AuditError("a notebook belongs to no page of the book", where=min(left), cure=cure)
-    write_atomically(source / "_toc.yml", yaml.safe_dump(toc, sort_keys=False, allow_unicode=False))
-    return toc
+    return parts
 
 
 def _settings() -> Path:

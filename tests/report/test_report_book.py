@@ -46,6 +46,12 @@ def never_executed(notebook: dict[str, Any]) -> None:
             cell["execution_count"] = None
 
 
+def namesakes(run: Path) -> None:
+    made = json.loads((run / "audit.json").read_text())
+    made["configs"].append("configs/stage2_ab/smoke/ab_mixed.yaml")
+    (run / "audit.json").write_text(json.dumps(made))
+
+
 @pytest.mark.parametrize(
     ("broken", "says"),
     [
@@ -58,6 +64,7 @@ def never_executed(notebook: dict[str, Any]) -> None:
         (edited(lambda n: n["cells"].pop(0)), "no level-1 heading"),
         (edited(lambda n: n["cells"][0].update(source="## Smaller")), "no level-1 heading"),
         (lambda run: (run / "audit.json").unlink(), "there is no such file"),
+        (namesakes, "two configs share a file name"),
     ],
 )
 def test_a_book_that_would_lack_something_is_refused(broken: Break, says: str, run: Path) -> None:
