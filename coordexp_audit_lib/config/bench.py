@@ -62,7 +62,7 @@ class Bench:
     def __init__(self, ctx: Context, config: str = "", chain: Chain | None = None) -> None:
         self.ctx = ctx
         self.config = config or ctx.target.config_path(ctx.config)
-        self.chain = chain or ctx.value(CHAIN, ChainRequest(self.config))
+        self.chain = chain or ordered(ctx.value(CHAIN, ChainRequest(self.config)))
         self.own = {} if chain is None else edit.rewritten(chain.files[0], chain.files[0].raw)
         self._accepted: dict[str, bool] = {}
 
@@ -119,13 +119,19 @@ class Bench:
     def _stage2(self) -> dict[str, Any]:
         """The target's own stage-2 config, resolved."""
         anchored = self.ctx.target.config_path(STAGE2)
-        return self.chain.merged if self.config == anchored else self.ctx.value(CHAIN, ChainRequest(anchored)).merged
+        return ordered(self.ctx.value(CHAIN, ChainRequest(anchored))).merged
 
     def _accepts(self, path: str, value: Any) -> bool:
         key = path + digest(value)
         if key not in self._accepted:
             self._accepted[key] = not self.load_with({path: value}).refused
         return self._accepted[key]
+
+
+def ordered(chain: Chain) -> Chain:
+    """The chain with its mappings' keys sorted, so that what is made of it does not hang on their order."""
+    files = [SourceFile(f.path, f.extends, edit.in_order(f.raw)) for f in chain.files]
+    return Chain(files, edit.in_order(chain.merged))
 
 
 def _only(tree: Any, path: Path) -> Any:

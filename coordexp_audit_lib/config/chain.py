@@ -81,10 +81,17 @@ def leaves(tree: Mapping[str, Any], path: Path = ()) -> Iterator[Path]:
 
 
 def text_of(raw: Mapping[str, Any], extends: Iterable[str] = ()) -> str:
-    """YAML of one file, in flow style. One parent is written as a text, several as a list."""
+    """YAML of one file, in flow style, keys as they come. One parent is written as a text, several as a list."""
     parents = list(extends)
     head = {} if not parents else {"extends": parents[0] if len(parents) == 1 else parents}
     return _flow({**head, **raw}) + "\n"
+
+
+def in_order(value: Any) -> Any:
+    """`value` with the keys of its mappings sorted: an answer's key order is lost when it is recorded."""
+    if isinstance(value, Mapping):
+        return {k: in_order(value[k]) for k in sorted(value, key=str)}
+    return [in_order(v) for v in value] if isinstance(value, list) else value
 
 
 def _flow(value: Any) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.audit import judge
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.invariant import Fault, faults, invariants
+from coordexp_audit_lib.targets.recording import Recorder, RecordingTarget, read_recording, write_recording
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 boundaries.load(["config"])
@@ -87,6 +90,16 @@ def test_nested_items_of_other_sections_are_tried_and_foreign_ones_left_alone() 
 def test_a_second_run_finds_the_same(claim: str) -> None:
     first, second = (judge(ReferenceTarget(), CLAIMS[claim], STAGE1) for _ in range(2))
     assert (first.checked, first.violations, first.evidence) == (second.checked, second.violations, second.evidence)
+
+
+def test_a_recording_answers_the_questions_that_were_asked_of_its_target(tmp_path: Path) -> None:
+    live = Recorder(ReferenceTarget())
+    asked = {claim: judge(live, CLAIMS[claim], STAGE1) for claim in CATALOGUE}
+    write_recording(live.recording("test", "2026-02-23"), tmp_path / "r.json.xz")
+    replayed = RecordingTarget(read_recording(tmp_path / "r.json.xz"), "r")
+    for claim, finding in asked.items():
+        again = judge(replayed, CLAIMS[claim], STAGE1)
+        assert (again.status, again.checked, again.note) == (finding.status, finding.checked, ""), claim
 
 
 def test_a_config_that_does_not_load_is_an_error_and_never_held() -> None:
