@@ -1,13 +1,14 @@
 """A small Qwen3-VL: the published architecture, two text layers, one vision layer, random weights, the real vocabulary.
 
-It runs on a CPU in about a tenth of a second and is what behavioural checks put their questions to. The weights depend
-on the seed only. Their spread is ten times the published one's, so that the logits differ enough to tell a gradient from
-noise.
+It runs on a CPU in about a tenth of a second and is what behavioural checks put their questions to. The weights
+depend on the seed only. Their spread is ten times the published one's, so that the logits differ enough to tell a
+gradient from noise.
 """
 
 from __future__ import annotations
 
 import ctypes
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -25,7 +26,11 @@ assert COORD_0 + COORD_BINS <= VOCABULARY
 def build(seed: int = 0) -> Any:
     """A float32 `Qwen3VLForConditionalGeneration` on the CPU, in training mode (imports transformers: seconds)."""
     import torch
-    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        import transformers
+    hub: Any = transformers
 
     text = {
         "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -38,13 +43,13 @@ def build(seed: int = 0) -> Any:
         "spatial_merge_size": MERGE, "out_hidden_size": 32, "deepstack_visual_indexes": [0],
         "num_position_embeddings": 64,
     }  # fmt: skip
-    config = Qwen3VLConfig(
+    config = hub.Qwen3VLConfig(
         text_config=text, vision_config=vision, image_token_id=IMAGE_PAD, video_token_id=VIDEO_PAD,
         vision_start_token_id=VISION_START, vision_end_token_id=VISION_END, tie_word_embeddings=False,
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Qwen3VLForConditionalGeneration(config).float().train()
+        return hub.Qwen3VLForConditionalGeneration(config).float().train()
 
 
 @contextmanager
@@ -63,7 +68,8 @@ def one_thread() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def keep_memory() -> bool:
-    """Ask glibc to keep freed blocks: logits of the real vocabulary take 70 MB and more, and mapping them anew for every
+    """Ask glibc to keep freed blocks: logits of the real vocabulary take 70 MB and more, and mapping them anew for
+    every
     step costs more than computing them. Returns whether the C library took the advice."""
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,1 +1,1 @@
-"""Boundary 07: which tokens the trainer supervises, with which terms, shown at the logits of a real forward and backward."""
+"""Boundary 07: which tokens the trainer supervises, and with which terms, shown by a real backward pass."""

@@ -22,7 +22,9 @@ def over(ctx: Context, cases: list[Case], judged: Judged) -> Iterator[Violation]
             ctx.judge()
             refusal = found.refusal
             what = f"{refusal.type}: {refusal.message[:200]}" if refusal else ""
-            yield Violation("the step is refused although the rollout must become a target", case.name, "a target", what)
+            yield Violation(
+                "the step is refused although the rollout must become a target", case.name, "a target", what
+            )
             continue
         for segment, sample in zip(found.value.segments, case.request.samples, strict=False):
             ctx.judge(len(segment.ids))

@@ -1,7 +1,7 @@
 """The questions of boundary 07 and their types.
 
-Token positions are relative to the assistant's first token unless said otherwise; the gradient of token p is the gradient
-of the loss at the logits that predict p (row p-1). Bins are integers 0..999.
+Token positions are relative to the assistant's first token unless said otherwise; the gradient of token p is the
+gradient of the loss at the logits that predict p (row p-1). Bins are integers 0..999.
 """
 
 from __future__ import annotations
@@ -173,9 +173,10 @@ class Sample(msgspec.Struct, frozen=True):
 class ChannelBRequest(msgspec.Struct, frozen=True):
     """One batch of Channel-B.
 
-    ciou_weight: with 0 the geometry is SmoothL1 alone, so that the gradient tells the target bin. all_terms: switch on every
-    coordinate term that the pipeline has. image: side in pixels of an image in the prompt, 0 for none. backward: without it
-    only the preparation runs. unclosed: samples whose closure the pipeline's own search is made to miss.
+    ciou_weight: with 0 the geometry is SmoothL1 alone, so that the gradient tells the target bin. all_terms: switch
+    on every coordinate term that the pipeline has. image: side in pixels of an image in the prompt, 0 for none.
+    backward: without it only the preparation runs. unclosed: samples whose closure the pipeline's own search is
+    made to miss.
     """
 
     samples: list[Sample]
@@ -202,10 +203,11 @@ class Group(msgspec.Struct, frozen=True):
 class SegmentB(msgspec.Struct, frozen=True):
     """One training segment of Channel-B.
 
-    ids: the assistant's tokens, what the template appends included. labels: the label that the pipeline's cross-entropy got
-    (-100 for none); share: the token's weight over the sum of weights; both empty where they can't be observed.
-    text_grad, coord_grad: gradient norms on the columns of ordinary and of coordinate tokens. pulls: the token that the
-    gradient raises, -1 without cross-entropy. targets: the bin that a slot is pulled to, solved from its gradient (-1: none).
+    ids: the assistant's tokens, what the template appends included. labels: the label that the pipeline's
+    cross-entropy got (-100 for none); share: the token's weight over the sum of weights; both empty where they
+    can't be observed. text_grad, coord_grad: gradient norms on the columns of ordinary and of coordinate tokens.
+    pulls: the token that the gradient raises, -1 without cross-entropy. targets: the bin that a slot is pulled to,
+    solved from its gradient (-1: none).
     """
 
     prompt_len: int
@@ -266,10 +268,11 @@ class SegmentA(msgspec.Struct, frozen=True):
 class Pass(msgspec.Struct, frozen=True):
     """One forward. Positions are absolute: row of the batch times its length plus the position.
 
-    tracked: the logits carry a gradient. changed: positions whose embedding is not bitwise the token's own. update_error:
-    greatest distance of the slots' embeddings from the expectation under the previous logits at p-1; update_error_unshifted:
-    under those at p. text_rows: rows whose ordinary columns got a gradient. slot_grad: gradient norm on the coordinate
-    columns of the rows that predict a slot; slots_reached: how many such rows have one. text_grad: norm over text columns.
+    tracked: the logits carry a gradient. changed: positions whose embedding is not bitwise the token's own.
+    update_error: greatest distance of the slots' embeddings from the expectation under the previous logits at p-1;
+    update_error_unshifted: under those at p. text_rows: rows whose ordinary columns got a gradient. slot_grad:
+    gradient norm on the coordinate columns of the rows that predict a slot; slots_reached: how many such rows have
+    one. text_grad: norm over text columns.
     """
 
     kwargs: list[str]

@@ -11,10 +11,38 @@ from coordexp_audit_lib.core.invariant import fault
 from coordexp_audit_lib.core.surface import Refuse
 from coordexp_audit_lib.parts.tokenizer import encode
 from coordexp_audit_lib.supervision.contract import (
-    BBOX_LOSS, CHANNEL_A, CHANNEL_B, CLOSURE, DECODE, MATCH, PREFIX, REQUEST_SEEDS, ROLLOUT_SEED, SCHEDULE, BoxLoss,
-    BoxLossRequest, ChannelA, ChannelARequest, ChannelB, ChannelBRequest, ClosureRequest, Coords, DecodeRequest, Match,
-    MatchRequest, Positions, Prefixes, PrefixRequest, RequestSeeds, RequestSeedsRequest, Sample, Schedule, ScheduleRequest,
-    Seed, SeedRequest, SegmentB,
+    BBOX_LOSS,
+    CHANNEL_A,
+    CHANNEL_B,
+    CLOSURE,
+    DECODE,
+    MATCH,
+    PREFIX,
+    REQUEST_SEEDS,
+    ROLLOUT_SEED,
+    SCHEDULE,
+    BoxLoss,
+    BoxLossRequest,
+    ChannelA,
+    ChannelARequest,
+    ChannelB,
+    ChannelBRequest,
+    ClosureRequest,
+    Coords,
+    DecodeRequest,
+    Match,
+    MatchRequest,
+    Positions,
+    Prefixes,
+    PrefixRequest,
+    RequestSeeds,
+    RequestSeedsRequest,
+    Sample,
+    Schedule,
+    ScheduleRequest,
+    Seed,
+    SeedRequest,
+    SegmentB,
 )  # fmt: skip
 from coordexp_audit_lib.supervision.reading import APPENDED, FALSE, MATCHED, Reading, read
 from coordexp_audit_lib.supervision.roles import DESC, STRUCTURE, is_coordinate, piece, text_of
@@ -24,10 +52,15 @@ from coordexp_audit_lib.supervision.teaching import keep
 Touch = Callable[[SegmentB, Reading, int], bool]
 
 
-def _change(request: ChannelBRequest, honest: Callable[[ChannelBRequest], ChannelB], where: Touch, factor: float) -> ChannelB:
-    """The honest answer with the weight and gradient of some tokens scaled (0 masks them, else an untaught one is taught)."""
+def _change(
+    request: ChannelBRequest, honest: Callable[[ChannelBRequest], ChannelB], where: Touch, factor: float
+) -> ChannelB:
+    """The honest answer with weight and gradient of some tokens scaled: 0 masks them, 1 teaches untaught ones."""
     answer = honest(request)
-    changed = [_scaled(s, read(s, x, request.order), where, factor) for s, x in zip(answer.segments, request.samples, strict=False)]
+    changed = [
+        _scaled(s, read(s, x, request.order), where, factor)
+        for s, x in zip(answer.segments, request.samples, strict=False)
+    ]
     return replace(answer, segments=changed)
 
 
@@ -38,8 +71,14 @@ def _scaled(segment: SegmentB, reading: Reading, where: Touch, factor: float) ->
     def moved(values: list[float], floor: float) -> list[float]:
         return [(v or floor) * factor if p in hit else v for p, v in enumerate(values)]
 
-    labels = [(t if factor else -100) if p in hit else k for p, (t, k) in enumerate(zip(segment.ids, segment.labels, strict=False))]
-    pulls = [(t if factor else -1) if p in hit else k for p, (t, k) in enumerate(zip(segment.ids, segment.pulls, strict=False))]
+    labels = [
+        (t if factor else -100) if p in hit else k
+        for p, (t, k) in enumerate(zip(segment.ids, segment.labels, strict=False))
+    ]
+    pulls = [
+        (t if factor else -1) if p in hit else k
+        for p, (t, k) in enumerate(zip(segment.ids, segment.pulls, strict=False))
+    ]
     return replace(
         segment, labels=labels, pulls=pulls, share=moved(segment.share, unit), text_grad=moved(segment.text_grad, unit)
     )
@@ -72,7 +111,9 @@ def seed_without_mask(request: SeedRequest, honest: Callable[[SeedRequest], Seed
     "supervision.one_seed_for_all", surface=REQUEST_SEEDS, caught_by=("supervision.rollout_seed",),
     summary="Every server call of a step gets the seed base itself.",
 )  # fmt: skip
-def one_seed_for_all(request: RequestSeedsRequest, honest: Callable[[RequestSeedsRequest], RequestSeeds]) -> RequestSeeds:
+def one_seed_for_all(
+    request: RequestSeedsRequest, honest: Callable[[RequestSeedsRequest], RequestSeeds]
+) -> RequestSeeds:
     calls = honest(request).calls
     return RequestSeeds([(count, calls[0][1]) for count, _ in calls])
 
@@ -131,7 +172,8 @@ def matched_masked(request: ChannelBRequest, honest: Callable[[ChannelBRequest],
 def pulled_to_prediction(request: ChannelBRequest, honest: Callable[[ChannelBRequest], ChannelB]) -> ChannelB:
     answer = honest(request)
     segments = [
-        replace(s, targets=[k if k < 0 else t - 151_670 for t, k in zip(s.ids, s.targets, strict=False)]) for s in answer.segments
+        replace(s, targets=[k if k < 0 else t - 151_670 for t, k in zip(s.ids, s.targets, strict=False)])
+        for s in answer.segments
     ]
     return replace(answer, segments=segments)
 
@@ -253,7 +295,9 @@ def one_forward_less(request: ChannelARequest, honest: Callable[[ChannelARequest
 )  # fmt: skip
 def unshifted_update(request: ChannelARequest, honest: Callable[[ChannelARequest], ChannelA]) -> ChannelA:
     answer = honest(request)
-    turned = [replace(p, update_error=p.update_error_unshifted, update_error_unshifted=p.update_error) for p in answer.passes]
+    turned = [
+        replace(p, update_error=p.update_error_unshifted, update_error_unshifted=p.update_error) for p in answer.passes
+    ]
     return replace(answer, passes=turned)
 
 

@@ -14,7 +14,11 @@ from coordexp_audit_lib.parts.tokenizer import IM_END, encode
 from coordexp_audit_lib.supervision.contract import ChannelARequest, ChannelBRequest, Order, Sample, Thing
 from coordexp_audit_lib.supervision.teaching import write
 
-CAT, DOG, BIRD = Thing("cat", [100, 100, 300, 300]), Thing("dog", [600, 600, 900, 900]), Thing("bird", [10, 500, 60, 560])
+CAT, DOG, BIRD = (
+    Thing("cat", [100, 100, 300, 300]),
+    Thing("dog", [600, 600, 900, 900]),
+    Thing("bird", [10, 500, 60, 560]),
+)
 GT = [Thing("cat", [110, 100, 300, 310]), Thing("t-shirt", [400, 100, 500, 300]), Thing("dog", [600, 610, 900, 900])]
 ODD = [
     Thing("t-shirt.", [100, 100, 300, 300]), Thing('a "quoted" one!', [400, 100, 600, 300]),
@@ -44,7 +48,7 @@ def one(gt: list[Thing], ids: list[int], **settings: Any) -> ChannelBRequest:
 
 
 def taught() -> list[Case]:
-    """Cases that run to the gradient and that a pipeline must turn into a target (some of them from a broken rollout)."""
+    """Cases that run to the gradient and that a pipeline must turn into a target, some of a broken rollout."""
     plain = rollout([CAT, DOG, BIRD])
     two = [Sample(GT, plain), Sample([BIRD, *GT[:1]], rollout([BIRD]))]
     shifted = [Thing(t.desc, [k + 8 for k in t.bbox]) for t in ODD]
@@ -54,7 +58,9 @@ def taught() -> list[Case]:
         Case("geometry first", one(GT, rollout([CAT, BIRD, DOG], "geometry_first"), order="geometry_first")),
         Case("odd descriptions, matched", one(shifted, rollout(ODD))),
         Case("odd descriptions, missed", one(ODD, rollout([BIRD]))),
-        Case("odd descriptions, geometry first", one(ODD, rollout(shifted[:2], "geometry_first"), order="geometry_first")),
+        Case(
+            "odd descriptions, geometry first", one(ODD, rollout(shifted[:2], "geometry_first"), order="geometry_first")
+        ),
         Case("duplicates", one(GT, rollout([CAT, CAT, DOG, DOG]))),
         Case("no space between records", one(GT, answer(_compact([BIRD, CAT, DOG])))),
         Case("empty array", one(GT, answer('{"objects": []}'))),

@@ -17,6 +17,8 @@ from coordexp_audit_lib.supervision.scan import strict
 __all__ = ["invariants_parts"]
 BOUNDARY = "supervision"
 SPEC = "openspec/specs/stage2-ab-training/spec.md"
+
+
 def slopes(case: Case) -> bool:
     """Whether the gradient tells the target bin: SmoothL1 is the only geometry term."""
     return case.request.ciou_weight == 0 and not case.request.all_terms
@@ -24,8 +26,9 @@ def slopes(case: Case) -> bool:
 
 @invariant(
     "supervision.token_roles_partition", boundary=BOUNDARY, severity="P0", kind="B",
-    claim="Every assistant token has exactly one role (structure, desc, coordinate, closure); a BPE token that straddles "
-    "two roles is found, listed, and treated by one stated rule, and masks agree with gradients token by token.",
+    claim="Every assistant token has exactly one role (structure, desc, coordinate, closure); a BPE token that "
+    "straddles two roles is found, listed, and treated by one stated rule, and masks agree with gradients "
+    "token by token.",
     remedy="Give a straddling token one role in both places where roles are derived: matched prefix and appended tail.",
     spec=f"{SPEC}: CE masking follows matched/FP/FN policy",
 )  # fmt: skip
@@ -76,7 +79,9 @@ def _claimed_roles(ctx: Context) -> Iterator[Violation]:
 )  # fmt: skip
 def coord_out_of_ce(ctx: Context) -> Iterator[Violation]:
     yield from over(
-        ctx, inputs.taught(), lambda case, segment, reading, _: judge.coordinates_out(segment, reading, case.request.all_terms)
+        ctx,
+        inputs.taught(),
+        lambda case, segment, reading, _: judge.coordinates_out(segment, reading, case.request.all_terms),
     )
     yield from invariants_schedule.channel_a_coordinates(ctx)
 
@@ -93,20 +98,23 @@ def fp_neutral(ctx: Context) -> Iterator[Violation]:
 
 @invariant(
     "supervision.matched_struct_only", boundary=BOUNDARY, severity="P0", kind="B",
-    claim="A matched object's structure is supervised, its desc masked; its geometry is pulled to the matched ground truth.",
+    claim="A matched object's structure is supervised, its desc masked; its geometry is pulled to the matched "
+    "ground truth.",
     remedy="Supervise the record's tokens without those of the desc, and give each slot the ground truth's bin.",
     spec=f"{SPEC}: matched structure tokens are supervised while matched desc tokens are masked",
 )  # fmt: skip
 def matched_struct_only(ctx: Context) -> Iterator[Violation]:
     yield from over(
-        ctx, inputs.taught(), lambda case, segment, reading, sample: judge.matched(segment, reading, sample.gt, slopes(case))
+        ctx,
+        inputs.taught(),
+        lambda case, segment, reading, sample: judge.matched(segment, reading, sample.gt, slopes(case)),
     )
 
 
 @invariant(
     "supervision.fn_injected", boundary=BOUNDARY, severity="P0", kind="B",
-    claim="Every ground truth is in the target exactly once (matched or appended); appended structure, desc and geometry are "
-    "supervised; the whole target parses in strict mode; field order follows the config.",
+    claim="Every ground truth is in the target exactly once (matched or appended); appended structure, desc and "
+    "geometry are supervised; the whole target parses in strict mode; field order follows the config.",
     remedy="Append what was not matched, in the config's field order, behind a prefix that holds valid records only.",
     spec=f"{SPEC}: FN append is mandatory",
 )  # fmt: skip
@@ -117,7 +125,9 @@ def fn_injected(ctx: Context) -> Iterator[Violation]:
 
     yield from over(ctx, inputs.taught(), judged)
     yield from over(ctx, [Case("300 ground truths", inputs.crowd()), *inputs.with_invalid_records()], _sound)
-    cut = [Case(f"cut after {len(ids)} tokens", inputs.one(inputs.GT, ids, backward=False)) for ids in inputs.truncations()]
+    cut = [
+        Case(f"cut after {len(ids)} tokens", inputs.one(inputs.GT, ids, backward=False)) for ids in inputs.truncations()
+    ]
     yield from over(ctx, cut, _sound)
     nothing = ctx.ask(CHANNEL_B, inputs.one([], inputs.rollout([inputs.CAT]), backward=False))
     ctx.fact("a sample without ground truth", "refused" if nothing.refused else "trained")
@@ -129,13 +139,18 @@ def _sound(case: Case, segment: SegmentB, reading: Reading, sample: Sample) -> I
     end = reading.view.container.closed if reading.view.container else None
     body = reading.view.text[:end] if end is not None else body
     if strict(body, case.request.order) is None:
-        yield "the whole target does not parse in strict mode", "target", "strict CoordJSON", body.decode("utf-8", "replace")
+        yield (
+            "the whole target does not parse in strict mode",
+            "target",
+            "strict CoordJSON",
+            body.decode("utf-8", "replace"),
+        )
 
 
 @invariant(
     "supervision.append_tokenization", boundary=BOUNDARY, severity="P1", kind="B",
-    claim="The tokens at the append point are those of the canonical tokenization of the same text; a difference is a named "
-    "finding, not silence.",
+    claim="The tokens at the append point are those of the canonical tokenization of the same text; a difference is a "
+    "named finding, not silence.",
     remedy="Tokenize the last kept token's text together with the appended text, or report the difference in training.",
     spec=f"{SPEC}: FN append",
 )  # fmt: skip
@@ -172,7 +187,7 @@ def multiplier_scope(ctx: Context) -> Iterator[Violation]:
             unit = raised.text_grad[desc] / plain.text_grad[desc]
             factor = raised.text_grad[p] / plain.text_grad[p] / unit if plain.text_grad[p] > 0 else 1.0
             if abs(factor - 1) > 0.01 and (plain.dropped == 0 or judge.untouched(token)):
-                yield Violation(
-                    f"the multiplier reaches a {token.role} token" + ("" if plain.dropped else " although nothing was dropped"),
-                    f"{case.name}: {judge.place(plain, p)}", 1.0, round(factor, 2), {"multiplier": 2.0, "dropped": plain.dropped},
-                )  # fmt: skip
+                why = "" if plain.dropped else " although nothing was dropped"
+                asked = {"multiplier": 2.0, "dropped": plain.dropped}
+                message = f"the multiplier reaches a {token.role} token{why}"
+                yield Violation(message, f"{case.name}: {judge.place(plain, p)}", 1.0, round(factor, 2), asked)

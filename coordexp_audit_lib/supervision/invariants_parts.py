@@ -8,11 +8,23 @@ from itertools import pairwise
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.core.invariant import Context, invariant
 from coordexp_audit_lib.supervision import inputs, judge, pairing
-from coordexp_audit_lib.supervision.contract import (
-    BBOX_LOSS, CHANNEL_B, CLOSURE, DECODE, MATCH, PREFIX, BoxLossRequest, ChannelBRequest, ClosureRequest, DecodeRequest,
-    Match, MatchRequest, PrefixRequest, Sample,
-)  # fmt: skip
 from coordexp_audit_lib.supervision.asking import over
+from coordexp_audit_lib.supervision.contract import (
+    BBOX_LOSS,
+    CHANNEL_B,
+    CLOSURE,
+    DECODE,
+    MATCH,
+    PREFIX,
+    BoxLossRequest,
+    ChannelBRequest,
+    ClosureRequest,
+    DecodeRequest,
+    Match,
+    MatchRequest,
+    PrefixRequest,
+    Sample,
+)  # fmt: skip
 from coordexp_audit_lib.supervision.reading import FALSE, read
 from coordexp_audit_lib.supervision.roles import layout, piece, text_of
 
@@ -26,8 +38,8 @@ EMPTY_PREFIXES = (b'{"objects": [', b'{"objects":[', b"{")
 
 @invariant(
     "supervision.closure", boundary=BOUNDARY, severity="P0", kind="B",
-    claim="The brace that closes the outermost object and <|im_end|> are supervised; braces in strings do not fool it; a "
-    "target with no resolvable closure is dropped and counted.",
+    claim="The brace that closes the outermost object and <|im_end|> are supervised; braces in strings do not fool "
+    "it; a target with no resolvable closure is dropped and counted.",
     remedy="Find the closing brace by depth outside strings, and count what is dropped.",
     spec=f"{SPEC}: Channel-B supervises top-level closure and <|im_end|>",
 )  # fmt: skip
@@ -72,7 +84,9 @@ def prefix_kept(ctx: Context) -> Iterator[Violation]:
         ctx.judge()
         if not parse.invalid and not _is_prefix(parse.prefix, ids):
             text = text_of(ids).decode("utf-8", "replace")
-            yield Violation("the kept tokens are not the rollout's own", f"{len(ids)} tokens", ids[:12], parse.prefix[:12], text)
+            yield Violation(
+                "the kept tokens are not the rollout's own", f"{len(ids)} tokens", ids[:12], parse.prefix[:12], text
+            )
     for case in inputs.taught():
         found = ctx.ask(CHANNEL_B, case.request)
         for segment, sample in zip(found.content.segments if found.content else [], case.request.samples, strict=False):
@@ -84,14 +98,17 @@ def prefix_kept(ctx: Context) -> Iterator[Violation]:
 
 def _is_prefix(kept: list[int], rollout: list[int]) -> bool:
     """Equal tokens, but for an end that spells a proper part of the rollout's next token."""
-    same = next((i for i, (a, b) in enumerate(zip(kept, rollout, strict=False)) if a != b), min(len(kept), len(rollout)))
+    same = next(
+        (i for i, (a, b) in enumerate(zip(kept, rollout, strict=False)) if a != b), min(len(kept), len(rollout))
+    )
     rest = text_of(kept[same:])
     return not rest or (same < len(rollout) and piece(rollout[same]).startswith(rest))
 
 
 @invariant(
     "supervision.invalid_rollout_fallback", boundary=BOUNDARY, severity="P0", kind="B",
-    claim="An unparsable rollout is counted, falls back to the canonical empty prefix, and still trains every ground truth.",
+    claim="An unparsable rollout is counted, falls back to the canonical empty prefix, and still trains every "
+    "ground truth.",
     remedy="Treat whatever can't be brought into an append-ready prefix as an invalid rollout; do not raise.",
     spec=f"{SPEC}: Channel-B invalid rollouts fall back deterministically",
 )  # fmt: skip
@@ -110,7 +127,9 @@ def invalid_rollout_fallback(ctx: Context) -> Iterator[Violation]:
             yield Violation("an unparsable rollout is not counted", case.name, [1, True], actual, text)
         kept = text_of(segment.ids[: segment.prefix_len])
         if not any(p.startswith(kept.rstrip()) for p in EMPTY_PREFIXES):
-            yield Violation("the prefix is not the canonical empty one", case.name, "empty", kept.decode("utf-8", "replace"))
+            yield Violation(
+                "the prefix is not the canonical empty one", case.name, "empty", kept.decode("utf-8", "replace")
+            )
         reading = read(segment, sample, case.request.order)
         for message, subject, expected, actual_ in judge.complete(segment, reading, sample.gt):
             yield Violation(message, f"{case.name}: {subject}", expected, actual_, text)
@@ -120,7 +139,8 @@ def invalid_rollout_fallback(ctx: Context) -> Iterator[Violation]:
 
 @invariant(
     "supervision.match_deterministic", boundary=BOUNDARY, severity="P0", kind="B",
-    claim="The match is the same on repeat, follows a permutation of its inputs, honours the gate, and its cost is the optimum.",
+    claim="The match is the same on repeat, follows a permutation of its inputs, honours the gate, and its cost is "
+    "the optimum.",
     remedy="Solve the assignment exactly on gated IoU costs.",
     spec="openspec/specs/rollout-matching-sft/spec.md: Hungarian matching",
 )  # fmt: skip
@@ -138,7 +158,9 @@ def _box(x: int, y: int, side: int) -> list[int]:
     return [x, y, x + side, y + side]
 
 
-def _one_match(ctx: Context, name: str, preds: list[list[int]], gts: list[list[int]], order: list[int]) -> Iterator[Violation]:
+def _one_match(
+    ctx: Context, name: str, preds: list[list[int]], gts: list[list[int]], order: list[int]
+) -> Iterator[Violation]:
     ctx.judge()
     gate, inputs_ = 0.3, {"preds": preds, "gts": gts}
     request = MatchRequest(preds, gts, gate, top_k=len(gts))
@@ -164,7 +186,9 @@ def _one_match(ctx: Context, name: str, preds: list[list[int]], gts: list[list[i
 def _permuted(ctx: Context, name: str, request: MatchRequest, found: Match, order: list[int]) -> Iterator[Violation]:
     """Permute both sides; asked only where the best assignment has no rival."""
     turned = list(reversed(range(len(request.gts))))
-    shuffled = MatchRequest([request.preds[i] for i in order], [request.gts[j] for j in turned], request.gate, request.top_k)
+    shuffled = MatchRequest(
+        [request.preds[i] for i in order], [request.gts[j] for j in turned], request.gate, request.top_k
+    )
     back = sorted((order[i], turned[j]) for i, j in ctx.value(MATCH, shuffled).pairs)
     if back != sorted(map(tuple, found.pairs)):
         yield Violation("the match does not follow a permutation", name, sorted(found.pairs), back)
@@ -212,9 +236,12 @@ def geometry_finite(ctx: Context) -> Iterator[Violation]:
     boxes = {
         "point": ([0.5] * 4, [0.2, 0.2, 0.4, 0.4]), "both points": ([0.5] * 4, [0.5] * 4),
         "line": ([0.1, 0.5, 0.9, 0.5], [0.2, 0.2, 0.4, 0.4]), "inverted": ([0.9, 0.9, 0.1, 0.1], [0.2, 0.2, 0.4, 0.4]),
-        "identical": ([0.2, 0.2, 0.4, 0.4], [0.2, 0.2, 0.4, 0.4]), "far": ([0.0, 0.0, 0.01, 0.01], [0.9, 0.9, 1.0, 1.0]),
-        "whole image": ([0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]), "outside": ([-0.5, -0.5, 1.5, 1.5], [0.1, 0.1, 0.3, 0.3]),
-        "at the corner": ([0.0] * 4, [0.0, 0.0, 1.0, 1.0]), "partly over": ([0.1, 0.1, 0.5, 0.4], [0.2, 0.15, 0.6, 0.7]),
+        "identical": ([0.2, 0.2, 0.4, 0.4], [0.2, 0.2, 0.4, 0.4]),
+        "far": ([0.0, 0.0, 0.01, 0.01], [0.9, 0.9, 1.0, 1.0]),
+        "whole image": ([0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]),
+        "outside": ([-0.5, -0.5, 1.5, 1.5], [0.1, 0.1, 0.3, 0.3]),
+        "at the corner": ([0.0] * 4, [0.0, 0.0, 1.0, 1.0]),
+        "partly over": ([0.1, 0.1, 0.5, 0.4], [0.2, 0.15, 0.6, 0.7]),
     }  # fmt: skip
     answer = ctx.value(BBOX_LOSS, BoxLossRequest([p for p, _ in boxes.values()], [g for _, g in boxes.values()]))
     for i, (name, (pred, gt)) in enumerate(boxes.items()):
@@ -223,7 +250,13 @@ def geometry_finite(ctx: Context) -> Iterator[Violation]:
             ("SmoothL1", answer.smoothl1[i], answer.smoothl1_grad[i]), ("CIoU", answer.ciou[i], answer.ciou_grad[i])
         ):  # fmt: skip
             if value is None or None in grad:
-                yield Violation(f"{term} or its gradient is not finite", name, "finite", {"value": value, "gradient": grad}, [pred, gt])
+                yield Violation(
+                    f"{term} or its gradient is not finite",
+                    name,
+                    "finite",
+                    {"value": value, "gradient": grad},
+                    [pred, gt],
+                )
         wanted = _exact_ciou(pred, gt)
         if wanted is not None and answer.ciou[i] is not None and abs((answer.ciou[i] or 0.0) - wanted) > 2e-3:
             yield Violation("the overlap loss is not CIoU", name, round(wanted, 4), answer.ciou[i], [pred, gt])
@@ -241,4 +274,3 @@ def _exact_ciou(pred: list[float], gt: list[float]) -> float | None:
     ratios = [atan((b[2] - b[0]) / (b[3] - b[1])) for b in (pred, gt)]
     v = 4 / pi**2 * (ratios[0] - ratios[1]) ** 2
     return 1 - overlap + apart / across + (v * v / (1 - overlap + v) if v else 0.0)
-

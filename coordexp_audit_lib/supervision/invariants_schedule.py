@@ -9,11 +9,20 @@ from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.core.invariant import Context, invariant
 from coordexp_audit_lib.supervision import inputs
 from coordexp_audit_lib.supervision.contract import (
-    CHANNEL_A, CHANNEL_B, HELPER_KEYS, REQUEST_SEEDS, ROLLOUT_SEED, SCHEDULE, ChannelA, ChannelARequest,
-    RequestSeedsRequest, ScheduleRequest, SeedRequest,
+    CHANNEL_A,
+    CHANNEL_B,
+    HELPER_KEYS,
+    REQUEST_SEEDS,
+    ROLLOUT_SEED,
+    SCHEDULE,
+    ChannelA,
+    ChannelARequest,
+    RequestSeedsRequest,
+    ScheduleRequest,
+    SeedRequest,
 )  # fmt: skip
-from coordexp_audit_lib.supervision.schedule import blocks_of
 from coordexp_audit_lib.supervision.roles import is_coordinate
+from coordexp_audit_lib.supervision.schedule import blocks_of
 
 BOUNDARY = "supervision"
 SPEC = "openspec/specs/stage2-ab-training/spec.md"
@@ -23,8 +32,8 @@ SHARES = ((0.0, 50_000), (1.0, 50_000), (0.85, STEPS), (1 / 3, 200_000), (0.05, 
 
 @invariant(
     "supervision.schedule", boundary=BOUNDARY, severity="P0", kind="B",
-    claim="Step s runs Channel-B exactly when floor((s+1)b) > floor(s b): over a million steps, across resume, for b at 0, 1 "
-    "and between.",
+    claim="Step s runs Channel-B exactly when floor((s+1)b) > floor(s b): over a million steps, across resume, for b "
+    "at 0, 1 and between.",
     remedy="Derive the channel from the step alone, by the two floors.",
     spec=f"{SPEC}: schedule.b_ratio",
 )  # fmt: skip
@@ -50,8 +59,8 @@ def schedule(ctx: Context) -> Iterator[Violation]:
 
 @invariant(
     "supervision.rollout_seed", boundary=BOUNDARY, severity="P0", kind="B",
-    claim="The seed base is (training seed + step * 1000003) & 0x7FFFFFFF (1 where that is 0, which would mean no seed); "
-    "per-request seeds derive from it and the request index.",
+    claim="The seed base is (training seed + step * 1000003) & 0x7FFFFFFF (1 where that is 0, which would mean no "
+    "seed); per-request seeds derive from it and the request index.",
     remedy="Pass the index of a call's first request on to the server call, so that each call's seed is base + index.",
     spec=f"{SPEC}: Channel-B rollout seeding is deterministic and logged",
 )  # fmt: skip
@@ -72,7 +81,8 @@ def rollout_seed(ctx: Context) -> Iterator[Violation]:
         ctx.judge(len(calls))
         if [s for _, s in calls] != wanted_seeds:
             yield Violation(
-                "the seeds of a step's server calls do not follow the request index", f"{samples} requests, {chunk} a call",
+                "the seeds of a step's server calls do not follow the request index",
+                f"{samples} requests, {chunk} a call",
                 [s - base for s in wanted_seeds], [s - base for _, s in calls],
             )  # fmt: skip
 
@@ -95,8 +105,8 @@ def channel_a_coordinates(ctx: Context) -> Iterator[Violation]:
 
 @invariant(
     "supervision.softctx_forwards", boundary=BOUNDARY, severity="P0", kind="B",
-    claim="Channel-A runs exactly n_softctx_iter forwards, updates coordinate-slot embeddings only (all other rows bitwise "
-    "equal) from the logits at p-1, and passes exactly one of ids and embeddings, without cache.",
+    claim="Channel-A runs exactly n_softctx_iter forwards, updates coordinate-slot embeddings only (all other rows "
+    "bitwise equal) from the logits at p-1, and passes exactly one of ids and embeddings, without cache.",
     remedy="Rebuild the embeddings from the ids in every iteration and scatter the expectation into the slots only.",
     spec=f"{SPEC}: Channel-A performs iterative soft self-context",
 )  # fmt: skip
@@ -126,7 +136,7 @@ def softctx_forwards(ctx: Context) -> Iterator[Violation]:
     spec=f"{SPEC}: Token CE anchor at A1",
 )  # fmt: skip
 def ce_from_first_forward(ctx: Context) -> Iterator[Violation]:
-    for name, request, answer in _passes(ctx):
+    for name, _request, answer in _passes(ctx):
         last = len(answer.passes) - 1
         for n, one in enumerate(answer.passes):
             ctx.judge()
@@ -134,7 +144,12 @@ def ce_from_first_forward(ctx: Context) -> Iterator[Violation]:
                 yield Violation("cross-entropy reaches a later forward", f"{name}, forward {n}", 0, len(one.text_rows))
             if n == last and one.slots_reached != len(answer.slots):
                 where = f"{name}, last forward"
-                yield Violation("geometry does not reach every slot of the last forward", where, len(answer.slots), one.slots_reached)
+                yield Violation(
+                    "geometry does not reach every slot of the last forward",
+                    where,
+                    len(answer.slots),
+                    one.slots_reached,
+                )
         taught = _taught_rows(answer)
         if answer.passes[0].tracked and answer.passes[0].text_rows != taught:
             missing = sorted(set(taught) ^ set(answer.passes[0].text_rows))[:5]
@@ -160,14 +175,18 @@ def softctx_gradient(ctx: Context) -> Iterator[Violation]:
     for name, request, answer in _passes(ctx):
         ctx.judge(len(answer.passes))
         if not any(p.text_rows for p in answer.passes):
-            what = "cross-entropy has no gradient" + ("" if answer.passes[0].tracked else ": the first forward is not tracked")
+            what = "cross-entropy has no gradient" + (
+                "" if answer.passes[0].tracked else ": the first forward is not tracked"
+            )
             yield Violation(what, name, "> 0", answer.passes[0].text_grad)
-        # What follows a segment's last slot is no slot, so that one's embedding need not be reached, nor those before it
-        # through more than one iteration each.
+        # What follows a segment's last slot is no slot, so that its embedding need not be reached, and with each
+        # iteration further back one more slot need not be.
         for n, one in enumerate(answer.passes[:-1]):
             least = len(answer.slots) - len(answer.segments) * (len(answer.passes) - 1 - n)
             if request.grad_mode == "unroll" and one.slots_reached < least:
-                yield Violation("no gradient flows back through the iteration", f"{name}, forward {n}", least, one.slots_reached)
+                yield Violation(
+                    "no gradient flows back through the iteration", f"{name}, forward {n}", least, one.slots_reached
+                )
             if request.grad_mode == "em_detach" and one.slots_reached:
                 yield Violation("a detached embedding carries gradient", f"{name}, forward {n}", 0, one.slots_reached)
 

@@ -1,6 +1,7 @@
 """The predicates on a Channel-B target: what its masks and its gradients must be, token by token.
 
-Each takes the segment and its reading and yields `(message, subject, expected, actual)` for every way in which it fails.
+Each takes the segment and its reading and yields `(message, subject, expected, actual)` for every way in which it
+fails.
 """
 
 from __future__ import annotations
@@ -44,14 +45,21 @@ def matched(segment: SegmentB, reading: Reading, gt: list[Thing], slopes: bool) 
         yield from _pulled(segment, reading, index, gt, slopes)
 
 
-def appended(segment: SegmentB, reading: Reading, gt: list[Thing], slopes: bool, desc_weight: float) -> Iterator[Problem]:
+def appended(
+    segment: SegmentB, reading: Reading, gt: list[Thing], slopes: bool, desc_weight: float
+) -> Iterator[Problem]:
     """Appended records: structure, desc and coordinates are all taught."""
     for index in reading.with_fate(APPENDED):
         for p in reading.view.of(index):
             token = reading.view.tokens[p]
             wanted = STRUCTURE in token.roles or (DESC in token.roles and desc_weight > 0)
             if token.inside(index) and wanted and not segment.text_grad[p] > 0:
-                yield f"an appended object's {token.role} gets no gradient", place(segment, p), "> 0", segment.text_grad[p]
+                yield (
+                    f"an appended object's {token.role} gets no gradient",
+                    place(segment, p),
+                    "> 0",
+                    segment.text_grad[p],
+                )
         yield from _pulled(segment, reading, index, gt, slopes)
 
 
@@ -62,7 +70,12 @@ def _pulled(segment: SegmentB, reading: Reading, index: int, gt: list[Thing], sl
         if not segment.coord_grad[p] > 0:
             yield "a supervised coordinate gets no gradient", place(segment, p), "> 0", segment.coord_grad[p]
         elif slopes and abs(segment.targets[p] - k) > 1:
-            yield "a coordinate is pulled to another bin than the ground truth's", place(segment, p), k, segment.targets[p]
+            yield (
+                "a coordinate is pulled to another bin than the ground truth's",
+                place(segment, p),
+                k,
+                segment.targets[p],
+            )
 
 
 def complete(segment: SegmentB, reading: Reading, gt: list[Thing]) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""The reference's losses: weighted cross-entropy, expectation decoding, SmoothL1 and CIoU; each a few lines of torch."""
+"""The reference's losses: weighted cross-entropy, expectation decoding, SmoothL1 and CIoU."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def iou(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def assign(cost: list[list[float]]) -> list[int]:
-    """For each row of a square cost matrix its column, so that the sum is least (Jonker and Volgenant's scheme, O(n^3))."""
+    """For each row of a square cost matrix its column, so that the sum is least (shortest augmenting paths, O(n^3))."""
     n = len(cost)
     row_of, u, v = [-1] * (n + 1), [0.0] * (n + 1), [0.0] * (n + 1)
     for row in range(n):
@@ -78,7 +78,7 @@ def cost_of(pairs: Sequence[tuple[int, int]], preds: list[list[int]], gts: list[
 
 
 def margin(preds: list[list[int]], gts: list[list[int]], gate: float) -> tuple[float, float]:
-    """How far the nearest overlap is from the gate, and how much the best assignment without one of its pairs costs more."""
+    """How far the nearest overlap is from the gate; what the best assignment without one of its pairs costs more."""
     overlaps = [iou(p, g) for p in preds for g in gts]
     from_gate = min((abs(o - gate) for o in overlaps), default=1.0)
     best = match(preds, gts, gate)

@@ -1,4 +1,4 @@
-"""What a Channel-B target is made of, read from its tokens: the rollout's records with their fate, then the appended ones."""
+"""What a Channel-B target is made of, read from its tokens: the rollout's records and fates, then the appended ones."""
 
 from __future__ import annotations
 

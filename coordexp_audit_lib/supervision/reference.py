@@ -5,9 +5,34 @@ from __future__ import annotations
 from coordexp_audit_lib.core.surface import Refuse, answers
 from coordexp_audit_lib.supervision import reference_a, reference_b
 from coordexp_audit_lib.supervision.contract import (
-    BBOX_LOSS, CLOSURE, DECODE, MATCH, PREFIX, REQUEST_SEEDS, ROLES, ROLLOUT_SEED, SCHEDULE, BoxLoss, BoxLossRequest,
-    ClosureRequest, Coords, DecodeRequest, Match, MatchRequest, Positions, Prefixes, PrefixRequest, RequestSeeds,
-    RequestSeedsRequest, Roles, RolesRequest, Schedule, ScheduleRequest, Seed, SeedRequest, TextRoles,
+    BBOX_LOSS,
+    CLOSURE,
+    DECODE,
+    MATCH,
+    PREFIX,
+    REQUEST_SEEDS,
+    ROLES,
+    ROLLOUT_SEED,
+    SCHEDULE,
+    BoxLoss,
+    BoxLossRequest,
+    ClosureRequest,
+    Coords,
+    DecodeRequest,
+    Match,
+    MatchRequest,
+    Positions,
+    Prefixes,
+    PrefixRequest,
+    RequestSeeds,
+    RequestSeedsRequest,
+    Roles,
+    RolesRequest,
+    Schedule,
+    ScheduleRequest,
+    Seed,
+    SeedRequest,
+    TextRoles,
 )  # fmt: skip
 from coordexp_audit_lib.supervision.objective import ciou, decode, short, smooth_l1
 from coordexp_audit_lib.supervision.pairing import match as pair

@@ -32,7 +32,7 @@ def _channel_a(encoded: bytes) -> ChannelA:
     import torch
 
     request = msgspec.json.decode(encoded, type=ChannelARequest)
-    targets = [encode(EMPTY + write(s.gt, request.order) + "]}") + [IM_END, NEWLINE] for s in request.samples]
+    targets = [[*encode(EMPTY + write(s.gt, request.order) + "]}"), IM_END, NEWLINE] for s in request.samples]
     batch = rows(targets, request.image)
     slots = [(b, batch.prompt + p) for b, t in enumerate(targets) for p, i in enumerate(t) if is_coordinate(i)]
     embed = small().get_input_embeddings()
@@ -55,7 +55,7 @@ def _channel_a(encoded: bytes) -> ChannelA:
     loss.backward()
     length = batch.ids.shape[1]
     base = embed(batch.ids).detach()
-    seen = [_pass(calls, passes, n, slots, base, embed) for n in range(request.n_iter)]
+    seen = [_pass(calls, passes, n, slots, base=base, embed=embed) for n in range(request.n_iter)]
     segments = [SegmentA(t, batch.prompt, 0, b) for b, t in enumerate(targets)]
     return ChannelA(segments, length, seen, [b * length + p for b, p in slots], short(loss.detach()))
 
@@ -81,7 +81,7 @@ def _loss(passes: list[Any], targets: list[list[int]], slots: Slots, prompt: int
     return token_loss(passes[0], taught, weights) + geometry(passes[-1], slots, bins, request.ciou_weight, False)
 
 
-def _pass(calls: list[dict[str, Any]], passes: list[Any], n: int, slots: Slots, base: Any, embed: Any) -> Pass:
+def _pass(calls: list[dict[str, Any]], passes: list[Any], n: int, slots: Slots, *, base: Any, embed: Any) -> Pass:
     call, logits, length = calls[n], passes[n], base.shape[1]
     changed = (call["inputs_embeds"].detach() != base).any(-1).nonzero().tolist()
     grads = logits.grad.reshape(-1, logits.shape[-1]) if logits.grad is not None else None
@@ -92,15 +92,15 @@ def _pass(calls: list[dict[str, Any]], passes: list[Any], n: int, slots: Slots, 
     return Pass(
         kwargs=sorted(call), ids=False, embeds=True, use_cache=False, past=False, tracked=bool(logits.requires_grad),
         changed=[b * length + p for b, p in changed],
-        update_error=_distance(call, passes, n, slots, embed, 0),
-        update_error_unshifted=_distance(call, passes, n, slots, embed, 1),
+        update_error=_distance(call, passes, n, slots, embed=embed, shift=0),
+        update_error_unshifted=_distance(call, passes, n, slots, embed=embed, shift=1),
         text_rows=[i for i, v in enumerate(text) if v > 0],
         slot_grad=measured(sum(coord[i] ** 2 for i in before) ** 0.5),
         text_grad=measured(sum(v**2 for v in text) ** 0.5), slots_reached=sum(coord[i] > 0 for i in before),
     )  # fmt: skip
 
 
-def _distance(call: dict[str, Any], passes: list[Any], n: int, slots: Slots, embed: Any, shift: int) -> float | None:
+def _distance(call: dict[str, Any], passes: list[Any], n: int, slots: Slots, *, embed: Any, shift: int) -> float | None:
     """Greatest distance of the slots' embeddings from the expectation under the previous logits, `shift` places on."""
     import torch
 

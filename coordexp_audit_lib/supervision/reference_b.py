@@ -39,7 +39,10 @@ def _channel_b(encoded: bytes) -> ChannelB:
     loss = _loss(logits, kept, batch.prompt, request)
     small().zero_grad(set_to_none=True)
     loss.backward()
-    segments = [_measured(_segment(t, seed), t, logits, b, batch.prompt, kept, request) for b, t in enumerate(kept)]
+    segments = [
+        _measured(_segment(t, seed), t, logits, b=b, prompt=batch.prompt, batch=kept, request=request)
+        for b, t in enumerate(kept)
+    ]
     return ChannelB(segments, counted, sorted(call), {"total": short(loss.detach())}, False)
 
 
@@ -75,7 +78,7 @@ def _metrics(targets: list[Target], request: ChannelBRequest) -> dict[str, float
 
 
 def _measured(
-    segment: SegmentB, t: Target, logits: Any, b: int, prompt: int, batch: list[Target], request: ChannelBRequest
+    segment: SegmentB, t: Target, logits: Any, *, b: int, prompt: int, batch: list[Target], request: ChannelBRequest
 ) -> SegmentB:
     span = slice(prompt - 1, prompt - 1 + len(t.ids))
     grads = logits.grad[b, span]
@@ -95,7 +98,7 @@ def _measured(
 
 
 def _target(logits: Any, grad: Any, slots: int) -> int:
-    """The bin that a slot is pulled to. SmoothL1's gradient at logit k is (E - t) / slots times dE/dlogit_k: solved for t."""
+    """The bin that a slot is pulled to: SmoothL1's gradient at logit k is (E - t) / slots times dE/dlogit_k."""
     import torch
 
     chosen = logits[COORD_0 : COORD_0 + COORD_BINS].double().requires_grad_()

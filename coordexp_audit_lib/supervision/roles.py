@@ -1,6 +1,7 @@
 """The role of every token of an assistant text: structure, desc, coordinate, closure; and the object it belongs to.
 
-Roles are first given to bytes, then to tokens: a BPE token that covers bytes of two roles, or of two objects, straddles.
+Roles are first given to bytes, then to tokens: a BPE token that covers bytes of two roles, or of two objects,
+straddles.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def is_coordinate(token: int) -> bool:
 
 
 class Token(msgspec.Struct, frozen=True):
-    """roles: those that its bytes have, in the order of `ROLES`. objects: the records that its bytes belong to.
+    """roles: those that its bytes have, in the order of the bytes. objects: the records that its bytes belong to.
 
     outside: some of its bytes belong to no record (the container's brackets, the commas between records).
     """
@@ -112,7 +113,7 @@ def layout(ids: list[int], order: Order) -> Layout:
     tokens, at = [], 0
     for t in ids:
         end = at + len(piece(t))
-        touched = (2,) if is_coordinate(t) else tuple(sorted(set(roles[at:end])))
+        touched = (2,) if is_coordinate(t) else tuple(dict.fromkeys(roles[at:end]))
         owners = set(owner[at:end])
         names = tuple(ROLES[r] for r in touched)
         tokens.append(Token(t, (at, end), names, tuple(sorted(owners - {-1})), -1 in owners))

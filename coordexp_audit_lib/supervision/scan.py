@@ -83,7 +83,7 @@ def strict(text: bytes, order: Order) -> Container | None:
 
 
 def _follow(text: bytes, start: int, opened: int, order: Order) -> Container | None:
-    at, records, sound, wants_record = _skip(text, opened), [], True, False
+    at, records, sound, wants_record = _skip(text, opened), list[Record](), True, False
     while at < len(text) and text[at] != ord("]"):
         if text[at] != ord("{"):
             return None

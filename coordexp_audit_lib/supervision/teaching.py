@@ -1,4 +1,4 @@
-"""The reference's Channel-B target: from a rollout and its ground truth to the taught tokens, their weights and the slots."""
+"""The reference's Channel-B target: from a rollout and its ground truth to the taught tokens, weights and slots."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A Channel-B target. weights: of each token in the cross-entropy (0: not taught). groups: of matched, then of appended.
+    """A Channel-B target. weights: of each token in the cross-entropy (0: not taught). groups: of matched, then of
+    appended.
 
     prefix_len counts the rollout's own tokens; the token after them may still cover the end of the rollout's text.
     """
@@ -95,7 +96,7 @@ def _write(thing: Thing, order: Order) -> str:
 
 
 def build(sample: Sample, request: ChannelBRequest) -> Target:
-    """The target of one sample: its kept rollout, the missed objects appended, closed, with `<|im_end|>` and a newline."""
+    """One sample's target: the kept rollout, the missed objects, the closure, `<|im_end|>` and a newline."""
     order = request.order
     kept = keep(sample.rollout, order)
     before = layout(kept.ids, order)
@@ -111,7 +112,9 @@ def build(sample: Sample, request: ChannelBRequest) -> Target:
     fates = {**dict.fromkeys(range(len(before.records)), "neutral"), **{i: "matched" for i, _ in pairs}}
     seam = len(text_of(kept.ids))
     factor = request.multiplier if kept.reasons else 1.0
-    weights = [_weight(view, p, fates, seam, request.desc_ce_weight, factor) for p in range(len(ids))]
+    weights = [
+        _weight(view, p, fates, seam=seam, desc_weight=request.desc_ce_weight, factor=factor) for p in range(len(ids))
+    ]
     groups = [Group(_slots(view, i), sample.gt[j].bbox) for i, j in pairs]
     appended = [Group(_slots(view, len(before.records) + n), sample.gt[j].bbox) for n, j in enumerate(missed)]
     return Target(ids, len(kept.ids) - 1, kept, pairs, missed, weights, groups, appended, view)
@@ -121,7 +124,7 @@ def _slots(view: Layout, index: int) -> list[int]:
     return [p for p in view.of(index) if is_coordinate(view.tokens[p].id)]
 
 
-def _weight(view: Layout, p: int, fates: dict[int, str], seam: int, desc_weight: float, factor: float) -> float:
+def _weight(view: Layout, p: int, fates: dict[int, str], *, seam: int, desc_weight: float, factor: float) -> float:
     """One rule: neutral wins over everything, then coordinate, then desc; what is left is structure or closure."""
     token = view.tokens[p]
     fate = {fates.get(i, "missed") for i in token.objects}

@@ -17,8 +17,8 @@ SEED_BASE = tuple(name + "._derive_rollout_seed_base" for name in TRAINER)
 PREPARE_A = tuple(name + "._prepare_batch_inputs_a" for name in TRAINER)
 PREPARE_B = tuple(name + "._prepare_batch_inputs_b" for name in TRAINER)
 COMPUTE_LOSS = tuple(name + ".compute_loss" for name in TRAINER)
-_KEPT = {}
-_ACCEPTED = {}
+_KEPT: "dict[str, object]" = {}
+_ACCEPTED: "dict[str, str]" = {}
 
 
 def kept(answer):
@@ -56,7 +56,7 @@ def schedule(request, here):
     import hashlib
 
     letters = []
-    for start, stop in zip(request["resumes"], request["resumes"][1:]):
+    for start, stop in zip(request["resumes"], request["resumes"][1:], strict=False):
         made = harness.make_trainer(here.trainer, None, step=start, stage2={"schedule": {"b_ratio": request["b"]}})
         decide = made._stage2_channel_for_step
         letters.append(here.call(lambda: "".join([decide(s) for s in range(start, stop)])))  # noqa: B023
@@ -139,11 +139,11 @@ def expectation_decode(request, here):
 def bbox_loss(request, here):
     import torch
 
-    answers = {"smoothl1": [], "ciou": [], "smoothl1_grad": [], "ciou_grad": []}
-    for pred, gt in zip(request["preds"], request["gts"]):
+    answers: "dict[str, list[object]]" = {"smoothl1": [], "ciou": [], "smoothl1_grad": [], "ciou_grad": []}
+    for pred, gt in zip(request["preds"], request["gts"], strict=False):
         box = torch.tensor([pred], dtype=torch.float32, requires_grad=True)
         terms = here.call(here.loss, pred_xyxy=box, gt_xyxy=torch.tensor([gt], dtype=torch.float32))
-        for name, term in zip(("smoothl1", "ciou"), terms):
+        for name, term in zip(("smoothl1", "ciou"), terms, strict=False):
             (grad,) = torch.autograd.grad(term, box, retain_graph=True, allow_unused=True)
             answers[name].append(short(term))
             answers[name + "_grad"].append([0.0] * 4 if grad is None else [short(g) for g in grad[0]])
@@ -186,7 +186,8 @@ def prefix(request, here):
         found = here.call(here.parse, **here.fitting(here.parse, **kwargs))
         reasons = getattr(found, "dropped_invalid_by_reason", None) or {}
         out.append({
-            "prefix": [int(t) for t in found.prefix_token_ids], "invalid": bool(getattr(found, "invalid_rollout", False)),
+            "prefix": [int(t) for t in found.prefix_token_ids],
+            "invalid": bool(getattr(found, "invalid_rollout", False)),
             "valid": len(found.valid_objects), "dropped": int(found.dropped_invalid),
             "truncated": bool(found.truncated), "reasons": {str(k): int(v) for k, v in reasons.items()},
         })  # fmt: skip

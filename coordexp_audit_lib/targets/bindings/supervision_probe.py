@@ -1,7 +1,8 @@
 """Run the project's own Channel-A and Channel-B code on a small real model, and measure what reaches the logits.
 
-Measuring changes nothing: forward hooks note what the model was called with, `retain_grad` keeps gradients at the logits,
-and a wrapper round `cross_entropy` notes the labels it was given and keeps the gradient of each token's loss.
+Measuring changes nothing: forward hooks note what the model was called with, `retain_grad` keeps gradients at the
+logits, and a wrapper round `cross_entropy` notes the labels it was given and keeps the gradient of each token's
+loss.
 """
 
 import contextlib
@@ -66,7 +67,7 @@ class Recorder:
 
         def noted(*args, **kwargs):
             loss = original(*args, **kwargs)
-            target = args[1] if len(args) > 1 else kwargs.get("target")
+            target = args[1] if len(args) > 1 else kwargs["target"]
             if kwargs.get("reduction") == "none" and kwargs.get("ignore_index", -100) == -100 and loss.requires_grad:
                 loss.retain_grad()
                 self.tokens.append((target.detach(), loss))
@@ -105,7 +106,7 @@ def channel_b(request, here, world):
     made = make_trainer(request, here, world)
     samples = [harness.sample(s["gt"], request["image"]) for s in request["samples"]]
     rollouts = [list(s["rollout"]) for s in request["samples"]]
-    pending = list(zip(rollouts, [harness.prompt_ids(world.template, s) for s in samples]))
+    pending = list(zip(rollouts, [harness.prompt_ids(world.template, s) for s in samples], strict=False))
 
     def answered(chunk, **_):
         taken = [pending.pop(0) for _ in chunk]
@@ -124,8 +125,8 @@ def channel_b(request, here, world):
     metas, metrics = batch["_rollout_matching_meta"], batch.get("_rollout_matching_batch_metrics", {})
     ids = batch["input_ids"]
     seen, loss = forward_backward(made, batch, here, world)
-    rows = [where for where in places(metas, ids)]
-    found = [segment(m, ids[b, start:].tolist()) for m, (b, start) in zip(metas, rows)]
+    rows = places(metas, ids)
+    found = [segment(m, ids[b, start:].tolist()) for m, (b, start) in zip(metas, rows, strict=False)]
     measure(found, rows, seen, request)
     call = seen.calls[-1]
     return {
@@ -226,7 +227,7 @@ def measure(segments, rows, seen, request):
     labels, share = token_losses(seen, logits)
     grads = logits.grad if logits.grad is not None else logits.detach() * 0
     slots = []
-    for found, (b, start) in zip(segments, rows):
+    for found, (b, start) in zip(segments, rows, strict=False):
         first = start + found["prompt_len"] - 1
         span = slice(first, first + len(found["ids"]))
         text, coord = split_norms(grads[b, span])
@@ -234,7 +235,9 @@ def measure(segments, rows, seen, request):
         found["pulls"] = pulls(grads[b, span], text)
         if labels is not None:
             found["labels"], found["share"] = labels[b][span], [short(v) for v in share[b][span]]
-        slots += [(found, i, b, first + i) for i, (t, c) in enumerate(zip(text, coord)) if c > 0 and t == 0]
+        slots += [
+            (found, i, b, first + i) for i, (t, c) in enumerate(zip(text, coord, strict=False)) if c > 0 and t == 0
+        ]
         found["targets"] = [-1] * len(found["ids"])
     if request["ciou_weight"] == 0 and not request.get("all_terms"):
         for found, i, b, row in slots:
@@ -262,14 +265,14 @@ def split_norms(rows):
 def pulls(rows, text):
     """The token that each row's gradient raises, -1 where there is no cross-entropy."""
     best = rows.argmin(dim=-1).tolist()
-    return [int(k) if norm > 0 else -1 for k, norm in zip(best, text)]
+    return [int(k) if norm > 0 else -1 for k, norm in zip(best, text, strict=False)]
 
 
 def target_bin(logits, grad, slots):
     """The bin that a slot is pulled to, from its gradient alone.
 
-    With SmoothL1 only, loss = mean over slots of (E - t)^2 / 2 and E = sum of p(k) k/999, so that the gradient at logit k is
-    (E - t) / slots * p(k) (k/999 - E): solved for t by least squares over k.
+    With SmoothL1 only, loss = mean over slots of (E - t)^2 / 2 and E = sum of p(k) k/999, so that the gradient at
+    logit k is (E - t) / slots * p(k) (k/999 - E): solved for t by least squares over k.
     """
     import torch
 
@@ -278,7 +281,7 @@ def target_bin(logits, grad, slots):
     mean = (p * k).sum()
     direction = p * (k - mean)
     slope = (grad[COORD_0 : COORD_0 + BINS].double() * direction).sum() / direction.pow(2).sum()
-    return int(round(float((mean - slope * slots) * 999)))
+    return round(float((mean - slope * slots) * 999))
 
 
 class Session:
@@ -325,12 +328,13 @@ def channel_a(request, here, world):
     metas, ids = batch["_rollout_matching_meta"], batch["input_ids"]
     seen, loss = forward_backward(made, batch, here, world)
     rows = places(metas, ids)
-    found = [segment(m, ids[b, start:].tolist()) for m, (b, start) in zip(metas, rows)]
+    found = [segment(m, ids[b, start:].tolist()) for m, (b, start) in zip(metas, rows, strict=False)]
     slots = [
         (b, start + s["prompt_len"] + i)
-        for s, (b, start) in zip(found, rows) for i, t in enumerate(s["ids"]) if COORD_0 <= t < COORD_0 + BINS
+        for s, (b, start) in zip(found, rows, strict=False)
+        for i, t in enumerate(s["ids"]) if COORD_0 <= t < COORD_0 + BINS
     ]  # fmt: skip
-    for i, (s, (b, start)) in enumerate(zip(found, rows)):
+    for i, (s, (b, start)) in enumerate(zip(found, rows, strict=False)):
         s["sample"], s["start"], s["row"] = i, start, b
     with torch.no_grad():
         table = world.model.get_input_embeddings()(torch.arange(COORD_0, COORD_0 + BINS))
@@ -350,7 +354,8 @@ def one_pass(seen, n, base, table, slots):
     embeds, length = call.get("inputs_embeds"), base.shape[1]
     changed = [] if embeds is None else (embeds.detach() != base).any(-1).nonzero().tolist()
     grads = logits.grad
-    text, coord = [], []
+    text: "list[float]" = []
+    coord: "list[float]" = []
     for b in range(base.shape[0]):
         t, c = split_norms(grads[b]) if grads is not None else ([0.0] * length, [0.0] * length)
         text += t

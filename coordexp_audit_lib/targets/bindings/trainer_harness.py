@@ -1,8 +1,8 @@
 """A trainer of the target's own class on a CPU: its own `__init__` chain, a real ms-swift template, a small real model.
 
-Only the upstream bases' `__init__` (of `swift` and `transformers`) is left out, for it wants datasets, devices and output
-folders. Configs are plain mappings, as the project's own entrypoint sets them after construction. Used by the
-supervision, rollout and template bindings.
+Only the upstream bases' `__init__` (of `swift` and `transformers`) is left out, for it wants datasets, devices and
+output folders. Configs are plain mappings, as the project's own entrypoint sets them after construction. Used by
+the supervision, rollout and template bindings.
 """
 
 import contextlib
@@ -12,12 +12,13 @@ import os
 import random
 import sys
 import types
+from typing import Any
 
 PROMPT = "Locate every object."
 COORD_0, BINS = 151670, 1000
 VOCABULARY = 152704
 SPREAD = 0.2
-_WORLDS = {}
+_WORLDS: "dict[str, World]" = {}
 
 
 class World:
@@ -59,6 +60,7 @@ def load_tokenizer(scratch):
         here = os.path.dirname(os.path.abspath(__file__))
         path = os.path.normpath(os.path.join(here, os.pardir, os.pardir, "parts", "tokenizer.py"))
         spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
         sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[name])
     module = sys.modules[name]
@@ -112,7 +114,7 @@ def ensure_image_fetcher():
     """Stand in for `qwen_vl_utils.fetch_image` where that package, or the torchvision it wants, is missing."""
     if "qwen_vl_utils" in sys.modules or all(map(importlib.util.find_spec, ("qwen_vl_utils", "torchvision"))):
         return
-    module = types.ModuleType("qwen_vl_utils")
+    module: Any = types.ModuleType("qwen_vl_utils")
     module.fetch_image = lambda element, **_: element["image"].convert("RGB")
     module.fetch_video = None
     sys.modules["qwen_vl_utils"] = module
@@ -133,7 +135,7 @@ def quiet_bases(cls):
             base.__init__ = original
 
 
-def make_trainer(cls, parts, step=0, seed=0, stage2=None, matching=None, order="desc_first"):
+def make_trainer(cls, parts, *, step=0, seed=0, stage2=None, matching=None, order="desc_first"):
     """A trainer whose own constructors ran; `parts` is a World or None where no model is needed."""
     with quiet_bases(cls):
         trainer = cls()
