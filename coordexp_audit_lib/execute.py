@@ -19,6 +19,7 @@ from coordexp_audit_lib.core.evidence import digest
 
 PARAMETERS = ("target", "python", "config", "out", "seed", "fail_on")
 WORKERS = 2
+QUIET = ["--IPKernelApp.log_level=50"]  # it warns on stderr, where the progress bar is, that loopback is not encrypted
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -112,7 +113,8 @@ def _run(job: Job) -> str:
     try:
         execute_notebook(
             str(job.source), str(temporary), parameters=job.parameters, progress_bar=False,
-            log_output=False, request_save_on_cell_execute=False, kernel_name="python3",
+            log_output=False, request_save_on_cell_execute=False, kernel_name="python3", extra_arguments=QUIET,
+            shutdown_kernel="immediate",  # nothing in it is worth a grace period
         )  # fmt: skip
     except PapermillExecutionError as error:
         reason = one_line(f"{error.ename}: {error.evalue}")

@@ -61,7 +61,7 @@ class Bench:
 
     def __init__(self, ctx: Context, config: str = "", chain: Chain | None = None) -> None:
         self.ctx = ctx
-        self.config = config or ctx.target.config_path(ctx.config)
+        self.config = config or ctx.target.config_path(ctx.config or STAGE2)
         self.chain = chain or ordered(ctx.value(CHAIN, ChainRequest(self.config)))
         self.own = {} if chain is None else edit.rewritten(chain.files[0], chain.files[0].raw)
         self._accepted: dict[str, bool] = {}

@@ -15,8 +15,11 @@ Progress = Callable[[Invariant, str | None], None]
 
 
 def judge(target: Target, inv: Invariant, config: str, seed: int = 0) -> Finding:
-    """Run one invariant. Never raises for what the target does: that becomes the finding's status."""
-    ctx = Context(target, config, seed, inv.id)
+    """Run one invariant. Never raises for what the target does: that becomes the finding's status.
+
+    A claim that is not about a config sees none, so that its verdict is the same whichever configs are audited.
+    """
+    ctx = Context(target, config if inv.per_config else "", seed, inv.id)
     found: list[Violation] = []
     note, status, started = "", "held", time.perf_counter()
     try:

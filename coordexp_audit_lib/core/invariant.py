@@ -59,7 +59,10 @@ class Provocation(msgspec.Struct, frozen=True, eq=False):
 
 
 class Context:
-    """What a check sees: the target, the config, a seeded source of randomness, and the ledger of cases."""
+    """What a check sees: the target, a seeded source of randomness, the ledger of cases, and the config.
+
+    config: as the user named it; empty in a check that is not `per_config`.
+    """
 
     def __init__(self, target: Target, config: str, seed: int = 0, label: str = "") -> None:
         self.target, self.config, self.seed, self.label = target, config, seed, label
