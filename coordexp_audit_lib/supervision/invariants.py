@@ -8,7 +8,7 @@ from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.core.invariant import Context, invariant
 from coordexp_audit_lib.supervision import inputs, invariants_parts, invariants_schedule, judge
 from coordexp_audit_lib.supervision.asking import over
-from coordexp_audit_lib.supervision.contract import CHANNEL_B, ROLES, RolesRequest, Sample, SegmentB
+from coordexp_audit_lib.supervision.contract import CHANNEL_A, CHANNEL_B, ROLES, RolesRequest, Sample, SegmentB
 from coordexp_audit_lib.supervision.inputs import Case
 from coordexp_audit_lib.supervision.reading import Reading, read
 from coordexp_audit_lib.supervision.roles import DESC, STRUCTURE, is_coordinate, layout, shown, text_of
@@ -190,4 +190,6 @@ def multiplier_scope(ctx: Context) -> Iterator[Violation]:
                 why = "" if plain.dropped else " although nothing was dropped"
                 asked = {"multiplier": 2.0, "dropped": plain.dropped}
                 message = f"the multiplier reaches a {token.role} token{why}"
-                yield Violation(message, f"{case.name}: {judge.place(plain, p)}", 1.0, round(factor, 2), asked)
+                place = f"{case.name}: {judge.place(plain, p)}"
+                # Weights are set where the loss is computed, which is what answers for Channel-A.
+                yield Violation(message, place, 1.0, round(factor, 2), asked, ctx.where(CHANNEL_A))

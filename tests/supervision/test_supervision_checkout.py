@@ -1,0 +1,27 @@
+"""The same claims on a real tree, if one is at hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from coordexp_audit_lib.core.audit import judge
+from coordexp_audit_lib.core.invariant import invariants
+from coordexp_audit_lib.core.target import Target
+from coordexp_audit_lib.supervision import invariants as _invariants
+
+assert _invariants
+REFERENCE_COMMIT = "b46e74f"
+VIOLATED = {
+    "supervision.append_tokenization", "supervision.fn_injected", "supervision.fp_neutral",
+    "supervision.invalid_rollout_fallback", "supervision.multiplier_scope", "supervision.rollout_seed",
+}  # fmt: skip
+
+
+@pytest.mark.checkout
+def test_the_real_trainer_is_judged_on_every_claim(checkout: Target) -> None:
+    found = [judge(checkout, claim, "") for claim in invariants("supervision")]
+    assert [f.note for f in found if f.status == "error"] == []
+    if checkout.info().commit.startswith(REFERENCE_COMMIT):
+        assert {f.invariant for f in found if f.status == "violated"} == VIOLATED
+        assert [f.invariant for f in found if f.status == "unbound"] == []
+        assert all(v.where is not None for f in found for v in f.violations)

@@ -1,0 +1,51 @@
+"""What the exhibits say, and that they can be drawn."""
+
+from __future__ import annotations
+
+import matplotlib
+import pytest
+
+from coordexp_audit_lib.core.invariant import Context, exhibits
+from coordexp_audit_lib.supervision import drawing, figures, reference, tables
+from coordexp_audit_lib.targets.reference import ReferenceTarget
+
+assert figures and reference
+matplotlib.use("Agg")
+
+
+@pytest.fixture(scope="module")
+def data() -> dict[str, dict]:
+    return {name: made(Context(ReferenceTarget(), "", 0, name)) for name, made in exhibits("supervision").items()}
+
+
+def test_the_ribbon_tells_matched_false_and_appended_apart(data: dict[str, dict]) -> None:
+    tokens = data["supervision.ribbon"]["tokens"]
+    taught = {(t["fate"], t["role"]): t["taught"] for t in tokens}
+    assert taught["matched", "structure"] and taught["appended", "structure"] and taught["appended", "desc"]
+    assert not any(t["taught"] or t["geometry"] for t in tokens if t["fate"] == "false positive")
+    assert not taught["matched", "desc"] and not taught["matched", "desc+structure"]
+    assert [t["target"] for t in tokens if t["geometry"]] == [110, 100, 300, 310, 600, 610, 900, 900]
+    figure = drawing.draw_ribbon(data["supervision.ribbon"])
+    assert len(figure.axes) == -(-len(tokens) // drawing.PER_LINE)
+
+
+def test_the_match_is_that_of_a_real_rollout(data: dict[str, dict]) -> None:
+    shown = data["supervision.match_drawn"]
+    used = {p["gt"] for p in shown["pred"] if p["gt"] >= 0}
+    assert used and sorted([*used, *shown["missed"]]) == list(range(len(shown["gt"])))
+    assert drawing.draw_match(shown).axes
+
+
+def test_the_schedule_is_drawn_as_it_runs(data: dict[str, dict]) -> None:
+    assert data["supervision.schedule_drawn"]["b_steps"]["0.05"] == [19, 39, 59]
+    assert drawing.draw_schedule(data["supervision.schedule_drawn"]).axes
+
+
+def test_straddling_tokens_and_append_points_are_listed(data: dict[str, dict]) -> None:
+    real = {t["token"]: t["covers"] for t in data["supervision.straddling"]["real"]}
+    assert real["]}"] == "structure + closure"
+    treated = {(t["token"], t["fate"]): t["treated"] for t in data["supervision.straddling"]["treated"]}
+    assert treated['.",', "matched"] == "masked" and treated['.",', "appended"] == "as desc"
+    points = data["supervision.append_points"]["points"]
+    assert points and all(p["target"] == p["canonical"] for p in points)
+    assert "same" in tables.append_table(data["supervision.append_points"]).text()

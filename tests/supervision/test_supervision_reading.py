@@ -1,0 +1,118 @@
+"""The reader of CoordJSON bytes, the roles of tokens, and the assignment, on inputs with known answers."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from random import Random
+
+import pytest
+
+from coordexp_audit_lib.parts.tokenizer import encode
+from coordexp_audit_lib.supervision import inputs, judge, pairing
+from coordexp_audit_lib.supervision.contract import Thing
+from coordexp_audit_lib.supervision.roles import layout, shown, text_of
+from coordexp_audit_lib.supervision.scan import container, strict
+from coordexp_audit_lib.supervision.teaching import cut_tokens, keep, write
+
+BOX = ", ".join(f"<|coord_{k}|>" for k in (1, 2, 3, 4))
+RECORD = f'{{"desc": "a", "bbox_2d": [{BOX}]}}'
+
+STRICT = {
+    f'{{"objects": [{RECORD}]}}': True,
+    '{"objects": []}': True,
+    f'  {{"objects": [{RECORD}, {RECORD}]}} ': True,
+    f'{{"objects": [{RECORD},]}}': False,
+    f'{{"objects": [{RECORD} {RECORD}]}}': False,
+    f'{{"objects": [{RECORD}]': False,
+    f'x {{"objects": [{RECORD}]}}': False,
+    f'{{"objects": [{RECORD}]}} x': False,
+    f'{{"objects": [{RECORD}], "more": 1}}': False,
+    '{"objects": [{"desc": " ", "bbox_2d": [' + BOX + "]}]}": False,
+    '{"objects": [{"desc": "a", "bbox_2d": [' + BOX + ", <|coord_5|>]}]}": False,
+    '{"objects": [{"desc": "a", "bbox_2d": ["<|coord_1|>", "<|coord_2|>", "<|coord_3|>", "<|coord_4|>"]}]}': False,
+    '{"objects": [{"desc": "a", "bbox_2d": [<|coord_007|>, <|coord_2|>, <|coord_3|>, <|coord_4|>]}]}': False,
+    '{"objects": [{"bbox_2d": [' + BOX + '], "desc": "a"}]}': False,
+    '{"objects": [{"desc": "a", "poly": [' + BOX + ", <|coord_5|>, <|coord_6|>]}]}": True,
+    '{"objects": [{"desc": "a", "poly": [' + BOX + "]}]}": False,
+    '{"objects": [{"desc": "}]} \\" {", "bbox_2d": [' + BOX + "]}]}": True,
+    '{"objects": [{"desc": "\U0001f408", "bbox_2d": [' + BOX + "]}]}": True,
+}
+
+
+@pytest.mark.parametrize(("text", "accepted"), STRICT.items())
+def test_strict_reading(text: str, accepted: bool) -> None:
+    assert (strict(text.encode(), "desc_first") is not None) is accepted
+
+
+def test_a_text_that_is_cut_keeps_its_whole_records() -> None:
+    text = f'{{"objects": [{RECORD}, {RECORD[:20]}'.encode()
+    found = container(text, "desc_first")
+    assert found is not None
+    assert (len(found.records), found.closed) == (1, None)
+
+
+ROLES = {
+    '{"': "structure", "desc": "structure", "t": "desc", "-shirt": "desc", '.",': "desc+structure",
+    "<|coord_1|>": "coordinate", "]}": "structure+closure", "<|im_end|>": "closure",
+}  # fmt: skip
+
+
+def test_roles_of_the_tokens_of_a_text() -> None:
+    ids = inputs.rollout([Thing("t-shirt.", [1, 2, 3, 4])])
+    found = {shown(t.id): t.role for t in layout(ids, "desc_first").tokens}
+    assert {k: found[k] for k in ROLES} == ROLES
+
+
+def test_every_byte_of_every_text_is_in_exactly_one_token() -> None:
+    for things in ([], inputs.ODD, [inputs.CAT] * 3):
+        ids = inputs.rollout(list(things))
+        view = layout(ids, "desc_first")
+        assert [t.span[0] for t in view.tokens[1:]] == [t.span[1] for t in view.tokens[:-1]]
+        assert view.tokens[-1].span[1] == len(view.text) == len(text_of(ids))
+        assert len(view.records) == len(things)
+        assert [r.text for r in view.records] == [t.desc for t in things]
+
+
+def test_the_closure_is_not_fooled_by_braces_in_a_description() -> None:
+    ids = inputs.rollout([Thing("}]} {", [1, 2, 3, 4])])
+    assert [shown(ids[p]) for p in layout(ids, "desc_first").closing()] == ["]}", "<|im_end|>"]
+    assert layout(ids, "desc_first").closing() == [len(ids) - 2, len(ids) - 1]
+
+
+@pytest.mark.parametrize("cut", range(1, 40))
+def test_a_cut_keeps_tokens_and_spells_the_rest(cut: int) -> None:
+    ids = encode('{"objects": [' + write([inputs.CAT], "desc_first") + "]}")
+    kept = cut_tokens(ids, cut)
+    assert text_of(kept) == text_of(ids)[:cut]
+    shared = next((i for i, (a, b) in enumerate(zip(kept, ids, strict=False)) if a != b), len(kept))
+    assert len(text_of(kept[shared:])) < len(text_of(ids[shared : shared + 1]) or b"x")
+
+
+def test_a_rollout_is_cut_before_its_first_record_that_is_refused() -> None:
+    for case in inputs.with_invalid_records():
+        kept = keep(case.request.samples[0].rollout, "desc_first")
+        assert (kept.valid, kept.invalid, kept.reasons) == (1, False, {"invalid": 1})
+        assert text_of(kept.ids).endswith(b"]}")
+
+
+def test_tokens_around_a_seam() -> None:
+    ids = encode("ab") + encode(" cd") + encode(" ef")
+    assert [shown(t) for t in judge.around(ids, 5)] == [" cd", " ef"]
+    assert [shown(t) for t in judge.around(ids, 4)] == [" cd"]
+
+
+def test_the_assignment_is_the_cheapest_of_all() -> None:
+    rng = Random(7)
+    for n in range(1, 7):
+        for _ in range(20):
+            cost = [[rng.choice([0.0, 1.0, rng.random(), 1e6]) for _ in range(n)] for _ in range(n)]
+            best = min(sum(cost[i][j] for i, j in enumerate(p)) for p in permutations(range(n)))
+            chosen = pairing.assign(cost)
+            assert sorted(chosen) == list(range(n))
+            assert sum(cost[i][j] for i, j in enumerate(chosen)) == pytest.approx(best)
+
+
+def test_a_pair_below_the_gate_is_left_alone() -> None:
+    assert pairing.match([[0, 0, 100, 100]], [[0, 0, 100, 100], [0, 0, 10, 10]], 0.3) == [(0, 0)]
+    assert pairing.match([[0, 0, 10, 10]], [[0, 0, 100, 100]], 0.3) == []
+    assert pairing.match([], [[0, 0, 1, 1]], 0.3) == []
