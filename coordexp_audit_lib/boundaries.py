@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import re
 from importlib.util import find_spec
 
 import msgspec
 
 from coordexp_audit_lib.core.errors import UsageError
+from coordexp_audit_lib.core.evidence import digest
 
 PARTS = ("contract", "reference", "invariants", "faults", "figures")
 
@@ -44,6 +46,21 @@ def boundary(name: str) -> Boundary:
             return b
     names = ", ".join(b.name for b in BOUNDARIES)
     raise UsageError(f"no boundary is called {name!r}", where=name, cure=f"use one of {names}")
+
+
+def page(b: Boundary, config: str) -> str:
+    """The file name, without a suffix, of what a boundary's notebook leaves for a config.
+
+    The whole path of the config goes into it: `prod/ab_mixed` and `smoke/ab_mixed` are different pages.
+    """
+    return f"{b.number:02d}_{b.name}.{slug(config)}"
+
+
+def slug(config: str) -> str:
+    """A config's path as one word for file names."""
+    short = config.removeprefix("configs/").removesuffix(".yaml")
+    plain = re.sub(r"[^A-Za-z0-9_]+", "-", short).strip("-")
+    return plain if plain == short.replace("/", "-") and "-" not in short else f"{plain}-{digest(config)[:8]}"
 
 
 def load(names: list[str] | None = None) -> list[Boundary]:

@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.audit import audit
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.evidence import Evidence
 from coordexp_audit_lib.core.finding import SEVERITIES, Finding
 from coordexp_audit_lib.core.invariant import Context, exhibits, invariants
+from coordexp_audit_lib.report.files import write_atomically
 from coordexp_audit_lib.report.tables import Table
 from coordexp_audit_lib.targets.resolve import open_target
 
@@ -91,7 +94,7 @@ class Session:
         """Keep the findings, let the target go, and raise if one is violated at or above `fail_on`."""
         self.target.close()
         if self.out:
-            _write_findings(Path(self.out), self.boundary.name, self.config, self.found)
+            _write_findings(Path(self.out) / f"{boundaries.page(self.boundary, self.config)}.json", self.found)
         if self.fail_on == "never":
             return
         worst = SEVERITIES[: SEVERITIES.index(self.fail_on) + 1]
@@ -103,12 +106,6 @@ class Session:
             )  # fmt: skip
 
 
-def _write_findings(out: Path, name: str, config: str, found: list[Finding]) -> None:
-    """Not the audit's own document (`coordexp-audit run` writes that), but this boundary's share of it."""
-    import msgspec
-
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / f"findings.{name}.{Path(config).stem}.json"
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(msgspec.to_builtins(found), sort_keys=True, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+def _write_findings(path: Path, found: list[Finding]) -> None:
+    """Not the audit's own document (`coordexp-audit run` writes that), but this notebook's share of it."""
+    write_atomically(path, json.dumps(msgspec.to_builtins(found), sort_keys=True, indent=1) + "\n")

@@ -71,7 +71,7 @@ def plan(word: str, configs: Sequence[str], out: Path, seed: int, names: list[st
     for b in boundaries.load(names):
         for config in configs:
             parameters = {"target": word, "config": config, "out": kept, "seed": seed, "fail_on": "never"}
-            output = out / "notebooks" / f"{b.notebook.removesuffix('.ipynb')}.{Path(config).stem}.ipynb"
+            output = out / "notebooks" / f"{boundaries.page(b, config)}.ipynb"
             jobs.append(Job(source / b.notebook, output, parameters))
     return jobs
 
@@ -113,7 +113,7 @@ def collect(out: Path, configs: Sequence[str], names: list[str] | None) -> list[
     kept: dict[tuple[str, str | None], Finding] = {}
     for b in boundaries.load(names):
         for config in configs:
-            path = out / "findings" / f"findings.{b.name}.{Path(config).stem}.json"
+            path = out / "findings" / f"{boundaries.page(b, config)}.json"
             if not path.is_file():
                 raise AuditError("the notebook left no findings", where=b.notebook, cure="read its last cell's error")
             for finding in msgspec.json.decode(path.read_bytes(), type=list[Finding]):

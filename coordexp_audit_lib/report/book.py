@@ -73,31 +73,35 @@ def write_source(run_dir: Path, made: Mapping[str, Any], source: Path) -> dict[s
 
 
 def _parts(notebooks: Path, made: Mapping[str, Any], source: Path) -> list[dict[str, Any]]:
-    """Copy the run's notebooks; returns a part of the toc for each config, a chapter for each boundary."""
-    stems = [Path(config).stem for config in made["configs"]]
-    if len(set(stems)) < len(stems):
-        cure = "audit configs of one name in runs of their own"
-        raise AuditError("two configs share a file name, so their notebooks do too", where=", ".join(stems), cure=cure)
+    """Copy the run's notebooks; returns parts of the toc: one for each config, then what does not depend on one."""
     judged = sorted({f["boundary"] for f in made["findings"]}, key=lambda name: boundaries.boundary(name).number)
-    pages = [boundaries.boundary(name).notebook.removesuffix(".ipynb") for name in judged]
+    by_config = {f["boundary"] for f in made["findings"] if f["config"] is not None}
     left = {p.name for p in notebooks.glob("*.ipynb")}
     parts = []
-    for number, (config, stem) in enumerate(zip(made["configs"], stems, strict=True), 1):
-        place = f"{number}-{re.sub(r'[^A-Za-z0-9_]+', '-', stem)}"
-        (source / place).mkdir()
-        for page in pages:
-            notebook = notebooks / f"{page}.{stem}.ipynb"
-            if not notebook.is_file():
-                cure = "run `coordexp-audit run` to its end before the book"
-                raise AuditError("a page of the book has no notebook", where=str(notebook), cure=cure)
-            left.discard(notebook.name)
-            shutil.copyfile(notebook, source / place / f"{page}.ipynb")
-        caption = visible(config.removeprefix("configs/").removesuffix(".yaml"))
-        parts.append({"caption": caption, "chapters": [{"file": f"{place}/{page}"} for page in pages]})
+    for config in made["configs"]:
+        names = [boundaries.page(boundaries.boundary(name), config) for name in judged if name in by_config]
+        parts.append(_part(visible(config.removeprefix("configs/").removesuffix(".yaml")), names, notebooks, source))
+    shared = [boundaries.boundary(name) for name in judged if name not in by_config]
+    pages = {b: [f"{boundaries.page(b, config)}" for config in made["configs"]] for b in shared}
+    parts.append(_part("Any config", [names[0] for names in pages.values()], notebooks, source))
+    used = {f"{c['file']}.ipynb".removeprefix("pages/") for part in parts for c in part["chapters"]}
+    left -= used | {f"{name}.ipynb" for names in pages.values() for name in names}
     if left:
         cure = "remove it, or audit the boundary and config that it belongs to"
         raise AuditError("a notebook belongs to no page of the book", where=min(left), cure=cure)
-    return parts
+    return [part for part in parts if part["chapters"]]
+
+
+def _part(caption: str, names: Sequence[str], notebooks: Path, source: Path) -> dict[str, Any]:
+    """Copy the notebooks of one part into the source."""
+    (source / "pages").mkdir(exist_ok=True)
+    for name in names:
+        notebook = notebooks / f"{name}.ipynb"
+        if not notebook.is_file():
+            cure = "run `coordexp-audit run` to its end before the book"
+            raise AuditError("a page of the book has no notebook", where=str(notebook), cure=cure)
+        shutil.copyfile(notebook, source / "pages" / notebook.name)
+    return {"caption": caption, "chapters": [{"file": f"pages/{name}"} for name in names]}
 
 
 def _settings() -> Path:

@@ -105,7 +105,7 @@ def run_folder(out: Path, words: Sequence[str], findings: Sequence[Finding]) -> 
     for name in dict.fromkeys(f.boundary for f in findings):
         b = boundaries.boundary(name)
         for config in CONFIGS:
-            path = out / "notebooks" / f"{b.notebook.removesuffix('.ipynb')}.{Path(config).stem}.ipynb"
+            path = out / "notebooks" / f"{boundaries.page(b, config)}.ipynb"
             path.parent.mkdir(parents=True, exist_ok=True)
             text = nbformat.writes(page(b.title, words, table))
             path.write_bytes(text.encode("utf-8", "backslashreplace"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.errors import AuditError, UsageError
 from coordexp_audit_lib.report import book, tex
 from coordexp_audit_lib.report.book import build_book, check_source, run_sphinx, write_source
@@ -16,7 +18,7 @@ from coordexp_audit_lib.report.document import read_audit
 from coordexp_audit_lib.report.outputs import clean
 
 Break = Callable[[Path], None]
-PAGE = "notebooks/06_packing.ab_mixed.ipynb"
+PAGE = "notebooks/02_config.stage2_ab-prod-ab_mixed.ipynb"
 
 
 @pytest.fixture
@@ -46,12 +48,6 @@ def never_executed(notebook: dict[str, Any]) -> None:
             cell["execution_count"] = None
 
 
-def namesakes(run: Path) -> None:
-    made = json.loads((run / "audit.json").read_text())
-    made["configs"].append("configs/stage2_ab/smoke/ab_mixed.yaml")
-    (run / "audit.json").write_text(json.dumps(made))
-
-
 @pytest.mark.parametrize(
     ("broken", "says"),
     [
@@ -64,7 +60,6 @@ def namesakes(run: Path) -> None:
         (edited(lambda n: n["cells"].pop(0)), "no level-1 heading"),
         (edited(lambda n: n["cells"][0].update(source="## Smaller")), "no level-1 heading"),
         (lambda run: (run / "audit.json").unlink(), "there is no such file"),
-        (namesakes, "two configs share a file name"),
     ],
 )
 def test_a_book_that_would_lack_something_is_refused(broken: Break, says: str, run: Path) -> None:
@@ -162,3 +157,20 @@ def test_an_exception_is_shown_as_text_and_colours_are_dropped() -> None:
     clean(notebook, "n")
     assert [c["cell_type"] for c in notebook["cells"]] == ["markdown", "code"]
     assert notebook["cells"][1]["outputs"] == [{"output_type": "stream", "name": "stdout", "text": "E: <b>"}]
+
+
+def test_configs_of_one_file_name_have_pages_of_their_own() -> None:
+    prod, smoke = (boundaries.slug(f"configs/stage2_ab/{kind}/ab_mixed.yaml") for kind in ("prod", "smoke"))
+    assert prod != smoke
+    odd = [
+        boundaries.slug(name) for name in ("configs/a/b.yaml", "configs/a b.yaml", "configs/a-b.yaml", "x/../a.yaml")
+    ]
+    assert len({prod, smoke, *odd}) == 6
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]+", name) for name in (prod, smoke, *odd))
+
+
+def test_a_boundary_whose_claims_need_no_config_stands_once(run: Path, tmp_path: Path) -> None:
+    toc = write_source(run, read_audit(run), tmp_path / "source")
+    chapters = [c["file"] for part in toc["parts"] for c in part["chapters"]]
+    assert sum("06_packing" in c for c in chapters) == 1
+    assert sum("02_config" in c for c in chapters) == 2
