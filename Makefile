@@ -1,12 +1,12 @@
 # make audit: the whole audit, from nothing to the book.   make test: the whole test suite.
-# make setup, tex, bench, lint, clean: see below.
+# make setup, tex, bench, lint, notebooks, clean: see below.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RUN ?= runs/default
 BIN := .venv/bin
 TEX := latexmk texlive-xetex texlive-latex-extra texlive-fonts-recommended fonts-freefont-otf
 
-.PHONY: audit test setup tex bench lint clean
+.PHONY: audit test setup tex bench lint notebooks clean
 .NOTPARALLEL:
 
 # The findings do not fail this target (they are what it publishes); an audit that could not be carried out does.
@@ -41,6 +41,10 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# After a change of a notebook, a check or the recording: the committed outputs are what nbval compares with.
+notebooks: setup
+	$(BIN)/python tools/execute_notebooks.py
 
 clean:
 	rm -rf runs out _build book/_build build *.egg-info .pytest_cache .mypy_cache .ruff_cache
