@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.core.invariant import Context, invariant
-from coordexp_audit_lib.packing import contract
+from coordexp_audit_lib.packing import contract, positions
 from coordexp_audit_lib.packing.contract import Alone, Problem
 from coordexp_audit_lib.packing.judging import judged
 from coordexp_audit_lib.packing.row import PackedRow
@@ -42,12 +42,12 @@ def cu_seqlens(ctx: Context) -> Iterator[Violation]:
 
 @invariant(
     "packing.positions_restart", boundary="packing", severity="P0", kind="B",
-    claim="Text positions restart at 0 in each segment.",
-    remedy="Number each sample's tokens from 0 before samples are joined.",
+    claim="Text positions restart at 0 in each segment; the mRoPE rows equal those computed for each sample alone.",
+    remedy="Number each sample's tokens from 0, and make its mRoPE rows from its own grids, before samples are joined.",
     spec=SPEC,
 )  # fmt: skip
 def positions_restart(ctx: Context) -> Iterator[Violation]:
-    yield from judged(ctx, lambda row, alone: contract.positions_restart(row))
+    yield from judged(ctx, lambda row, alone: positions.positions_restart(row))
 
 
 @invariant(

@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Iterator
 
+from coordexp_audit_lib.packing.isolation import Attention, ForwardRequest
 from coordexp_audit_lib.packing.surfaces import (
     BatchRequest,
     DrainRequest,
@@ -103,3 +104,20 @@ def batch_requests() -> list[tuple[str, BatchRequest]]:
         ("padded", BatchRequest([every[0], every[1], every[3]], 400, padding_to=320)),
         ("post-rollout packs", BatchRequest(every[::-1], 600, path="post_rollout")),
     ]
+
+
+def forward_requests() -> list[tuple[str, ForwardRequest]]:
+    """Short samples with no, one and two pictures, in two packs each; for both trainers, under both kernels."""
+    square, wide = [Picture(64, 64, n) for n in range(2)], Picture(128, 96, 4)
+    every = [
+        Sample([("user", "<image>What is here?"), ("assistant", _objects("cup", 1))], [square[0]]),
+        Sample([("user", "Is it blue?"), ("assistant", "Mostly.")]),
+        Sample([("user", "<image><image>Which is larger?"), ("assistant", "The second.")], [square[1], wide]),
+        Sample([("user", "Name all."), ("assistant", _objects("t-shirt.", 1))]),
+    ]
+    several = Sample(
+        [("user", "Red?"), ("assistant", "No."), ("user", "<image>And this?"), ("assistant", "Yes.")], [wide]
+    )
+    paths = (("dataset packs", "dataset", [*every, several]), ("post-rollout packs", "post_rollout", every))
+    kernels: tuple[Attention, ...] = ("varlen", "sdpa")
+    return [(n, ForwardRequest(chosen, 130, path=p, attention=a)) for n, p, chosen in paths for a in kernels]

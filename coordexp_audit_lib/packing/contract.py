@@ -154,33 +154,6 @@ def _one_cu(name: str, cu: Array, row: PackedRow) -> Iterator[Problem]:
         yield Problem(text, None, int(sizes.max()), int(longest))
 
 
-def positions_restart(row: PackedRow) -> Iterator[Problem]:
-    """Text positions count 0, 1, 2, … within each segment and restart at 0 in the next."""
-    need(row)
-    positions = row.text_positions
-    if positions is None:
-        raise Undecided("needs text_position_ids, or position_ids with a text row")
-    steps = np.diff(positions[: row.padding], prepend=-1)
-    wrong = np.flatnonzero((steps != 1) & (positions[: row.padding] != 0))
-    if wrong.size:
-        token = int(wrong[0])
-        before = int(positions[token - 1]) if token else -1
-        text = "a text position neither continues its segment nor restarts at 0"
-        yield Problem(text, token, before + 1, int(positions[token]))
-    inner = row.segments[row.segments < positions.size]
-    running = inner[positions[inner] != 0]
-    if running.size:
-        token = int(running[0])
-        yield Problem("text positions run on into the next segment", token, 0, int(positions[token]))
-    told = [s for name, s in row.starts.items() if name in ("lengths", "cu_seq_lens_q")]
-    if told:
-        extra = np.setdiff1d(row.starts["text positions"], np.concatenate(told))
-        extra = extra[extra < row.padding]
-        if extra.size:
-            token = int(extra[0])
-            yield Problem("text positions restart within a segment", token, int(positions[token - 1]) + 1, 0)
-
-
 def no_cross_boundary_label(row: PackedRow, alone: Sequence[Alone] = ()) -> Iterator[Problem]:
     """No label is predicted from another sample's context; labels are the samples' own, one after the other.
 
@@ -236,7 +209,7 @@ def vision_in_order(row: PackedRow, alone: Sequence[Alone] = ()) -> Iterator[Pro
     need(row, "input_ids")
     ids = row.flat("input_ids")
     assert ids is not None
-    first, sizes = _runs(ids == IMAGE_PAD)
+    first, sizes = runs(ids == IMAGE_PAD)
     grid = row.get("image_grid_thw")
     if grid is None and not alone:
         if first.size or "pixel_values" in row.tensors:
@@ -256,7 +229,7 @@ def vision_in_order(row: PackedRow, alone: Sequence[Alone] = ()) -> Iterator[Pro
         yield from _vision_of_samples(row, grid, pixels, alone)
 
 
-def _runs(flags: Array) -> tuple[Array, Array]:
+def runs(flags: Array) -> tuple[Array, Array]:
     """First index and length of every run of true entries."""
     edges = np.diff(flags.astype(np.int8), prepend=0, append=0)
     first = np.flatnonzero(edges == 1)

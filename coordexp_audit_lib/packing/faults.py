@@ -215,6 +215,42 @@ def positions_run_on(request: BatchRequest, honest: Honest) -> BatchResponse:
 
 
 @fault(
+    "packing.mrope_runs_on", surface=BATCH, caught_by=("packing.positions_restart",),
+    summary="the mRoPE rows of the second sample go on from those of the first",
+)  # fmt: skip
+def mrope_runs_on(request: BatchRequest, honest: Honest) -> BatchResponse:
+    def edit(ints: dict[str, Any], batch: Batch) -> None:
+        at = _boundary(ints)
+        for (row,) in ints["position_ids"]:
+            row[at:] = [p + at for p in row[at:]]
+
+    return edited(request, honest, edit)
+
+
+@fault(
+    "packing.height_and_width_swapped", surface=BATCH, caught_by=("packing.positions_restart",),
+    summary="the mRoPE rows of height and width are exchanged",
+)  # fmt: skip
+def height_and_width_swapped(request: BatchRequest, honest: Honest) -> BatchResponse:
+    def edit(ints: dict[str, Any], batch: Batch) -> None:
+        rows = ints["position_ids"]
+        rows[1], rows[2] = rows[2], rows[1]
+
+    return edited(request, honest, edit)
+
+
+@fault(
+    "packing.image_counts_its_pads", surface=BATCH, caught_by=("packing.positions_restart",),
+    summary="text after an image goes on at the number of its pads, not at the longer side of its grid",
+)  # fmt: skip
+def image_counts_its_pads(request: BatchRequest, honest: Honest) -> BatchResponse:
+    def edit(ints: dict[str, Any], batch: Batch) -> None:
+        ints["position_ids"] = [copy.deepcopy(ints["text_position_ids"]) for _ in range(3)]
+
+    return edited(request, honest, edit)
+
+
+@fault(
     "packing.first_supervised", surface=BATCH, caught_by=("packing.no_cross_boundary_label",),
     summary="the second sample's first token is supervised",
 )  # fmt: skip
@@ -261,3 +297,7 @@ def grids_reversed(request: BatchRequest, honest: Honest) -> BatchResponse:
         ints.get("image_grid_thw", []).reverse()
 
     return edited(request, honest, edit)
+
+
+# Breaks of what a real model and a config are asked stand in their own modules.
+from coordexp_audit_lib.packing import evaluation_faults, isolation_faults  # noqa: E402, F401

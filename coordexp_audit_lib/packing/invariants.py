@@ -11,7 +11,7 @@ from coordexp_audit_lib.core.invariant import Context, invariant
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.packing import cases, plans
 from coordexp_audit_lib.packing.contract import Problem
-from coordexp_audit_lib.packing.surfaces import DRAIN, PLAN, SELECT, STREAM, DrainRequest, PlanRequest, SelectRequest
+from coordexp_audit_lib.packing.surfaces import DRAIN, PLAN, STREAM, DrainRequest, PlanRequest
 
 SPEC = "openspec/specs/packing-dataset/spec.md"
 ROLLOUT_SPEC = "openspec/specs/rollout-matching-sft/spec.md"
@@ -175,32 +175,6 @@ def _refusal_unfit(kind: str, message: str, drop_last: bool) -> Problem | None:
     return Problem(text, None, "packs for every rank, or a refusal that says why", kind)
 
 
-@invariant(
-    "packing.fill_at_least_fifo", boundary="packing", severity="P2", kind="B",
-    claim="Post-rollout selection includes the oldest segment and never fills less than first-in-first-out greedy.",
-    remedy="Compute the first-in-first-out selection too, and keep it unless another one is strictly fuller.",
-    spec=f"{ROLLOUT_SPEC} (Selection requirements)",
-)  # fmt: skip
-def fill_at_least_fifo(ctx: Context) -> Iterator[Violation]:
-    """Every buffer of up to four segments at capacity 6, then random ones of up to 40 at the real capacity."""
-    rng = ctx.rng("buffers")
-    drawn = [[rng.randint(100, 6000) for _ in range(rng.randint(2, 40))] for _ in range(150)]
-    gains = []
-    for buffers, length in ((cases.small_buffers(6, 4), 6), (drawn, cases.GLOBAL_MAX_LENGTH)):
-        chosen = ctx.value(SELECT, SelectRequest(buffers, length)).chosen
-        if len(chosen) != len(buffers):
-            yield Violation("not every buffer was answered", expected=len(buffers), actual=len(chosen))
-        for lengths, picked in zip(buffers, chosen, strict=False):
-            ctx.judge()
-            filled, least = (
-                sum(lengths[i] for i in c if i < len(lengths)) for c in (picked, plans.fifo(lengths, length))
-            )
-            gains.append(filled > least)
-            for p in plans.at_least_fifo(lengths, picked, length):
-                case = {"lengths": lengths, "packing_length": length}
-                yield Violation(p.message, "post-rollout selection", p.expected, p.actual, {**case, "chosen": picked})
-    ctx.fact("selections fuller than first-in-first-out", f"{sum(gains)} of {len(gains)}")
-
-
-# The claims about batches are declared after those about plans.
-from coordexp_audit_lib.packing import batch_invariants  # noqa: E402, F401
+# The claims about batches are declared after those about plans, then those that a real model or a config judges.
+from coordexp_audit_lib.packing import selection_invariant  # noqa: E402, F401, I001
+from coordexp_audit_lib.packing import batch_invariants, isolation_invariants, evaluation_invariants  # noqa: E402, F401

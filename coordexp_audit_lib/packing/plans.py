@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from coordexp_audit_lib.packing.contract import Problem
 from coordexp_audit_lib.packing.surfaces import Plan
 
+LESS_THAN_FIFO = "the selection fills less than first in, first out"
+
 
 def within_capacity(
     lengths: Sequence[int], packs: Sequence[Sequence[int]], capacity: int, allow_single_long: bool
@@ -118,7 +120,7 @@ def at_least_fifo(lengths: Sequence[int], chosen: Sequence[int], capacity: int) 
     if total > capacity:
         yield Problem("the selection does not fit", None, capacity, total)
     if total < least:
-        yield Problem("the selection fills less than first in, first out", None, least, total)
+        yield Problem(LESS_THAN_FIFO, None, least, total)
 
 
 def lower_bound(lengths: Sequence[int], capacity: int) -> int:

@@ -165,3 +165,7 @@ def batch(request: BatchRequest) -> BatchResponse:
     else:
         packs = plan(PlanRequest(lengths, request.packing_length)).packs
     return BatchResponse([collate(encoded, members, request.padding_to) for members in packs])
+
+
+# Its answers to what a real model and a config are asked stand beside their questions.
+from coordexp_audit_lib.packing import evaluation, isolation_reference  # noqa: E402, F401

@@ -65,10 +65,14 @@ class Stream(msgspec.Struct, frozen=True):
 
 
 class SelectRequest(msgspec.Struct, frozen=True):
-    """For each list of buffered segment lengths, oldest first: which go into the next pack?"""
+    """For each list of buffered segment lengths, oldest first: which go into the next pack?
+
+    min_fill_ratio: the trainer's own setting (`training.packing_min_fill_ratio`), for a selection that asks for it.
+    """
 
     buffers: list[list[int]]
     packing_length: int
+    min_fill_ratio: float = 0.5
 
 
 class Select(msgspec.Struct, frozen=True):

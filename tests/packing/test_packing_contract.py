@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coordexp_audit_lib.packing import contract
+from coordexp_audit_lib.packing import contract, positions
 from coordexp_audit_lib.packing.contract import Problem, Undecided
 from coordexp_audit_lib.packing.row import PackedRow
 
@@ -48,7 +48,7 @@ def block(lengths: list[int]) -> np.ndarray:
 
 
 FIELDS, CU = contract.fields_aligned, contract.cu_seqlens
-POSITIONS, LABELS, VISION = contract.positions_restart, contract.no_cross_boundary_label, contract.vision_in_order
+POSITIONS, LABELS, VISION = positions.positions_restart, contract.no_cross_boundary_label, contract.vision_in_order
 NO_CU: dict[str, Any] = {"cu_seq_lens_q": None, "cu_seq_lens_k": None, "lengths": None}
 TWO_RUNS = np.array([[-100, 101, -100, 103, -100, -100, 106]])
 CASES: list[tuple[str, Callable[..., Iterator[Problem]], PackedRow, list[int | None]]] = [
@@ -81,6 +81,9 @@ CASES: list[tuple[str, Callable[..., Iterator[Problem]], PackedRow, list[int | N
     ("jumping", POSITIONS, good(4, 3, text_position_ids=np.array([[0, 1, 3, 4, 0, 1, 2]])), [2]),
     ("restarting within a sample", POSITIONS, good(4, 3, text_position_ids=text_of(2, 2, 3)), [2]),
     ("not from 0", POSITIONS, good(7, text_position_ids=text_of(8)[:, 1:]), [0, 0]),
+    ("text only, no mRoPE rows", POSITIONS, good(4, 3, position_ids=None), []),
+    ("mRoPE rows run on", POSITIONS, good(4, 3, position_ids=np.stack([text_of(7)] * 3)), [4]),
+    ("four rows restart", POSITIONS, good(4, 3, position_ids=np.stack([text_of(4, 3)] * 4)), []),
     ("own context", LABELS, good(4, 3), []),
     ("several supervised runs", LABELS, good(4, 3, labels=TWO_RUNS), []),
     ("first token of the pack", LABELS, good(7, labels=np.arange(100, 107)[None]), []),

@@ -9,28 +9,29 @@ from coordexp_audit_lib.core.audit import judge
 from coordexp_audit_lib.core.invariant import Fault, faults, invariants
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
+CONFIG = "configs/stage2_ab/prod/ab_mixed.yaml"
 boundaries.load(["packing"])
 CLAIMS = {i.id: i for i in invariants("packing")}
 FAULTS = [f for f in faults() if f.id.startswith("packing.")]
 CASES = [(f, claim) for f in FAULTS for claim in f.caught_by]
 
 
-def test_the_ten_claims_of_this_boundary_are_declared() -> None:
+def test_the_thirteen_claims_of_this_boundary_are_declared() -> None:
     names = "capacity each_once stable_order ddp_aligned fill_at_least_fifo fields_aligned cu_seqlens positions_restart"
-    names += " no_cross_boundary_label vision_in_order"
+    names += " no_cross_boundary_label vision_in_order segments_isolated loss_equivalent eval_unpacked"
     assert [i.removeprefix("packing.") for i in CLAIMS] == names.split()
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_holds_on_the_reference(claim: str) -> None:
-    finding = judge(ReferenceTarget(), CLAIMS[claim], "")
+    finding = judge(ReferenceTarget(), CLAIMS[claim], CONFIG)
     assert (finding.status, finding.violations, finding.note) == ("held", [], "")
     assert finding.checked >= 6
 
 
 @pytest.mark.parametrize(("broken", "claim"), CASES, ids=[f"{f.id}-{c}" for f, c in CASES])
 def test_fault_is_caught(broken: Fault, claim: str) -> None:
-    finding = judge(ReferenceTarget(broken), CLAIMS[claim], "")
+    finding = judge(ReferenceTarget(broken), CLAIMS[claim], CONFIG)
     assert finding.status == "violated"
     assert finding.violations[0].message and finding.violations[0].where is not None
 
@@ -41,7 +42,7 @@ def test_every_claim_has_a_fault() -> None:
 
 def test_findings_are_the_same_twice() -> None:
     def once() -> list[object]:
-        found = [judge(ReferenceTarget(f), CLAIMS[c], "", 3) for f, c in CASES]
+        found = [judge(ReferenceTarget(f), CLAIMS[c], CONFIG, 3) for f, c in CASES]
         return [(f.status, f.checked, f.violations, f.violation_count) for f in found]
 
     assert once() == once()

@@ -129,7 +129,8 @@ def stream(request, here):
 @binds("packing.select", select=SELECT)
 def select(request, here):
     length = request["packing_length"]
-    return {"chosen": [list(here.call(here.select, list(b), length)) for b in request["buffers"]]}
+    asked = here.fitting(here.select, min_fill_ratio=request["min_fill_ratio"])  # as the tree's own trainer passes it
+    return {"chosen": [list(here.call(here.select, list(b), length, **asked)) for b in request["buffers"]]}
 
 
 @binds("packing.drain", mixin=tuple(e + MIXIN for e in EXECUTORS), select=SELECT)
