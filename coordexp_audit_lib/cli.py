@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
@@ -31,7 +31,7 @@ def exit_status(findings: Sequence[Finding], fail_on: str) -> int:
     if any(f.status == "violated" and f.severity in worst for f in findings):
         return VIOLATED
     undecided = any(f.status in ("unbound", "error") for f in findings)
-    return UNDECIDED if undecided else HELD
+    return UNDECIDED if undecided or not findings else HELD
 
 
 class Bar:
@@ -46,6 +46,13 @@ class Bar:
 
     def close(self) -> None:
         self.bar.close()
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line that does not fit is told in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(UNUSABLE, f"{self.prog}: {one_line(message)}. Cure: see `{self.prog} --help`\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         "--fail-on", choices=(*SEVERITIES, "never"), default="P1", help="least severity that fails (P1)"
     )
 
-    parser = argparse.ArgumentParser(prog="coordexp-audit", description="Audit a V-LLM grounding training pipeline.")
+    parser = Parser(prog="coordexp-audit", description="Audit a V-LLM grounding training pipeline.")
     parser.add_argument("--version", action="version", version=f"coordexp-audit {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
