@@ -1,0 +1,1 @@
+"""Data for the figures of the rollout boundary."""

@@ -1,0 +1,50 @@
+"""Every claim holds on the reference, and every fault is caught by each claim that is said to catch it."""
+
+from __future__ import annotations
+
+import pytest
+
+import coordexp_audit_lib.rollout.faults
+import coordexp_audit_lib.rollout.figures
+import coordexp_audit_lib.rollout.invariants
+import coordexp_audit_lib.rollout.reference  # noqa: F401
+from coordexp_audit_lib.core.audit import judge
+from coordexp_audit_lib.core.invariant import Fault, faults, invariants
+from coordexp_audit_lib.targets.reference import ReferenceTarget
+
+CLAIMS = {i.id: i for i in invariants("rollout")}
+FAULTS = [f for f in faults() if f.id.startswith("rollout.")]
+CASES = [(f, claim) for f in FAULTS for claim in f.caught_by]
+
+
+def test_the_nine_claims_of_this_boundary_are_declared() -> None:
+    names = "response_schema request_schema chunking seeds_nonzero endpoints timeouts server_truth fail_together"
+    names += " no_rank_conditional_collective"
+    assert [i.removeprefix("rollout.") for i in CLAIMS] == names.split()
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_holds_on_the_reference(claim: str) -> None:
+    finding = judge(ReferenceTarget(), CLAIMS[claim], "")
+    assert (finding.status, finding.violations, finding.note) == ("held", [], "")
+    assert finding.checked >= 4
+
+
+@pytest.mark.parametrize(("broken", "claim"), CASES, ids=[f"{f.id}-{c}" for f, c in CASES])
+def test_fault_is_caught(broken: Fault, claim: str) -> None:
+    finding = judge(ReferenceTarget(broken), CLAIMS[claim], "")
+    assert finding.status == "violated"
+    assert finding.violations[0].message and finding.violations[0].where is not None
+
+
+def test_every_claim_has_a_fault() -> None:
+    assert {c for _, c in CASES} == set(CLAIMS)
+
+
+def test_findings_are_the_same_twice() -> None:
+    def once() -> list[object]:
+        found = [judge(ReferenceTarget(), c, "", 3) for c in CLAIMS.values()]
+        found += [judge(ReferenceTarget(f), CLAIMS[c], "", 3) for f, c in CASES if f.surface.name != "rollout.server"]
+        return [(f.status, f.checked, f.violations, f.violation_count, f.evidence) for f in found]
+
+    assert once() == once()
