@@ -14,9 +14,16 @@ ROWS = ("temporal", "height", "width")
 
 
 def positions_restart(row: PackedRow) -> Iterator[Problem]:
-    """Both halves of the claim; where the text row is wrong already, the mRoPE rows are left out."""
-    found = list(text_row(row))
+    """Both halves of the claim. Where the text row is wrong already, the mRoPE rows are left out; where there is none,
+    they can still break the claim."""
+    missing = None
+    try:
+        found = list(text_row(row))
+    except Undecided as error:
+        found, missing = [], error
     yield from found or mrope_rows(row)
+    if missing is not None:
+        raise missing
 
 
 def text_row(row: PackedRow) -> Iterator[Problem]:

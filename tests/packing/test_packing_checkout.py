@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from coordexp_audit_lib.core.audit import judge
+from coordexp_audit_lib.core.finding import Finding
+from coordexp_audit_lib.core.invariant import invariants
 from coordexp_audit_lib.core.target import Target
 from coordexp_audit_lib.packing import cases, reference, render
+from coordexp_audit_lib.packing.isolation import FORWARD
 from coordexp_audit_lib.packing.row import TENSORS
 from coordexp_audit_lib.packing.surfaces import BATCH, ENCODE, BatchRequest, EncodeRequest
 
 pytestmark = pytest.mark.checkout
+STAGE1, STAGE2 = "configs/stage1/ablation/geometry_first_coco80.yaml", "configs/stage2_ab/prod/ab_mixed.yaml"
 
 
 def test_samples_alone_are_rendered_token_for_token(checkout: Target) -> None:
@@ -39,3 +44,33 @@ def test_a_text_only_pack_has_no_vision_tensor(checkout: Target) -> None:
     (batch,) = checkout.ask(BATCH, BatchRequest([every[1], every[4]], 400)).value.batches
     assert "image_grid_thw" not in batch.ints and batch.pixel_rows is None
     assert "attention_mask" not in batch.shapes
+
+
+def finding(checkout: Target, claim: str, config: str = STAGE2) -> Finding:
+    (check,) = [i for i in invariants("packing") if i.id == claim]
+    return judge(checkout, check, config)
+
+
+@pytest.mark.parametrize("claim", ["packing.segments_isolated", "packing.loss_equivalent", "packing.positions_restart"])
+def test_segments_are_isolated_as_the_trainers_call_the_model(checkout: Target, claim: str) -> None:
+    found = finding(checkout, claim)
+    assert (found.status, found.violations, found.note) == ("held", [], "")
+    assert found.checked >= 4
+
+
+def test_stage_1_packs_need_the_kernel_and_stage_2_packs_do_not(checkout: Target) -> None:
+    """ms-swift passes three rows and cu_seq_lens; the stage-2 trainer puts the text row before them."""
+    answers = {(r.path, r.attention): checkout.ask(FORWARD, r).value for _, r in cases.forward_requests()}
+    rows = {path: {p.position_rows for p in a.packs} for (path, _), a in answers.items()}
+    assert rows == {"dataset": {3}, "post_rollout": {4}}
+    apart = {k: max(d for p in a.packs for d in p.differences) for k, a in answers.items()}
+    assert apart["dataset", "sdpa"] > 1 and not answers["dataset", "sdpa"].sdpa_accepted
+    assert all(d < 1e-5 for k, d in apart.items() if k != ("dataset", "sdpa"))
+
+
+def test_the_anchored_stage_1_config_is_refused_by_its_own_launcher(checkout: Target) -> None:
+    found = finding(checkout, "packing.eval_unpacked", STAGE1)
+    (violation,) = found.violations
+    assert "its own launcher refuses that before training: the entrypoint cannot launch" in violation.message
+    assert violation.where is not None and violation.where.path == "src/sft.py"
+    assert finding(checkout, "packing.eval_unpacked", STAGE2).status == "held"

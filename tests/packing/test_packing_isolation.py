@@ -1,0 +1,197 @@
+"""Segments in a real Qwen3-VL: what isolates them, what does not, and how the finding says it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from coordexp_audit_lib.core.audit import judge
+from coordexp_audit_lib.core.finding import Finding
+from coordexp_audit_lib.core.invariant import faults, invariants
+from coordexp_audit_lib.packing import cases, isolation
+from coordexp_audit_lib.packing.isolation import Attention, ForwardRequest, Loss, Pack, shown
+from coordexp_audit_lib.packing.isolation_reference import How, measure
+from coordexp_audit_lib.parts import model, varlen
+from coordexp_audit_lib.targets.reference import ReferenceTarget
+
+REQUESTS = {(r.path, r.attention): r for _, r in cases.forward_requests()}
+PICTURES, TEXT = cases.forward_requests()[0][1].samples[:3], [cases.forward_requests()[0][1].samples[i] for i in (1, 3)]
+
+
+def packs(how: How, attention: Attention, text_only: bool = False) -> list[Pack]:
+    return measure(ForwardRequest(TEXT if text_only else PICTURES, 400, attention=attention), how).packs
+
+
+def isolates(how: How, attention: Attention, text_only: bool = False) -> bool:
+    (pack,) = packs(how, attention, text_only)
+    assert len(pack.lengths) > 1
+    return not list(isolation.isolated(pack, attention))
+
+
+@pytest.mark.parametrize(
+    ("how", "sdpa", "kernel"),
+    [
+        (How(), True, True),
+        (How(rows=3), False, True),
+        (How(rows=1), False, False),  # image tokens lose height and width under either
+        (How(restarts=False), False, True),  # rotary positions are relative: the kernel's bounds are enough
+        (How(use_cache=True), False, True),
+        (How(ones_mask=True), False, True),  # on the way to a kernel, transformers drops a mask of ones
+        (How(bounded=False), True, False),  # sdpa reads the text row only
+    ],
+    ids=["four rows", "three rows", "one row", "never restarts", "cache", "mask of ones", "no bounds"],
+)
+def test_what_isolates_segments_with_pictures(how: How, sdpa: bool, kernel: bool) -> None:
+    assert (isolates(how, "sdpa"), isolates(how, "varlen")) == (sdpa, kernel)
+
+
+@pytest.mark.parametrize(
+    ("how", "sdpa"), [(How(rows=3), True), (How(rows=1), True), (How(rows=1, restarts=False), False)]
+)
+def test_without_pictures_every_row_is_the_text_row(how: How, sdpa: bool) -> None:
+    assert isolates(how, "sdpa", text_only=True) is sdpa
+
+
+def test_isolation_is_exact_where_it_is() -> None:
+    for attention in ("varlen", "sdpa"):
+        (pack,) = packs(How(), attention)
+        crossed = [v for i, row in enumerate(pack.influence) for j, v in enumerate(row) if i != j]
+        assert crossed == [0.0] * 6
+        assert all(row[i] > 1 for i, row in enumerate(pack.influence))
+        assert max(pack.differences) < 1e-5 and pack.largest_logit > 1
+
+
+def finding(fault: str | None, claim: str) -> Finding:
+    (broken,) = [f for f in faults() if f.id == fault] or [None]
+    (check,) = [i for i in invariants("packing") if i.id == claim]
+    return judge(ReferenceTarget(broken), check, "")
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("packing.three_rows", "the temporal row is taken for the text row"),
+        ("packing.one_row", "position_ids have one row"),
+        ("packing.never_restarts", "the text row of position_ids does not restart"),
+        ("packing.counts_through", "position_ids have one row"),
+        ("packing.with_cache", "with use_cache no boundary"),
+        ("packing.mask_of_ones", "an attention_mask is passed"),
+        ("packing.kernel_unbounded", "cu_seq_lens do not bound the samples"),
+    ],
+)
+def test_the_finding_says_what_in_the_call_is_wrong(fault: str, words: str) -> None:
+    found = finding(fault, "packing.segments_isolated")
+    assert found.status == "violated"
+    assert any(words in v.message for v in found.violations)
+
+
+def test_the_measured_numbers_stand_in_the_finding() -> None:
+    held = {e.symbol: e.value for e in finding(None, "packing.segments_isolated").evidence if e.kind == "fact"}
+    assert len(held) == 4
+    assert all("max |gradient across segments| exactly 0" in v and "max |Δlogit|" in v for v in held.values())
+    assert "max |Δlogit| exactly 0 at logits up to 6" in held["dataset packs, a variable-length kernel"]
+    broken = {e.symbol: e.value for e in finding("packing.with_cache", "packing.segments_isolated").evidence}
+    assert "exactly 0" not in broken["dataset packs, sdpa"]
+    losses = [e.value for e in finding(None, "packing.loss_equivalent").evidence if e.kind == "fact"]
+    assert len(losses) == 4 and all("relative gap below 1e-" in v or "relative gap exactly 0" in v for v in losses)
+
+
+def pack(**changes: object) -> Pack:
+    made = {
+        "members": [0, 1], "lengths": [3, 4], "keys": ["cu_seq_lens_q"], "position_rows": 4, "use_cache": False,
+        "differences": [0.0, 2e-6], "largest_logit": 6.0, "influence": [[2.0, 0.0], [0.0, 3.0]], "loss": 2.5,
+        "taught": 4, "alone": [Loss(1.0, 1), Loss(3.0, 3)],
+    }  # fmt: skip
+    return Pack(**{**made, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "count"),
+    [
+        ({}, 0),
+        ({"differences": [0.0, 1e-3]}, 1),
+        ({"differences": [math.nan, 0.0]}, 1),
+        ({"differences": [math.inf, 0.0]}, 1),
+        ({"influence": [[2.0, 1e-30], [0.0, 3.0]]}, 1),  # exactly zero is exactly zero
+        ({"influence": [[2.0, math.nan], [0.0, 3.0]]}, 1),
+        ({"influence": [[0.0, 0.0], [0.0, 3.0]]}, 1),  # nothing reaches anything: nothing was measured
+    ],
+)
+def test_isolated(changes: dict[str, object], count: int) -> None:
+    assert len(list(isolation.isolated(pack(**changes), "sdpa"))) == count
+
+
+@pytest.mark.parametrize(
+    ("changes", "count"),
+    [
+        ({}, 0),
+        ({"loss": 2.50001}, 0),
+        ({"loss": 2.0}, 1),  # the mean of the segments' means
+        ({"loss": math.nan}, 1),
+        ({"taught": 5}, 1),
+        ({"taught": 0, "alone": [Loss(0.0, 0), Loss(0.0, 0)]}, 1),
+    ],
+)
+def test_loss_equivalent(changes: dict[str, object], count: int) -> None:
+    assert len(list(isolation.loss_equivalent(pack(**changes)))) == count
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "exactly 0"),
+        (1.9e-6, "below 1e-5"),
+        (9e-7, "below 1e-6"),
+        (8.12, "8"),
+        (0.0123, "0.01"),
+        (math.inf, "inf"),
+    ],
+)
+def test_numbers_are_shown_so_that_rounding_does_not_show(value: float, text: str) -> None:
+    assert shown(value) == text
+
+
+def test_the_kernel_stand_in_attends_within_segments() -> None:
+    import torch
+
+    torch.manual_seed(0)
+    q, k, v = torch.randn(7, 4, 8), torch.randn(7, 2, 8), torch.randn(7, 2, 8)
+    cu = torch.tensor([0, 3, 7], dtype=torch.int32)
+    bounds = {"cu_seqlens_q": cu, "cu_seqlens_k": cu, "max_seqlen_q": 4, "max_seqlen_k": 4, "causal": True}
+    packed = varlen.varlen(q, k, v, **bounds)
+    for a, b in ((0, 3), (3, 7)):
+        alone = varlen.dense(q[None, a:b], k[None, a:b], v[None, a:b], causal=True)[0]
+        assert torch.equal(packed[a:b], alone)
+    by_hand = torch.softmax(q[1, 3] @ k[:2, 1].T / 8**0.5, -1) @ v[:2, 1]
+    assert torch.allclose(packed[1, 3], by_hand, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("ends", "dtype", "longest", "words"),
+    [
+        ([0, 3, 7], "int64", 4, "reads int32"),
+        ([0, 3, 6], "int32", 4, "from 0 to 6"),
+        ([0, 3, 7], "int32", 3, "max_seqlen 3"),
+        ([0, 5, 3, 7], "int32", 7, "segments of -2"),
+    ],
+)
+def test_the_kernel_stand_in_refuses_what_a_kernel_would_misread(
+    ends: list[int], dtype: str, longest: int, words: str
+) -> None:
+    import torch
+
+    cu, t = torch.tensor(ends, dtype=getattr(torch, dtype)), torch.ones(7, 1, 8)
+    with pytest.raises(ValueError, match=words):
+        varlen.varlen(t, t, t, cu_seqlens_q=cu, cu_seqlens_k=cu, max_seqlen_q=longest, max_seqlen_k=longest)
+
+
+def test_attention_is_put_back_after_a_failure() -> None:
+    import transformers.modeling_flash_attention_utils as flash
+
+    small = model.small()
+    before = small.config.text_config._attn_implementation, flash._flash_varlen_fn
+    with pytest.raises(KeyError), varlen.attending(small, "varlen"):
+        assert small.config.text_config._attn_implementation == varlen.NAME
+        raise KeyError
+    assert (small.config.text_config._attn_implementation, flash._flash_varlen_fn) == before
