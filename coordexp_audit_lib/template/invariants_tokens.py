@@ -141,6 +141,6 @@ def prompt_is_prefix(ctx: Context) -> Iterator[Violation]:
             if at is not None:
                 yield Violation(
                     f"under the prompt {name} the ids generated from are no prefix of the teacher-forced ones: they "
-                    f"part at token {at}", name, {"prompt tokens": made.answer_at}, {"prompt tokens": made.generated.length},
-                    {"setting": name, "token": at},
+                    f"part at token {at}", name, {"prompt tokens": made.answer_at},
+                    {"prompt tokens": made.generated.length}, {"setting": name, "token": at},
                 )  # fmt: skip

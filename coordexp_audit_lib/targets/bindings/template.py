@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import io
 import os
 import sys
 import tempfile
 import types
+from typing import Any
 
 from . import trainer_harness as harness
-from .api import Refused, binds
+from .api import Refused, Unbound, binds
+from .config import MATERIALISE, materialise, workspace
 from .packing_batch import _KEPT, cache_of, part
+from .supervision import accepted
 from .template_render import (
     DATASET,
     PROMPTS,
@@ -48,10 +52,6 @@ ROLLOUT_MANY = tuple(name + "._rollout_many" for name in MATCHING)
 SWITCHES = tuple(name + "._template_state_context" for name in MATCHING)
 PREPARE_B = tuple(name + "._prepare_batch_inputs_b" for name in TRAINER)
 LOSS = "src.trainers.losses.coord_soft_ce_w1:"
-MATERIALISE = (
-    "src.config.loader:ConfigLoader.load_materialized_training_config",
-    "src.config.loader:ConfigLoader.load_training_config",
-)
 MISSING = "(no such setting)"
 
 
@@ -138,14 +138,21 @@ def rows_check(request, here):
         logits=torch.zeros(1, 3, rows), labels=labels, masked_labels=labels.clone(), coord_token_ids=ids,
         coord_id_map=here.id_map(vocab_size=rows, device=device, coord_token_ids=ids), cfg=cfg,
         average_tokens_across_devices=False, model_accepts_loss_kwargs=False, accelerator_num_processes=1,
+        coord_token_weights=None, tokenizer=None,
     )  # fmt: skip
-    here.call(here.loss, **here.fitting(here.loss, **wanted))
+    wanted = here.fitting(here.loss, **wanted)
+    try:
+        inspect.signature(here.loss).bind(**wanted)
+    except TypeError as error:  # an argument that this file does not know is no judgement of the target's
+        raise Unbound("the coordinate loss wants other arguments: %s" % error) from error
+    here.call(here.loss, **wanted)
     return {"accepted": True}
 
 
 @binds("template.server_check", prepare=PREPARE_B, trainer=TRAINER, **PROMPTS, **DATASET)
 def server_check(request, here):
     """One Channel-B preparation on the project's default prompts; the server's ids differ as the request says."""
+    accepted("b", here)
     settings = {"ordering": "sorted", "variant": "default", "field_order": "desc_first"}
     template, sample = encoded_fixed(here, settings)
     trainer = trainer_of(here, template, settings, "hf")
@@ -224,11 +231,12 @@ def facts(encoded):
 # ---- length --------------------------------------------------------------------------------------------------------
 
 
-@binds("template.settings", materialise=MATERIALISE)
+@binds("template.settings", load=MATERIALISE)
 def settings(request, here):
     """The template section and the length limit of the materialised config, as the loader hands them upstream."""
-    config = here.call(here.materialise, os.path.join(here.tree, request["config"]))
-    config = config[-1] if isinstance(config, tuple) else config
+    asked = {"config": request["config"], "files": {}, "depth": "typed"}
+    with workspace(here, asked) as place:
+        config, _ = materialise(asked, here, place)
     template = dict(config.template or {})
     limit = template.get("max_length", config.global_max_length)
     # ms-swift: no strategy is `delete`, and `delete` is `raise` in a template.

@@ -7,6 +7,7 @@ off it here. Pictures are drawn into the scratch folder; their sides are multipl
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from typing import Any
@@ -153,7 +154,10 @@ def generated_prompt(here, trainer, sample, backend):
             return plain(run(here, template.encode, dict(asked[0]), return_length=True)["input_ids"])
     from swift.llm import InferRequest
 
-    (message,) = here.call(trainer._build_vllm_server_infer_requests, asked)
+    if hasattr(trainer, "_build_vllm_server_infer_requests"):
+        (message,) = here.call(trainer._build_vllm_server_infer_requests, asked)
+    else:  # before 2026-02-11 the messages go out as they are
+        message = asked[0]
     server = new_template(here, None)
     server.set_mode("pt")
     request = InferRequest(**{k: v for k, v in message.items() if k in ("messages", "images")})
@@ -161,7 +165,12 @@ def generated_prompt(here, trainer, sample, backend):
 
 
 def taught_ids(here, trainer, sample):
-    """The teacher-forced ids of the trainer's own Channel-A encode, and where the answer begins."""
-    segments, _ = run(here, trainer._prepare_batch_inputs_a, [sample], _segments_only=True)
-    encoded = segments[0][0]
+    """The teacher-forced ids of the trainer's own Channel-A encode, and where the answer begins.
+
+    Where this tree's Channel-A wants settings that the harness does not write, the dataset's teacher-forced ids.
+    """
+    encoded = sample
+    with contextlib.suppress(Refused):
+        segments, _ = run(here, trainer._prepare_batch_inputs_a, [sample], _segments_only=True)
+        encoded = segments[0][0]
     return plain(encoded["input_ids"]), answer_at(plain(encoded["labels"]))

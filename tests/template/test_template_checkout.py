@@ -1,0 +1,63 @@
+"""On a real checkout: the reference renders records as the project's dataset and ms-swift do, token for token."""
+
+from __future__ import annotations
+
+import pytest
+
+from coordexp_audit_lib.core.audit import judge
+from coordexp_audit_lib.core.invariant import invariants
+from coordexp_audit_lib.core.target import Target
+from coordexp_audit_lib.template import cases, contract, reference
+from coordexp_audit_lib.template import invariants as _invariants
+from coordexp_audit_lib.template.trace import first_difference
+
+pytestmark = pytest.mark.checkout
+DECLARED = _invariants
+STAGE1 = "configs/stage1/ablation/geometry_first_coco80.yaml"
+STAGE2 = "configs/stage2_ab/prod/ab_mixed.yaml"
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_records_are_rendered_token_for_token(checkout: Target, number: int) -> None:
+    name, request = list(cases.encode_requests())[number]
+    real, ours = checkout.ask(contract.ENCODE, request).value, reference.encode(request)
+    assert len(real.alone) == len(request.records) >= 3, name
+    assert real == ours  # ids, labels, grids, padded rows and the pad
+
+
+def test_the_expanded_vocabulary_is_the_reference_one(checkout: Target) -> None:
+    request = contract.VocabularyRequest(cases.BASE_ROWS, [t for t, _ in cases.contexts()])
+    assert checkout.ask(contract.VOCABULARY, request).value.encoded == reference.vocabulary(request).encoded
+
+
+def test_generation_by_the_learner_itself_starts_from_the_pinned_prompt(checkout: Target) -> None:
+    pinned = cases.pins("coordexp")
+    for request in cases.prompt_requests():
+        asked = contract.RolloutRequest("hf", request.ordering, request.field_order, request.variant)
+        made = checkout.ask(contract.ROLLOUT, asked).value
+        assert first_difference(made.generated, pinned[cases.setting(request)]) is None
+        assert made.answer_at == made.generated.length
+
+
+@pytest.mark.parametrize(
+    ("claim", "config", "status", "count"),
+    [
+        ("coord_tokens_atomic", STAGE1, "violated", 2),
+        ("vocab_fits", STAGE1, "violated", 2),
+        ("render_pinned", STAGE1, "held", 0),
+        ("prompt_is_prefix", STAGE1, "violated", 7),
+        ("labels_cover_assistant", STAGE1, "held", 0),
+        ("image_tokens_match_grid", STAGE1, "held", 0),
+        ("no_truncation", STAGE1, "violated", 1),
+        ("no_truncation", STAGE2, "held", 0),
+        ("state_restored", STAGE1, "held", 0),
+    ],
+)
+def test_what_is_found_at_the_reference_commit(
+    checkout: Target, claim: str, config: str, status: str, count: int
+) -> None:
+    if not checkout.info().commit.startswith("b46e74f"):
+        pytest.skip("the counts are those of b46e74f")
+    (check,) = (i for i in invariants("template") if i.id == f"template.{claim}")
+    finding = judge(checkout, check, config)
+    assert (finding.status, finding.violation_count, finding.note) == (status, count, "")
