@@ -10,9 +10,9 @@ from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.evidence import Evidence, Where
 from coordexp_audit_lib.core.finding import MAX_EXAMPLES, Finding, Status, Violation, tidy
 from coordexp_audit_lib.core.invariant import Invariant, invariants
-from coordexp_audit_lib.metrics import invariants as declared
 from coordexp_audit_lib.metrics.contract import PREDICATES, Predicate, Problem, Undecided
 from coordexp_audit_lib.metrics.events import is_event_file, read_events
+from coordexp_audit_lib.metrics.invariants import BOUNDARY
 from coordexp_audit_lib.metrics.log import Log
 from coordexp_audit_lib.metrics.readers import read_jsonl, read_state
 
@@ -63,7 +63,7 @@ def read_log(file: Path) -> Log:
 
 def judge_log(log: Log, name: str = "", content: str = "") -> list[Finding]:
     """One finding for each claim that a log can decide, in the catalogue's order."""
-    checks = {i.id: i for i in invariants(declared.BOUNDARY)}
+    checks = {i.id: i for i in invariants(BOUNDARY)}
     artifact = Evidence(kind="artifact", path=name or log.source, digest=content)
     return [_finding(checks[i], predicate, log, artifact) for i, predicate in PREDICATES.items()]
 

@@ -45,7 +45,7 @@ def judged_runs(ctx: Context, predicate: Predicate) -> Iterator[Violation]:
 
 
 def with_runs(ctx: Context, predicate: Predicate, steps: Iterator[Violation]) -> Iterator[Violation]:
-    """Judge single steps, then the runs. A tree whose trainer can't be run is unbound, unless its steps break the claim."""
+    """Judge single steps, then the runs. Where no run is possible the claim is unbound, unless the steps break it."""
     found = list(steps)
     yield from found
     try:

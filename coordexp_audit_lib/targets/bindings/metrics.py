@@ -20,20 +20,21 @@ RECORD = tuple(m + "._stage2_record_realized_step" for m in MIXINS)
 LOG = tuple(t + ".log" for t in TRAINER)
 REDUCE = tuple(t + "._reduce_stage2_pending_metrics_global" for t in TRAINER)
 STEP = tuple(t + ".training_step" for t in TRAINER)
-_KEPT: dict[str, object] = {}
+_KEPT: "dict[str, tuple[object, Exception | None]]" = {}
 
 
 def kept(name, request, answer):
-    """Several checks ask the same run; it is driven once."""
+    """Several checks ask the same; it is run once, and a refusal is given again."""
     key = name + hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
     if key not in _KEPT:
         try:
-            _KEPT[key] = answer()
+            _KEPT[key] = answer(), None
         except (Unbound, Refused) as error:
-            _KEPT[key] = error
-    if isinstance(_KEPT[key], Exception):
-        raise _KEPT[key]
-    return _KEPT[key]
+            _KEPT[key] = None, error
+    value, refused = _KEPT[key]
+    if refused is not None:
+        raise refused
+    return value
 
 
 @binds("metrics.realized", ratio=RATIO, record=RECORD, trainer=TRAINER)
