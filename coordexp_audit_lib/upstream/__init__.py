@@ -1,0 +1,1 @@
+"""11: what the pipeline stands on: transformers, ms-swift, vLLM, release by release."""

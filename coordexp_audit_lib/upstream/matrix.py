@@ -1,0 +1,71 @@
+"""The matrix: the verdict of every contract for every release, from sources that are read and never imported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from coordexp_audit_lib.upstream import spec_pipeline, spec_swift, spec_transformers
+from coordexp_audit_lib.upstream.facts import Seen
+from coordexp_audit_lib.upstream.package import Package
+from coordexp_audit_lib.upstream.reading import see
+from coordexp_audit_lib.upstream.sources import Source
+from coordexp_audit_lib.upstream.spec import Contract
+from coordexp_audit_lib.upstream.verdict import Verdict, verdict
+
+CONTRACTS: tuple[Contract, ...] = (
+    *spec_transformers.CONTRACTS,
+    *spec_swift.CONTRACTS,
+    *spec_pipeline.CONTRACTS,
+)
+PACKAGED = Path(__file__).resolve().parents[1] / "resources" / "upstream_verdicts.json"
+
+
+class Packaged(msgspec.Struct, frozen=True):
+    """The facts that this library ships. seen: of each pinned release, what the parts of each contract show."""
+
+    verdicts: list[Verdict]
+    pinned: dict[str, str]
+    seen: dict[str, dict[str, list[Seen]]]
+
+
+def contracts(distribution: str = "", invariant: str = "") -> list[Contract]:
+    """Those of a distribution, or of an invariant; all by default."""
+    return [c for c in CONTRACTS if distribution in ("", c.distribution) and invariant in ("", c.invariant)]
+
+
+def observe(source: Source) -> dict[str, list[Seen]]:
+    """What a release has of each contract's parts, by the contract's id."""
+    package = Package(source)
+    return {c.id: [see(package, part.ask) for part in c.parts] for c in contracts(source.distribution)}
+
+
+def verdicts(source: Source) -> list[Verdict]:
+    """The verdict of each contract with the source's distribution."""
+    seen = observe(source)
+    return [verdict(c, source.version, seen[c.id]) for c in contracts(source.distribution)]
+
+
+def matrix(sources: Iterable[Source]) -> list[Verdict]:
+    """All verdicts: by distribution as in `CONTRACTS`, then in the order of the sources."""
+    made = [v for source in sources for v in verdicts(source)]
+    order = {c.id: i for i, c in enumerate(CONTRACTS)}
+    return sorted(made, key=lambda v: order[v.contract])
+
+
+@lru_cache(maxsize=1)
+def packaged() -> Packaged:
+    """The verdicts that this library ships, so that the matrix is there offline."""
+    return msgspec.json.decode(PACKAGED.read_bytes(), type=Packaged)
+
+
+def write_packaged(sources: Sequence[Source], pinned: dict[str, str], path: Path = PACKAGED) -> None:
+    """Make the shipped facts anew. pinned: the releases whose observations are kept as well, by distribution."""
+    kept = {s.distribution: observe(s) for s in sources if pinned.get(s.distribution) == s.version}
+    value: Any = msgspec.to_builtins(Packaged(matrix(sources), pinned, kept))
+    path.write_text(json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n", encoding="utf-8")
