@@ -82,7 +82,8 @@ class Written(msgspec.Struct, frozen=True):
     """files: relative names. documents: the JSON ones; times, this interpreter and texts of over 200 characters stand
     as words or digests. sources: by YAML copy, whether it is the source byte for byte. merged: what the pipeline's
     loader reads from the sources. before_training: whether the writing stands before the call that trains, None where
-    that cannot be told. leaks: (label, file) of each searched text that was found."""
+    that cannot be told. leaks: (label, file) of each searched text that was found. line: of the statement that writes,
+    0 where it is the function itself."""
 
     files: list[str]
     documents: dict[str, Any]
@@ -90,6 +91,7 @@ class Written(msgspec.Struct, frozen=True):
     merged: dict[str, Any]
     before_training: bool | None
     leaks: list[tuple[str, str]]
+    line: int = 0
 
 
 class SaveRequest(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.core.errors import SurfaceUnbound
+from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.core.invariant import Context, invariant
 from coordexp_audit_lib.provenance import predicates, scenarios
@@ -32,11 +33,19 @@ SPEC = "openspec/specs/training-pipeline-audit: Upstream dependency provenance i
 METADATA, RESOLVED, ENVIRONMENT = "run_metadata.json", "resolved_config.json", "runtime_env.json"
 
 
-def violations(flaws: Iterable[Flaw], case: str, counterexample: Any = None) -> Iterator[Violation]:
+def violations(
+    flaws: Iterable[Flaw], case: str, counterexample: Any = None, where: Where | None = None
+) -> Iterator[Violation]:
     """The flaws of one case."""
     for flaw in flaws:
         subject = f"{case}: {flaw.subject}" if flaw.subject else case
-        yield Violation(flaw.message, subject, flaw.expected, flaw.actual, counterexample)
+        yield Violation(flaw.message, subject, flaw.expected, flaw.actual, counterexample, where)
+
+
+def place(ctx: Context, written: Written) -> Where | None:
+    """The statement that writes the manifest, inside the function that answers."""
+    where = ctx.where(WRITE)
+    return Where(where.path, written.line, where.symbol) if where and written.line else where
 
 
 def write(ctx: Context, request: WriteRequest) -> Written:
@@ -60,10 +69,11 @@ def files_present(ctx: Context) -> Iterator[Violation]:
         written = write(ctx, request)
         ctx.judge()
         flaws = predicates.files_present(written.files, written.documents, with_base=request.with_base)
-        yield from violations(flaws, name)
+        where = place(ctx, written)
+        yield from violations(flaws, name, None, where)
         for source, same in sorted(written.sources.items()):
             if not same:
-                yield Violation("a config source is not kept as it was", f"{name}: {source}")
+                yield Violation("a config source is not kept as it was", f"{name}: {source}", where=where)
         if written.before_training is False:
             yield Violation(
                 "the manifest is written after training has started", name, "before the first step", "after"
@@ -137,7 +147,9 @@ def server_flags(ctx: Context) -> Iterator[Violation]:
     written = write(ctx, request)
     ctx.judge()
     metadata = written.documents.get(METADATA) or {}
-    yield from violations(predicates.server_flags(metadata.get("launcher"), request.server), METADATA)
+    yield from violations(
+        predicates.server_flags(metadata.get("launcher"), request.server), METADATA, None, place(ctx, written)
+    )
 
 
 @invariant(
@@ -158,7 +170,9 @@ def config_is_the_config(ctx: Context) -> Iterator[Violation]:
         ctx.judge()
         document = written.documents.get(RESOLVED)
         resolved = document.get("resolved") if isinstance(document, dict) else None
-        yield from violations(predicates.config_is_its_sources(written.merged, resolved), name)
+        yield from violations(
+            predicates.config_is_its_sources(written.merged, resolved), name, None, place(ctx, written)
+        )
     ctx.fact("values that the sources of the last run set", len(list(_paths(written.merged))))
 
 
@@ -177,21 +191,21 @@ def _paths(value: Any) -> Iterator[None]:
     spec="openspec/specs/training-pipeline-audit: Upstream dependency provenance is recorded in run artifacts",
 )
 def no_secrets(ctx: Context) -> Iterator[Violation]:
-    for place, request in scenarios.leaking().items():
+    for spot, request in scenarios.leaking().items():
         asked = msgspec.structs.replace(request, config=ctx.target.config_path(request.config))
         answer = ctx.ask(WRITE, asked)
         if answer.refusal is not None:
-            ctx.fact(f"{place}: the run is refused, nothing is written", answer.refusal.type)
+            ctx.fact(f"{spot}: the run is refused, nothing is written", answer.refusal.type)
             continue
-        written = answer.value
+        written, where = answer.value, place(ctx, answer.value)
         ctx.judge(max(1, len(request.search)))
         for label, file in written.leaks:
             unlisted = label in scenarios.UNLISTED
             what = "a variable on no list is captured" if unlisted else "a secret is written"
-            yield Violation(what, f"{place}: {label}", "not in any file", f"in {file}", {"planted in": place})
+            yield Violation(what, f"{spot}: {label}", "not in any file", f"in {file}", {"planted in": spot}, where)
         environment = written.documents.get(ENVIRONMENT)
         env = environment.get("env") if isinstance(environment, dict) else None
-        yield from violations(predicates.environment_is_chosen(env), place)
+        yield from violations(predicates.environment_is_chosen(env), spot, None, where)
 
 
 @invariant(
