@@ -93,7 +93,7 @@ def parse(text: bytes, where: str, *, last: bool) -> dict[str, Any]:
             "is nested too deep", where=where, cure="give the log of a trainer: its lines are flat"
         ) from error
     except ValueError as error:
-        cut = last and text.lstrip().startswith(b"{") and not text.rstrip().endswith(b"}")
+        cut = last and text.lstrip().startswith(b"{") and _ends_early(error)
         what = "is cut off" if cut else f"is no JSON: {_reason(error)}"
         cure = "remove the unfinished line, or wait for the run to write it" if cut else "give a JSON lines log"
         raise UsageError(what, where=where, cure=cure) from error
@@ -123,6 +123,13 @@ def _reason(error: ValueError) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg} (column {error.colno})"
     return str(error).split(";")[0]  # an integer of more digits than Python converts
+
+
+def _ends_early(error: ValueError) -> bool:
+    """Whether the text was sound as far as it goes."""
+    if not isinstance(error, json.JSONDecodeError):
+        return False
+    return error.msg.startswith("Unterminated string") or error.pos >= len(error.doc.rstrip())
 
 
 def _opened(path: Path) -> Any:

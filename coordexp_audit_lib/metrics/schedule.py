@@ -8,20 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
+from math import floor
 
 WINDOW = 200
 
 
 class Interval:
-    """The b that are still possible: low ≤ b < high, and b ≤ 1. Exact: floats would decide ties by chance."""
+    """The b that are still possible: low ≤ b < high, and b ≤ 1. Exact, for floats would decide ties by chance.
+
+    They do so in the trainer: with b = 0.29 it computes floor(100 · b) = 28. So where low meets high, that one b is
+    tried as the trainer computes it, on all that was taken in.
+    """
 
     def __init__(self) -> None:
         self.low, self.high = Fraction(0), Fraction(2)
+        self._seen: list[tuple[int, int]] = []
+        self._tied: float | None = None
 
     def narrow(self, steps: int, b_steps: int) -> bool:
         """Take in that `b_steps` of the first `steps` were B steps; False if no b is left."""
+        self._seen.append((steps, b_steps))
         self.low = max(self.low, Fraction(b_steps, steps))
         self.high = min(self.high, Fraction(b_steps + 1, steps))
+        if self._tied is not None:
+            return self.low <= self.high and floor(steps * self._tied) == b_steps
+        if self.low == self.high and self.low <= 1:
+            self._tied = float(self.low)
+            return all(floor(n * self._tied) == b for n, b in self._seen)
         return self.low < self.high and self.low <= 1
 
     def text(self) -> str:
@@ -30,8 +43,6 @@ class Interval:
 
 def is_b_step(step: int, b_ratio: float) -> bool:
     """Whether step `step` (from 0) is a B step. In floats, as the trainer computes it."""
-    from math import floor
-
     return floor((step + 1) * b_ratio) > floor(step * b_ratio)
 
 

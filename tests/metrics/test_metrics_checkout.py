@@ -1,0 +1,61 @@
+"""The claims on a real CoordExp checkout, where its own trainer runs on two gloo ranks. What is violated at the
+reference commit was confirmed in its code."""
+
+from __future__ import annotations
+
+import importlib
+
+import msgspec
+import pytest
+
+from coordexp_audit_lib.core.audit import judge
+from coordexp_audit_lib.core.finding import Finding
+from coordexp_audit_lib.core.invariant import invariants
+from coordexp_audit_lib.core.target import Target
+from coordexp_audit_lib.metrics import cases
+from coordexp_audit_lib.metrics.surfaces import LOG, log_of
+
+importlib.import_module("coordexp_audit_lib.metrics.invariants")
+pytestmark = pytest.mark.checkout
+COMMIT = "b46e74f"
+VIOLATED = {
+    "metrics.required_keys": {"stage2_ab/b_ratio_realized"},
+    "metrics.only_when_executed": {"rollout/precision", "rollout/recall", "rollout/f1"},
+    "metrics.b_ratio_consistent": {"stage2_ab/b_ratio_realized"},
+    "metrics.counters_are_counts": {"train/micro_steps"},
+    "metrics.reasons_add_up": {"train/samples_per_micro"},
+    "metrics.identity_not_averaged": {"rollout/seed_base"},
+    "metrics.no_dilution": {cases.GAUGE},
+}
+
+
+@pytest.fixture(scope="module")
+def findings(checkout: Target) -> dict[str, Finding]:
+    return {i.id: judge(checkout, i, "") for i in invariants("metrics")}
+
+
+def test_no_claim_ends_in_an_error(findings: dict[str, Finding]) -> None:
+    assert {i: f.note for i, f in findings.items() if f.status == "error"} == {}
+
+
+def test_the_reference_commit_breaks_what_was_confirmed(checkout: Target, findings: dict[str, Finding]) -> None:
+    if not checkout.info().commit.startswith(COMMIT):
+        pytest.skip(f"the list is of {COMMIT}")
+    assert {i: f.status for i, f in findings.items() if f.status != "violated"} == {
+        "metrics.per_step_not_cumulative": "held",
+        "metrics.finite": "held",
+    }
+    for claim, subjects in VIOLATED.items():
+        assert {v.subject for v in findings[claim].violations} == subjects
+
+
+def test_the_run_rolls_out_on_both_ranks_and_its_log_is_the_same_twice(checkout: Target) -> None:
+    if checkout.bindings()[LOG.name].status not in ("bound", "moved"):
+        pytest.skip("this tree's trainer has no log")
+    _, request = cases.runs()[0]
+    first = checkout.ask(LOG, request).value
+    rows = log_of(first).train
+    assert "".join(r.channel for r in rows) == "ABBBABBB"
+    assert [r.values["stage2/raw_rollouts"] for r in rows if r.channel == "B"] == [6.0] * 6
+    again = checkout.ask(LOG, msgspec.structs.replace(request, packing_length=request.packing_length + 1)).value
+    assert [r.get("rollout/seed_base") for r in again.rows] == [r.get("rollout/seed_base") for r in first.rows]
