@@ -1,0 +1,40 @@
+"""On a real checkout: every question is answered by the tree's own code, twice alike, and nothing is left running."""
+
+from __future__ import annotations
+
+import pytest
+
+import coordexp_audit_lib.rollout.invariants
+import coordexp_audit_lib.rollout.reference  # noqa: F401
+from coordexp_audit_lib.core.audit import judge
+from coordexp_audit_lib.core.invariant import invariants
+from coordexp_audit_lib.core.target import Target
+from coordexp_audit_lib.rollout.contract import DISPATCH, SERVER, TWO_RANKS, DispatchRequest, RanksRequest, Topology
+from coordexp_audit_lib.rollout.contract import ServerRequest as Request
+
+pytestmark = pytest.mark.checkout
+CLAIMS = {i.id: i for i in invariants("rollout")}
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_a_claim_is_decided_and_decided_alike_twice(checkout: Target, claim: str) -> None:
+    first, second = (judge(checkout, CLAIMS[claim], "") for _ in range(2))
+    assert first.status in ("held", "violated"), first.note
+    assert (first.status, first.checked, first.violations) == (second.status, second.checked, second.violations)
+
+
+def test_a_sound_server_is_asked_once_and_its_answers_come_in_order(checkout: Target) -> None:
+    served = checkout.ask(SERVER, Request("none", 4, 5.0)).value
+    assert (served.error, served.outputs, served.posts) == ("", [0, 1, 2, 3], [[0, 1, 2, 3]])
+
+
+def test_every_rank_sends_its_requests_to_the_servers_in_order(checkout: Target) -> None:
+    (runs,) = checkout.ask(DISPATCH, DispatchRequest([Topology(5, [1, 2], 2, 2)], 42, 7)).value.runs
+    assert [[n for c in run.calls for n in c.requests] for run in runs] == [[0, 1, 2, 3, 4]] * 2
+
+
+def test_two_real_processes_reduce_metrics(checkout: Target) -> None:
+    same = [{"loss/ce": 1.0}, {"loss/ce": 3.0}]
+    ended = checkout.ask(TWO_RANKS, RanksRequest("metrics", metrics=same)).value
+    assert ended.bounded
+    assert [r.metrics["loss/ce"] for r in ended.ranks] == [2.0, 2.0]
