@@ -121,3 +121,13 @@ def forward_requests() -> list[tuple[str, ForwardRequest]]:
     paths = (("dataset packs", "dataset", [*every, several]), ("post-rollout packs", "post_rollout", every))
     kernels: tuple[Attention, ...] = ("varlen", "sdpa")
     return [(n, ForwardRequest(chosen, 130, path=p, attention=a)) for n, p, chosen in paths for a in kernels]
+
+
+def pictured_samples() -> list[Sample]:
+    """Short samples with pictures large enough that their grids show in the positions."""
+    wide, tall, square = Picture(320, 192, 7), Picture(128, 256, 8), Picture(192, 192, 9)
+    return [
+        Sample([("user", "<image>What is here?"), ("assistant", "A cup.")], [wide]),
+        Sample([("user", "Is it blue?"), ("assistant", "Mostly, and it has a handle.")]),
+        Sample([("user", "<image><image>Which is larger?"), ("assistant", "The second.")], [tall, square]),
+    ]

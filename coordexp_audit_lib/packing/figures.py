@@ -182,3 +182,7 @@ def _centres(n: int) -> list[float]:
 def _tidy(*axes: Any) -> None:
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
+
+
+# What a real model shows is drawn in a module of its own, and declared with these.
+from coordexp_audit_lib.packing import figures_model  # noqa: E402, F401

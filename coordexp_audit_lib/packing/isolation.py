@@ -21,13 +21,14 @@ class ForwardRequest(msgspec.Struct, frozen=True):
     """Pack samples, run each pack and each sample alone through a small Qwen3-VL as the trainer does.
 
     path: as in `BatchRequest`. attention: `varlen`, a kernel that is told the segments by `cu_seq_lens`, as packed
-    training uses; or `sdpa`, which reads them from the text positions.
+    training uses; or `sdpa`, which reads them from the text positions. by_token: measure token by token, too.
     """
 
     samples: list[Sample]
     packing_length: int
     path: str = "dataset"
     attention: Attention = "varlen"
+    by_token: bool = False
 
 
 class Loss(msgspec.Struct, frozen=True):
@@ -43,7 +44,8 @@ class Pack(msgspec.Struct, frozen=True):
     keys: the model's keyword arguments that held something. position_rows: of `position_ids`: 4 with a text row, 3
     mRoPE rows, 1 for [B, L], 0 for none. differences: of each segment, max |logit in the pack − logit alone|.
     largest_logit: the largest magnitude. influence: [S][S]; of row i and column j, max |d loss_i / d embedding| over
-    segment j.
+    segment j. tokens: [L][L] if asked for; of row i and column j, the decade (`parts.influence.decade`) of the gradient
+    of the largest logit at token i with respect to the embedding of token j.
     """
 
     members: list[int]
@@ -57,6 +59,7 @@ class Pack(msgspec.Struct, frozen=True):
     loss: float
     taught: int
     alone: list[Loss]
+    tokens: list[list[int]] = []
 
 
 class Forward(msgspec.Struct, frozen=True):

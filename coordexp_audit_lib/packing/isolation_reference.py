@@ -56,13 +56,14 @@ def _measured(key: bytes, how: How) -> Forward:
         packs = plan(PlanRequest(lengths, request.packing_length)).packs
     small = model.small()
     with model.one_thread(), varlen.attending(small, request.attention):
-        found = [_pack(small, request.samples, encoded, members, how) for members in packs]
+        found = [_pack(small, request, encoded, members, how) for members in packs]
     return Forward(found, sdpa_accepted=True)
 
 
-def _pack(small: Any, samples: Sequence[Sample], encoded: Sequence[Encoded], members: list[int], how: How) -> Pack:
+def _pack(small: Any, request: ForwardRequest, encoded: Sequence[Encoded], members: list[int], how: How) -> Pack:
     import torch
 
+    samples = request.samples
     batch = collate(encoded, members)
     ints = batch.ints
     labels = torch.tensor(ints["labels"][0])
@@ -83,6 +84,7 @@ def _pack(small: Any, samples: Sequence[Sample], encoded: Sequence[Encoded], mem
         members=members, lengths=[b - a for a, b in bounds], keys=seen.keys(), position_rows=seen.position_rows(),
         use_cache=how.use_cache, differences=differences, largest_logit=float(seen.logits.detach().abs().max()),
         influence=influence.influence(seen, labels, bounds), loss=loss, taught=taught, alone=alone,
+        tokens=influence.by_token(seen) if request.by_token else [],
     )  # fmt: skip
 
 

@@ -82,6 +82,22 @@ def influence(seen: Seen, labels: Any, bounds: Bounds) -> list[list[float]]:
     return found
 
 
+def by_token(seen: Seen) -> list[list[int]]:
+    """[L, L]: entry i, j is the decade of max |d (largest logit at i) / d (embedding of j)|, as `decade` counts it."""
+    import torch
+
+    found, hidden = [], seen.hidden[0]
+    for row in hidden:
+        (grad,) = torch.autograd.grad(seen.head(row).max(), seen.embeds, retain_graph=True)
+        found.append([decade(v) for v in grad[0].abs().max(-1).values.tolist()])
+    return found
+
+
+def decade(value: float) -> int:
+    """0 for exactly zero; 1 below 1e-3, then one more for each power of ten; 6 from 10 on."""
+    return 0 if value == 0 else 1 + sum(value >= edge for edge in (1e-3, 1e-2, 1e-1, 1.0, 10.0))
+
+
 def taught_rows(loss: Any, logits: Any) -> int:
     """How many rows of the logits a loss reaches: the tokens that it teaches."""
     import torch

@@ -6,7 +6,7 @@ import matplotlib
 import pytest
 
 from coordexp_audit_lib.core.invariant import Context
-from coordexp_audit_lib.packing import figures
+from coordexp_audit_lib.packing import figures, figures_model
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 matplotlib.use("Agg")
@@ -35,3 +35,24 @@ def test_ribbon_shows_segments_runs_and_restarts(context: Context) -> None:
     assert set(data["roles"]) == {0, 1, 2, 3}
     assert sum(s["supervised"] for s in data["segments"]) == sum(data["supervised"])
     figures.draw_ribbon(data).savefig("/dev/null", format="png")
+
+
+def test_influence_is_block_diagonal_and_causal(context: Context) -> None:
+    data = figures_model.influence(context)
+    assert data["inside_nonzero"] == sum(n * (n + 1) // 2 for n in data["lengths"])
+    assert (data["outside_nonzero"], data["ahead_nonzero"]) == (0, 0)
+    assert data["outside"] == sum(data["lengths"]) ** 2 - sum(n * n for n in data["lengths"])
+    assert [(p["path"], p["attention"], p["refused"]) for p in data["panels"]] == [
+        ("dataset", "varlen", False), ("dataset", "sdpa", False),
+        ("post_rollout", "varlen", False), ("post_rollout", "sdpa", False),
+    ]  # fmt: skip
+    figures_model.draw_influence(data).savefig("/dev/null", format="png")
+    figures_model.draw_segments(data).savefig("/dev/null", format="png")
+
+
+def test_mrope_planes_are_those_of_the_samples_alone(context: Context) -> None:
+    data = figures_model.mrope(context)
+    assert data["different"] == 0 and data["rows"] == data["alone"]
+    assert [s["images"] for s in data["segments"]] == [1, 0, 2]
+    assert [s["largest mRoPE position"] < s["largest text position"] for s in data["segments"]] == [True, False, True]
+    figures_model.draw_mrope(data).savefig("/dev/null", format="png")

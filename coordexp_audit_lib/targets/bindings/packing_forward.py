@@ -58,12 +58,10 @@ def measured(request, here):
             sample["sample_id"] = i
         alone = each_alone(request, here, world, make, samples)
         with packing(template, True):
-            packs = [
-                one_pack(
-                    members, run(here, world, make(here, world, True), batch, [samples[m] for m in members]), alone
-                )
-                for members, batch in batches(request, here, template, samples)
-            ]
+            packs = []
+            for members, batch in batches(request, here, template, samples):
+                ran = run(here, world, make(here, world, True), batch, [samples[m] for m in members])
+                packs.append(one_pack(members, ran, alone, request["by_token"]))
     return {"packs": packs, "sdpa_accepted": accepts_sdpa(here)}
 
 
@@ -169,7 +167,7 @@ def meta(sample):
     }  # fmt: skip
 
 
-def one_pack(members, ran, alone):
+def one_pack(members, ran, alone, by_token):
     """What was measured of a pack, given what its trainer's run showed and those of all samples alone."""
     tools = part("influence")
     seen, loss, labels = ran
@@ -194,6 +192,7 @@ def one_pack(members, ran, alone):
         "influence": tools.influence(seen, labels, bounds),
         "loss": float(loss),
         "taught": tools.taught_rows(loss, seen.logits),
+        "tokens": tools.by_token(seen) if by_token else [],
         "alone": [{"loss": float(value), "taught": tools.taught_rows(value, s.logits)} for s, value, _ in others],
     }
 
