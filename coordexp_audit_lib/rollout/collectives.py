@@ -44,7 +44,8 @@ class Collective(msgspec.Struct, frozen=True):
     """One call. operation: its name, or that of a helper that calls one. kind: `alone` where only some ranks reach it.
 
     condition: the names in the condition that differ from rank to rank; empty where every rank gets here.
-    line_of_condition: 0 where there is none. how: `branch`, `return` (some ranks leave before it) or empty.
+    line_of_condition: 0 where there is none. how: `branch`, `return` (some ranks leave the function before it),
+    `skip` (some leave the round of a loop) or empty.
     """
 
     path: str
@@ -78,11 +79,19 @@ def scan_module(module: ast.Module, path: str) -> list[Collective]:
     functions = list(_functions(module))
     helpers = {n.name: ops for n, _ in functions if (ops := _direct(n))}
     found: list[Collective] = []
-    for node, symbol in functions:
+    for node, symbol in [(_outside(module), "<module>"), *functions]:
         walk = Walk(path, symbol, {k: v for k, v in helpers.items() if k != node.name}, node)
         walk.block(node.body, ())
         found += walk.found
     return found
+
+
+def _outside(module: ast.Module) -> ast.FunctionDef:
+    """The module's own statements, as a function without arguments."""
+    made = ast.parse("def module(): pass").body[0]
+    assert isinstance(made, ast.FunctionDef)
+    made.body = module.body
+    return made
 
 
 def _functions(module: ast.Module) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, str]]:
@@ -132,7 +141,9 @@ def _last(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
-Reason = tuple[str, int, tuple[str, ...]]  # how, line of the condition, its names
+Reasons = tuple[tuple[str, int, tuple[str, ...]], ...]  # how, line of the condition, its names; the last one counts
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+LEAVING = (ast.Return, ast.Continue, ast.Break)
 
 
 class Walk:
@@ -147,43 +158,55 @@ class Walk:
         given = function.args
         self.differs = {a.arg for a in (*given.posonlyargs, *given.args, *given.kwonlyargs) if a.arg in self.gathered}
 
-    def block(self, body: Sequence[ast.stmt], under: tuple[Reason, ...]) -> None:
-        """Follow statements; after one by which some ranks leave, only the others go on."""
+    def block(self, body: Sequence[ast.stmt], under: Reasons) -> Reasons:
+        """Follow statements. Returns why some ranks have left the function, or the round of a loop, by the end."""
+        left: Reasons = ()
         for node in body:
-            self.statement(node, under)
-            if (reason := self.leaves(node)) is not None:
-                under = (*under, reason)
+            left = (*left, *self.statement(node, (*under, *left)))
+        return left
 
-    def statement(self, node: ast.stmt, under: tuple[Reason, ...]) -> None:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            return
+    def statement(self, node: ast.stmt, under: Reasons) -> Reasons:
+        """Follow one statement; returns why some ranks have left by it, while others go on."""
         if isinstance(node, ast.If):
-            self.branch(node, under)
-        elif isinstance(node, ast.While | ast.For | ast.AsyncFor):
-            head = node.test if isinstance(node, ast.While) else node.iter
-            self.calls(head, under)
-            names = self.names(head)
+            return self.branch(node, under)
+        if isinstance(node, ast.While | ast.For | ast.AsyncFor):
+            return self.loop(node, under)
+        if isinstance(node, ast.Match):
+            names = self.names(node.subject)
             inner = (*under, ("branch", node.lineno, names)) if names else under
-            self.block(node.body, inner)
-            self.block(node.orelse, under)
-        elif isinstance(node, ast.With | ast.AsyncWith):
+            return tuple(r for case in node.cases for r in self.block(case.body, inner))
+        if isinstance(node, ast.With | ast.AsyncWith):
             for item in node.items:
-                self.calls(item.context_expr, under)
-            self.block(node.body, under)
-        elif isinstance(node, ast.Try):
-            for part in (node.body, *(h.body for h in node.handlers), node.orelse, node.finalbody):
-                self.block(part, under)
-        else:
-            self.calls(node, under)
-            self.learn(node)
+                self.visit(item.context_expr, under)
+            return self.block(node.body, under)
+        if isinstance(node, ast.Try):
+            parts = (node.body, *(h.body for h in node.handlers), node.orelse, node.finalbody)
+            return tuple(r for part in parts for r in self.block(part, under))
+        if not isinstance(node, DEFINITIONS):
+            self.visit(node, under)
+            self.learn(node, under)
+        return ()
 
-    def branch(self, node: ast.If, under: tuple[Reason, ...]) -> None:
-        self.calls(node.test, under)
+    def branch(self, node: ast.If, under: Reasons) -> Reasons:
+        self.visit(node.test, under)
         names = self.names(node.test)
-        if names and self.operations(node.body) != self.operations(node.orelse):
-            under = (*under, ("branch", node.lineno, names))
-        self.block(node.body, under)
-        self.block(node.orelse, under)
+        alike = self.operations(node.body) == self.operations(node.orelse) and self.operations(node.body)
+        inner = under if alike or not names else (*under, ("branch", node.lineno, names))
+        left = (*self.block(node.body, inner), *self.block(node.orelse, inner))
+        ends = [bool(part) and isinstance(part[-1], LEAVING) for part in (node.body, node.orelse)]
+        if names and ends[0] != ends[1]:
+            last = (node.body if ends[0] else node.orelse)[-1]
+            left = (*left, ("return" if isinstance(last, ast.Return) else "skip", node.lineno, names))
+        return left
+
+    def loop(self, node: ast.While | ast.For | ast.AsyncFor, under: Reasons) -> Reasons:
+        """A loop; what leaves only its round is over after it."""
+        head = node.test if isinstance(node, ast.While) else node.iter
+        self.visit(head, under)
+        names = self.names(head)
+        inner = (*under, ("branch", node.lineno, names)) if names else under
+        left = (*self.block(node.body, inner), *self.block(node.orelse, under))
+        return tuple(r for r in left if r[0] == "return")
 
     def operations(self, body: Sequence[ast.stmt]) -> list[str]:
         """What a branch calls, sorted, so that a branch and its counterpart can be compared."""
@@ -193,39 +216,44 @@ class Walk:
     def named(self, call: ast.Call) -> str:
         return operation(call) or self.helpers.get(_last(call.func), "")
 
-    def leaves(self, node: ast.stmt) -> Reason | None:
-        """The reason if some ranks return at this statement and others do not."""
-        if not isinstance(node, ast.If):
-            return None
-        names = self.names(node.test)
-        ends = [bool(part) and isinstance(part[-1], ast.Return | ast.Continue | ast.Break) for part in
-                (node.body, node.orelse)]  # fmt: skip
-        return ("return", node.lineno, names) if names and ends[0] != ends[1] else None
+    def visit(self, node: ast.AST, under: Reasons) -> None:
+        """Note the collectives of an expression or a plain statement; `a if c else b` and `c and f()` branch, too."""
+        if isinstance(node, ast.IfExp):
+            self.visit(node.test, under)
+            names = self.names(node.test)
+            inner = (*under, ("branch", node.lineno, names)) if names else under
+            self.visit(node.body, inner)
+            self.visit(node.orelse, inner)
+        elif isinstance(node, ast.BoolOp):
+            for value in node.values:
+                self.visit(value, under)
+                names = self.names(value)
+                under = (*under, ("branch", node.lineno, names)) if names else under
+        elif not isinstance(node, ast.Lambda):
+            for child in ast.iter_child_nodes(node):
+                self.visit(child, under)
+            if isinstance(node, ast.Call):
+                self.call(node, under)
 
-    def calls(self, node: ast.AST, under: tuple[Reason, ...]) -> None:
-        """Note the collectives of an expression or a plain statement."""
-        for call in (n for n in _own([node]) if isinstance(n, ast.Call)):
-            name = self.named(call)
-            if not name:
-                continue
-            shown = name if operation(call) else f"{_last(call.func)} ({name})"
-            how, line, names = under[-1] if under else ("", 0, ())
-            kind = "alone" if under else "shared"
-            self.found.append(
-                Collective(self.path, call.lineno, self.symbol, shown, kind, sorted(names), line, how)
-            )  # fmt: skip
-            if name not in GATHERS:  # filled alike on every rank
-                self.differs -= {n for a in call.args for n in _names(a)}
-            elif call.args:
-                self.differs -= set(_names(call.args[0]))
+    def call(self, node: ast.Call, under: Reasons) -> None:
+        name = self.named(node)
+        if not name:
+            return
+        shown = name if operation(node) else f"{_last(node.func)} ({name})"
+        how, line, names = under[-1] if under else ("", 0, ())
+        kind = "alone" if under else "shared"
+        self.found.append(Collective(self.path, node.lineno, self.symbol, shown, kind, list(names), line, how))
+        filled = node.args[:1] if name in GATHERS else node.args  # alike on every rank after it
+        self.differs -= {n for a in filled for n in _names(a)}
 
-    def learn(self, node: ast.stmt) -> None:
-        """Follow an assignment: what is computed from a value that differs, differs; so does what is gathered later."""
+    def learn(self, node: ast.stmt, under: Reasons) -> None:
+        """Follow an assignment: what is computed from, or only under, something that differs, differs; so does what is
+        gathered later."""
         if not isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign) or node.value is None:
             return
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         names = {n for t in targets for n in _names(t)}
-        if self.names(node.value):
+        if self.names(node.value) or any(how == "branch" for how, _, _ in under):
             self.differs |= names
         elif not isinstance(node, ast.AugAssign):
             self.differs -= names

@@ -32,6 +32,11 @@ PARSES = [
 ]  # fmt: skip
 EMPTY: list[dict[str, float]] = [{}, {"stage2/raw_rollouts": 2.0, "rollout/parse_truncated": 0.0}]
 STEPS = 60
+WAYS = {
+    "branch": "some ranks do not enter the branch",
+    "return": "some ranks return",
+    "skip": "some ranks leave the round of the loop",
+}
 
 
 def failures() -> Iterator[RanksRequest]:
@@ -102,7 +107,7 @@ def no_rank_conditional_collective(ctx: Context) -> Iterator[Violation]:
     for c in found.collectives:
         if c.kind == "alone":
             names = ", ".join(c.condition)
-            way = "some ranks return" if c.how == "return" else "some ranks do not enter the branch"
+            way = WAYS.get(c.how, c.how)
             message = f"{c.operation} is not reached by every rank: {way} at line {c.line_of_condition}, on {names}"
             yield Violation(
                 message,

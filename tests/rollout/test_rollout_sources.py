@@ -49,7 +49,21 @@ ALONE = {
         [(4, "all_gather_object", "return")],
     ),
     "continue": ("def f(rank):\n    for x in xs:\n        if rank:\n            continue\n        dist.barrier()\n",
-                 [(5, "barrier", "return")]),
+                 [(5, "barrier", "skip")]),
+    "return inside a with": (
+        "def f(rank):\n    with torch.no_grad():\n        if rank != 0:\n            return\n    dist.barrier()\n",
+        [(5, "barrier", "return")],
+    ),
+    "conditional expression": ("def f(rank):\n    x = gather_object(y) if rank == 0 else None\n",
+                               [(2, "gather_object", "branch")]),
+    "short circuit": ("def f(rank):\n    rank == 0 and dist.barrier()\n", [(2, "barrier", "branch")]),
+    "match": ("def f(rank):\n    match rank:\n        case 0:\n            dist.barrier()\n",
+              [(4, "barrier", "branch")]),
+    "set under a rank": (
+        "def f(rank):\n    todo = ''\n    if rank == 0:\n        todo = look()\n    if todo:\n        dist.barrier()\n",
+        [(6, "barrier", "branch")],
+    ),
+    "outside of functions": ("if os.environ['RANK'] == '0':\n    dist.barrier()\n", [(2, "barrier", "branch")]),
 }  # fmt: skip
 
 SHARED = {
@@ -73,6 +87,11 @@ SHARED = {
         "def f(own):\n    keys = sorted(own)\n    dist.all_gather_object(out, keys)\n    keys = sorted(union(out))\n"
         "    if keys:\n        dist.all_reduce(t)\n"
     ),
+    "told by a broadcast": (
+        "def f(rank):\n    todo = ['']\n    if rank == 0:\n        todo = [look()]\n"
+        "    dist.broadcast_object_list(todo, src=0)\n    if todo[0]:\n        dist.barrier()\n"
+    ),
+    "after a loop": "def f(rank):\n    for x in xs:\n        if rank:\n            break\n    dist.barrier()\n",
     "lora rank": "def f(lora_rank):\n    if lora_rank > 8:\n        dist.barrier()\n",
 }  # fmt: skip
 
