@@ -31,7 +31,11 @@ BOUNDARIES = (
     Boundary(2, "config", "Config strictness and coherence"),
     Boundary(3, "geometry", "Geometry and dataset records"),
     Boundary(4, "coordjson", "CoordJSON, the assistant output boundary"),
+    Boundary(5, "template", "Chat template and tokenization"),
     Boundary(6, "packing", "Packing, collation and masks"),
+    Boundary(7, "supervision", "Trainer forward and loss"),
+    Boundary(8, "rollout", "vLLM server-mode rollouts"),
+    Boundary(12, "silence", "Silent failures"),
 )
 
 

@@ -82,10 +82,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = Parser(add_help=False)
     shared.add_argument("--json", action="store_true", help="print one JSON document on stdout and nothing else")
     shared.add_argument("--debug", action="store_true", help="show a traceback where something fails")
-    audited = argparse.ArgumentParser(add_help=False)
+    audited = Parser(add_help=False)
     audited.add_argument(
         "--target", default=DEFAULT, help=f"a checkout's folder, a recording, or `reference` ({DEFAULT})"
     )
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     audited.add_argument("--config", nargs="+", action="extend", help="configs, relative to the target (both anchored)")
     audited.add_argument("--boundary", nargs="+", action="extend", help="only these boundaries")
     audited.add_argument("--seed", type=int, default=0, help="of every random choice (0)")
-    judged = argparse.ArgumentParser(add_help=False)
+    judged = Parser(add_help=False)
     judged.add_argument(
         "--fail-on", choices=(*SEVERITIES, "never"), default="P1", help="least severity that fails (P1)"
     )

@@ -10,9 +10,9 @@ import msgspec
 from coordexp_audit_lib.config import chain as edit
 from coordexp_audit_lib.config.bench import SKELETON, Bench
 from coordexp_audit_lib.config.chain import Path, dotted, lookup, mapping_nodes, steps
-from coordexp_audit_lib.config.contract import Loaded, names_path, says_what_to_do
+from coordexp_audit_lib.config.contract import LOAD, Loaded, names_path, says_what_to_do
 from coordexp_audit_lib.core.finding import Violation
-from coordexp_audit_lib.core.invariant import Context, invariant
+from coordexp_audit_lib.core.invariant import Context, invariant, provokes
 from coordexp_audit_lib.core.surface import Answer
 
 STAGE2_SECTIONS = ("stage2_ab", "rollout_matching")
@@ -208,6 +208,15 @@ def removed_key_rejected(ctx: Context) -> Iterator[Violation]:
                     actual=answer.refusal.message if answer.refusal else "accepted",
                     counterexample={path: value},
                 )
+
+
+@provokes(LOAD)
+def removed_knobs(ctx: Context) -> Iterator[tuple[str, Answer[Loaded]]]:
+    bench = Bench(ctx)
+    for path, old, _ in REMOVED:
+        start = {} if path.startswith("custom.") else bench.start(steps(path)[:-1])
+        if start is not None:
+            yield path, bench.load_with({**start, path: old})
 
 
 def removed_key_flaw(answer: Answer[Loaded], path: str, replacement: str) -> str:

@@ -28,12 +28,15 @@ _STRUCTURE = re.compile(r'["{}]')
 _EDGE = re.compile(r'["{}\[\],]')
 
 
+FORM = "the text must be one closed container of closed records, each with desc and one geometry, and nothing else"
+
+
 class Broken(Exception):
     """The text can't be read on from here: what is wrong and at which character."""
 
     def __init__(self, message: str, at: int) -> None:
         self.message, self.at = message, at
-        super().__init__(f"{message} at character {at}")
+        super().__init__(f"{message} at character {at}; {FORM}")
 
 
 class Defect(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from coordexp_audit_lib.coordjson import cases, contract, predicates
 from coordexp_audit_lib.coordjson.agreement import parsing_agreements, rendering_agreements
@@ -12,8 +13,8 @@ from coordexp_audit_lib.coordjson.rollouts import families, rollouts
 from coordexp_audit_lib.coordjson.tally import Tally
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.finding import Violation
-from coordexp_audit_lib.core.invariant import Context, invariant
-from coordexp_audit_lib.core.surface import Surface
+from coordexp_audit_lib.core.invariant import Context, invariant, provokes
+from coordexp_audit_lib.core.surface import Answer, Surface
 
 BOUNDARY = "coordjson"
 CHANGE = "openspec/changes/archive/2026-02-23-coordjson-objects-array-output/specs"
@@ -81,6 +82,12 @@ def strict_rejects(ctx: Context) -> Iterator[Violation]:
             if not ctx.ask(contract.PARSE, contract.ParseRequest(case.text, "strict", order)).refused:
                 tally.add(case.kind, f"strict mode accepts a text with: {case.kind}", case.text, order)
     yield from tally.violations()
+
+
+@provokes(contract.PARSE)
+def broken_texts(ctx: Context) -> Iterator[tuple[str, Answer[Any]]]:
+    for case in cases.broken_texts(contract.ORDERS[0]):
+        yield case.kind, ctx.ask(contract.PARSE, contract.ParseRequest(case.text, "strict", contract.ORDERS[0]))
 
 
 @invariant(

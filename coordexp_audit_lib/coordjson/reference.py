@@ -10,6 +10,7 @@ import msgspec
 from coordexp_audit_lib.coordjson import contract as c
 from coordexp_audit_lib.coordjson.dataflow import Scan, ScanRequest, scan
 from coordexp_audit_lib.coordjson.grammar import (
+    FORM,
     HEAD,
     REASONS,
     SCALAR,
@@ -57,13 +58,13 @@ def _read_strictly(source: Source, order: c.Order) -> Reading:
     start = source.skip(0)
     head = HEAD.match(source.text, start)
     if head is None:
-        raise Refuse('the text does not start with {"objects": [')
+        raise Refuse('the text does not start with {"objects": [; ' + FORM)
     try:
         reading = _read_container(source, (start, head.end()), order, strict=True)
     except Broken as error:
         raise Refuse(str(error)) from error
     if reading.end is None or source.skip(reading.end) != len(source.text):
-        raise Refuse("the container is not the whole text")
+        raise Refuse(f"the container is not the whole text; {FORM}")
     return reading
 
 

@@ -52,10 +52,10 @@ class Fault(msgspec.Struct, frozen=True, eq=False):
 
 
 class Provocation(msgspec.Struct, frozen=True, eq=False):
-    """Inputs that a surface should refuse; `requests(ctx)` yields `(label, request)`."""
+    """Inputs that a surface should refuse; `ask(ctx)` asks them and yields `(label, answer)`."""
 
     surface: Surface[Any, Any]
-    requests: Callable[[Context], Iterable[tuple[str, Any]]]
+    ask: Callable[[Context], Iterable[tuple[str, Answer[Any]]]]
 
 
 class Context:
@@ -150,7 +150,7 @@ def fault(id: str, *, surface: Surface[Any, Any], caught_by: tuple[str, ...], su
 
 
 def provokes(question: Surface[Any, Any]) -> Callable[[T], T]:
-    """Declare a function `(ctx) -> (label, request), …` of inputs that `question` should refuse."""
+    """Declare a function `(ctx) -> (label, answer), …` that asks inputs which `question` should refuse."""
 
     def register(function: T) -> T:
         _PROVOCATIONS.append(Provocation(question, function))

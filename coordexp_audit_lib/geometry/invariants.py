@@ -9,8 +9,8 @@ from typing import Any
 
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.finding import Violation
-from coordexp_audit_lib.core.invariant import Context, invariant
-from coordexp_audit_lib.core.surface import Surface
+from coordexp_audit_lib.core.invariant import Context, invariant, provokes
+from coordexp_audit_lib.core.surface import Answer, Surface
 from coordexp_audit_lib.geometry import bins as b
 from coordexp_audit_lib.geometry import cases, contract, rendered
 from coordexp_audit_lib.geometry.judging import BOUNDARY, Ways, violations
@@ -44,6 +44,12 @@ def record_contract(ctx: Context) -> Iterator[Violation]:
         answer = ctx.ask(contract.VALIDATE, contract.RecordRequest(record))
         if answer.refusal is not None:
             yield Violation(f"a sound record is refused: {name}", name, "accepted", answer.refusal.message, record)
+
+
+@provokes(contract.VALIDATE)
+def malformed_records(ctx: Context) -> Iterator[tuple[str, Answer[Any]]]:
+    for case in cases.malformed():
+        yield case.name, ctx.ask(contract.VALIDATE, contract.RecordRequest(case.record))
 
 
 def _excerpt(case: cases.Malformed) -> Any:

@@ -114,7 +114,7 @@ def _does_nothing(node: ast.stmt) -> bool:
 # what is demanded or what to do. These are the words in which Python programs say so; the claim is P2 for that reason.
 _NAMES_A_PLACE = re.compile(
     r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*|\[\d+\])+|[\w-]+_[\w-]+|['\"`][^'\"`]+['\"`]"
-    r"|\b(char|line|position|index|step|rank)s?\W*\d+"
+    r"|\b(char|character|line|position|index|step|rank)s?\W*\d+|^[a-z]\w*(:| must\b| is\b)"
 )
 _SAYS_WHAT = re.compile(
     r"\b(must|should|expect\w*|requires?|required|needs?|use|set|provide\w*|remove\w*|move|migrat\w+|edit|replace"

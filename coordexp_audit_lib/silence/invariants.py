@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from coordexp_audit_lib.core.errors import SurfaceFailed, SurfaceUnbound
@@ -45,11 +46,10 @@ def no_blanket_suppression(ctx: Context) -> Iterator[Violation]:
 )
 def errors_actionable(ctx: Context) -> Iterator[Violation]:
     """Ask each boundary's provocations again; those that the target does not answer are left out and told."""
-    silent = []
+    silent, told = [], set()
     for provocation in provocations():
         try:
-            questions = list(provocation.requests(ctx))
-            answers = [(label, ctx.ask(provocation.surface, request)) for label, request in questions]
+            answers = list(provocation.ask(ctx))
         except SurfaceUnbound:
             silent.append(provocation.surface.name)
             continue
@@ -58,7 +58,9 @@ def errors_actionable(ctx: Context) -> Iterator[Violation]:
                 continue  # that it should have been refused is the boundary's own claim
             ctx.judge()
             missing = lacks(answer.refusal.message)
-            if missing:
+            kind = (provocation.surface.name, re.sub(r"\d+", "0", answer.refusal.message))
+            if missing and kind not in told:  # one violation for each wording
+                told.add(kind)
                 message = f"an error names no {' and no '.join(m.removeprefix('a ') for m in missing)}"
                 shown = f"{answer.refusal.type}: {answer.refusal.message}"
                 yield Violation(message, subject=f"{provocation.surface.name}: {label}", actual=shown)
