@@ -23,6 +23,7 @@ CONTRACTS: tuple[Contract, ...] = (
     *spec_swift.CONTRACTS,
     *spec_pipeline.CONTRACTS,
 )
+PINNED = {"transformers": "4.57.6", "ms-swift": "3.10.3", "vllm": "0.11.0"}  # what the audited commit was written for
 PACKAGED = Path(__file__).resolve().parents[1] / "resources" / "upstream_verdicts.json"
 
 
@@ -30,8 +31,21 @@ class Packaged(msgspec.Struct, frozen=True):
     """The facts that this library ships. seen: of each pinned release, what the parts of each contract show."""
 
     verdicts: list[Verdict]
-    pinned: dict[str, str]
     seen: dict[str, dict[str, list[Seen]]]
+
+
+class MatrixRequest(msgspec.Struct, frozen=True):
+    """distribution: one of them, or all."""
+
+    distribution: str = ""
+
+
+class Matrix(msgspec.Struct, frozen=True):
+    """contracts: the rows, by id. versions: of each distribution, in order. verdicts: one of each."""
+
+    contracts: list[str]
+    versions: dict[str, list[str]]
+    verdicts: list[Verdict]
 
 
 def contracts(distribution: str = "", invariant: str = "") -> list[Contract]:
@@ -64,8 +78,28 @@ def packaged() -> Packaged:
     return msgspec.json.decode(PACKAGED.read_bytes(), type=Packaged)
 
 
-def write_packaged(sources: Sequence[Source], pinned: dict[str, str], path: Path = PACKAGED) -> None:
-    """Make the shipped facts anew. pinned: the releases whose observations are kept as well, by distribution."""
-    kept = {s.distribution: observe(s) for s in sources if pinned.get(s.distribution) == s.version}
-    value: Any = msgspec.to_builtins(Packaged(matrix(sources), pinned, kept))
+def table(verdicts: Sequence[Verdict], distribution: str = "") -> Matrix:
+    """Verdicts with the rows and columns that they should fill."""
+    chosen = [v for v in verdicts if distribution in ("", v.distribution)]
+    versions = {
+        d: _ordered({v.version for v in chosen if v.distribution == d}) for d in {v.distribution for v in chosen}
+    }
+    return Matrix([c.id for c in contracts(distribution) if c.distribution in versions], versions, chosen)
+
+
+def _ordered(versions: set[str]) -> list[str]:
+    return sorted(
+        versions, key=lambda v: [(int(n), "") if n.isdigit() else (-1, n) for n in v.replace("-", ".").split(".")]
+    )
+
+
+def shipped(_: object, request: MatrixRequest) -> Matrix:
+    """The shipped verdicts; they are about releases, and the same for every pipeline."""
+    return table(packaged().verdicts, request.distribution)
+
+
+def write_packaged(sources: Sequence[Source], path: Path = PACKAGED) -> None:
+    """Make the shipped facts anew; the observations of the pinned releases are kept as well."""
+    kept = {s.distribution: observe(s) for s in sources if PINNED[s.distribution] == s.version}
+    value: Any = msgspec.to_builtins(Packaged(matrix(sources), kept))
     path.write_text(json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n", encoding="utf-8")
