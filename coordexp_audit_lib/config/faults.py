@@ -116,6 +116,7 @@ _overlooks(
 )
 _overlooks("config.nan_accepted", r"found nan", "config.value_range", "NaN passes comparisons and is accepted")
 _overlooks("config.text_coerced", r"found '[\d.]+'", "config.value_range", "numeric texts are converted")
+_overlooks("config.b_ratio_unbounded", r"b_ratio: .*found (1\.5|-0\.1)", "config.value_range", "b_ratio may exceed 1")
 _overlooks("config.bool_coerced", r"found True", "config.value_range", "True counts as 1")
 _overlooks(
     "config.coord_mode_optional",

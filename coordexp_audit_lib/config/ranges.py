@@ -87,22 +87,35 @@ def tolerated(bad: BadValue, answer: Answer[Loaded]) -> bool:
 )
 def value_range(ctx: Context) -> Iterator[Violation]:
     bench = Bench(ctx)
+    tried: dict[str, set[str]] = {}
     accepted: dict[str, list[tuple[BadValue, Any]]] = {}
     for bad in cases(bench):
+        tried.setdefault(bad.why, set()).add(bad.path)
         answer = bench.load_with({bad.path: bad.value})
         ctx.judge()
         if not tolerated(bad, answer):
             effective = lookup(answer.value.config, steps(bad.path))
-            accepted.setdefault(bad.path, []).append((bad, effective))
-    for path, found in accepted.items():
-        listed = ", ".join(f"{bad.value!r} ({bad.why})" for bad, _ in found)
-        yield Violation(
-            f"{path} accepts {listed}.",
-            subject=path,
-            expected="refused",
-            actual={f"loaded from {bad.value!r}": effective for bad, effective in found},
-            counterexample={path: found[0][0].value},
-        )
+            accepted.setdefault(bad.why, []).append((bad, effective))
+    counts = {
+        why: f"{len({bad.path for bad, _ in found})} of {len(tried[why])} keys" for why, found in accepted.items()
+    }
+    ctx.fact("values accepted that should be refused", counts)
+    yield from (_accepts(why, found, counts[why]) for why, found in accepted.items())
+
+
+def _accepts(why: str, found: list[tuple[BadValue, Any]], count: str) -> Violation:
+    """One violation for each way of being bad, not for each key: the same coercion in twenty keys hides no other."""
+    loaded: dict[str, dict[str, Any]] = {}
+    for bad, effective in found:
+        loaded.setdefault(bad.path, {})[f"loaded from {bad.value!r}"] = effective
+    first = found[0][0]
+    return Violation(
+        f"A value that is {why} is accepted for {count}, the first is {first.path}.",
+        subject=why,
+        expected="refused",
+        actual=loaded,
+        counterexample={first.path: first.value},
+    )
 
 
 COORD_SWITCHES = ("custom.coord_tokens.enabled", "custom.coord_tokens.skip_bbox_norm")

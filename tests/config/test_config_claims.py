@@ -56,6 +56,18 @@ def test_every_fault_is_noticed(fault: Fault, claim: str) -> None:
     assert all(v.message and v.where is not None for v in finding.violations)
 
 
+def test_a_lost_range_is_its_own_violation_where_types_are_coerced_already() -> None:
+    """Many keys that take a bool must not hide, or swallow, the one that lost its range."""
+    by_id = {f.id: f for f in FAULTS}
+    bools, range_lost = by_id["config.bool_coerced"], by_id["config.b_ratio_unbounded"]
+    both = Fault("both", bools.surface, (), "", lambda request, honest: bools.apply(
+        request, lambda r: range_lost.apply(r, honest)))  # fmt: skip
+    claim = CLAIMS["config.value_range"]
+    one, two = (judge(ReferenceTarget(f), claim, STAGE2) for f in (bools, both))
+    assert two.violation_count == one.violation_count + 1
+    assert {v.subject for v in two.violations} - {v.subject for v in one.violations} == {"outside [0, 1]"}
+
+
 def test_every_mapping_node_of_the_stage2_config_is_tried() -> None:
     found = facts(judge(ReferenceTarget(), CLAIMS["config.unknown_key_rejected"], STAGE2))
     nodes = found["nodes"]
