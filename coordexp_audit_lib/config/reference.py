@@ -24,12 +24,16 @@ from coordexp_audit_lib.config.contract import (
     Packed,
     Passed,
     Preflight,
-    batch_adds_up,
     preflight_flaws,
-    respects_segments,
 )  # fmt: skip
 from coordexp_audit_lib.config.resolve import ChainBroken, Read, check_profile, resolve
-from coordexp_audit_lib.config.schema import WEIGHT_DEFAULTS, check_config
+from coordexp_audit_lib.config.schema import (
+    WEIGHT_DEFAULTS,
+    accumulation_of,
+    check_attention,
+    check_batch,
+    check_config,
+)
 from coordexp_audit_lib.config.values import Problem
 from coordexp_audit_lib.core.evidence import canonical_json, digest
 from coordexp_audit_lib.core.surface import Refuse, answers
@@ -115,23 +119,17 @@ def arguments_of(config: Mapping[str, Any], world_size: int) -> dict[str, Any]:
         for key, value in config.get(name, {}).items():
             if not key.startswith(("packing", "eval_packing")) and key not in OWN_TRAINING_KEYS:
                 arguments[key] = value
+    refuse(check_batch(config, world_size))
     training = config["training"]
-    effective, per_device = training["effective_batch_size"], training.get("per_device_train_batch_size", 1)
-    accumulation = training.get("gradient_accumulation_steps", max(1, effective // (per_device * world_size)))
-    if not batch_adds_up(effective, per_device, world_size, accumulation):
-        what = f"{effective} is not {per_device} per device x {world_size} ranks x {accumulation} accumulation steps"
-        refuse([Problem("training.effective_batch_size", what, "use a multiple of per-device batch x world size")])
+    per_device, accumulation = training.get("per_device_train_batch_size", 1), accumulation_of(training, world_size)
     return {**arguments, "per_device_train_batch_size": per_device, "gradient_accumulation_steps": accumulation}
 
 
 @answers(PACKING)
 def packing_backend(request: LoadRequest) -> Packed:
     config, arguments = materialise(request)
-    packing, backend = bool(config["training"].get("packing")), arguments.get("attn_impl")
-    if packing and not respects_segments(backend):
-        what = f"packing needs an attention backend that reads segment boundaries, found {backend!r}"
-        refuse([Problem("model.attn_impl", what, "set it to flash_attention_2, or training.packing to false")])
-    return Packed(packing, backend)
+    refuse(check_attention(config))
+    return Packed(bool(config["training"].get("packing")), arguments.get("attn_impl"))
 
 
 @answers(HF_LENGTH)

@@ -17,6 +17,7 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 PROFILE_FOLDERS = ("configs/stage2_ab/prod/", "configs/stage2_ab/smoke/")
 PROFILE_PARENT = "../base.yaml"
+SOUND = "config.extends_sound"
 # What a stage-2 leaf states by itself, so that a reader of the one file knows the run.
 EXPLICIT = (
     "model.model", "training.run_name", "training.output_dir", "training.logging_dir", "training.learning_rate",
@@ -48,13 +49,15 @@ def resolve(read: Read, leaf: str) -> Chain:
 def _resolve(read: Read, path: str, above: tuple[str, ...], files: dict[str, SourceFile]) -> dict[str, Any]:
     shown = " -> ".join((*above, path))
     if path in above:
-        raise ChainBroken(Problem(path, f"a cycle of parents: {shown}", "take one `extends` out of the cycle"))
+        raise ChainBroken(Problem(path, f"a cycle of parents: {shown}", "take one `extends` out of the cycle", SOUND))
     content = read(path)
     if content is None:
-        raise ChainBroken(Problem(path, f"no such file, in the chain {shown}", "correct the `extends` that names it"))
+        cure = "correct the `extends` that names it"
+        raise ChainBroken(Problem(path, f"no such file, in the chain {shown}", cure, SOUND))
     raw = yaml.load(content, Loader=_LOADER) or {}
     if not isinstance(raw, dict):
-        raise ChainBroken(Problem(path, f"the file holds no mapping, in the chain {shown}", "write a mapping"))
+        what = f"the file holds no mapping, in the chain {shown}"
+        raise ChainBroken(Problem(path, what, "write a mapping", SOUND))
     parents = raw.pop("extends", None)
     names = [str(p) for p in parents] if isinstance(parents, list) else [] if parents is None else [str(parents)]
     files.setdefault(path, SourceFile(path, names, raw))
@@ -77,10 +80,11 @@ def check_profile(chain: Chain) -> Iterator[Problem]:
     shown = "; ".join(f"{f.path} -> {', '.join(f.extends)}" for f in chain.files if f.extends)
     if leaf.extends != [PROFILE_PARENT] or any(f.extends for f in chain.files[1:]):
         what = f"a stage-2 leaf extends exactly {PROFILE_PARENT}, which extends nothing; found {shown or 'no parent'}"
-        yield Problem(leaf.path, what, "write what the other files set into the leaf")
+        yield Problem(leaf.path, what, "write what the other files set into the leaf", "config.profile_one_hop")
     for key in EXPLICIT:
         if lookup(leaf.raw, steps(key), _ABSENT) is _ABSENT:
-            yield Problem(key, f"a stage-2 leaf states it by itself, and {leaf.path} does not", "set it in the leaf")
+            what = f"a stage-2 leaf states it by itself, and {leaf.path} does not"
+            yield Problem(key, what, "set it in the leaf", "config.profile_explicit")
 
 
 _ABSENT: Mapping[str, Any] = {}

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from coordexp_audit_lib.config.chain import lookup, steps
+from coordexp_audit_lib.config.contract import batch_adds_up, respects_segments
 from coordexp_audit_lib.config.values import (
     Kind,
     Problem,
@@ -25,6 +26,7 @@ from coordexp_audit_lib.config.values import (
 )  # fmt: skip
 
 STAGE2_VARIANTS = ("stage2_ab_training", "rollout_matching_sft")
+REQUIRED, LENGTHS = "config.required_key", "config.length_coherent"
 WEIGHT = number(0)
 COUNT = optional(whole(0))
 
@@ -197,12 +199,12 @@ def check_config(config: Mapping[str, Any]) -> Iterator[Problem]:
 def _rules(config: Mapping[str, Any]) -> Iterator[Problem]:
     variant = lookup(config, steps("custom.trainer_variant"))
     if variant in STAGE2_VARIANTS and not config.get("rollout_matching"):
-        yield Problem("rollout_matching", f"the section is required for {variant}", "set it")
+        yield Problem("rollout_matching", f"the section is required for {variant}", "set it", REQUIRED)
     if variant == STAGE2_VARIANTS[0] and not config.get("stage2_ab"):
-        yield Problem("stage2_ab", f"the section is required for {variant}", "set it")
+        yield Problem("stage2_ab", f"the section is required for {variant}", "set it", REQUIRED)
     if "rollout_matching" in lookup(config, steps("custom.extra"), {}):
         cure = "move its keys to the top-level section rollout_matching"
-        yield Problem("custom.extra.rollout_matching", "the section was moved", cure)
+        yield Problem("custom.extra.rollout_matching", "the section was moved", cure, "config.removed_key_rejected")
     yield from check_lengths(config)
 
 
@@ -215,8 +217,35 @@ def check_lengths(config: Mapping[str, Any]) -> Iterator[Problem]:
     longest = config.get("global_max_length")
     if longest is not None and longest > limit:
         what = f"{limit} is less than global_max_length {longest}: the server would refuse or cut what training accepts"
-        yield Problem("rollout_matching.vllm.max_model_len", what, "raise it to global_max_length")
+        yield Problem("rollout_matching.vllm.max_model_len", what, "raise it to global_max_length", LENGTHS)
     budget = lookup(config, steps("rollout_matching.max_new_tokens"))
     if budget is not None and budget >= limit:
         what = f"{budget} leaves no room for a prompt in rollout_matching.vllm.max_model_len {limit}"
-        yield Problem("rollout_matching.max_new_tokens", what, "set it below max_model_len")
+        yield Problem("rollout_matching.max_new_tokens", what, "set it below max_model_len", LENGTHS)
+
+
+def check_batch(config: Mapping[str, Any], world_size: int) -> Iterator[Problem]:
+    """One optimizer step sees exactly the effective batch."""
+    training = config["training"]
+    effective, per_device = training["effective_batch_size"], training.get("per_device_train_batch_size", 1)
+    accumulation = accumulation_of(training, world_size)
+    if not batch_adds_up(effective, per_device, world_size, accumulation):
+        what = f"{effective} is not {per_device} per device x {world_size} ranks x {accumulation} accumulation steps"
+        cure = "use a multiple of per-device batch x world size"
+        yield Problem("training.effective_batch_size", what, cure, "config.batch_divisible")
+
+
+def accumulation_of(training: Mapping[str, Any], world_size: int) -> int:
+    """The accumulation steps that are set, or as many whole ones as fit into the effective batch."""
+    per_device: int = training.get("per_device_train_batch_size", 1)
+    fitting = max(1, training["effective_batch_size"] // (per_device * world_size))
+    return int(training.get("gradient_accumulation_steps", fitting))
+
+
+def check_attention(config: Mapping[str, Any]) -> Iterator[Problem]:
+    """Packed training needs a kernel that keeps the segments apart."""
+    backend = lookup(config, steps("model.attn_impl"))
+    if config["training"].get("packing") and not respects_segments(backend):
+        what = f"packing needs an attention backend that reads segment boundaries, found {backend!r}"
+        cure = "set it to flash_attention_2, or training.packing to false"
+        yield Problem("model.attn_impl", what, cure, "config.packing_backend")

@@ -13,11 +13,13 @@ from coordexp_audit_lib.core.errors import one_line
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One thing that is wrong with a config: the dotted path, what was expected and found, and what to do."""
+    """One thing that is wrong with a config: the dotted path, what was expected and found, what to do, and the
+    invariant that it breaks."""
 
     path: str
     what: str
     cure: str
+    claim: str = "config.value_range"
 
     def __str__(self) -> str:
         return one_line(self.what, self.path, self.cure)
@@ -60,7 +62,8 @@ def flag(must: bool | None = None) -> Kind:
     def check(value: Any, path: str) -> Iterator[Problem]:
         if not isinstance(value, bool) or (must is not None and value is not must):
             wanted = "true or false" if must is None else str(must).lower()
-            yield Problem(path, f"expected {wanted}, found {value!r}", f"set it to {wanted}")
+            claim = "config.value_range" if must is None else "config.coord_mode_mandatory"
+            yield Problem(path, f"expected {wanted}, found {value!r}", f"set it to {wanted}", claim)
 
     return check
 
@@ -126,7 +129,8 @@ def section(
                 yield _unknown(key, f"{path}.{key}" if path else str(key), gone, keys)
         for key in required:
             if key not in value:
-                yield Problem(f"{path}.{key}" if path else key, "the key is required and missing", "set it")
+                missing = f"{path}.{key}" if path else key
+                yield Problem(missing, "the key is required and missing", "set it", "config.required_key")
         for key, kind in keys.items():
             if key in value:
                 yield from kind(value[key], f"{path}.{key}" if path else key)
@@ -136,7 +140,7 @@ def section(
 
 def _unknown(key: object, path: str, gone: Mapping[str, str], keys: Mapping[str, Kind]) -> Problem:
     if isinstance(key, str) and key in gone:
-        return Problem(path, "the key was removed", gone[key])
+        return Problem(path, "the key was removed", gone[key], "config.removed_key_rejected")
     near = difflib.get_close_matches(str(key), list(keys), n=1)
     cure = f"did you mean {near[0]}? Otherwise remove it" if near else "remove it; free knobs belong in custom.extra"
-    return Problem(path, "unknown key", cure)
+    return Problem(path, "unknown key", cure, "config.unknown_key_rejected")
