@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -90,14 +91,23 @@ def infer(url: str, requests: list[dict[str, Any]], config: dict[str, Any], time
     """
     sent = [{**r, "uuid": f"{i}"} for i, r in enumerate(requests)]
     data = _json(_exchange(url, "POST", "/infer/", {"infer_requests": sent, "request_config": config}, timeout), url)
+    return read_outputs(data, [r["uuid"] for r in sent], f"{url}/infer/")
+
+
+def read_outputs(data: Any, uuids: Sequence[str], at: str) -> list[Item]:
+    """The items of a whole answer, one for each request and in that order. uuids: those sent; empty strings are free.
+
+    Raises:
+        RolloutError: see the subclasses.
+    """
     if not isinstance(data, list):
-        raise ResponseShape(f"{url}/infer/ answered with {type(data).__name__}, not a list")
-    if len(data) != len(sent):
-        raise ResponseShape(f"{url}/infer/ answered with {len(data)} outputs to {len(sent)} requests")
+        raise ResponseShape(f"{at} answered with {type(data).__name__}, not a list")
+    if len(data) != len(uuids):
+        raise ResponseShape(f"{at} answered with {len(data)} outputs to {len(uuids)} requests")
     items = [parse_item(item, f"outputs[{i}]") for i, item in enumerate(data)]
-    for i, item in enumerate(data):
-        echoed = (item.get("rollout_infos") or {}).get("uuid")
-        if echoed != sent[i]["uuid"]:
+    for i, (item, uuid) in enumerate(zip(data, uuids, strict=True)):
+        echoed = (item.get("rollout_infos") or {}).get("uuid") if uuid else uuid
+        if echoed != uuid:
             raise ResponseOrder(f"outputs[{i}] answers request {echoed!r}: the order differs from that of the requests")
     return items
 

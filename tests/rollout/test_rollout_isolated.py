@@ -1,4 +1,4 @@
-"""The boundary needs loopback and nothing else; and the reference's own distributed code holds on two real processes."""
+"""The boundary needs loopback only; and the reference's own distributed code holds on two real processes."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from . import trainer_harness as harness
 from .api import CannotImport, Refused, Unbound, binds
 
 BELOW = "https://rollout-%d.test"
+SYSTEM = {"role": "system", "content": "Be exact."}  # else the tree puts its own before the prompt
 
 
 @binds("rollout.parse_response", parse=stage.method("_parse_vllm_server_output"), trainer=stage.ALIGNED)
@@ -151,11 +152,9 @@ def train_step(made, sessions, here, parts, count):
     if step is None:
         raise Unbound("the trainer has no _stage2_b_step_budgeted_train")
     cat = [{"desc": "cat", "bbox": [1, 1, 500, 500]}]
-    samples = [dict(harness.sample(cat), messages=s["messages"]) for s in stage.numbered(count)]
-    answers = {i: answer_to(parts, s, i) for i, s in enumerate(samples)}
-    stub = stage.stub_module()
+    samples = [dict(harness.sample(cat), messages=[SYSTEM, *s["messages"]]) for s in stage.numbered(count)]
     for i, session in enumerate(sessions.sessions):
-        session.post = with_answers(sessions.poster(i), answers, stub.number)
+        session.post = with_answers(sessions.poster(i), parts)
     weight = parts.model.lm_head.weight
     made.compute_loss, made.compute_loss_context_manager = (lambda model, batch, **_: weight.sum() * 0.0), None
     made.accelerator = types.SimpleNamespace(device=parts.model.device)
@@ -163,21 +162,22 @@ def train_step(made, sessions, here, parts, count):
     parts.model.zero_grad(set_to_none=True)
 
 
-def answer_to(parts, sample, i):
-    """A server's answer to a sample: the prompt's tokens as the template encodes them, and an empty list of objects."""
-    item = stage.stub_module().answer({"messages": sample["messages"]})
+def answer_to(parts, request):
+    """A server's answer to what was posted: the prompt's tokens as the template encodes it, and one object."""
+    stub = stage.stub_module()
+    item, i = stub.answer(request), stub.number(request)
     corners = ", ".join("<|coord_%d|>" % (i + k) for k in (0, 0, 500, 500))
     text = '{"objects": [{"desc": "thing %d", "bbox_2d": [%s]}]}' % (i, corners)
-    item["prompt_token_ids"] = harness.prompt_ids(parts.template, sample)
+    item["prompt_token_ids"] = harness.prompt_ids(parts.template, dict(request))
     item["choices"][0]["token_ids"] = parts.tokenizer(text, add_special_tokens=False)["input_ids"]
     item["choices"][0]["message"]["content"] = text
     return item
 
 
-def with_answers(post, answers, number):
+def with_answers(post, parts):
     def posted(url, json=None, **kwargs):
         reply = post(url, json=json, **kwargs)
-        reply.data = [answers[number(r)] for r in json["infer_requests"]]
+        reply.data = [answer_to(parts, r) for r in json["infer_requests"]]
         return reply
 
     return posted

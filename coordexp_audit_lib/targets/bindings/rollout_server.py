@@ -12,7 +12,7 @@ from typing import Any
 from . import rollout_stage as stage
 from . import trainer_harness as harness
 from .api import Refused, Unbound, binds
-from .rollout import answer_to
+from .rollout import SYSTEM, answer_to
 
 SIDE = 64
 LIMIT_S = 30.0
@@ -42,9 +42,7 @@ def served(request, here):
     parts = harness.world(here) if whole else None
     samples = pictured(here, count, request["alike"]) if whole else stage.numbered(count)
     stub = stage.stub_module()
-    answers = {i: answer_to(parts, s, i) for i, s in enumerate(samples)} if whole else {}
-    answer = (lambda r: answers[stub.number(r)]) if whole else stub.answer
-    with stub.Stub(request["misdeed"], answers=answer) as server:
+    with stub.Stub(request["misdeed"], answers=(lambda r: answer_to(parts, r)) if whole else stub.answer) as server:
         made = stage.trainer(here, [server.url], parts, batch=count, timeout_s=2.0, infer_timeout_s=limit)
         outputs = []
 
@@ -94,8 +92,8 @@ def pictured(here, count, alike):
             harness.picture(SIDE).save(path)
         sample = harness.sample([{"desc": "thing %d" % i, "bbox": [i, i, 500 + i, 500 + i]}], SIDE)
         sample["images"] = [path]
-        if not alike:
-            sample["messages"] = [{"role": "user", "content": "<image>Locate what request %s names." % ("x " * i)}]
+        prompt = "<image>Locate what is asked for%s." % ("" if alike else " again" * i)
+        sample["messages"] = [SYSTEM, {"role": "user", "content": prompt}]
         samples.append(sample)
     return samples
 
