@@ -12,7 +12,6 @@ from coordexp_audit_lib.supervision.contract import CHANNEL_A, CHANNEL_B, ROLES,
 from coordexp_audit_lib.supervision.inputs import Case
 from coordexp_audit_lib.supervision.reading import Reading, read
 from coordexp_audit_lib.supervision.roles import DESC, STRUCTURE, is_coordinate, layout, shown, text_of
-from coordexp_audit_lib.supervision.scan import strict
 
 __all__ = ["invariants_parts"]
 BOUNDARY = "supervision"
@@ -138,13 +137,7 @@ def _sound(case: Case, segment: SegmentB, reading: Reading, sample: Sample) -> I
     body = reading.view.text.partition(b"<|im_end|>")[0]
     end = reading.view.container.closed if reading.view.container else None
     body = reading.view.text[:end] if end is not None else body
-    if strict(body, case.request.order) is None:
-        yield (
-            "the whole target does not parse in strict mode",
-            "target",
-            "strict CoordJSON",
-            body.decode("utf-8", "replace"),
-        )
+    yield from judge.parses(body, case.request.order)
 
 
 @invariant(

@@ -26,7 +26,7 @@ from coordexp_audit_lib.supervision.contract import (
     Sample,
 )  # fmt: skip
 from coordexp_audit_lib.supervision.reading import FALSE, read
-from coordexp_audit_lib.supervision.roles import layout, piece, text_of
+from coordexp_audit_lib.supervision.roles import layout, text_of
 
 BOUNDARY = "supervision"
 SPEC = "openspec/specs/stage2-ab-training/spec.md"
@@ -82,27 +82,16 @@ def prefix_kept(ctx: Context) -> Iterator[Violation]:
     answer = ctx.value(PREFIX, PrefixRequest(rollouts, "desc_first"))
     for ids, parse in zip(rollouts, answer.parses, strict=True):
         ctx.judge()
-        if not parse.invalid and not _is_prefix(parse.prefix, ids):
+        for message, subject, expected, actual in judge.kept(parse.prefix, ids) if not parse.invalid else ():
             text = text_of(ids).decode("utf-8", "replace")
-            yield Violation(
-                "the kept tokens are not the rollout's own", f"{len(ids)} tokens", ids[:12], parse.prefix[:12], text
-            )
+            yield Violation(message, f"{len(ids)} tokens, {subject}", expected, actual, text)
     for case in inputs.taught():
         found = ctx.ask(CHANNEL_B, case.request)
         for segment, sample in zip(found.content.segments if found.content else [], case.request.samples, strict=False):
             ctx.judge()
             kept = segment.ids[: segment.prefix_len]
-            if not segment.invalid and not _is_prefix(kept, sample.rollout):
-                yield Violation("the target does not start with the rollout's own tokens", case.name, "kept", kept[-5:])
-
-
-def _is_prefix(kept: list[int], rollout: list[int]) -> bool:
-    """Equal tokens, but for an end that spells a proper part of the rollout's next token."""
-    same = next(
-        (i for i, (a, b) in enumerate(zip(kept, rollout, strict=False)) if a != b), min(len(kept), len(rollout))
-    )
-    rest = text_of(kept[same:])
-    return not rest or (same < len(rollout) and piece(rollout[same]).startswith(rest))
+            for message, subject, expected, actual in judge.kept(kept, sample.rollout) if not segment.invalid else ():
+                yield Violation(message, f"{case.name}: {subject}", expected, actual)
 
 
 @invariant(

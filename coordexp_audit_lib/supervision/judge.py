@@ -6,12 +6,13 @@ fails.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from coordexp_audit_lib.parts.tokenizer import encode
-from coordexp_audit_lib.supervision.contract import SegmentB, Thing
+from coordexp_audit_lib.supervision.contract import Order, SegmentB, Thing
 from coordexp_audit_lib.supervision.reading import APPENDED, DROPPED, FALSE, MATCHED, Reading
 from coordexp_audit_lib.supervision.roles import DESC, STRUCTURE, Token, is_coordinate, piece, shown, text_of
+from coordexp_audit_lib.supervision.scan import strict
 
 Problem = tuple[str, str, object, object]
 
@@ -154,6 +155,27 @@ def rule_of(token: Token, fate: str, treated: str) -> str | None:
 def untouched(role_of: Token) -> bool:
     """Tokens that a structure multiplier must leave alone: whole desc, coordinate or closure tokens."""
     return STRUCTURE not in role_of.roles
+
+
+def kept(prefix: Sequence[int], rollout: Sequence[int]) -> Iterator[Problem]:
+    """Equal tokens, but for an end that spells a proper part of the rollout's next token."""
+    shared = min(len(prefix), len(rollout))
+    same = next((i for i, (a, b) in enumerate(zip(prefix, rollout, strict=False)) if a != b), shared)
+    rest = text_of(list(prefix[same:]))
+    if rest and not (same < len(rollout) and piece(rollout[same]).startswith(rest)):
+        wanted = shown(rollout[same]) if same < len(rollout) else "the end of the rollout"
+        yield "the kept tokens are not the rollout's own", f"token {same}", wanted, shown(prefix[same])
+
+
+def parses(text: bytes, order: Order) -> Iterator[Problem]:
+    """The whole target is what a strict reader accepts."""
+    if strict(text, order) is None:
+        yield (
+            "the whole target does not parse in strict mode",
+            "target",
+            "strict CoordJSON",
+            text.decode("utf-8", "replace"),
+        )
 
 
 def canonical(ids: list[int]) -> list[int]:

@@ -10,7 +10,6 @@ from coordexp_audit_lib.parts import tokenizer, variants
 from coordexp_audit_lib.template import cases
 from coordexp_audit_lib.template import contract as c
 from coordexp_audit_lib.template import predicates as p
-from coordexp_audit_lib.template.trace import first_difference
 
 BOUNDARY = "template"
 TOKENS_SPEC = "openspec/specs/coord-token-mode/spec.md"
@@ -110,13 +109,9 @@ def render_pinned(ctx: Context) -> Iterator[Violation]:
         ctx.judge()
         name = cases.setting(request)
         made = ctx.value(c.PROMPT, request)
-        at = first_difference(made.tokens, pinned[name])
-        if at is not None:
-            yield Violation(
-                f"the prompt {name} differs from the pinned one from token {at} on", name,
-                {"tokens": pinned[name].length, "digest": pinned[name].digest},
-                {"tokens": made.tokens.length, "digest": made.tokens.digest}, {"setting": name, "token": at},
-            )  # fmt: skip
+        for problem in p.pinned_problems(made.tokens, pinned[name], name):
+            case = {"setting": name, "token": problem.token}
+            yield Violation(problem.message, name, problem.expected, problem.actual, case)
         if not made.system:
             yield Violation("the prompt has no system turn", name, "a system turn", "none", {"setting": name})
 
@@ -135,12 +130,6 @@ def prompt_is_prefix(ctx: Context) -> Iterator[Violation]:
             name = f"{cases.setting(request)}, {backend}"
             asked = c.RolloutRequest(backend, request.ordering, request.field_order, request.variant)
             made = ctx.value(c.ROLLOUT, asked)
-            at = first_difference(made.generated, made.taught)
-            if at is None and made.answer_at != made.generated.length:
-                at = min(made.answer_at, made.generated.length)
-            if at is not None:
-                yield Violation(
-                    f"under the prompt {name} the ids generated from are no prefix of the teacher-forced ones: they "
-                    f"part at token {at}", name, {"prompt tokens": made.answer_at},
-                    {"prompt tokens": made.generated.length}, {"setting": name, "token": at},
-                )  # fmt: skip
+            for problem in p.prefix_problems(made.generated, made.taught, made.answer_at, name):
+                case = {"setting": name, "token": problem.token}
+                yield Violation(problem.message, name, problem.expected, problem.actual, case)

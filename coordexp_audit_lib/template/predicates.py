@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
@@ -11,6 +12,7 @@ import msgspec
 
 from coordexp_audit_lib.parts import picture, tokenizer
 from coordexp_audit_lib.parts.chat import IGNORE_INDEX
+from coordexp_audit_lib.template.trace import Trace, first_difference
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -20,6 +22,47 @@ class Problem(msgspec.Struct, frozen=True):
     token: int | None = None
     expected: Any = None
     actual: Any = None
+
+
+def pinned_problems(made: Trace, pinned: Trace, name: str) -> Iterator[Problem]:
+    """The rendered prompt is the pinned one, token for token."""
+    at = first_difference(made, pinned)
+    if at is not None:
+        yield Problem(
+            f"the prompt {name} differs from the pinned one from token {at} on", at,
+            {"tokens": pinned.length, "digest": pinned.digest}, {"tokens": made.length, "digest": made.digest},
+        )  # fmt: skip
+
+
+def prefix_problems(generated: Trace, taught: Trace, answer_at: int, name: str) -> Iterator[Problem]:
+    """What is generated from is what is taught, up to the answer. taught: as many ids of what is taught as generated.
+
+    answer_at: where the answer begins in what is taught.
+    """
+    at = first_difference(generated, taught)
+    if at is None and answer_at != generated.length:
+        at = min(answer_at, generated.length)
+    if at is not None:
+        text = f"under the prompt {name} the ids generated from are no prefix of the teacher-forced ones: they part at "
+        yield Problem(f"{text}token {at}", at, {"prompt tokens": answer_at}, {"prompt tokens": generated.length})
+
+
+def vocabulary_fingerprint(tokens: Sequence[str]) -> str:
+    """One digest of a whole vocabulary. tokens: in the order of their ids."""
+    return hashlib.sha256("\n".join(tokens).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def vocabulary_problems(ours: str, theirs: str, whose: str) -> Iterator[Problem]:
+    """Two vocabularies, told by their fingerprints, agree on every id."""
+    if ours != theirs:
+        text = f"{whose} vocabulary has fingerprint {theirs[:8]}, the learner's {ours[:8]}"
+        yield Problem(text, None, theirs, ours)
+
+
+def rows_problems(last_id: int, rows: int) -> Iterator[Problem]:
+    """The embedding has a row for every id."""
+    if last_id >= rows:
+        yield Problem(f"the tokenizer has ids up to {last_id}, the model {rows} rows", last_id, f"> {last_id}", rows)
 
 
 @lru_cache(maxsize=1)

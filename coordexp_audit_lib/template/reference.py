@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
@@ -12,6 +11,7 @@ from coordexp_audit_lib.core.surface import Refuse, answers
 from coordexp_audit_lib.parts import chat, tokenizer, variants
 from coordexp_audit_lib.template import contract as c
 from coordexp_audit_lib.template.chat import FIXED, UNREADABLE, Template, answer_at, coord, prompts
+from coordexp_audit_lib.template.predicates import rows_problems, vocabulary_fingerprint, vocabulary_problems
 from coordexp_audit_lib.template.trace import trace
 
 LIMIT_TOKENS = 12_000
@@ -58,8 +58,8 @@ def coord_check(request: c.CoordCheckRequest) -> c.CoordCheck:
 @answers(c.ROWS)
 def rows_check(request: c.RowsRequest) -> c.Accepted:
     last = tokenizer.COORD_0 + tokenizer.COORD_BINS - 1
-    if last >= request.rows:
-        raise Refuse(f"the tokenizer has ids up to {last}, the model {request.rows} rows: resize its embedding")
+    for problem in rows_problems(last, request.rows):
+        raise Refuse(f"{problem.message}: resize its embedding")
     return c.Accepted(True)
 
 
@@ -67,10 +67,6 @@ def rows_check(request: c.RowsRequest) -> c.Accepted:
 def _by_id() -> tuple[str, ...]:
     listed: dict[str, int] = tokenizer.qwen().get_vocab(with_added_tokens=True)
     return tuple(sorted(listed, key=lambda token: listed[token]))
-
-
-def _fingerprint(tokens: tuple[str, ...]) -> str:
-    return hashlib.sha256("\n".join(tokens).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _server_tokens(differs: str) -> tuple[str, ...]:
@@ -87,12 +83,9 @@ def _server_tokens(differs: str) -> tuple[str, ...]:
 
 @answers(c.SERVER)
 def server_check(request: c.ServerRequest) -> c.Accepted:
-    ours, theirs = _fingerprint(_by_id()), _fingerprint(_server_tokens(request.differs))
-    if ours != theirs:
-        raise Refuse(
-            f"the server's vocabulary has fingerprint {theirs[:8]}, the learner's {ours[:8]}: start both from one "
-            "checkpoint"
-        )
+    ours, theirs = vocabulary_fingerprint(_by_id()), vocabulary_fingerprint(_server_tokens(request.differs))
+    for problem in vocabulary_problems(ours, theirs, "the server's"):
+        raise Refuse(f"{problem.message}: start both from one checkpoint")
     return c.Accepted(True)
 
 
