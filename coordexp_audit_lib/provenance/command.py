@@ -8,6 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
+from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.evidence import Evidence, Where, digest
 from coordexp_audit_lib.core.finding import MAX_EXAMPLES, Finding, Status, Violation, tidy
 from coordexp_audit_lib.core.invariant import Invariant
@@ -18,7 +21,7 @@ from coordexp_audit_lib.provenance.checkpoints import weights_only
 from coordexp_audit_lib.provenance.drift import Difference, counts, differences
 from coordexp_audit_lib.provenance.invariants import ENVIRONMENT, METADATA, RESOLVED
 from coordexp_audit_lib.provenance.predicates import Flaw
-from coordexp_audit_lib.provenance.redaction import redacted
+from coordexp_audit_lib.provenance.redaction import named, redact, redacted
 from coordexp_audit_lib.provenance.server import is_server_mode
 from coordexp_audit_lib.provenance.writer import BASE_SOURCE, CONFIG_SOURCE
 
@@ -55,6 +58,11 @@ class RunFolder:
         return value
 
     @property
+    def known(self) -> tuple[str, ...]:
+        """What stands under secret names in the documents, longest first."""
+        return tuple(sorted(set(named(self.documents)), key=lambda v: (-len(v), v)))
+
+    @property
     def resolved(self) -> Any:
         return self.get(RESOLVED, "resolved")
 
@@ -78,8 +86,9 @@ def compare_runs(before: Path | str, after: Path | str) -> list[Difference]:
     runs = [RunFolder(Path(before)), RunFolder(Path(after))]
     for run, given in zip(runs, (before, after), strict=True):
         if not run.documents:
-            raise reading.UsageError("none of its documents can be read", where=str(given), cure=REMEDY_RUN)
-    return differences(*(redacted(run.documents) for run in runs))
+            raise UsageError("none of its documents can be read", where=str(given), cure=REMEDY_RUN)
+    known = sorted({v for run in runs for v in run.known}, key=len, reverse=True)
+    return differences(*(redacted(run.documents, known) for run in runs))
 
 
 def drift_finding(before: Path | str, after: Path | str) -> Finding:
@@ -93,14 +102,16 @@ def drift_finding(before: Path | str, after: Path | str) -> Finding:
     ]
 
     facts = [Evidence("fact", symbol="differences by rank", value=counts(found))]
-    return _made(claim, flaws, len(predicates.DOCUMENTS), facts, "", time.perf_counter())
+    return _made(claim, flaws, len(predicates.DOCUMENTS), facts)
 
 
 Judge = Callable[[RunFolder], Iterator[Flaw]]
 
 
 def _finding(claim: Invariant, run: RunFolder, judge: Judge) -> Finding:
-    started, note, flaws, status = time.perf_counter(), "", [], None
+    started, note = time.perf_counter(), ""
+    flaws: list[Flaw] = []
+    status: Status | None = None
     try:
         flaws = list(judge(run))
     except Undecided as error:
@@ -108,27 +119,33 @@ def _finding(claim: Invariant, run: RunFolder, judge: Judge) -> Finding:
     except Exception as error:  # what a hostile folder provokes is this claim's own error, not the others'
         note, status = f"the check itself failed: {type(error).__name__}: {error}", "error"
     facts = [
-        Evidence("artifact", path=name, digest=digest(tidy(redacted(run.documents[name]))))
+        Evidence("artifact", path=name, digest=digest(tidy(redacted(run.documents[name], run.known))))
         for name in sorted(run.documents)
     ]
-    return _made(claim, flaws, 1, facts, note, started, status)
+    made = _made(claim, flaws, 1, facts, run.known)
+    if status is not None and not flaws:
+        note = tidy(" ".join(str(redacted(note, run.known)).split()))
+        made = replace(made, status=status, checked=0, note=note)
+    return replace(made, seconds=round(time.perf_counter() - started, 3))
 
 
 def _made(
-    claim: Invariant, flaws: list[Flaw], checked: int, facts: list[Evidence], note: str, started: float,
-    status: str | None = None,
+    claim: Invariant, flaws: list[Flaw], checked: int, facts: list[Evidence], known: tuple[str, ...] = ()
 ) -> Finding:  # fmt: skip
     found = [
-        Violation(f.message, tidy(f.subject), tidy(redacted(f.expected)), tidy(redacted(f.actual)), None, _where(f))
+        Violation(
+            f.message,
+            tidy(redact(f.subject, known)),
+            tidy(redacted(f.expected, known, f.subject)),
+            tidy(redacted(f.actual, known, f.subject)),
+            None,
+            _where(f),
+        )
         for f in flaws
     ]
-    verdict: Status = "violated" if found else "held"
-    if not found and status is not None:
-        verdict = "unbound" if status == "unbound" else "error"
     return Finding(
-        claim.id, claim.boundary, claim.severity, "A", verdict, 0 if status else checked, None, claim.claim,
-        sorted(found, key=Violation.size)[:MAX_EXAMPLES], len(found), facts, claim.remedy, claim.spec,
-        tidy(" ".join(str(redacted(note)).split())), round(time.perf_counter() - started, 3),
+        claim.id, claim.boundary, claim.severity, "A", "violated" if found else "held", checked, None, claim.claim,
+        sorted(found, key=Violation.size)[:MAX_EXAMPLES], len(found), facts, claim.remedy, claim.spec, "", 0.0,
     )  # fmt: skip
 
 

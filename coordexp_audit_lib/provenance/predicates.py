@@ -169,6 +169,8 @@ def config_is_its_sources(merged: Mapping[str, Any], resolved: Any) -> Iterator[
 
 
 def _kept(source: Any, made: Any, path: str) -> Iterator[Flaw]:
+    if isinstance(source, Mapping) and (made is _ABSENT or made is None):
+        made = {}
     if isinstance(source, Mapping) and isinstance(made, Mapping):
         for key, value in source.items():
             below = f"{path}.{key}" if path else str(key)

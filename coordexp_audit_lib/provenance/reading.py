@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from coordexp_audit_lib.provenance.redaction import FILE_SUFFIXES, Sighting, sig
 MAX_DOCUMENT = 64 << 20
 MAX_TEXT = 16 << 20
 MAX_FILES = 20_000
+MAX_DEPTH = 64
+MAX_SIGHTINGS = 1000
 
 
 class Unreadable(Exception):
@@ -69,35 +72,52 @@ def document(root: Path, relative: str) -> Document:
 def parsed(raw: bytes) -> Document:
     """JSON text that must be one object, in UTF-8 without a byte order mark, with unique keys and finite numbers."""
     defects: list[str] = []
-    if not raw.strip():
-        return Document(defects=["it is empty"])
     if raw.startswith(b"\xef\xbb\xbf"):
         defects.append("it starts with a byte order mark")
         raw = raw[3:]
+    try:
+        value = _decoded(raw, defects)
+        if not isinstance(value, dict):
+            raise Unreadable("it is not an object")
+        if too_deep(value):
+            raise Unreadable(f"it is nested more than {MAX_DEPTH} deep")
+    except Unreadable as error:
+        return Document(defects=[*defects, str(error)])
+    return Document(value, defects)
+
+
+def _decoded(raw: bytes, defects: list[str]) -> Any:
+    """The JSON value; what JSON does not allow but can be understood goes to `defects`."""
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(items)
         if len(made) != len(items):
-            names = [k for k, _ in items]
-            twice = next(k for k in names if names.count(k) > 1)
+            seen: set[str] = set()
+            twice = next(k for k, _ in items if k in seen or seen.add(k))  # type: ignore[func-returns-value]
             defects.append(f"the key {twice[:80]!r} stands twice in one object")
         return made
 
     def constant(name: str) -> None:
         defects.append(f"it holds {name}, which is no JSON number")
 
+    if not raw.strip():
+        raise Unreadable("it is empty")
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant)
+        return json.loads(raw.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant)
     except UnicodeDecodeError as error:
-        return Document(defects=[*defects, f"it is not UTF-8 text (byte {error.start})"])
+        raise Unreadable(f"it is not UTF-8 text (byte {error.start})") from error
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        return Document(defects=[*defects, f"it is not JSON: {error.msg} ({where})"])
+        raise Unreadable(f"it is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from error
     except (RecursionError, ValueError, MemoryError) as error:
-        return Document(defects=[*defects, f"it cannot be parsed: {type(error).__name__}"])
-    if not isinstance(value, dict):
-        return Document(defects=[*defects, "it is not an object"])
-    return Document(value, defects)
+        raise Unreadable(f"it cannot be parsed: {type(error).__name__}") from error
+
+
+def too_deep(value: Any) -> bool:
+    """Whether mappings and lists are nested deeper than any config is."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [b for v in level for b in (v.values() if isinstance(v, dict) else v) if isinstance(b, (dict, list))]
+    return bool(level)
 
 
 def run_root(folder: Path) -> Path:
@@ -164,6 +184,5 @@ def texts(root: Path) -> Iterator[tuple[str, str]]:
 
 def secrets(root: Path) -> Iterator[tuple[str, Sighting]]:
     """Everything in the folder's text files that looks like a secret, by file."""
-    for relative, text in texts(root):
-        for sighting in sightings(text):
-            yield relative, sighting
+    seen = ((relative, sighting) for relative, text in texts(root) for sighting in sightings(text))
+    yield from islice(seen, MAX_SIGHTINGS)

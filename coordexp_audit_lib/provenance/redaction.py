@@ -29,7 +29,7 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 # Shapes of tokens that name their issuer. `keep` is the part that is no secret and stays.
 SHAPES: dict[str, re.Pattern[str]] = {
-    "password in a URL": re.compile(r"(?P<keep>[A-Za-z][\w+.-]*://)[^\s/@'\"<>]+@"),
+    "password in a URL": re.compile(r"(?P<keep>(?<![\w+.-])[A-Za-z][\w+.-]*://)[^\s/@'\"<>]+@"),
     "key in a URL's query": re.compile(
         r"(?P<keep>[?&](?:[\w-]*(?:token|secret|password|signature|credential)|api_?key|key|sig|auth)=)[^\s&#'\"<>]+",
         re.IGNORECASE,
@@ -40,17 +40,22 @@ SHAPES: dict[str, re.Pattern[str]] = {
     "AWS access key": re.compile(r"\b(?P<keep>)(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"),
     "Slack token": re.compile(r"\b(?P<keep>)xox[abeoprs]-[\w-]{10,}"),
     "Google key": re.compile(r"\b(?P<keep>)(?:AIza[\w-]{30,}|ya29\.[\w-]{20,})"),
-    "provider key": re.compile(r"\b(?P<keep>)(?:sk|pk|rk)-(?:[a-z]+-)*[\w-]{20,}"),
+    "provider key": re.compile(r"\b(?P<keep>)(?:sk|pk|rk)-[\w-]{20,}"),
     "PyPI token": re.compile(r"\b(?P<keep>)pypi-[\w-]{20,}"),
-    "web token": re.compile(r"\b(?P<keep>)eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{6,}"),
+    "web token": re.compile(r"(?<![\w-])(?P<keep>)eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{6,}"),
     "authorization header": re.compile(r"(?P<keep>\b(?:Bearer|Basic)\s+)(?!<)[\w+/=.~-]{12,}", re.IGNORECASE),
     "private key": re.compile(
         r"(?P<keep>)-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     ),
 }
-# `name: value`, `"name": "value"`, `name=value`, `--name value` in text that is not parsed; the value is group 2.
+# `name: value`, `"name": "value"`, `name=value`, `--name value` in text that is not parsed.
+_QUOTED = r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\''
 _PAIR = re.compile(
-    r"""(?:--)?["']?([A-Za-z][\w.-]*)["']?(?:\s*[:=]\s*|\s+)("(?:[^"\\]|\\.)*"|'[^']*'|[^\s,;}\]&"']+)"""
+    r"""(?<![\w.-])(?:--)?["']?(?P<name>[A-Za-z][\w.-]*)["']?(?:\s*[:=][ \t]*(?P<stated>"""
+    + _QUOTED
+    + r"""|[|>][-+\d]*[ \t]*(?:\n[ \t]+[^\n]*)+|[^\n,;}\]&"'#]+)|[ \t]+(?P<next>"""
+    + _QUOTED
+    + r"""|[^\s,;}\]&"']+))"""
 )
 _EMPTY = re.compile(r"^[\"']?(?:null|none|true|false|~|[\d.]+|\*+|\$\{?\w+\}?|<\w*>|)[\"']?$", re.IGNORECASE)
 
@@ -67,6 +72,8 @@ def is_secret_name(name: str) -> bool:
     """Whether a setting of that name holds a secret: `HF_TOKEN` does, `max_new_tokens` and `pad_token` do not."""
     last = re.split(r"[.\[\]]", name.strip("-").rstrip("]"))[-1]
     words = _CAMEL.sub("_", last).lower().replace("-", "_")
+    if last.isupper() and words.endswith("_key"):  # as environment variables are written
+        return True
     return _BARE.match(words) is not None or _NAME.search(words) is not None
 
 
@@ -96,13 +103,25 @@ def redact_lines(text: str, known: Iterable[str] = ()) -> str:
 
 
 def _without_value(pair: re.Match[str]) -> str:
-    whole, value = pair.group(), pair.group(2)
-    if MARK in value or _EMPTY.match(value) or not is_secret_name(pair.group(1)):
+    whole, group = pair.group(), "stated" if pair["stated"] is not None else "next"
+    value = pair[group].strip()
+    if MARK in value or _EMPTY.match(value) or not is_secret_name(pair["name"]):
         return whole
-    spaced = re.search(r"[:=]\s*$", whole[: pair.start(2) - pair.start()]) is None
-    if spaced and not whole.startswith("--"):
+    if group == "next" and not whole.startswith("--"):
         return whole  # two words of prose
-    return f'{whole[: pair.start(2) - pair.start()]}"{MARK}"'
+    return f'{whole[: pair.start(group) - pair.start()]}"{MARK}"'
+
+
+def named(value: Any, key: str = "") -> Iterator[str]:
+    """The texts that stand under secret names in builtins."""
+    if isinstance(value, Mapping):
+        for name, below in value.items():
+            yield from named(below, str(name) if not is_secret_name(key) else key)
+    elif isinstance(value, (list, tuple)):
+        for below in value:
+            yield from named(below, key)
+    elif isinstance(value, str) and is_secret_name(key) and len(value) >= MIN_KNOWN and not _EMPTY.match(value):
+        yield value
 
 
 def redacted(value: Any, known: Iterable[str] = (), key: str = "") -> Any:
@@ -112,7 +131,7 @@ def redacted(value: Any, known: Iterable[str] = (), key: str = "") -> Any:
         return {redact(str(k), known): redacted(v, known, str(k)) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         flags = ["", *(v if isinstance(v, str) and v.startswith("--") else "" for v in value)]
-        return [redacted(v, known, key or flag.lstrip("-")) for v, flag in zip(value, flags, strict=False)]
+        return [redacted(v, known, f if is_secret_name(f) else key) for v, f in zip(value, flags, strict=False)]
     if isinstance(value, str):
         if key and is_secret_name(key) and not _EMPTY.match(value) and not value.startswith("--"):
             return MARK
@@ -131,4 +150,4 @@ def sightings(text: str, known: Iterable[str] = ()) -> Iterator[Sighting]:
                 yield Sighting(kind, text.count("\n", 0, found.start()) + 1)
     for pair in _PAIR.finditer(text):
         if _without_value(pair) != pair.group():
-            yield Sighting("value under a secret's name", text.count("\n", 0, pair.start()) + 1, pair.group(1))
+            yield Sighting("value under a secret's name", text.count("\n", 0, pair.start()) + 1, pair["name"])

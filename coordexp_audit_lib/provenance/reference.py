@@ -48,7 +48,7 @@ def facts(value: Any, key: str = "") -> Any:
         return {k: facts(v, k) for k, v in value.items()}
     if isinstance(value, list):
         return [facts(v) for v in value]
-    if key in ("cpu", "cores", "memory", "system", "driver", "python"):
+    if key in ("cpu", "cores", "memory", "system", "gpu", "python"):
         return f"<{key}>"
     if isinstance(value, str):
         value = value.replace(str(planting.scratch()), "<scratch>").replace(str(CONFIGS), "<tree>")
@@ -111,6 +111,8 @@ def write(request: WriteRequest) -> Written:
     base.write_text("debug: {}\n")
     config = place / "leaf.yaml"
     config.write_text(text + "".join(f"\n# set: {k}={json.dumps(v)}\n" for k, v in request.values.items()))
+    (place / "vocab.json").write_text('{"a": 0}')
+    (place / "train.jsonl").write_text('{"objects": []}\n')
     merged = _merged(text, leaf.parent)
     for path, value in request.values.items():
         below = value
@@ -120,7 +122,9 @@ def write(request: WriteRequest) -> Written:
     out = place / "run"
     write_manifest(
         out, config=merged, config_path=config, base_config_path=base if request.with_base else None,
-        parents={p.name: p for p in chain(leaf)[1:]}, server=request.server, seeds={"dataset": request.seed},
+        parents={p.name: p for p in chain(leaf)[1:]}, server=request.server,
+        datasets={"train": place / "train.jsonl"}, tokenizer=place / "vocab.json", template="{{ messages }}",
+        seeds={"dataset": request.seed},
         repository=planting.run_repository(request.remote), run_name=request.run_name, environ=request.env,
         command=["train", "--config", request.config], lookup=_lookup(request.modules),
     )  # fmt: skip

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import yaml
 
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.provenance import capture, fingerprints
-from coordexp_audit_lib.provenance.redaction import known_secrets, redact_lines, redacted
+from coordexp_audit_lib.provenance.redaction import known_secrets, named, redact_lines, redacted
 from coordexp_audit_lib.provenance.repository import source_of
 from coordexp_audit_lib.provenance.server import NAMES, canonical
 
@@ -56,17 +57,20 @@ def write_manifest(
     """
     out = Path(out_dir)
     environ = os.environ if environ is None else environ
-    known = known_secrets(environ)
-    sources = _sources(config_path, base_config_path, parents or {}, known)
+    resolved_config = plain(config)
+    texts = _sources(config_path, base_config_path, parents or {})
+    known = {*known_secrets(environ), *named(resolved_config), *(v for t in texts.values() for v in _named(t))}
+    known_now = tuple(sorted(known, key=lambda v: (-len(v), v)))
+    sources = {name: redact_lines(text, known_now) for name, text in texts.items()}
     resolved = {
         "schema_version": SCHEMA_VERSION,
         "config_path": str(config_path),
         "base_config_path": str(base_config_path or ""),
         "seeds": dict(seeds or {}),
-        "resolved": plain(config),
+        "resolved": resolved_config,
     }
-    runtime = {"schema_version": SCHEMA_VERSION, "env": capture.environment(environ, known)}
-    files = {RESOLVED: _json(resolved, known), ENVIRONMENT: _json(runtime, known), **sources}
+    runtime = {"schema_version": SCHEMA_VERSION, "env": capture.environment(environ, known_now)}
+    files = {RESOLVED: _json(resolved, known_now), ENVIRONMENT: _json(runtime, known_now), **sources}
     about = {
         "schema_version": SCHEMA_VERSION,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -83,7 +87,7 @@ def write_manifest(
         "launcher": _server(server),
         "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in sorted(files.items())},
     }
-    _write_all(out, {**files, METADATA: _json(about, known)})
+    _write_all(out, {**files, METADATA: _json(about, known_now)})
     return out / METADATA
 
 
@@ -98,10 +102,16 @@ def _server(server: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"server_mode": True, **{k: plain(v) for k, v in flags.items()}}
 
 
-def _sources(
-    config: Path | str, base: Path | str | None, parents: Mapping[str, Path | str], known: tuple[str, ...]
-) -> dict[str, str]:
-    """The YAML sources as they will stand in the run's folder, by name."""
+def _named(text: str) -> list[str]:
+    """What stands under secret names in a YAML text; a text that does not parse is redacted by its lines alone."""
+    try:
+        return list(named(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))))
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return []
+
+
+def _sources(config: Path | str, base: Path | str | None, parents: Mapping[str, Path | str]) -> dict[str, str]:
+    """The YAML sources by the name under which the run's folder will hold them."""
     wanted = {CONFIG_SOURCE: Path(config)}
     if base:
         wanted[BASE_SOURCE] = Path(base)
@@ -113,7 +123,7 @@ def _sources(
     made = {}
     for name, path in wanted.items():
         try:
-            made[name] = redact_lines(path.read_text(encoding="utf-8"), known)
+            made[name] = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UsageError(f"cannot be read: {reason}", where=str(path), cure="give the config's file") from error

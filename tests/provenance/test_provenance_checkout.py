@@ -1,0 +1,69 @@
+"""What the project's own writer leaves at the reference commit, each violation confirmed by reading its code.
+
+`_safe_module_info` catches ImportError only; `_collect_dependency_provenance` has no word for an ms-swift that is no
+checkout, and takes any repository above it for its own; `write_run_manifest_files` and the launcher's metadata write
+values as they are.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coordexp_audit_lib.core.audit import judge
+from coordexp_audit_lib.core.finding import Finding
+from coordexp_audit_lib.core.invariant import invariants
+from coordexp_audit_lib.core.target import Target
+from coordexp_audit_lib.provenance import invariants as _claims
+from coordexp_audit_lib.provenance import scenarios
+from coordexp_audit_lib.provenance.contract import LAUNCH, SAVE, UPSTREAM, WRITE, Flags, SaveRequest, Upstream
+
+assert _claims
+pytestmark = pytest.mark.checkout
+CONFIG = "configs/stage2_ab/prod/ab_mixed.yaml"
+
+
+@pytest.fixture(scope="module")
+def findings(checkout: Target) -> dict[str, Finding]:
+    return {c.id.removeprefix("provenance."): judge(checkout, c, CONFIG) for c in invariants("provenance")}
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("files_present", "held"), ("upstream_versions", "violated"), ("swift_source", "violated"),
+        ("server_flags", "held"), ("config_is_the_config", "held"), ("no_secrets", "violated"),
+        ("weights_only", "held"), ("rerun_drift", "held"),
+    ],
+)  # fmt: skip
+def test_verdicts_at_the_reference_commit(findings: dict[str, Finding], name: str, status: str) -> None:
+    assert (findings[name].status, findings[name].note) == (status, "")
+
+
+def test_the_violations_are_those_that_the_code_shows(findings: dict[str, Finding]) -> None:
+    subjects = {n: sorted({v.subject for v in f.violations}) for n, f in findings.items() if f.violations}
+    assert subjects["upstream_versions"] == ["vllm raises OSError, as for a missing CUDA library"]
+    assert subjects["swift_source"] == [
+        "ms-swift is a wheel in a virtual environment inside another repository: upstream.ms_swift",
+        "ms-swift is a wheel: upstream.ms_swift",
+    ]
+    assert findings["no_secrets"].violation_count == 7
+    assert not any("environment" in s or "remote" in s for s in subjects["no_secrets"])
+    assert all(v.where and v.where.path == "src/sft.py" for f in findings.values() for v in f.violations)
+
+
+def test_answers_name_no_machine(checkout: Target) -> None:
+    request = scenarios.baseline(checkout.config_path(CONFIG))
+    answers: list[Any] = [
+        checkout.ask(WRITE, request).value,
+        checkout.ask(UPSTREAM, Upstream({**scenarios.SOUND})).value,
+        checkout.ask(LAUNCH, Flags(scenarios.FLAGS)).value,
+        checkout.ask(SAVE, SaveRequest()).value,
+    ]
+    text = repr(answers)
+    for place in ("/tmp", "/home/", os.environ["COORDEXP_REPO"], str(Path(os.environ["COORDEXP_PYTHON"]).parent)):
+        assert place not in text
+    assert checkout.ask(WRITE, request).value == answers[0]
