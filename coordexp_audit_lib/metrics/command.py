@@ -80,7 +80,7 @@ def _finding(check: Invariant, predicate: Predicate, log: Log, artifact: Evidenc
             status, note = "unbound", "the log has nothing that the claim is about"
     except Undecided as error:
         status, note = "unbound", f"the log can't tell: {error}"
-    violations = [violation(p, artifact.path) for p in problems]
+    violations = [violation(p, artifact.path, log.numbered) for p in problems]
     return Finding(
         invariant=check.id, boundary=check.boundary, severity=check.severity, kind="A", status=status,
         checked=checked[0], config=artifact.path, claim=check.claim,
@@ -97,10 +97,10 @@ def _counter(total: list[int]) -> Callable[[int], None]:
     return count
 
 
-def violation(problem: Problem, path: str) -> Violation:
-    """A problem with the row at which it shows: file, line, and the steps concerned."""
+def violation(problem: Problem, path: str, numbered: bool) -> Violation:
+    """A problem with the row at which it shows: file, its line where rows are lines, and the steps concerned."""
     steps = [r.step if r.step is not None else r.line for r in problem.rows]
-    where = Where(path, problem.rows[0].line) if problem.rows else None
+    where = Where(path, problem.rows[0].line if numbered and problem.rows else 0)
     return Violation(
         tidy(problem.message), tidy(problem.subject), tidy(problem.expected), tidy(problem.actual),
         {"steps": steps[:50]}, where,

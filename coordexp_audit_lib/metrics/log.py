@@ -49,10 +49,11 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Log(msgspec.Struct, frozen=True):
-    """Rows in the order written. source: the file's name."""
+    """Rows in the order written. source: the file's name. numbered: a row's `line` is a line of that file."""
 
     source: str
     rows: list[Row]
+    numbered: bool = False
 
     @property
     def train(self) -> list[Row]:

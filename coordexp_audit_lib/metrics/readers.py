@@ -27,7 +27,7 @@ def read_jsonl(path: Path) -> Log:
         UsageError: the file is empty or binary, starts with a byte order mark, or has a line that is longer than
             `MAX_LINE`, cut off, no JSON object, or names a key twice.
     """
-    return Log(path.name, bounded(_jsonl_rows(path), path.name))
+    return Log(path.name, bounded(_jsonl_rows(path), path.name), numbered=True)
 
 
 def _jsonl_rows(path: Path) -> Iterator[Row]:

@@ -10,13 +10,12 @@ import shutil
 import signal
 import tempfile
 import time
-import traceback
 
 SECONDS = 100.0
 
 
 class RankFailed(Exception):
-    """A rank did not answer; the message names it and its error. `kind` is the type of what it raised, if it did."""
+    """A rank did not answer; the message names it and its error. `kind` is the type of what was raised first."""
 
     def __init__(self, message, kind=""):
         super().__init__(message)
@@ -27,18 +26,18 @@ def on_ranks(here, size, function):
     """`function(rank)` on `size` ranks of one gloo group; their JSON answers in rank order.
 
     Raises:
-        RankFailed: a rank raised, died or was not done in time. The first that raised is named.
+        RankFailed: a rank raised, died or was not done in time; the message says it of each.
     """
     folder = tempfile.mkdtemp(dir=here.scratch)
-    children = []
+    children = {}
     try:
         for rank in range(size):
             pid = os.fork()
             if pid == 0:
                 _rank(folder, rank, size, function)
-            children.append(pid)
-        _wait(children)
-        return [_answer(folder, rank) for rank in range(size)]
+            children[pid] = rank
+        died = _wait(children)
+        return _answers(folder, size, died)
     finally:
         for pid in children:
             _end(pid)
@@ -61,24 +60,28 @@ def _rank(folder, rank, size, function):
         dist.barrier()
         code = 0
     except BaseException as error:
-        answer = {"error": [type(error).__name__, str(error)[:2000], traceback.format_exc()[-2000:], time.time()]}
-    with open(os.path.join(folder, "answer%d.tmp" % rank), "w", encoding="utf-8") as file:
-        json.dump(answer, file)
-    os.replace(file.name, os.path.join(folder, "answer%d" % rank))
-    os._exit(code)
+        answer = {"error": [type(error).__name__, str(error)[:2000], time.time()]}
+    try:
+        with open(os.path.join(folder, "answer%d.tmp" % rank), "w", encoding="utf-8") as file:
+            json.dump(answer, file)
+        os.replace(file.name, os.path.join(folder, "answer%d" % rank))
+    finally:
+        os._exit(code)  # whatever happens, the child must not go on as a second worker
 
 
 def _wait(children):
-    deadline, left = time.monotonic() + SECONDS, list(children)
-    while left and time.monotonic() < deadline:
-        for pid in list(left):
+    """Wait for the ranks, not long after one of them failed; which ended by themselves without success, with status."""
+    deadline, died = time.monotonic() + SECONDS, {}
+    while children and time.monotonic() < deadline:
+        for pid in list(children):
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
-                left.remove(pid)
-                children.remove(pid)
+                rank = children.pop(pid)
                 if status:  # the others wait for it in vain
+                    died[rank] = status
                     deadline = min(deadline, time.monotonic() + 2.0)
         time.sleep(0.01)
+    return died
 
 
 def _end(pid):
@@ -89,19 +92,22 @@ def _end(pid):
         pass
 
 
-def _answer(folder, rank):
-    errors = []
-    for name in sorted(os.listdir(folder)):
-        if name.startswith("answer") and not name.endswith(".tmp"):
-            with open(os.path.join(folder, name), encoding="utf-8") as file:
-                got = json.load(file)
-            if "error" in got:
-                errors.append((got["error"][3], name, got["error"]))
-            elif name == "answer%d" % rank:
-                value = got["value"]
-    if errors:
-        _, name, (kind, message, _, _) = min(errors)
-        raise RankFailed("rank %s: %s: %s" % (name[6:], kind, message), kind)
-    if not os.path.exists(os.path.join(folder, "answer%d" % rank)):
-        raise RankFailed("rank %d died or was not done in %d s" % (rank, SECONDS))
-    return value
+def _answers(folder, size, died):
+    """The ranks' values, or what became of each rank: the first error first."""
+    values, errors, silent = [], [], []
+    for rank in range(size):
+        path = os.path.join(folder, "answer%d" % rank)
+        if not os.path.exists(path):
+            how = "died (status %d)" % died[rank] if rank in died else "was not done in time"
+            silent.append("rank %d %s" % (rank, how))
+            continue
+        with open(path, encoding="utf-8") as file:
+            got = json.load(file)
+        if "error" in got:
+            errors.append((got["error"][2], rank, got["error"][0], got["error"][1]))
+        else:
+            values.append(got["value"])
+    if not errors and not silent:
+        return values
+    told = ["rank %d: %s: %s" % (rank, kind, message) for _, rank, kind, message in sorted(errors)]
+    raise RankFailed("; ".join(told + silent), sorted(errors)[0][2] if errors else "")
