@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from coordexp_audit_lib.core.errors import SurfaceUnbound
@@ -12,9 +13,8 @@ from coordexp_audit_lib.metrics.log import Log, Row
 from coordexp_audit_lib.metrics.readers import read_jsonl
 from coordexp_audit_lib.metrics.schedule import Interval, shares
 from coordexp_audit_lib.metrics.surfaces import LOG, log_of
-from coordexp_audit_lib.sources import PACKAGE
 
-REAL = PACKAGE / "resources" / "stage2_logging.jsonl"
+REAL = Path(__file__).resolve().parents[1] / "resources" / "stage2_logging.jsonl"
 RUNNING = "time/rollout_total_time"
 MAX_REASONS = 8
 
