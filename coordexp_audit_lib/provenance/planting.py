@@ -8,6 +8,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from coordexp_audit_lib.core.evidence import digest
 from coordexp_audit_lib.provenance.capture import Found
 from coordexp_audit_lib.provenance.contract import Module
 
@@ -76,7 +77,7 @@ def found(name: str, module: Module) -> Found:
 @cache
 def run_repository(remote: str) -> Path:
     """The repository that trains, with a remote of that address."""
-    root = scratch() / f"run-{abs(hash(remote))}"
+    root = scratch() / f"run-{digest(remote)}"
     root.mkdir()
     (root / "train.py").write_text("pass\n")
     commit(root, "the training code")

@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,9 +59,8 @@ def write_manifest(
     environ = os.environ if environ is None else environ
     resolved_config = plain(config)
     texts = _sources(config_path, base_config_path, parents or {})
-    known = {*known_secrets(environ), *named(resolved_config), *(v for t in texts.values() for v in _named(t))}
-    known_now = tuple(sorted(known, key=lambda v: (-len(v), v)))
-    sources = {name: redact_lines(text, known_now) for name, text in texts.items()}
+    known = _known(environ, resolved_config, texts.values())
+    sources = {name: redact_lines(text, known) for name, text in texts.items()}
     resolved = {
         "schema_version": SCHEMA_VERSION,
         "config_path": str(config_path),
@@ -69,8 +68,8 @@ def write_manifest(
         "seeds": dict(seeds or {}),
         "resolved": resolved_config,
     }
-    runtime = {"schema_version": SCHEMA_VERSION, "env": capture.environment(environ, known_now)}
-    files = {RESOLVED: _json(resolved, known_now), ENVIRONMENT: _json(runtime, known_now), **sources}
+    runtime = {"schema_version": SCHEMA_VERSION, "env": capture.environment(environ, known)}
+    files = {RESOLVED: _json(resolved, known), ENVIRONMENT: _json(runtime, known), **sources}
     about = {
         "schema_version": SCHEMA_VERSION,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -87,7 +86,7 @@ def write_manifest(
         "launcher": _server(server),
         "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in sorted(files.items())},
     }
-    _write_all(out, {**files, METADATA: _json(about, known_now)})
+    _write_all(out, {**files, METADATA: _json(about, known)})
     return out / METADATA
 
 
@@ -100,6 +99,12 @@ def _server(server: Mapping[str, Any] | None) -> dict[str, Any]:
         cure = "give every flag as the server was launched with"
         raise UsageError(f"lacks {', '.join(missing)}", where="server", cure=cure)
     return {"server_mode": True, **{k: plain(v) for k, v in flags.items()}}
+
+
+def _known(environ: Mapping[str, str], config: Any, texts: Iterable[str]) -> tuple[str, ...]:
+    """Every value that the environment, the config or a source holds under a secret's name, longest first."""
+    found = {*known_secrets(environ), *named(config), *(value for text in texts for value in _named(text))}
+    return tuple(sorted(found, key=lambda v: (-len(v), v)))
 
 
 def _named(text: str) -> list[str]:
