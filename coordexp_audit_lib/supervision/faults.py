@@ -10,26 +10,21 @@ from msgspec.structs import replace
 from coordexp_audit_lib.core.invariant import fault
 from coordexp_audit_lib.core.surface import Refuse
 from coordexp_audit_lib.parts.tokenizer import encode
+from coordexp_audit_lib.supervision import faults_numbers
 from coordexp_audit_lib.supervision.contract import (
-    BBOX_LOSS,
     CHANNEL_A,
     CHANNEL_B,
     CLOSURE,
-    DECODE,
     MATCH,
     PREFIX,
     REQUEST_SEEDS,
     ROLLOUT_SEED,
     SCHEDULE,
-    BoxLoss,
-    BoxLossRequest,
     ChannelA,
     ChannelARequest,
     ChannelB,
     ChannelBRequest,
     ClosureRequest,
-    Coords,
-    DecodeRequest,
     Match,
     MatchRequest,
     Positions,
@@ -48,6 +43,8 @@ from coordexp_audit_lib.supervision.reading import APPENDED, FALSE, MATCHED, Rea
 from coordexp_audit_lib.supervision.roles import DESC, STRUCTURE, is_coordinate, piece, text_of
 from coordexp_audit_lib.supervision.schedule import digest, letters
 from coordexp_audit_lib.supervision.teaching import keep
+
+__all__ = ["faults_numbers"]
 
 Touch = Callable[[SegmentB, Reading, int], bool]
 
@@ -255,32 +252,6 @@ def gate_ignored(request: MatchRequest, honest: Callable[[MatchRequest], Match])
 
 
 @fault(
-    "supervision.argmax_decode", surface=DECODE, caught_by=("supervision.expectation_decode",),
-    summary="A coordinate is the likeliest bin, not the mean.",
-)  # fmt: skip
-def argmax_decode(request: DecodeRequest, honest: Callable[[DecodeRequest], Coords]) -> Coords:
-    return Coords([max(slot, key=lambda peak: peak[1])[0] / 999 for slot in request.slots])
-
-
-@fault(
-    "supervision.unclamped_geometry", surface=BBOX_LOSS, caught_by=("supervision.geometry_finite",),
-    summary="Overlap divides by an area that may be zero.",
-)  # fmt: skip
-def unclamped_geometry(request: BoxLossRequest, honest: Callable[[BoxLossRequest], BoxLoss]) -> BoxLoss:
-    answer = honest(request)
-    empty = [p[0] == p[2] and g[0] == g[2] for p, g in zip(request.preds, request.gts, strict=True)]
-    return replace(answer, ciou=[None if e else v for e, v in zip(empty, answer.ciou, strict=True)])
-
-
-@fault(
-    "supervision.plain_iou", surface=BBOX_LOSS, caught_by=("supervision.geometry_finite",),
-    summary="Another overlap loss than CIoU: without the distance term.",
-)  # fmt: skip
-def plain_iou(request: BoxLossRequest, honest: Callable[[BoxLossRequest], BoxLoss]) -> BoxLoss:
-    return replace(honest(request), ciou=[None if v is None else min(v, 1.0) for v in honest(request).ciou])
-
-
-@fault(
     "supervision.one_forward_less", surface=CHANNEL_A, caught_by=("supervision.softctx_forwards",),
     summary="The last iteration is skipped.",
 )  # fmt: skip
@@ -348,3 +319,14 @@ def labels_reach_forward(request: ChannelBRequest, honest: Callable[[ChannelBReq
 )  # fmt: skip
 def multiplier_everywhere(request: ChannelBRequest, honest: Callable[[ChannelBRequest], ChannelB]) -> ChannelB:
     return _change(request, honest, lambda _, r, p: p in r.view.closing(), request.multiplier)
+
+
+@fault(
+    "supervision.desc_multiplied", surface=CHANNEL_B, caught_by=("supervision.multiplier_scope",),
+    summary="The structure multiplier reaches the desc of appended objects.",
+)  # fmt: skip
+def desc_multiplied(request: ChannelBRequest, honest: Callable[[ChannelBRequest], ChannelB]) -> ChannelB:
+    def where(_: SegmentB, reading: Reading, p: int) -> bool:
+        return _of_fate(reading, p, APPENDED) and reading.view.tokens[p].roles == (DESC,)
+
+    return _change(request, honest, where, request.multiplier)

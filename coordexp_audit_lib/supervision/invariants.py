@@ -173,12 +173,9 @@ def multiplier_scope(ctx: Context) -> Iterator[Violation]:
         plain = ctx.value(CHANNEL_B, inputs.with_multiplier(case, 1.0)).segments[0]
         raised = ctx.value(CHANNEL_B, inputs.with_multiplier(case, 2.0)).segments[0]
         reading = read(plain, case.request.samples[0], case.request.order)
-        desc = next(p for p, t in enumerate(reading.view.tokens) if t.roles == (DESC,) and plain.text_grad[p] > 0)
-        for p, token in enumerate(reading.view.tokens):
+        for p, factor in judge.factors(plain, raised, reading):
             ctx.judge()
-            # Norms scale with the weight; the first taught desc token, which nothing multiplies, is the unit.
-            unit = raised.text_grad[desc] / plain.text_grad[desc]
-            factor = raised.text_grad[p] / plain.text_grad[p] / unit if plain.text_grad[p] > 0 else 1.0
+            token = reading.view.tokens[p]
             if abs(factor - 1) > 0.01 and (plain.dropped == 0 or judge.untouched(token)):
                 why = "" if plain.dropped else " although nothing was dropped"
                 asked = {"multiplier": 2.0, "dropped": plain.dropped}

@@ -135,8 +135,10 @@ def treatment(segment: SegmentB, reading: Reading, p: int, desc_weight: float) -
         return "masked"
     if not segment.share:
         return "taught"
-    unit = segment.share[reading.view.closing()[-1]]
-    ratio = segment.share[p] / unit
+    closing = reading.view.closing()
+    # The closure is the unit of weight; where it is masked, the heaviest token is.
+    unit = (segment.share[closing[-1]] if closing else 0.0) or max(segment.share)
+    ratio = segment.share[p] / unit if unit else 0.0
     for weight, name in ((desc_weight, "as desc"), (1.0, "as structure")):
         if abs(ratio - weight) < 1e-3:
             return name
@@ -150,6 +152,19 @@ def rule_of(token: Token, fate: str, treated: str) -> str | None:
     if fate == APPENDED:
         return {"as desc": "desc", "as structure": "structure"}.get(treated, treated)
     return None
+
+
+def factors(plain: SegmentB, raised: SegmentB, reading: Reading) -> Iterator[tuple[int, float]]:
+    """By what a multiplier raised each taught text token's weight, as (position, factor).
+
+    Gradients scale with a token's weight over the sum of weights, so that raising some lowers the others: the unit is
+    the token that gained least. What the template puts behind `<|im_end|>` has no role and is left out.
+    """
+    end = reading.view.closing()[-1] if reading.view.closing() else len(plain.ids) - 1
+    taught = [p for p in range(end + 1) if plain.text_grad[p] > 0 and not is_coordinate(plain.ids[p])]
+    ratios = {p: raised.text_grad[p] / plain.text_grad[p] for p in taught}
+    unit = min((r for r in ratios.values() if r > 0), default=1.0)
+    yield from ((p, r / unit) for p, r in ratios.items())
 
 
 def untouched(role_of: Token) -> bool:

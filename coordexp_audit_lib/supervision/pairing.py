@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import atan, pi
 
 FORBIDDEN = 1e6
 
@@ -14,6 +15,21 @@ def iou(a: Sequence[float], b: Sequence[float]) -> float:
     inter = max(0.0, width) * max(0.0, height)
     union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter
     return inter / union if union > 0 else 0.0
+
+
+def ciou_loss(pred: Sequence[float], gt: Sequence[float], *, aspect: bool = True) -> float | None:
+    """1 - CIoU by its definition, for boxes that have an area and lie in the image; null for others.
+
+    aspect: without it the term that compares the aspect ratios is left out (then it is 1 - DIoU).
+    """
+    if any(not 0 <= b[i] < b[i + 2] <= 1 for b in (pred, gt) for i in (0, 1)):
+        return None
+    overlap = iou(pred, gt)
+    apart = sum((pred[i] + pred[i + 2] - gt[i] - gt[i + 2]) ** 2 for i in (0, 1)) / 4
+    across = sum((max(pred[i + 2], gt[i + 2]) - min(pred[i], gt[i])) ** 2 for i in (0, 1))
+    ratios = [atan((b[2] - b[0]) / (b[3] - b[1])) for b in (pred, gt)]
+    v = 4 / pi**2 * (ratios[0] - ratios[1]) ** 2
+    return 1 - overlap + apart / across + (v * v / (1 - overlap + v) if v and aspect else 0.0)
 
 
 def assign(cost: list[list[float]]) -> list[int]:

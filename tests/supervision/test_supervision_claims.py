@@ -39,3 +39,9 @@ def test_the_fault_is_noticed_by_every_claim_that_it_names(broken: Fault) -> Non
     statuses = {claim: judge(ReferenceTarget(broken), CLAIMS[claim], "") for claim in broken.caught_by}
     assert {c: f.status for c, f in statuses.items()} == dict.fromkeys(broken.caught_by, "violated")
     assert all(f.violations[0].message for f in statuses.values())
+
+
+def test_a_masked_closure_is_a_violation_of_its_claim_and_no_crash_of_another() -> None:
+    masked = next(f for f in FAULTS if f.id == "supervision.stop_neutral")
+    found = judge(ReferenceTarget(masked), CLAIMS["supervision.token_roles_partition"], "")
+    assert found.status in ("held", "violated"), found.note

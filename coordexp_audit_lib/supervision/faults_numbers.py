@@ -1,0 +1,83 @@
+"""Broken numbers: coordinates decoded or pulled on another scale, overlap losses that are not CIoU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from coordexp_audit_lib.core.invariant import fault
+from coordexp_audit_lib.supervision import pairing
+from coordexp_audit_lib.supervision.contract import (
+    BBOX_LOSS,
+    CHANNEL_B,
+    DECODE,
+    BoxLoss,
+    BoxLossRequest,
+    ChannelB,
+    ChannelBRequest,
+    Coords,
+    DecodeRequest,
+)  # fmt: skip
+
+
+@fault(
+    "supervision.argmax_decode", surface=DECODE, caught_by=("supervision.expectation_decode",),
+    summary="A coordinate is the likeliest bin, not the mean.",
+)  # fmt: skip
+def argmax_decode(request: DecodeRequest, honest: Callable[[DecodeRequest], Coords]) -> Coords:
+    return Coords([max(slot, key=lambda peak: peak[1])[0] / 999 for slot in request.slots])
+
+
+@fault(
+    "supervision.unclamped_geometry", surface=BBOX_LOSS, caught_by=("supervision.geometry_finite",),
+    summary="Overlap divides by an area that may be zero.",
+)  # fmt: skip
+def unclamped_geometry(request: BoxLossRequest, honest: Callable[[BoxLossRequest], BoxLoss]) -> BoxLoss:
+    answer = honest(request)
+    empty = [p[0] == p[2] and g[0] == g[2] for p, g in zip(request.preds, request.gts, strict=True)]
+    return replace(answer, ciou=[None if e else v for e, v in zip(empty, answer.ciou, strict=True)])
+
+
+@fault(
+    "supervision.plain_iou", surface=BBOX_LOSS, caught_by=("supervision.geometry_finite",),
+    summary="Another overlap loss than CIoU: without the distance term.",
+)  # fmt: skip
+def plain_iou(request: BoxLossRequest, honest: Callable[[BoxLossRequest], BoxLoss]) -> BoxLoss:
+    return replace(honest(request), ciou=[None if v is None else min(v, 1.0) for v in honest(request).ciou])
+
+
+@fault(
+    "supervision.decoded_by_1000", surface=DECODE, caught_by=("supervision.expectation_decode",),
+    summary="The mean bin is divided by 1000.",
+)  # fmt: skip
+def decoded_by_1000(request: DecodeRequest, honest: Callable[[DecodeRequest], Coords]) -> Coords:
+    return Coords([None if c is None else float(f"{c * 0.999:.4g}") for c in honest(request).coords])
+
+
+@fault(
+    "supervision.temperature_ignored", surface=DECODE, caught_by=("supervision.expectation_decode",),
+    summary="Coordinates are decoded at temperature 1, whatever is set.",
+)  # fmt: skip
+def temperature_ignored(request: DecodeRequest, honest: Callable[[DecodeRequest], Coords]) -> Coords:
+    return honest(replace(request, temperature=1.0))
+
+
+@fault(
+    "supervision.pulled_by_1000", surface=CHANNEL_B, caught_by=("supervision.expectation_decode",),
+    summary="The loss holds ground-truth bin k for k/1000, while it decodes by 999.",
+)  # fmt: skip
+def pulled_by_1000(request: ChannelBRequest, honest: Callable[[ChannelBRequest], ChannelB]) -> ChannelB:
+    answer = honest(request)
+    segments = [replace(s, targets=[k if k < 0 else round(k * 0.999) for k in s.targets]) for s in answer.segments]
+    return replace(answer, segments=segments)
+
+
+@fault(
+    "supervision.no_aspect_term", surface=BBOX_LOSS, caught_by=("supervision.geometry_finite",),
+    summary="The overlap loss compares centres, but not aspect ratios.",
+)  # fmt: skip
+def no_aspect_term(request: BoxLossRequest, honest: Callable[[BoxLossRequest], BoxLoss]) -> BoxLoss:
+    answer = honest(request)
+    plain = [pairing.ciou_loss(p, g, aspect=False) for p, g in zip(request.preds, request.gts, strict=True)]
+    return replace(answer, ciou=[v if d is None else d for v, d in zip(answer.ciou, plain, strict=True)])
