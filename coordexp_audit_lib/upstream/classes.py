@@ -112,18 +112,15 @@ def fields(package: Package, place: Place) -> Iterator[FieldSeen]:
         if not isinstance(owner, Place) or not isinstance(owner.griffe, griffe.Class) or not _has_fields(owner.griffe):
             continue
         for name, found in owner.griffe.members.items():
-            if isinstance(found, griffe.Attribute) and _is_field(found) and name not in known:
-                known.add(name)
-                default = spelling.REQUIRED if found.value is None else spelling.default(str(found.value))
-                yield FieldSeen(name, str(found.annotation), default)
+            node = package.node(Place(owner.module, f"{owner.qualname}.{name}")) if name not in known else None
+            if isinstance(found, griffe.Attribute) and isinstance(node, ast.AnnAssign):
+                annotation = ast.unparse(node.annotation)
+                if "ClassVar" not in annotation:
+                    known.add(name)
+                    default = spelling.default(ast.unparse(node.value)) if node.value else spelling.REQUIRED
+                    yield FieldSeen(name, annotation, default)
 
 
 def _has_fields(node: griffe.Class) -> bool:
     decorated = any("dataclass" in str(d.value) for d in node.decorators)
     return decorated or any(str(b).partition("[")[0].rpartition(".")[2] in _STRUCTS for b in node.bases)
-
-
-def _is_field(found: griffe.Attribute) -> bool:
-    if found.annotation is None or "ClassVar" in str(found.annotation) or "property" in found.labels:
-        return False
-    return found.value is None or "class-attribute" in found.labels

@@ -53,6 +53,11 @@ def contracts(distribution: str = "", invariant: str = "") -> list[Contract]:
     return [c for c in CONTRACTS if distribution in ("", c.distribution) and invariant in ("", c.invariant)]
 
 
+def contract(id: str) -> Contract:
+    """The contract of that id."""
+    return next(c for c in CONTRACTS if c.id == id)
+
+
 def observe(source: Source) -> dict[str, list[Seen]]:
     """What a release has of each contract's parts, by the contract's id."""
     package = Package(source)
@@ -82,12 +87,13 @@ def table(verdicts: Sequence[Verdict], distribution: str = "") -> Matrix:
     """Verdicts with the rows and columns that they should fill."""
     chosen = [v for v in verdicts if distribution in ("", v.distribution)]
     versions = {
-        d: _ordered({v.version for v in chosen if v.distribution == d}) for d in {v.distribution for v in chosen}
+        d: ordered({v.version for v in chosen if v.distribution == d}) for d in {v.distribution for v in chosen}
     }
     return Matrix([c.id for c in contracts(distribution) if c.distribution in versions], versions, chosen)
 
 
-def _ordered(versions: set[str]) -> list[str]:
+def ordered(versions: set[str]) -> list[str]:
+    """Version numbers from the oldest to the newest."""
     return sorted(
         versions, key=lambda v: [(int(n), "") if n.isdigit() else (-1, n) for n in v.replace("-", ".").split(".")]
     )

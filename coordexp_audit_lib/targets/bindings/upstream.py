@@ -11,7 +11,7 @@ import os
 import tempfile
 import types
 
-from .api import CannotImport, binds
+from .api import CannotImport, Unbound, binds
 from .packing_batch import chat, part, template_of
 from .trainer_harness import settle, tiny_model
 
@@ -49,22 +49,29 @@ def had(module, name):
         raise CannotImport("%s.%s: %s" % (module, name, error)) from error
 
 
-@binds("upstream.request_config", settings=tuple("%s._rollout_vllm_request_config_kwargs" % t for t in TRAINER))
+def own(here, name):
+    """A method of the project's trainer, under the name that it has at the reference commit."""
+    if not hasattr(here.trainer, name):
+        raise Unbound("the trainer has no %s" % name)
+    return getattr(here.trainer, name)
+
+
+@binds("upstream.request_config", trainer=TRAINER)
 def request_config(request, here):
     config = had("swift.llm", "RequestConfig")
-    sent = here.call(here.settings, **request)
+    sent = here.call(own(here, "_rollout_vllm_request_config_kwargs"), **request)
     made = dataclasses.asdict(here.call(config, **sent))
     again = dataclasses.asdict(config(**json.loads(json.dumps(made))))
     return {"sent": sent, "config": made, "again": again, "bare": dataclasses.asdict(config())}
 
 
-@binds("upstream.infer_request", build=tuple("%s._build_vllm_server_infer_requests" % t for t in TRAINER))
+@binds("upstream.infer_request", trainer=TRAINER)
 def infer_request(request, here):
     kind = had("swift.llm", "RolloutInferRequest")
     inputs = had("swift.llm.template.template_inputs", "StdTemplateInputs")
     samples = [{k: v for k, v in s.items() if v is not None} for s in request["samples"]]
     found = []
-    for payload in here.call(here.build, None, samples):
+    for payload in here.call(own(here, "_build_vllm_server_infer_requests"), None, samples):
         posted = json.loads(json.dumps(payload))
         made = dataclasses.asdict(here.call(kind, **posted))
         again = dataclasses.asdict(kind(**json.loads(json.dumps(made))))

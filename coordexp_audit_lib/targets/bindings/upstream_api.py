@@ -16,6 +16,7 @@ from importlib import metadata
 from .api import binds
 
 PACKAGES = {"transformers": "transformers", "ms-swift": "swift", "vllm": "vllm"}
+PARSED: "dict[int, tuple[object, ast.AST | None]]" = {}
 KINDS = {
     inspect.Parameter.POSITIONAL_ONLY: "positional",
     inspect.Parameter.POSITIONAL_OR_KEYWORD: "normal",
@@ -161,7 +162,15 @@ def one_level(function, symbol, node, is_method):
 
 
 def syntax(value):
-    """The syntax tree of a function, class or module; None where there is no source."""
+    """The syntax tree of a function, class or module, parsed once; None where there is no source."""
+    if id(value) not in PARSED:
+        PARSED[id(value)] = (value, parsed(value))  # the value is kept, so that its id stays its own
+    return PARSED[id(value)][1]
+
+
+def parsed(value):
+    if not (inspect.ismodule(value) or callable(value)):
+        return None
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(value) if callable(value) else value)))
     except (OSError, TypeError, SyntaxError, ValueError):
