@@ -49,11 +49,15 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Log(msgspec.Struct, frozen=True):
-    """Rows in the order written. source: the file's name. numbered: a row's `line` is a line of that file."""
+    """Rows in the order written. source: the file's name. numbered: a row's `line` is a line of that file.
+
+    stage2: it is known to be of a Stage-2 trainer, whatever keys it has.
+    """
 
     source: str
     rows: list[Row]
     numbered: bool = False
+    stage2: bool = False
 
     @property
     def train(self) -> list[Row]:
@@ -62,7 +66,7 @@ class Log(msgspec.Struct, frozen=True):
     @property
     def is_stage2(self) -> bool:
         """Whether a Stage-2 trainer wrote it: some row has a key of its own."""
-        return any(k.startswith(("stage2/", "stage2_ab/")) for r in self.rows for k in r.values)
+        return self.stage2 or any(k.startswith(("stage2/", "stage2_ab/")) for r in self.rows for k in r.values)
 
 
 def row_of(record: Mapping[str, Any], line: int) -> Row:
