@@ -35,6 +35,8 @@ BOUNDARIES = (
     Boundary(6, "packing", "Packing, collation and masks"),
     Boundary(7, "supervision", "Trainer forward and loss"),
     Boundary(8, "rollout", "vLLM server-mode rollouts"),
+    Boundary(9, "metrics", "Evaluation and metric emission"),
+    Boundary(10, "provenance", "Checkpoints and run artifacts"),
     Boundary(12, "silence", "Silent failures"),
 )
 

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from coordexp_audit_lib import __version__, boundaries
+from coordexp_audit_lib.commands import declare
 from coordexp_audit_lib.core.errors import AuditError, UsageError, one_line
 from coordexp_audit_lib.core.finding import SEVERITIES, Finding
 from coordexp_audit_lib.core.invariant import exhibits, faults, invariants
@@ -121,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     diff = add("diff", _diff, "say what changed between two audits; 1 if something got worse")
     diff.add_argument("before", type=Path, help="the earlier run's folder, or its audit.json")
     diff.add_argument("after", type=Path, help="the later one")
+    declare(add, judged, _report)
     add("faults", _faults, "prove that every check fails on a pipeline that is broken on purpose")
     return parser
 

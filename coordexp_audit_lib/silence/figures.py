@@ -23,7 +23,8 @@ def scan(ctx: Context) -> dict[str, Any]:
 @exhibit("silence.errors")
 def errors(ctx: Context) -> dict[str, Any]:
     """By surface: how many errors were provoked, how many lack a part, and an example of each kind."""
-    rows, examples = [], []
+    rows: list[list[Any]] = []
+    examples: list[list[str]] = []
     for provocation in provocations():
         name = provocation.surface.name
         try:
