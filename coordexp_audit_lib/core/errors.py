@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class AuditError(Exception):
     """An error that a user can act on.
@@ -36,8 +38,10 @@ class TargetRefused(AuditError):
 class InvariantViolation(AuditError):
     """Raised by a guard: a live object breaks an invariant, so training must not go on."""
 
-    def __init__(self, invariant: str, what: str, *, where: str = "", cure: str = "") -> None:
-        self.invariant = invariant
+    def __init__(
+        self, invariant: str, what: str, *, where: str = "", cure: str = "", expected: Any = None, actual: Any = None
+    ) -> None:
+        self.invariant, self.expected, self.actual = invariant, expected, actual
         super().__init__(f"[{invariant}] {what}", where=where, cure=cure)
 
 

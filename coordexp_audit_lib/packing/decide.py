@@ -49,7 +49,13 @@ def decide(tensors: Mapping[str, Any], packing_length: int | None = None, name: 
     good, bad = sift({n: tensors[n] for n in TENSORS if n in tensors})
     row = PackedRow(good)
     shapes = [Evidence("fact", symbol=n, value=_shape(np.asarray(tensors[n]))) for n in TENSORS if n in tensors]
-    judges: dict[str, Judge] = {
+    known = judges(packing_length)
+    return [_finding(i, row, known.get(i.id), bad=bad, shapes=shapes, name=name) for i in invariants("packing")]
+
+
+def judges(packing_length: int | None) -> dict[str, Judge]:
+    """The predicates that one batch can decide, by claim. What has no known length has no capacity to exceed."""
+    return {
         "packing.capacity": lambda r: _capacity(r, packing_length),
         ALIGNED: contract.fields_aligned,
         "packing.cu_seqlens": contract.cu_seqlens,
@@ -57,7 +63,30 @@ def decide(tensors: Mapping[str, Any], packing_length: int | None = None, name: 
         "packing.no_cross_boundary_label": contract.no_cross_boundary_label,
         "packing.vision_in_order": contract.vision_in_order,
     }
-    return [_finding(i, row, judges.get(i.id), bad=bad, shapes=shapes, name=name) for i in invariants("packing")]
+
+
+def first_problems(
+    tensors: Mapping[str, Any], packing_length: int | None = None
+) -> tuple[dict[str, Problem], list[str]]:
+    """The first problem of each claim that a batch breaks, and the claims that its tensors decide.
+
+    The same judgement as `decide`, for a training step: nothing is gathered that nobody reads. That fields disagree
+    comes last, for it is seldom the cause.
+    """
+    good, bad = sift(tensors)
+    if bad:
+        return {FORMS[n].claim or ALIGNED: p for n, p in reversed(bad.items())}, []
+    row, broken, decided = PackedRow(good), dict[str, Problem](), list[str]()
+    known = judges(packing_length)
+    for claim, judge in sorted(known.items(), key=lambda item: item[0] == ALIGNED):
+        try:
+            found = next(judge(row), None)
+        except Undecided:
+            continue
+        decided.append(claim)
+        if found is not None:
+            broken[claim] = found
+    return broken, decided
 
 
 def _capacity(row: PackedRow, packing_length: int | None) -> Iterator[Problem]:

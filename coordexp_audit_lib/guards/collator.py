@@ -1,0 +1,94 @@
+"""A collator that looks at what it collates, also in the processes of a DataLoader."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from coordexp_audit_lib.core.errors import AuditError, InvariantViolation
+from coordexp_audit_lib.guards.batches import check_packed_batch, judge_batch
+
+
+class Inbox:
+    """Where collators leave what they found: a list in the process that made it, files for those of a DataLoader."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.folder = Path(tempfile.mkdtemp(prefix="coordexp-audit-"))
+        self._found: list[AuditError] = []
+
+    def put(self, error: AuditError) -> None:
+        if os.getpid() == self.owner:
+            self._found.append(error)
+            return
+        told = {"claim": getattr(error, "invariant", ""), "what": error.what, "where": error.where, "cure": error.cure}
+        waiting = self.folder / f".{os.getpid()}"
+        waiting.write_text(json.dumps(told), encoding="utf-8")
+        waiting.replace(self.folder / f"{os.getpid()}.json")
+
+    def first(self) -> AuditError | None:
+        """What was found first, if anything was."""
+        if self._found:
+            return self._found[0]
+        for file in sorted(self.folder.glob("*.json")):
+            return _error(json.loads(file.read_text(encoding="utf-8")))
+        return None
+
+    def close(self) -> None:
+        if os.getpid() == self.owner:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"owner": self.owner, "folder": self.folder, "_found": []}
+
+
+def _error(told: Mapping[str, str]) -> AuditError:
+    if not told["claim"]:
+        return AuditError(told["what"], where=told["where"], cure=told["cure"])
+    what = told["what"].removeprefix(f"[{told['claim']}] ")
+    return InvariantViolation(told["claim"], what, where=told["where"], cure=told["cure"])
+
+
+class GuardedCollator:
+    """Calls a collator and judges every n-th batch that it gives, in whatever process it runs.
+
+    Args:
+        collator: the trainer's own; its attributes stay reachable. every: judge the first batch and every n-th after.
+        packing_length: capacity of a pack, in tokens. packed: a batch that is no pack is an error.
+        inbox: where to leave what is found, to be raised at the next check; without one it is raised at once.
+    """
+
+    def __init__(
+        self, collator: Callable[[list[Any]], Any], *, every: int = 1, packing_length: int | None = None,
+        packed: bool = True, inbox: Inbox | None = None,
+    ) -> None:  # fmt: skip
+        self.collator, self.every, self.packing_length = collator, every, packing_length
+        self.packed, self.inbox, self.seen = packed, inbox, 0
+        self.decided: dict[str, int] = {}
+
+    def __call__(self, rows: list[Any], *args: Any, **kwargs: Any) -> Any:
+        batch = self.collator(rows, *args, **kwargs)
+        turn, self.seen = self.seen, self.seen + 1
+        if self.every and turn % self.every == 0 and isinstance(batch, Mapping):
+            try:
+                self._judge(batch)
+            except AuditError as error:
+                if self.inbox is None:
+                    raise
+                self.inbox.put(error)
+        return batch
+
+    def _judge(self, batch: Mapping[str, Any]) -> None:
+        judge = check_packed_batch if self.packed else judge_batch
+        for claim in judge(batch, self.packing_length):
+            self.decided[claim] = self.decided.get(claim, 0) + 1
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "collator":  # not there yet while this is unpickled
+            raise AttributeError(name)
+        return getattr(self.collator, name)

@@ -1,0 +1,70 @@
+"""What the guards saw in a run: `audit.json`, written when it ends or is stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from coordexp_audit_lib.core.errors import AuditError
+from coordexp_audit_lib.core.finding import tidy
+from coordexp_audit_lib.guards.collator import GuardedCollator
+from coordexp_audit_lib.metrics.contract import PREDICATES, Undecided
+from coordexp_audit_lib.metrics.log import Log, Row
+
+SCHEMA = 1
+KEPT_ROWS = 4096
+
+
+class Diary:
+    """Counts of what was judged, and the logged rows; only one rank writes."""
+
+    def __init__(self, collators: Sequence[GuardedCollator]) -> None:
+        self.rows: list[Row] = []
+        self._counts: dict[str, int] = {}
+        self._collators = collators
+        self._folder: Path | None = None
+
+    def began(self, folder: Path, *, writes: bool) -> None:
+        self._folder = folder if writes else None
+
+    def count(self, what: str) -> None:
+        self._counts[what] = self._counts.get(what, 0) + 1
+
+    def row(self, row: Row) -> None:
+        self.count("logged rows")
+        self.rows.append(row)
+        del self.rows[:-KEPT_ROWS]
+
+    def ended(self, step: int) -> None:
+        """Write that the run went through, with what the whole log says beyond single rows."""
+        self._write({"status": "completed", "steps": step, "log": self._log()})
+
+    def stopped(self, error: AuditError, place: str) -> None:
+        """Write why the run was stopped."""
+        told = {"invariant": getattr(error, "invariant", ""), "message": str(error), "where": error.where}
+        self._write({"status": "stopped", "at": place, "violation": told})
+
+    def _log(self) -> dict[str, Any]:
+        """For each claim on logs what it says of the rows: its problems, or why it can't tell."""
+        found: dict[str, Any] = {}
+        for claim, predicate in PREDICATES.items():
+            try:
+                found[claim] = [p.message for p in predicate(Log("training log", self.rows), lambda n: None)][:5]
+            except Undecided as error:
+                found[claim] = f"undecided: {error}"
+        return found
+
+    def _write(self, what: dict[str, Any]) -> None:
+        if self._folder is None:
+            return
+        batches: dict[str, int] = {}
+        for collator in self._collators:
+            for claim, number in collator.decided.items():
+                batches[claim] = batches.get(claim, 0) + number
+        document = {"schema": SCHEMA, **what, "judged": {**self._counts, **batches}}
+        self._folder.mkdir(parents=True, exist_ok=True)
+        waiting = self._folder / ".audit.json"
+        waiting.write_text(json.dumps(tidy(document), indent=1) + "\n", encoding="utf-8")
+        waiting.replace(self._folder / "audit.json")

@@ -1,0 +1,111 @@
+"""Guards for what a run starts from: config, tokenizer, chat template."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from coordexp_audit_lib.config import resolve, schema
+from coordexp_audit_lib.config.contract import Chain
+from coordexp_audit_lib.config.values import Problem
+from coordexp_audit_lib.guards import pins
+from coordexp_audit_lib.guards.stopping import at_token, stop
+from coordexp_audit_lib.template import cases
+from coordexp_audit_lib.template import predicates as p
+from coordexp_audit_lib.template.trace import Trace, trace
+
+Prompt = Sequence[int] | Callable[[], Sequence[int]]
+
+
+def check_config(config: Mapping[str, Any], *, world_size: int | None = None) -> None:
+    """A resolved config has known keys only, values in range, and values that agree with each other.
+
+    Args:
+        config: the mapping that the YAML files resolve to. world_size: of the run; without it, the effective batch is
+            not judged.
+
+    Raises:
+        InvariantViolation: `where` is the dotted path of the key.
+    """
+    for problem in schema.check_config(config):
+        _stop(problem)
+    for problem in schema.check_attention(config):
+        _stop(problem)
+    if world_size is not None:
+        for problem in schema.check_batch(config, world_size):
+            _stop(problem)
+
+
+def load_config(path: Path | str, repository: Path | str = ".") -> Chain:
+    """Follow a config's `extends` and judge the shape of the chain; `merged` of the result is the config.
+
+    Args:
+        path: the leaf's YAML file. repository: what the paths of stage-2 leaves are relative to.
+
+    Raises:
+        InvariantViolation: a parent is missing, the chain has a cycle, or a stage-2 leaf is not self-contained.
+    """
+    root = Path(repository).resolve()
+    full = Path(path).resolve()
+    leaf = full.relative_to(root).as_posix() if full.is_relative_to(root) else full.as_posix()
+
+    def read(name: str) -> str | None:
+        file = root / name
+        return file.read_text(encoding="utf-8") if file.is_file() else None
+
+    try:
+        chain = resolve.resolve(read, leaf)
+    except resolve.ChainBroken as error:
+        _stop(error.problem)
+    for problem in resolve.check_profile(chain):
+        _stop(problem)
+    return chain
+
+
+def _stop(problem: Problem) -> Any:
+    stop(problem.claim, problem.what, where=problem.path, cure=problem.cure)
+
+
+def check_tokenizer(tokenizer: Any, fingerprint: str | None = None, rows: int | None = None) -> None:
+    """The 1000 coordinate tokens are one id each, wherever they stand; the vocabulary is the pinned one and fits.
+
+    Args:
+        tokenizer: of `transformers` (or a processor that has one) or of `tokenizers`.
+        fingerprint: of the whole vocabulary, from `pins_of`. rows: of the model's embedding.
+
+    Raises:
+        InvariantViolation: the message names the first coordinate token, id or fingerprint that is wrong.
+    """
+    made = pins.tokenizer_of(tokenizer)
+    ids = pins.vocabulary(made)
+    texts = [(pins.encoded(made, text), bins) for text, bins in cases.contexts()]
+    for found in p.coordinate_problems([ids.get(t, -1) for t in pins.COORD_TOKENS], texts):
+        _stop_at("template.coord_tokens_atomic", found, "tokenizer")
+    if fingerprint is not None:
+        for found in p.vocabulary_problems(pins.fingerprint(made), fingerprint, "the pinned"):
+            _stop_at("template.vocab_fits", found, "tokenizer")
+    if rows is not None:
+        for found in p.rows_problems(max(ids.values()), rows):
+            _stop_at("template.vocab_fits", found, "tokenizer")
+
+
+def check_template(prompt: Prompt, pinned: Trace | Mapping[str, Any], name: str = "of the fixed sample") -> None:
+    """The rendered prompt is the pinned one, token for token: system prompt, special tokens, template, tokenizer.
+
+    Args:
+        prompt: ids of a fixed sample's prompt, or a function that renders them. pinned: what `pins_of` kept of them.
+
+    Raises:
+        InvariantViolation: the message names the first token that differs.
+    """
+    ids = prompt() if callable(prompt) else prompt
+    kept = pinned if isinstance(pinned, Trace) else msgspec.convert(dict(pinned), Trace)
+    for found in p.pinned_problems(trace(ids), kept, name):
+        _stop_at("template.render_pinned", found, "template")
+
+
+def _stop_at(claim: str, found: p.Problem, where: str) -> Any:
+    stop(claim, at_token(found.message, found.token), where=where, expected=found.expected, actual=found.actual)

@@ -1,0 +1,62 @@
+"""Guards for what a run puts out: logged metrics and checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from coordexp_audit_lib.guards.stopping import stop
+from coordexp_audit_lib.metrics.contract import PREDICATES, Undecided
+from coordexp_audit_lib.metrics.log import Log, Row, row_of
+from coordexp_audit_lib.provenance.checkpoints import weights_only
+from coordexp_audit_lib.provenance.reading import checkpoint
+
+# Claims that a single row can break. What needs a longer log is reported at the end, and stops nothing.
+STOPPING = (
+    "metrics.required_keys", "metrics.only_when_executed", "metrics.counters_are_counts", "metrics.reasons_add_up",
+    "metrics.identity_not_averaged", "metrics.finite",
+)  # fmt: skip
+
+
+def check_metrics(
+    logs: Mapping[str, Any], *, step: int | None = None, earlier: Sequence[Row] = (),
+    claims: Collection[str] = STOPPING, stage2: bool = False,
+) -> Row:  # fmt: skip
+    """One row of a training log has the required metrics, and each is what its name says.
+
+    Args:
+        logs: metric -> number, as it is logged. step: the optimizer step, from 1. earlier: rows before this one, for
+            claims over several: a rollout seed that is a sum is known by its distance to the others.
+        claims: those to judge, of `metrics.contract.PREDICATES`. stage2: a Stage-2 trainer logs; without it, its own
+            keys must tell.
+
+    Returns:
+        The row, for `earlier`.
+
+    Raises:
+        InvariantViolation: `where` is the metric.
+    """
+    row = row_of({**logs, "step": step}, step or 0)
+    log = Log("training log", [*earlier, row], stage2=stage2)
+    for claim in claims:
+        try:
+            for p in PREDICATES[claim](log, lambda n: None):
+                stop(claim, p.message, where=p.subject, expected=p.expected, actual=p.actual)
+        except Undecided:
+            continue
+    return row
+
+
+def check_checkpoint(folder: Path | str, *, save_only_model: bool) -> None:
+    """A checkpoint holds what it may: with `save_only_model` nothing of the training loop, and every tensor indexed.
+
+    Raises:
+        InvariantViolation: `where` is the file or tensor.
+    """
+    place = Path(folder)
+    for flaw in weights_only(checkpoint(place.parent.resolve(), place.name), save_only_model=save_only_model):
+        stop(
+            "provenance.weights_only", flaw.message, where=f"{place.name}/{flaw.subject}",
+            expected=flaw.expected, actual=flaw.actual,
+        )  # fmt: skip

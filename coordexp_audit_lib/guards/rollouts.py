@@ -1,0 +1,120 @@
+"""Guards for Channel-B: what the server answers, what is kept of a rollout, and what of the target is taught."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from coordexp_audit_lib.guards.stopping import at_token, stop
+from coordexp_audit_lib.rollout.client import Item, RolloutError, read_outputs
+from coordexp_audit_lib.supervision import judge
+from coordexp_audit_lib.supervision.contract import Group, Order, Sample, SegmentB, Thing
+from coordexp_audit_lib.supervision.reading import read
+from coordexp_audit_lib.template.predicates import prefix_problems
+from coordexp_audit_lib.template.trace import trace
+
+IGNORE_INDEX = -100
+Box = tuple[Sequence[int], Sequence[int]]
+
+
+def check_rollout_response(answer: Any, requests: int | Sequence[str], route: str = "/infer/") -> list[Item]:
+    """An answer of the rollout server is a list of one item for each request, each with its token ids.
+
+    Args:
+        answer: the decoded JSON. requests: how many were sent, or the `uuid` of each, which the answer must echo.
+
+    Returns:
+        Prompt token ids, token ids and text of each item, in the order of the requests.
+
+    Raises:
+        InvariantViolation: the message begins with the path of the field that is wrong.
+    """
+    uuids = [""] * requests if isinstance(requests, int) else list(requests)
+    try:
+        return read_outputs(answer, uuids, route)
+    except RolloutError as error:
+        stop("rollout.response_schema", str(error), where=route)
+
+
+def check_rollout_prefix(
+    taught: Sequence[int], *, prompt: Sequence[int], answer_at: int | None = None,
+    rollout: Sequence[int] | None = None, kept: int = 0,
+) -> None:  # fmt: skip
+    """What is taught begins with the ids that were generated from, and goes on with the rollout's own tokens.
+
+    Args:
+        taught: ids of the whole teacher-forced sequence. prompt: ids that the server generated from.
+        answer_at: where the answer begins in `taught`; by default behind the prompt.
+        rollout: the ids that the server generated; None for an invalid rollout, of which nothing is kept.
+        kept: how many tokens of the answer are the rollout's.
+
+    Raises:
+        InvariantViolation: the message names the first token that differs.
+    """
+    start = len(prompt) if answer_at is None else answer_at
+    for found in prefix_problems(trace(prompt), trace(taught[: len(prompt)]), start, "of this rollout"):
+        text = at_token(found.message, found.token)
+        stop("template.prompt_is_prefix", text, where="prompt", expected=found.expected, actual=found.actual)
+    for problem in judge.kept(taught[start : start + kept], rollout) if rollout is not None else ():
+        _stop("supervision.prefix_kept", problem, "rollout prefix")
+
+
+def check_supervision(
+    ids: Sequence[int], labels: Sequence[int], weights: Sequence[float] | None = None, *,
+    gt: Sequence[tuple[str, Sequence[int]]] | None = None, boxes: Sequence[Box] = (), prefix_len: int = 0,
+    order: Order = "desc_first", desc_weight: float = 1.0,
+) -> None:  # fmt: skip
+    """A Channel-B target teaches what it must: no coordinate by cross-entropy, no false positive, every ground truth.
+
+    Args:
+        ids: the assistant's tokens [n], what the template appends included. labels: of the cross-entropy [n], not
+            shifted.
+        weights: of each label (1 by default; one of 0 teaches nothing).
+        gt: ground truth as (desc, four bins); without it only coordinates and the closure are judged.
+        boxes: what geometry supervises, as (four token positions, four bins): matched ones, then appended ones.
+        prefix_len: how many tokens are the rollout's. desc_weight: of an appended object's desc.
+
+    Raises:
+        InvariantViolation: the message names the token.
+    """
+    target = [Thing(desc, list(bins)) for desc, bins in gt or ()]
+    segment = _segment(ids, labels, weights, boxes=boxes, prefix_len=prefix_len)
+    reading = read(segment, Sample(target), order)
+    _first("supervision.coord_out_of_ce", judge.coordinates_out(segment, reading, False))
+    _first("supervision.closure", judge.closed(segment, reading))
+    if gt is None:
+        return
+    closed = reading.view.container.closed if reading.view.container else None
+    _first("supervision.fn_injected", judge.complete(segment, reading, target))
+    _first("supervision.fn_injected", judge.parses(reading.view.text[:closed], order))
+    _first("supervision.fp_neutral", judge.neutral(segment, reading))
+    _first("supervision.matched_struct_only", judge.matched(segment, reading, target, True))
+    _first("supervision.fn_injected", judge.appended(segment, reading, target, True, desc_weight))
+
+
+def _segment(
+    ids: Sequence[int], labels: Sequence[int], weights: Sequence[float] | None, *, boxes: Sequence[Box], prefix_len: int
+) -> SegmentB:
+    """The target as the predicates read it: a weight stands for the gradient that it gives, a bin for its pull."""
+    share = [float(w) for w in weights] if weights is not None else [1.0] * len(ids)
+    pulls = {p: k for places, bins in boxes for p, k in zip(places, bins, strict=True)}
+    groups = [Group(list(places), list(bins)) for places, bins in boxes]
+    return SegmentB(
+        prompt_len=0, prefix_len=prefix_len, ids=list(ids), invalid=False, valid=0, matched=0, fn=0, dropped=0,
+        truncated=False, prefix_groups=[g for g in groups if max(g.pos) < prefix_len],
+        fn_groups=[g for g in groups if max(g.pos) >= prefix_len], struct_pos=[], closure_pos=[], desc_pos=[],
+        seed_base=None, labels=list(labels), share=share,
+        text_grad=[w if y != IGNORE_INDEX else 0.0 for w, y in zip(share, labels, strict=True)],
+        coord_grad=[float(p in pulls) for p in range(len(ids))], pulls=list(labels),
+        targets=[pulls.get(p, -1) for p in range(len(ids))],
+    )  # fmt: skip
+
+
+def _first(claim: str, problems: Iterable[judge.Problem]) -> None:
+    for problem in problems:
+        _stop(claim, problem, "target")
+
+
+def _stop(claim: str, problem: judge.Problem, where: str) -> None:
+    message, subject, expected, actual = problem
+    stop(claim, f"{message}, at {subject}", where=where, expected=expected, actual=actual)
