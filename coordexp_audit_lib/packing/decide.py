@@ -74,9 +74,12 @@ def first_problems(
     comes last, for it is seldom the cause.
     """
     good, bad = sift(tensors)
-    if bad:
-        return {FORMS[n].claim or ALIGNED: p for n, p in reversed(bad.items())}, []
-    row, broken, decided = PackedRow(good), dict[str, Problem](), list[str]()
+    broken, decided = dict[str, Problem](), list[str]()
+    for name, problem in bad.items():
+        broken.setdefault(FORMS[name].claim or ALIGNED, problem)
+    if broken:
+        return broken, decided
+    row = PackedRow(good)
     known = judges(packing_length)
     for claim, judge in sorted(known.items(), key=lambda item: item[0] == ALIGNED):
         try:

@@ -1,0 +1,119 @@
+"""A real `transformers` trainer under guard: it trains, and each of ten mistakes stops it before the next step."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coordexp_audit_lib.core.errors import AuditError, InvariantViolation
+from coordexp_audit_lib.core.invariant import invariants
+from coordexp_audit_lib.guards import rehearsal
+from coordexp_audit_lib.parts.model import one_thread
+from coordexp_audit_lib.provenance.command import audit_run
+
+# Where each mistake shows: steps completed when the run stops, and what a reader needs to find it.
+STOPS = {
+    "unknown_key": (0, r"^rollout_matching\.decode_bach_size: .*Cure: did you mean decode_batch_size"),
+    "system_prompt": (0, r"^template: .*token 3\b.*expected .*found .*Cure: "),
+    "split_token": (0, r"^tokenizer: .*coordinate token 0 .*expected .*found .*Cure: "),
+    "shifted_labels": (1, r"^batch: .*\(token 27\): expected 198, found \d+\. Cure: "),
+    "running_positions": (1, r"^batch: .*\(token 58\).*expected 0, found 58\. Cure: "),
+    "foreign_prompt": (1, r"^prompt: .*token 3: expected .*found .*Cure: "),
+    "missing_metric": (2, r"^rollout/gen_tokens_per_s: .*step 2.*expected a number, found nothing\. Cure: "),
+    "averaged_seed": (2, r"^rollout/seed_base: .*found 1000020\.5\. Cure: "),
+    "optimizer_file": (2, r"^checkpoint-2/optimizer\.pt: .*Cure: "),
+    "corrupt_prefix": (1, r"^rollout prefix: .*at token 3: expected .*found .*Cure: "),
+}
+
+
+def run(folder: Path, broken: str = "", **arguments: Any) -> Any:
+    trainer = rehearsal.trainer(folder, broken, **arguments)
+    with one_thread():
+        trainer.train()
+    return trainer
+
+
+def diary(folder: Path) -> Any:
+    return json.loads((folder / "out" / "audit" / "audit.json").read_text())
+
+
+def test_a_sound_run_trains_and_leaves_its_manifest_and_audit(tmp_path: Path) -> None:
+    trainer = run(tmp_path, save_strategy="steps", save_steps=10)
+    assert trainer.state.global_step == 20
+    written = diary(tmp_path)
+    assert (written["status"], written["steps"]) == ("completed", 20)
+    # Every batch was judged by every claim that a batch can decide; the loader collates one ahead.
+    batches = {k: n for k, n in written["judged"].items() if k.startswith("packing.")}
+    assert len(batches) == 6 and min(batches.values()) >= 20
+    judged = {k: written["judged"][k] for k in ("config", "tokenizer", "template", "checkpoint", "logged rows")}
+    assert judged == {"config": 1, "tokenizer": 1, "template": 1, "checkpoint": 2, "logged rows": 21}
+    assert written["log"] == {claim: [] for claim in written["log"]} and len(written["log"]) == 9
+    manifest = audit_run(tmp_path / "out" / "audit")
+    assert {f.status for f in manifest if f.invariant == "provenance.files_present"} == {"held"}
+    losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
+    assert len(losses) == 20 and losses[-1] < losses[0]
+
+
+def test_every_break_has_a_row_here() -> None:
+    assert set(STOPS) == {b.name for b in rehearsal.BREAKS} and len(STOPS) == 10
+
+
+@pytest.mark.parametrize("broken", rehearsal.BREAKS, ids=lambda b: b.name)
+def test_a_mistake_stops_the_run_before_the_next_step(tmp_path: Path, broken: rehearsal.Break) -> None:
+    trainer = rehearsal.trainer(tmp_path, broken.name, save_strategy="steps", save_steps=2)
+    before = [p.detach().clone() for p in trainer.model.parameters()] if STOPS[broken.name][0] == 0 else []
+    with pytest.raises(InvariantViolation) as caught, one_thread():
+        trainer.train()
+    steps, message = STOPS[broken.name]
+    assert caught.value.invariant == broken.caught_by
+    assert f"[{broken.caught_by}]" in str(caught.value)
+    assert re.search(message, str(caught.value)), str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert trainer.state.global_step == steps
+    assert all((a == b).all() for a, b in zip(before, trainer.model.parameters(), strict=False))
+    known = {i.id for i in invariants(broken.caught_by.partition(".")[0])}
+    assert broken.caught_by in known
+    if broken.name not in ("foreign_prompt", "corrupt_prefix"):  # those the program's own guard calls raise
+        written = diary(tmp_path)
+        assert written["status"] == "stopped"
+        assert written["violation"]["invariant"] == broken.caught_by
+        assert not trainer.audit.inbox.folder.exists()
+
+
+def test_a_mistake_in_a_loader_process_stops_the_run_as_well(tmp_path: Path) -> None:
+    trainer = rehearsal.trainer(tmp_path, "shifted_labels", dataloader_num_workers=1)
+    with pytest.raises(InvariantViolation, match=r"no_cross_boundary_label.*token 27.*Cure"), one_thread():
+        trainer.train()
+    assert trainer.state.global_step < 5
+
+
+def test_a_batch_that_is_no_pack_is_told(tmp_path: Path) -> None:
+    trainer = rehearsal.trainer(tmp_path)
+    inner = trainer.data_collator.collator
+
+    def two_rows(packs: list[list[int]]) -> dict[str, Any]:
+        batch = inner(packs)
+        return {"input_ids": batch["input_ids"].repeat(2, 1), "labels": batch["labels"].repeat(2, 1)}
+
+    trainer.data_collator.collator = two_rows
+    with pytest.raises(AuditError, match="decide no claim on packing"), one_thread():
+        trainer.train()
+
+
+def test_a_guard_that_crashes_stops_the_run_and_says_so(tmp_path: Path) -> None:
+    trainer = rehearsal.trainer(tmp_path)
+    trainer.audit.tokenizer = object()
+    with pytest.raises(AuditError, match="the guard failed: AttributeError"):
+        trainer.train()
+    assert diary(tmp_path)["status"] == "stopped"
+
+
+def test_the_manifest_that_cannot_be_written_stops_the_run(tmp_path: Path) -> None:
+    trainer = rehearsal.trainer(tmp_path)
+    trainer.audit.manifest["datasets"] = {"train": tmp_path / "not there.jsonl"}
+    with pytest.raises(AuditError, match=r"not there\.jsonl: cannot be read"):
+        trainer.train()
