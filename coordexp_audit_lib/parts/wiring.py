@@ -5,6 +5,7 @@ Imports nothing of this library, so that a worker can load it by path in a targe
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 TOWERS = {"vision_tower": ["visual"], "aligner": ["visual.merger"], "language_model": ["language_model", "lm_head"]}
@@ -40,7 +41,9 @@ def network() -> Any:
 
 def arguments(folder: str, settings: dict[str, Any]) -> Any:
     """`transformers.TrainingArguments` on the CPU, with ms-swift's two further rates."""
-    from transformers import TrainingArguments
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        from transformers import TrainingArguments
 
     made: Any = TrainingArguments(
         output_dir=folder, learning_rate=settings["learning_rate"], weight_decay=settings["weight_decay"],
@@ -59,9 +62,9 @@ def facts(folder: str, settings: dict[str, Any]) -> dict[str, Any]:
         names (trainable), decay (as the pipeline asks for it: on the class, None for self), groups of the optimizer of
         `create_optimizer`, the optimizer class's name and its keyword arguments.
     """
+    model, given = network(), arguments(folder, settings)
     from transformers import Trainer
 
-    model, given = network(), arguments(folder, settings)
     trainer = Trainer(model=model, args=given)
     trainer.create_optimizer()
     kind, kwargs = Trainer.get_optimizer_cls_and_kwargs(given, model)

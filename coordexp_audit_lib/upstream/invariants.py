@@ -52,6 +52,16 @@ CHATS = c.TemplateRequest(
 GRIDS = (c.RowsRequest((1, 4, 6), 3, 2, [5, 4, 6]), c.RowsRequest((1, 8, 2), 1, 4, [7, 3]))
 
 
+def rates() -> dict[str, float]:
+    """The learning rate that is set for each part of the network, by a prefix of its parameters' names."""
+    return {
+        "visual": wiring.RATES["vit_lr"],
+        "visual.merger": wiring.RATES["aligner_lr"],
+        f"{wiring.OFFSETS}.embed_offset": SETTINGS.embed_lr,
+        f"{wiring.OFFSETS}.head_offset": SETTINGS.head_lr,
+    }
+
+
 def asked(ctx: Context, id: str) -> Iterator[tuple[Contract, c.Api]]:
     """The contracts of an invariant, each with what the pipeline's environment has of it."""
     for distribution in dict.fromkeys(k.distribution for k in contracts(invariant=id)):
@@ -95,14 +105,8 @@ def trainer_helpers(ctx: Context) -> Iterator[Violation]:
     yield from p.judge_decay(made)
     yield from p.judge_groups(SETTINGS, made)
     yield from p.judge_optimizer(SETTINGS, made)
-    rates = {
-        "visual": wiring.RATES["vit_lr"],
-        "visual.merger": wiring.RATES["aligner_lr"],
-        f"{wiring.OFFSETS}.embed_offset": SETTINGS.embed_lr,
-        f"{wiring.OFFSETS}.head_offset": SETTINGS.head_lr,
-    }
     ctx.judge(len(made.names) if made.wiring is not None else 0)
-    yield from p.judge_wiring(SETTINGS, rates, made)
+    yield from p.judge_wiring(SETTINGS, rates(), made)
 
 
 @invariant(

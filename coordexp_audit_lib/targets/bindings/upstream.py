@@ -89,7 +89,7 @@ def infer_request(request, here):
     return {"sent": found}
 
 
-@binds("upstream.template", users=("src.datasets.dense_caption:BaseCaptionDataset", "?"))
+@binds("upstream.template")
 def template(request, here):
     made = template_of(here)
     before = made.packing, made.padding_free
@@ -125,7 +125,7 @@ def collated(batch):
     }
 
 
-@binds("upstream.qwen3vl", users=(*("%s.compute_loss" % t for t in TRAINER), "?"))
+@binds("upstream.qwen3vl")
 def qwen3vl(request, here):
     settle()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -26,7 +26,7 @@ KINDS = {
 }
 
 
-@binds("upstream.api", users=("src.trainers.rollout_matching_sft:RolloutMatchingSFTTrainer", "?"))
+@binds("upstream.api")
 def api(request, here):
     distribution = request["distribution"]
     try:
