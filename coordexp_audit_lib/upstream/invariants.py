@@ -76,14 +76,26 @@ def asked(ctx: Context, id: str) -> Iterator[tuple[Contract, c.Api]]:
 
 
 def static(ctx: Context, id: str) -> Iterator[Violation]:
-    """Judge the contracts of an invariant; a part that cannot be decided is told, and not counted."""
-    undecided = []
+    """Judge the contracts of an invariant.
+
+    A part that cannot be imported is judged by the shipped verdict on the installed release, where there is one; what
+    is not decided by either is told, and not counted.
+    """
+    shipped = {(v.contract, v.version): v for v in ctx.value(c.MATRIX, MatrixRequest()).verdicts}
+    undecided, read_only = [], []
     for contract, api in asked(ctx, id):
+        read = shipped.get((contract.id, api.version))
         for part, seen in zip(contract.parts, api.seen, strict=True):
-            problems = [q.what for q in judge(part, seen) if q.kind == "undecidable"]
-            undecided += [f"{part.symbol}: {what}" for what in problems]
-            ctx.judge(0 if seen.status == "undecided" else 1)
-        yield from p.judge_contract(contract, api)
+            problems = list(judge(part, seen))
+            if seen.status == "undecided" and read is not None:
+                problems = [q for q in read.problems if q.symbol == part.symbol]
+                read_only.append(part.symbol)
+            told = [f"{q.symbol}: {q.what}" for q in problems if q.kind == "undecidable"]
+            undecided += told
+            ctx.judge(0 if told else 1)
+            yield from p.judge_part(contract, api.version, part, problems)
+    if read_only:
+        ctx.fact("read, for they cannot be imported here", read_only)
     if undecided:
         ctx.fact("not decided", undecided)
 

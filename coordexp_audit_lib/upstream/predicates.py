@@ -9,7 +9,6 @@ import msgspec
 
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.upstream.contract import (
-    Api,
     Collated,
     ConfigRequest,
     Configured,
@@ -24,20 +23,19 @@ from coordexp_audit_lib.upstream.contract import (
     Wiring,
 )
 from coordexp_audit_lib.upstream.matrix import PINNED
-from coordexp_audit_lib.upstream.spec import Contract
-from coordexp_audit_lib.upstream.verdict import judge
+from coordexp_audit_lib.upstream.spec import Contract, Part
+from coordexp_audit_lib.upstream.verdict import Problem
 
 RATE = 1e-9  # learning rates and decays are passed through, not computed with
 
 
-def judge_contract(contract: Contract, api: Api) -> Iterator[Violation]:
+def judge_part(contract: Contract, version: str, part: Part, problems: list[Problem]) -> Iterator[Violation]:
     """What the pipeline relies on and the release does not have. What cannot be decided is no violation."""
-    for part, seen in zip(contract.parts, api.seen, strict=True):
-        for problem in judge(part, seen):
-            if problem.kind != "undecidable":
-                message = f"{contract.distribution} {api.version}: {part.symbol}: {problem.what}"
-                expected = f"as in {contract.distribution} {PINNED.get(contract.distribution, '')}"
-                yield Violation(message, f"{contract.title} ({contract.used})", expected, problem.kind, part.symbol)
+    for problem in problems:
+        if problem.kind != "undecidable":
+            message = f"{contract.distribution} {version}: {part.symbol}: {problem.what}"
+            expected = f"as in {contract.distribution} {PINNED.get(contract.distribution, '')}"
+            yield Violation(message, f"{contract.title} ({contract.used})", expected, problem.kind, part.symbol)
 
 
 def judge_groups(request: TrainerRequest, wiring: Wiring) -> Iterator[Violation]:

@@ -121,7 +121,7 @@ def _installed(distribution: str, word: str) -> Source:
 
 
 def download(distribution: str, version: str, cache: Path | None = None) -> Path:
-    """The wheel, or the sdist where there is no wheel, from the index that pip is set up for; kept in `cache`.
+    """The wheel from the index that pip is set up for, kept in `cache`. An sdist would have to be run to be fetched.
 
     Raises:
         UsageError: pip found or fetched none.
