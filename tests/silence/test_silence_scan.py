@@ -53,7 +53,7 @@ def test_a_suppression_names_its_method() -> None:
         ("stage2_ab.schedule.b_ratio must be in [0,1], got 7", []),
         ("Unknown keys: ['rollout_matching.x']. Migration guidance: remove unsupported keys", []),
         ("objects[17].bbox_2d has three values", ["a cure"]),
-        ("something must be positive", ["a place"]),
+        ("the number must be positive", ["a place"]),
     ],
 )
 def test_an_actionable_message_names_cause_place_and_cure(message: str, missing: list[str]) -> None:
