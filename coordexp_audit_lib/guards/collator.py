@@ -65,7 +65,7 @@ class GuardedCollator:
 
     def __init__(
         self, collator: Callable[[list[Any]], Any], *, every: int = 1, packing_length: int | None = None,
-        packed: bool = True, inbox: Inbox | None = None,
+        packed: bool | None = True, inbox: Inbox | None = None,
     ) -> None:  # fmt: skip
         self.collator, self.every, self.packing_length = collator, every, packing_length
         self.packed, self.inbox, self.seen = packed, inbox, 0
