@@ -37,6 +37,7 @@ BOUNDARIES = (
     Boundary(8, "rollout", "vLLM server-mode rollouts"),
     Boundary(9, "metrics", "Evaluation and metric emission"),
     Boundary(10, "provenance", "Checkpoints and run artifacts"),
+    Boundary(11, "upstream", "Upstream contracts"),
     Boundary(12, "silence", "Silent failures"),
 )
 
