@@ -15,6 +15,7 @@ from coordexp_audit_lib.core.errors import UsageError
 
 MAX_MEMBER = 16 << 20  # bytes of one source file, unpacked
 MAX_MEMBERS = 200_000
+MAX_TOTAL = 512 << 20  # bytes of all Python files of an sdist, unpacked
 WHEEL, SDIST = (".whl", ".zip"), (".tar.gz", ".tgz", ".tar.bz2", ".tar")
 _BROKEN = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, KeyError, zlib.error)
 
@@ -77,19 +78,37 @@ def _zip(path: Path) -> Files:
 
 
 def _tar(path: Path) -> Files:
-    archive = tarfile.open(path)  # noqa: SIM115  it is read for as long as the source lives
-    members = {m.name.removeprefix("./"): m for m in archive if m.isfile()}
-    _refuse_strange(members, path)
-    tops = {PurePosixPath(n).parts[0] for n in members}
-    top = f"{tops.pop()}/" if len(tops) == 1 else ""
-    if any(n.startswith(f"{top}src/") and n.endswith("/__init__.py") for n in members):
-        inner = {n.removeprefix(top).removeprefix("src/"): m for n, m in members.items()}
+    """All Python files in one pass: a compressed stream would be unpacked from its beginning for each of them."""
+    kept: dict[str, bytes | None] = {}
+    total = 0
+    with tarfile.open(path) as archive:
+        for count, member in enumerate(archive):
+            name = member.name.removeprefix("./")
+            if not member.isfile():
+                continue
+            _refuse_strange([name], path)
+            wanted = name.endswith((".py", "PKG-INFO")) and member.size <= MAX_MEMBER
+            kept[name] = _bounded(archive.extractfile(member) or io.BytesIO()) if wanted else None
+            total += len(kept[name] or b"")
+            if total > MAX_TOTAL or count > MAX_MEMBERS:
+                raise UsageError("too much for a package", where=str(path), cure="this is no package's archive")
+    return _inside_top(kept, path)
+
+
+def _inside_top(kept: dict[str, bytes | None], path: Path) -> Files:
+    """The files by their names below the one top folder, and below its `src/` where the package lies there."""
+    tops = {PurePosixPath(n).parts[0] for n in kept}
+    prefix = f"{tops.pop()}/" if len(tops) == 1 else ""
+    if any(n.startswith(f"{prefix}src/") and n.endswith("/__init__.py") for n in kept):
+        inner = {n.removeprefix(prefix).removeprefix("src/"): data for n, data in kept.items()}
     else:
-        inner = {n.removeprefix(top): m for n, m in members.items()}
+        inner = {n.removeprefix(prefix): data for n, data in kept.items()}
 
     def read(name: str) -> bytes:
-        member = archive.extractfile(inner[name])
-        return _bounded(member or io.BytesIO())
+        data = inner[name]
+        if data is None:
+            raise ValueError(f"larger than {MAX_MEMBER} bytes")
+        return data
 
     return Files(inner, read, path.name)
 

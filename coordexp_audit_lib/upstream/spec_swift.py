@@ -167,7 +167,10 @@ TEMPLATES = (
         _template("encode", Call(1, ("return_length",))),
         _template("packing_row", Call(1)),
         _template("data_collator", Call(1, ("padding_to",))),
-        _template("set_mode", Call(1)),
+        Part(
+            "swift.llm:Template.set_mode", ("swift.template.base:Template.set_mode",), Call(1),
+            words=("train", "pt", "vllm"), imported=False,
+        ),
         _template("generate_context", Call()),
         _template("pre_forward_hook", Call(3)),
         _template("skip_stop_tokens", Call(1, ("is_finished",))),
