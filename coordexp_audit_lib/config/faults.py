@@ -8,13 +8,16 @@ from typing import Any
 
 import msgspec
 
+from coordexp_audit_lib.config.chain import merge
 from coordexp_audit_lib.config.contract import (
+    CHAIN,
     HF_LENGTH,
     LAUNCHER,
     LOAD,
     PACKING,
     PREFLIGHT,
     STAGE2,
+    ChainRequest,
     HfLength,
     LauncherOutput,
     Loaded,
@@ -163,6 +166,20 @@ _rewords(
     ("config.extends_sound",),
     "the error does not show the chain of a cycle",
 )
+
+
+@fault(
+    "config.parents_win",
+    surface=CHAIN,
+    caught_by=("config.extends_sound",),
+    summary="a parent's value wins over the leaf's own",
+)
+def parents_win(request: ChainRequest, honest: Honest) -> Any:
+    found = honest(request)
+    merged: dict[str, Any] = {}
+    for file in found.files:
+        merged = merge(merged, file.raw)
+    return msgspec.structs.replace(found, merged=merged)
 
 
 @fault(

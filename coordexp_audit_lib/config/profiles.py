@@ -14,10 +14,12 @@ from coordexp_audit_lib.config import chain as edit
 from coordexp_audit_lib.config.bench import Bench, profile_bench
 from coordexp_audit_lib.config.chain import lookup, parent_path, steps, text_of
 from coordexp_audit_lib.config.contract import (
+    CHAIN,
     LAUNCHER,
     LOAD,
     PREFLIGHT,
     PREFLIGHT_KEYS,
+    ChainRequest,
     LoadRequest,
     names_path,
     preflight_flaws,
@@ -159,8 +161,9 @@ def _linked(bench: Bench, links: list[tuple[str, str]]) -> dict[str, str]:
     boundary="config",
     severity="P1",
     kind="B",
-    claim="A cycle or a missing parent is an error that shows the chain.",
-    remedy="Carry the chain of files while resolving, and print it in both errors.",
+    claim="A cycle or a missing parent is an error that shows the chain; in a sound chain a file's own value wins over "
+    "its parents'.",
+    remedy="Carry the chain of files while resolving, and print it in both errors; merge parents first.",
     spec="stage2-ab-training: profile hierarchy is auditable",
 )
 def extends_sound(ctx: Context) -> Iterator[Violation]:
@@ -168,6 +171,26 @@ def extends_sound(ctx: Context) -> Iterator[Violation]:
     bench.must_load()
     for shape in broken_chains(bench):
         yield from _judge_shape(ctx, shape, "A config with")
+    yield from _precedence(ctx)
+
+
+PRECEDENCE = {"root": "root", "middle": "middle", "leaf": "leaf"}
+
+
+def _precedence(ctx: Context) -> Iterator[Violation]:
+    """Three files that set the same keys, one less in each child: the value set nearest the leaf stays."""
+    names = [f"configs/audit/audit_{level}.yaml" for level in ("leaf", "middle", "root")]
+    keys = list(PRECEDENCE)
+    files = {}
+    for i, (name, level) in enumerate(zip(names, reversed(keys), strict=True)):
+        parent = [posixpath.basename(n) for n in names[i + 1 : i + 2]]
+        files[name] = text_of({"debug": dict.fromkeys(keys[2 - i :], level)}, parent)
+    answer = ctx.ask(CHAIN, ChainRequest(names[0], files))
+    ctx.judge()
+    got = "refused" if answer.content is None else lookup(answer.content.merged, ("debug",))
+    if got != PRECEDENCE:
+        message = "In a chain of three files a key does not keep the value that was set nearest the leaf."
+        yield Violation(message, names[0], PRECEDENCE, got, files)
 
 
 SERVERS = "rollout_matching.vllm.server.servers"

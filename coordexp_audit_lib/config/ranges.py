@@ -62,7 +62,8 @@ def cases(bench: Bench) -> Iterator[BadValue]:
     for value in ("random", "desc_last", 1, True, ["desc_first"]):
         yield BadValue(FIELD_ORDER, value, "neither desc_first nor geometry_first")
     for path in weights_of(bench):
-        yield from bad_values(path, (-0.5,), "a negative loss weight")
+        signed = "entropy" in path  # a regulariser: its sign says whether entropy is raised or lowered
+        yield from bad_values(path, () if signed else (-0.5,), "a negative loss weight")
 
 
 def tolerated(bad: BadValue, answer: Answer[Loaded]) -> bool:
