@@ -18,6 +18,7 @@ DESCS = (
     "person", 'a "quoted" sign', "back\\slash\\", "} ] { [ in a row", "line\nbreak\tand tab", "🐈‍⬛ and 中文", "é",
     "looks like <|coord_7|>", "ends<|im_end|>", '{"objects": [', '"desc": "x", "bbox_2d": [<|coord_1|>]', "]}", "\\",
     '"', "a\u2028b", "\x01", "\\u0041", "t-shirt.", "a, b", "{'objects': []}",
+    "STOP sign",
 )  # fmt: skip
 
 

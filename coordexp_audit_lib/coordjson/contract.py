@@ -71,6 +71,7 @@ class Parsed(msgspec.Struct, frozen=True):
     dropped: how many complete records were dropped, by reason. incomplete_tail: 1 if the text ends inside a record.
     container: where the chosen container starts and ends (the end is null where the text stops before it).
     truncated: the text ends before the container does. failed: no container was found, so nothing counts.
+    dropped_total: the pipeline's own total of dropped records, null where it keeps none.
     """
 
     records: list[Record]
@@ -80,6 +81,7 @@ class Parsed(msgspec.Struct, frozen=True):
     container_end: int | None
     truncated: bool
     failed: bool
+    dropped_total: int | None = None
 
 
 class Transpiled(msgspec.Struct, frozen=True):

@@ -153,6 +153,15 @@ def tail_counted_twice(request: ParseRequest, honest: Parse) -> Parsed:
 
 
 @fault(
+    "coordjson.total_apart", surface=PARSE, caught_by=("coordjson.salvage_accounts",),
+    summary="the total of dropped records is not the sum of its reasons",
+)  # fmt: skip
+def total_apart(request: ParseRequest, honest: Parse) -> Parsed:
+    found = honest(request)
+    return replace(found, dropped_total=2 * sum(found.dropped.values()))
+
+
+@fault(
     "coordjson.shifted_spans", surface=PARSE, caught_by=("coordjson.spans_exact",),
     summary="spans are offsets into the container, not into the text",
 )  # fmt: skip

@@ -104,6 +104,8 @@ def account_problems(parsed: Parsed, seen: int) -> list[str]:
     counted = len(parsed.records) + sum(parsed.dropped.values()) + parsed.incomplete_tail
     if any(n < 0 for n in parsed.dropped.values()) or parsed.incomplete_tail not in (0, 1):
         return ["a count is negative, or more than one record is the tail"]
+    if parsed.dropped_total is not None and parsed.dropped_total != sum(parsed.dropped.values()):
+        return [f"{parsed.dropped_total} dropped in all, but {sum(parsed.dropped.values())} by reason"]
     if counted == seen:
         return []
     parts = (

@@ -136,14 +136,15 @@ def _closed(source: Source, at: int, reading: Reading, *, strict: bool) -> Readi
 def parse_coordjson(request: c.ParseRequest) -> c.Parsed:
     reading = read(request)
     if reading is None:
-        return c.Parsed([], {}, 0, None, None, truncated=False, failed=True)
+        return c.Parsed([], {}, 0, None, None, truncated=False, failed=True, dropped_total=0)
     counts: dict[str, int] = {}
     for reasons in reading.dropped:
         reason = reasons[0] if len(reasons) < len(REASONS) else "other"
         counts[reason] = counts.get(reason, 0) + 1
     return c.Parsed(
-        reading.records, counts, reading.incomplete_tail, reading.start, reading.end, reading.truncated, failed=False
-    )
+        reading.records, counts, reading.incomplete_tail, reading.start, reading.end, reading.truncated, failed=False,
+        dropped_total=len(reading.dropped),
+    )  # fmt: skip
 
 
 @answers(c.RENDER)

@@ -63,8 +63,8 @@ def parse(request, here):
         "container_start": made.container_start,
         "container_end": made.container_end,
         "truncated": bool(made.truncated),
-        "failed": bool(made.parse_failed),
-    }
+        "failed": bool(made.parse_failed), "dropped_total": getattr(made, "dropped_invalid_records", None),
+    }  # fmt: skip
 
 
 @binds("coordjson.transpile", transpile=("src.utils.coordjson_transpiler:coordjson_to_strict_json_with_meta",))
