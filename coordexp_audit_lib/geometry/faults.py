@@ -135,6 +135,29 @@ def boxes_repaired(request: Any, honest: Honest) -> Any:
 
 
 @fault(
+    "geometry.capped",
+    surface=c.RENDER,
+    caught_by=("geometry.never_dropped",),
+    summary="only the first hundred objects of an image reach the text",
+)
+def capped(request: Any, honest: Honest) -> Any:
+    honest(request)
+    return honest(changed(request, record={**request.record, "objects": request.record["objects"][:100]}))
+
+
+@fault(
+    "geometry.geometry_first_refused",
+    surface=c.RENDER,
+    caught_by=("geometry.never_dropped", "geometry.never_reordered"),
+    summary="sound records are refused in one of the two field orders",
+)
+def geometry_first_refused(request: Any, honest: Honest) -> Any:
+    if request.object_field_order == "geometry_first" and request.record["objects"]:
+        raise Refuse("objects[0]: wrong key order")
+    return honest(request)
+
+
+@fault(
     "geometry.twins_merged",
     surface=c.RENDER,
     caught_by=("geometry.never_dropped",),

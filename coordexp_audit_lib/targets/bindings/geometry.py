@@ -63,8 +63,13 @@ def coord_tokens(request, here):
     return {"tokens": tokens, "ints": [here.call(here.decode, t) for t in tokens]}
 
 
-@binds("geometry.annotate", annotate=("src.coord_tokens.validator:annotate_coord_tokens",))
+@binds(
+    "geometry.annotate",
+    annotate=("src.coord_tokens.validator:annotate_coord_tokens",),
+    coords=(COORDS + "decode_coord", "?"),
+)
 def annotate(request, here):
+    _ = here.coords  # the two modules import each other, which works from this end only
     item: dict[str, Any] = {"desc": "bins", "poly": list(request["bins"])}
     here.call(here.annotate, {"objects": [item], "width": 640, "height": 480})
     kept = {name: item[name]["poly"] for name in ("_coord_tokens", "_coord_token_ints", "_coord_token_norm")}
