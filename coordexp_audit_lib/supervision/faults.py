@@ -243,6 +243,15 @@ def unparsable_raises(request: ChannelBRequest, honest: Callable[[ChannelBReques
 
 
 @fault(
+    "supervision.unparsable_left_out", surface=CHANNEL_B, caught_by=("supervision.invalid_rollout_fallback",),
+    summary="A sample whose rollout has no container is left out of the batch.",
+)  # fmt: skip
+def unparsable_left_out(request: ChannelBRequest, honest: Callable[[ChannelBRequest], ChannelB]) -> ChannelB:
+    answer = honest(request)
+    return replace(answer, segments=[s for s in answer.segments if not s.invalid])
+
+
+@fault(
     "supervision.gate_ignored", surface=MATCH, caught_by=("supervision.match_deterministic",),
     summary="Predictions are paired with ground truth in order of appearance, whatever they overlap.",
 )  # fmt: skip
@@ -330,3 +339,12 @@ def desc_multiplied(request: ChannelBRequest, honest: Callable[[ChannelBRequest]
         return _of_fate(reading, p, APPENDED) and reading.view.tokens[p].roles == (DESC,)
 
     return _change(request, honest, where, request.multiplier)
+
+
+@fault(
+    "supervision.overlap_lost", surface=CHANNEL_B,
+    caught_by=("supervision.matched_struct_only", "supervision.fn_injected"),
+    summary="CIoU is weighted in the log, but left out of the loss.",
+)  # fmt: skip
+def overlap_lost(request: ChannelBRequest, honest: Callable[[ChannelBRequest], ChannelB]) -> ChannelB:
+    return honest(replace(request, ciou_weight=0.0))

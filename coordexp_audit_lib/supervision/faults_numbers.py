@@ -1,4 +1,4 @@
-"""Broken numbers: coordinates decoded or pulled on another scale, overlap losses that are not CIoU."""
+"""Broken numbers (scale, temperature, overlap loss), and readers of text that lose count."""
 
 from __future__ import annotations
 
@@ -7,18 +7,32 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from coordexp_audit_lib.core.invariant import fault
+from coordexp_audit_lib.core.surface import Refuse
+from coordexp_audit_lib.parts.tokenizer import IM_END
 from coordexp_audit_lib.supervision import pairing
 from coordexp_audit_lib.supervision.contract import (
     BBOX_LOSS,
+    CHANNEL_A,
     CHANNEL_B,
+    CLOSURE,
     DECODE,
+    PREFIX,
     BoxLoss,
     BoxLossRequest,
+    ChannelA,
+    ChannelARequest,
     ChannelB,
     ChannelBRequest,
+    ClosureRequest,
     Coords,
     DecodeRequest,
+    Positions,
+    Prefixes,
+    PrefixRequest,
 )  # fmt: skip
+from coordexp_audit_lib.supervision.roles import text_of
+from coordexp_audit_lib.supervision.scan import container
+from coordexp_audit_lib.supervision.teaching import cut_tokens
 
 
 @fault(
@@ -81,3 +95,39 @@ def no_aspect_term(request: BoxLossRequest, honest: Callable[[BoxLossRequest], B
     answer = honest(request)
     plain = [pairing.ciou_loss(p, g, aspect=False) for p, g in zip(request.preds, request.gts, strict=True)]
     return replace(answer, ciou=[v if d is None else d for v, d in zip(answer.ciou, plain, strict=True)])
+
+
+@fault(
+    "supervision.braces_counted_in_strings", surface=CLOSURE, caught_by=("supervision.closure",),
+    summary="The closing brace is found by depth, but braces in descriptions count too.",
+)  # fmt: skip
+def braces_counted_in_strings(request: ClosureRequest, honest: Callable[[ClosureRequest], Positions]) -> Positions:
+    depth = 0
+    for p, token in enumerate(request.ids):
+        for sign in text_of([token]):
+            depth += (sign == ord("{")) - (sign == ord("}"))
+            if sign == ord("}") and depth == 0 and IM_END in request.ids[p:]:
+                return Positions([p - request.prefix_len, request.ids.index(IM_END) - request.prefix_len])
+    raise Refuse("the outermost brace is not found")
+
+
+@fault(
+    "supervision.last_record_cut_away", surface=PREFIX, caught_by=("supervision.prefix_kept",),
+    summary="The cut is behind the last record but one.",
+)  # fmt: skip
+def last_record_cut_away(request: PrefixRequest, honest: Callable[[PrefixRequest], Prefixes]) -> Prefixes:
+    made = []
+    for parse in honest(request).parses:
+        found = container(text_of(parse.prefix), request.order)
+        ends = [found.opened, *(r.span[1] for r in found.records)] if found else []
+        cut = parse.prefix if len(ends) < 2 else cut_tokens(parse.prefix, ends[-2])
+        made.append(replace(parse, prefix=cut))
+    return Prefixes(made)
+
+
+@fault(
+    "supervision.channel_a_stops", surface=CHANNEL_A, caught_by=("supervision.softctx_forwards",),
+    summary="Channel-A gives ids and embeddings at once, which the model refuses.",
+)  # fmt: skip
+def channel_a_stops(request: ChannelARequest, honest: Callable[[ChannelARequest], ChannelA]) -> ChannelA:
+    raise Refuse("exactly one of input_ids and inputs_embeds")

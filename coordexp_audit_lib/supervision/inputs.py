@@ -26,6 +26,12 @@ ODD = [
     Thing("book (open)", [400, 500, 600, 700]),
 ]  # fmt: skip
 
+BRACES = [
+    Thing("smile :-}", [100, 100, 300, 300]), Thing("open {", [400, 100, 600, 300]),
+    Thing('a "}" in \\"quotes\\"', [700, 100, 900, 300]),
+]  # fmt: skip
+"""Braces that do not add up, for readers that count them inside strings too."""
+
 
 class Case(msgspec.Struct, frozen=True):
     """A Channel-B request with a name for the reader."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import msgspec
+
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.core.invariant import Context, invariant
 from coordexp_audit_lib.supervision import inputs, invariants_parts, invariants_schedule, judge
 from coordexp_audit_lib.supervision.asking import over
 from coordexp_audit_lib.supervision.contract import CHANNEL_A, CHANNEL_B, ROLES, RolesRequest, Sample, SegmentB
 from coordexp_audit_lib.supervision.inputs import Case
-from coordexp_audit_lib.supervision.reading import Reading, read
+from coordexp_audit_lib.supervision.reading import APPENDED, MATCHED, Reading, read
 from coordexp_audit_lib.supervision.roles import DESC, STRUCTURE, is_coordinate, layout, shown, text_of
 
 __all__ = ["invariants_parts"]
@@ -108,6 +110,18 @@ def matched_struct_only(ctx: Context) -> Iterator[Violation]:
         inputs.taught(),
         lambda case, segment, reading, sample: judge.matched(segment, reading, sample.gt, slopes(case)),
     )
+    yield from _overlap(ctx, MATCHED)
+
+
+def _overlap(ctx: Context, fate: str) -> Iterator[Violation]:
+    """Ask one case without and with the overlap loss: SmoothL1 alone tells the bins, but would hide a lost CIoU."""
+    case = inputs.taught()[0]
+    plain = ctx.value(CHANNEL_B, case.request).segments[0]
+    raised = msgspec.structs.replace(case.request, ciou_weight=1.0)
+    yield from over(
+        ctx, [Case("with CIoU", raised)],
+        lambda _, segment, reading, __: judge.overlapped(plain, segment, reading, fate),
+    )  # fmt: skip
 
 
 @invariant(
@@ -123,6 +137,7 @@ def fn_injected(ctx: Context) -> Iterator[Violation]:
         yield from judge.appended(segment, reading, sample.gt, slopes(case), case.request.desc_ce_weight)
 
     yield from over(ctx, inputs.taught(), judged)
+    yield from _overlap(ctx, APPENDED)
     yield from over(ctx, [Case("300 ground truths", inputs.crowd()), *inputs.with_invalid_records()], _sound)
     cut = [
         Case(f"cut after {len(ids)} tokens", inputs.one(inputs.GT, ids, backward=False)) for ids in inputs.truncations()

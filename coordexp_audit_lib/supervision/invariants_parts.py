@@ -9,6 +9,7 @@ from statistics import median
 
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.core.invariant import Context, invariant
+from coordexp_audit_lib.parts.tokenizer import IM_END
 from coordexp_audit_lib.supervision import inputs, judge, pairing
 from coordexp_audit_lib.supervision.asking import over
 from coordexp_audit_lib.supervision.contract import (
@@ -29,6 +30,7 @@ from coordexp_audit_lib.supervision.contract import (
 )  # fmt: skip
 from coordexp_audit_lib.supervision.reading import FALSE, read
 from coordexp_audit_lib.supervision.roles import layout, text_of
+from coordexp_audit_lib.supervision.teaching import keep
 
 BOUNDARY = "supervision"
 SPEC = "openspec/specs/stage2-ab-training/spec.md"
@@ -47,14 +49,16 @@ EMPTY_PREFIXES = (b'{"objects": [', b'{"objects":[', b"{")
 )  # fmt: skip
 def closure(ctx: Context) -> Iterator[Violation]:
     yield from over(ctx, inputs.taught(), lambda case, segment, reading, _: judge.closed(segment, reading))
-    for things in ([inputs.CAT], inputs.ODD, []):
+    for things in ([inputs.CAT], inputs.ODD, [], *([t] for t in inputs.BRACES), inputs.BRACES):
         ids = [*inputs.rollout(things), NEWLINE]
         for prefix_len in (0, 3):
             ctx.judge()
             wanted = [p - prefix_len for p in layout(ids, "desc_first").closing()]
-            found = ctx.value(CLOSURE, ClosureRequest(ids, prefix_len)).positions
+            answer = ctx.ask(CLOSURE, ClosureRequest(ids, prefix_len))
+            found = answer.content.positions if answer.content else "refused"
             if found != wanted:
-                yield Violation("the closure is found at other tokens", f"{len(things)} objects", wanted, found)
+                name = f"{len(things)} objects, {text_of(ids)[:60].decode('utf-8', 'replace')}"
+                yield Violation("the closure is found at other tokens", name, wanted, found)
     whole = inputs.rollout([inputs.ODD[2]])
     for name, ids in (("no closing brace", whole[:-2]), ("no <|im_end|>", whole[:-1])):
         ctx.judge()
@@ -74,7 +78,8 @@ def _unclosed(ctx: Context) -> Iterator[Violation]:
 
 @invariant(
     "supervision.prefix_kept", boundary=BOUNDARY, severity="P0", kind="B",
-    claim="The rollout's own token ids are kept up to the cut; only the last may be re-tokenized, to the same text.",
+    claim="The rollout's own token ids are kept up to the cut, which is not before its last complete record; only the "
+    "last may be re-tokenized, to the same text.",
     remedy="Cut the list of sampled tokens; never decode and encode the whole prefix.",
     spec=f"{SPEC}: no re-tokenization of the rollout prefix",
 )  # fmt: skip
@@ -87,6 +92,12 @@ def prefix_kept(ctx: Context) -> Iterator[Violation]:
         for message, subject, expected, actual in judge.kept(parse.prefix, ids) if not parse.invalid else ():
             text = text_of(ids).decode("utf-8", "replace")
             yield Violation(message, f"{len(ids)} tokens, {subject}", expected, actual, text)
+        wanted = keep(ids, "desc_first")
+        spelled = text_of(ids).count(b"<|im_end|>") > ids.count(IM_END)  # whether that ends a rollout is left open
+        lost = len(text_of(parse.prefix)) < len(text_of(wanted.ids))
+        if lost and not (parse.invalid or wanted.invalid or spelled):
+            right, got = (text_of(k).decode("utf-8", "replace")[-40:] for k in (wanted.ids, parse.prefix))
+            yield Violation("a complete record of the rollout is cut away", f"{len(ids)} tokens", right, got)
     for case in inputs.taught():
         found = ctx.ask(CHANNEL_B, case.request)
         for segment, sample in zip(found.content.segments if found.content else [], case.request.samples, strict=False):
@@ -111,6 +122,10 @@ def invalid_rollout_fallback(ctx: Context) -> Iterator[Violation]:
         if found.content is None:
             what = f"{found.refusal.type}: {found.refusal.message[:200]}" if found.refusal else ""
             yield Violation("the step is refused instead of falling back", case.name, "fallback", what, text)
+            continue
+        if not found.content.segments:
+            message = "a sample with an unparsable rollout is left out: its ground truth is not trained"
+            yield Violation(message, case.name, "a segment", "none", text)
             continue
         segment, sample = found.content.segments[0], case.request.samples[0]
         if found.content.metrics.get(INVALID) != 1 or not segment.invalid:

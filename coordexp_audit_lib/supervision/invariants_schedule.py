@@ -111,7 +111,14 @@ def channel_a_coordinates(ctx: Context) -> Iterator[Violation]:
     spec=f"{SPEC}: Channel-A performs iterative soft self-context",
 )  # fmt: skip
 def softctx_forwards(ctx: Context) -> Iterator[Violation]:
-    for name, request, answer in _passes(ctx):
+    for name, request in inputs.channel_a():
+        found = ctx.ask(CHANNEL_A, request)
+        if found.content is None:
+            ctx.judge()
+            what = f"{found.refusal.type}: {found.refusal.message[:200]}" if found.refusal else ""
+            yield Violation("a step of Channel-A is refused", name, "a loss", what)
+            continue
+        answer = found.content
         if len(answer.passes) != request.n_iter:
             yield Violation("the number of forwards is wrong", name, request.n_iter, len(answer.passes))
         for n, one in enumerate(answer.passes):

@@ -79,6 +79,15 @@ def _pulled(segment: SegmentB, reading: Reading, index: int, gt: list[Thing], sl
             )
 
 
+def overlapped(plain: SegmentB, segment: SegmentB, reading: Reading, fate: str) -> Iterator[Problem]:
+    """The overlap loss reaches each slot of these records: with its weight on, the slot's gradient is another."""
+    for index in reading.with_fate(fate):
+        for p in reading.slots(index):
+            if abs(segment.coord_grad[p] - plain.coord_grad[p]) <= 1e-3 * plain.coord_grad[p]:
+                what = f"CIoU does not reach a coordinate ({fate})"
+                yield what, place(segment, p), "another gradient with its weight on", segment.coord_grad[p]
+
+
 def complete(segment: SegmentB, reading: Reading, gt: list[Thing]) -> Iterator[Problem]:
     """Every ground truth stands in the target exactly once, matched or appended, and nothing else was appended."""
     held = [j for j in reading.gts if j >= 0]
