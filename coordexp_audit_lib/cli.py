@@ -116,7 +116,12 @@ def _parser() -> argparse.ArgumentParser:
     book = add("book", _book, "build the book of a run: HTML, PDF and .tex")
     book.add_argument("run", type=Path, help="the folder of a run")
     book.add_argument("--format", nargs="+", choices=("html", "pdf"), default=["html", "pdf"], help="what to build")
-    record = add("record", _record, "keep a target's answers as a recording", audited)
+    record = add(
+        "record",
+        _record,
+        "keep a target's answers as a recording; with --boundary, renew those of an earlier one",
+        audited,
+    )
     record.add_argument("--name", required=True, help="the recording's name")
     record.add_argument("--out", type=Path, default=Path(), help="the folder to write it to (the current one)")
     diff = add("diff", _diff, "say what changed between two audits; 1 if something got worse")
@@ -202,7 +207,7 @@ def _book(arguments: argparse.Namespace) -> int:
 
 def _record(arguments: argparse.Namespace) -> int:
     from coordexp_audit_lib.record import take
-    from coordexp_audit_lib.targets.recording import SUFFIX, write_recording
+    from coordexp_audit_lib.targets.recording import SUFFIX, merged, read_recording, write_recording
 
     path = arguments.out / f"{arguments.name}{SUFFIX}"
     if Path(arguments.name).name != arguments.name or not arguments.name:
@@ -215,9 +220,12 @@ def _record(arguments: argparse.Namespace) -> int:
         partial = arguments.out / f".{arguments.name}.partial{SUFFIX}"
         taken = take(target, configs, seed=arguments.seed, names=names, partial=partial, progress=bar)
         bar.close()
-    size = write_recording(taken.recording, path)
+    recording = taken.recording
+    if names is not None and path.is_file():
+        recording = merged(read_recording(path), recording)
+    size = write_recording(recording, path)
     partial.unlink(missing_ok=True)
-    told = {"recording": str(path), "bytes": size, "answers": taken.recording.count()}
+    told = {"recording": str(path), "bytes": size, "answers": recording.count()}
     print(json.dumps(told, sort_keys=True) if arguments.json else f"{path}: {told['answers']} answers, {size} bytes")
     return HELD
 

@@ -144,6 +144,21 @@ class Recorder(Target):
         return Recording(SCHEMA, self.info(), tool, date, dict(self.configs), self.bindings(), self.answers)
 
 
+def merged(before: Recording, now: Recording) -> Recording:
+    """A recording of some boundaries over one of more, of the same commit: what was asked again counts.
+
+    Raises:
+        UsageError: the two are of different commits, or of none.
+    """
+    commits = before.target.commit, now.target.commit
+    if not commits[0] or commits[0] != commits[1]:
+        what = f"the recording there is of commit {commits[0] or 'none'}, not {commits[1] or 'none'}"
+        raise UsageError(what, where=before.target.name, cure="record all boundaries, or under another name")
+    names = before.answers.keys() | now.answers.keys()
+    answers = {n: {**before.answers.get(n, {}), **now.answers.get(n, {})} for n in names}
+    return msgspec.structs.replace(now, answers=answers, configs={**before.configs, **now.configs})
+
+
 def write_recording(recording: Recording, path: Path) -> int:
     """Write atomically; returns the size in bytes.
 

@@ -11,7 +11,7 @@ import pytest
 from coordexp_audit_lib.core.errors import AuditError, SurfaceFailed, SurfaceUnbound, UsageError
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
-from coordexp_audit_lib.targets.recording import Recorder, RecordingTarget, read_recording, write_recording
+from coordexp_audit_lib.targets.recording import Recorder, RecordingTarget, merged, read_recording, write_recording
 
 
 class Text(msgspec.Struct):
@@ -120,3 +120,18 @@ def test_an_interrupted_recording_is_not_asked_again(tmp_path: Path) -> None:
     assert again.ask(ECHO, Text("ho")).value.text == "ho"
     assert live.asked == ["ho"]
     assert again.recording("1", "2026-01-01").count() == 2
+
+
+def test_some_boundaries_can_be_recorded_again_over_a_recording_of_the_same_commit() -> None:
+    first, second = Recorder(Echo()), Recorder(Echo())
+    for recorder, texts in ((first, ("old", "moody")), (second, ("moody", "moody", "new"))):
+        for text in texts:
+            recorder.ask(ECHO, Text(text))
+    before, now = (r.recording("1", "2026-01-01") for r in (first, second))
+    both = RecordingTarget(merged(before, now), "r")
+    assert both.ask(ECHO, Text("old")).value.text == "old"
+    assert both.ask(ECHO, Text("new")).value.text == "new"
+    assert both.ask(ECHO, Text("moody")).value.text == "moody1"
+    other = msgspec.structs.replace(now, target=msgspec.structs.replace(now.target, commit="other"))
+    with pytest.raises(UsageError, match="of commit c0ffee, not other"):
+        merged(before, other)
