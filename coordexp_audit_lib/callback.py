@@ -118,7 +118,7 @@ class AuditCallback(TrainerCallback):
 
     def _begin(self, args: Any, kwargs: Mapping[str, Any]) -> None:
         chain = load_config(self.config, self.repository)
-        check_config(chain.merged)
+        check_config(chain.merged, world_size=args.world_size)
         self.diary.count("config")
         self.stage2 = chain.merged["custom"].get("trainer_variant") == STAGE2_VARIANTS[0]
         for collator in self.collators:

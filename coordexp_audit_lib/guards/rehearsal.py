@@ -1,18 +1,22 @@
 """A small real training with every guard in place, and ten ways to break it: what the tests and the book run.
 
 A `transformers.Trainer` trains the small Qwen3-VL on packed batches; every second step is a Channel-B step whose
-rollout comes from an answer as a server gives it. Ranks are those of torch.distributed.
+rollout comes from an answer as a server gives it. `python -m coordexp_audit_lib.guards.rehearsal` prints what stops
+each break, as the book shows it.
 """
 
 from __future__ import annotations
 
 import shutil
+import tempfile
+import textwrap
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coordexp_audit_lib.guards.pins import pins_of, prompt_ids
+from coordexp_audit_lib.core.errors import InvariantViolation
+from coordexp_audit_lib.guards.pins import pins_of
 from coordexp_audit_lib.guards.rollouts import check_rollout_prefix, check_rollout_response, check_supervision
 from coordexp_audit_lib.metrics import names
 from coordexp_audit_lib.metrics.schedule import is_b_step
@@ -212,4 +216,23 @@ def trainer(folder: Path, broken: str = "", *, steps: int = 20, timeout_s: float
     return made
 
 
-__all__ = ["BREAKS", "Break", "Collator", "channel_b", "collate", "pins", "prompt", "prompt_ids", "samples", "trainer"]
+def main() -> None:
+    """Print what a reader sees of each break."""
+    for broken in BREAKS:
+        with tempfile.TemporaryDirectory() as folder:
+            made = trainer(Path(folder), broken.name, save_strategy="steps", save_steps=2)
+            try:
+                with model.one_thread():
+                    made.train()
+            except InvariantViolation as error:
+                print(as_page(broken, str(error)))
+
+
+def as_page(broken: Break, message: str) -> str:
+    """A break as the book shows it."""
+    lines = textwrap.wrap(message, 96, break_long_words=False, break_on_hyphens=False)
+    return f"**{broken.summary[0].upper()}{broken.summary[1:]}**\n\n```text\n" + "\n".join(lines) + "\n```\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -73,6 +73,9 @@ def test_a_mistake_stops_the_run_before_the_next_step(tmp_path: Path, broken: re
     assert f"[{broken.caught_by}]" in str(caught.value)
     assert re.search(message, str(caught.value)), str(caught.value)
     assert "\n" not in str(caught.value)
+    page = (Path(__file__).parents[2] / "book" / "guard_your_own_run.md").read_text(encoding="utf-8")
+    shown = rehearsal.as_page(broken, str(caught.value))
+    assert shown in page, "paste the output of `python -m coordexp_audit_lib.guards.rehearsal` into the page"
     assert trainer.state.global_step == steps
     assert all((a == b).all() for a, b in zip(before, trainer.model.parameters(), strict=False))
     known = {i.id for i in invariants(broken.caught_by.partition(".")[0])}
