@@ -31,6 +31,7 @@ ALLOWED = {
         "core",
         "parts",
         "guards",
+        "callback",
         "report",
         "__version__",
         *BOUNDARIES,
