@@ -37,7 +37,7 @@ def check_metrics(
     Raises:
         InvariantViolation: `where` is the metric.
     """
-    row = row_of({**logs, "step": step}, step or 0)
+    row = row_of(logs if step is None else {**logs, "step": step}, step or 0)
     log = Log("training log", [*earlier, row], stage2=stage2)
     for claim in claims:
         try:

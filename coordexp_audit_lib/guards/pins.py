@@ -14,6 +14,7 @@ import msgspec
 
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.geometry.bins import TOKENS as COORD_TOKENS
+from coordexp_audit_lib.parts.chat import IGNORE_INDEX
 from coordexp_audit_lib.template.predicates import vocabulary_fingerprint
 from coordexp_audit_lib.template.trace import trace
 
@@ -21,7 +22,6 @@ __all__ = ["COORD_TOKENS"]
 # What is rendered to pin a template's prompt: it shows the system prompt, the roles and the special tokens.
 QUESTION = {"role": "user", "content": "What is in the picture?"}
 ANSWER = {"role": "assistant", "content": "Nothing."}
-IGNORE_INDEX = -100
 
 
 def pins_of(tokenizer: Any, template: Any = None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from coordexp_audit_lib.guards.stopping import at_token, stop
+from coordexp_audit_lib.parts.chat import IGNORE_INDEX
 from coordexp_audit_lib.rollout.client import Item, RolloutError, read_outputs
 from coordexp_audit_lib.supervision import judge
 from coordexp_audit_lib.supervision.contract import Group, Order, Sample, SegmentB, Thing
@@ -13,7 +14,6 @@ from coordexp_audit_lib.supervision.reading import read
 from coordexp_audit_lib.template.predicates import prefix_problems
 from coordexp_audit_lib.template.trace import trace
 
-IGNORE_INDEX = -100
 Box = tuple[Sequence[int], Sequence[int]]
 
 
