@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -15,11 +16,14 @@ from coordexp_audit_lib.guards.batches import check_packed_batch, judge_batch
 
 
 class Inbox:
-    """Where collators leave what they found: a list in the process that made it, files for those of a DataLoader."""
+    """Where collators leave what they found: a list in the process that made it, files for those of a DataLoader.
+
+    The files' folder is made by the first process that has something to leave.
+    """
 
     def __init__(self) -> None:
         self.owner = os.getpid()
-        self.folder = Path(tempfile.mkdtemp(prefix="coordexp-audit-"))
+        self.folder = Path(tempfile.gettempdir()) / f"coordexp-audit-{secrets.token_hex(8)}"
         self._found: list[AuditError] = []
 
     def put(self, error: AuditError) -> None:
@@ -27,6 +31,7 @@ class Inbox:
             self._found.append(error)
             return
         told = {"claim": getattr(error, "invariant", ""), "what": error.what, "where": error.where, "cure": error.cure}
+        self.folder.mkdir(mode=0o700, exist_ok=True)
         waiting = self.folder / f".{os.getpid()}"
         waiting.write_text(json.dumps(told), encoding="utf-8")
         waiting.replace(self.folder / f"{os.getpid()}.json")

@@ -92,6 +92,7 @@ def test_a_mistake_in_a_loader_process_stops_the_run_as_well(tmp_path: Path) -> 
     with pytest.raises(InvariantViolation, match=r"no_cross_boundary_label.*token 27.*Cure"), one_thread():
         trainer.train()
     assert trainer.state.global_step < 5
+    assert not trainer.audit.inbox.folder.exists()
 
 
 def test_a_batch_that_is_no_pack_is_told(tmp_path: Path) -> None:
