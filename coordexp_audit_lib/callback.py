@@ -59,11 +59,12 @@ class AuditCallback(TrainerCallback):
         self.diary = Diary(self.collators)
         self.stage2 = False
 
-    def wrap(self, collator: Callable[[list[Any]], Any], *, packed: bool | None = None) -> GuardedCollator:
+    def wrap(self, collator: Callable[[list[Any]], Any], *, packed: bool = False) -> GuardedCollator:
         """A collator that judges what it collates, for the trainer.
 
         Args:
-            packed: whether a batch that is no pack is an error; by default if the config's `training.packing` is true.
+            packed: a batch that is no pack is an error. A trainer evaluates with the same collator, and evaluation is
+                not packed, so that this is for runs that do not evaluate; else such batches are let pass.
         """
         made = GuardedCollator(
             collator, every=self.every, packing_length=self.packing_length, packed=packed, inbox=self.inbox
@@ -123,8 +124,6 @@ class AuditCallback(TrainerCallback):
         self.stage2 = chain.merged["custom"].get("trainer_variant") == STAGE2_VARIANTS[0]
         for collator in self.collators:
             collator.packing_length = collator.packing_length or chain.merged.get("global_max_length")
-            if collator.packed is None:
-                collator.packed = bool(chain.merged["training"].get("packing"))
         pins = read_pins(self.pins)
         tokenizer = self.tokenizer or kwargs.get("processing_class")
         if tokenizer is not None:

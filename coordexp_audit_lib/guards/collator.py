@@ -25,11 +25,14 @@ class Inbox:
         self.owner = os.getpid()
         self.folder = Path(tempfile.gettempdir()) / f"coordexp-audit-{secrets.token_hex(8)}"
         self._found: list[AuditError] = []
+        self._told = False
 
     def put(self, error: AuditError) -> None:
         if os.getpid() == self.owner:
             self._found.append(error)
+        if os.getpid() == self.owner or self._told:  # a loader goes on collating until the run has stopped
             return
+        self._told = True
         told = {"claim": getattr(error, "invariant", ""), "what": error.what, "where": error.where, "cure": error.cure}
         self.folder.mkdir(mode=0o700, exist_ok=True)
         waiting = self.folder / f".{os.getpid()}"
@@ -49,7 +52,7 @@ class Inbox:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"owner": self.owner, "folder": self.folder, "_found": []}
+        return {"owner": self.owner, "folder": self.folder, "_found": [], "_told": False}
 
 
 def _error(told: Mapping[str, str]) -> AuditError:
@@ -70,7 +73,7 @@ class GuardedCollator:
 
     def __init__(
         self, collator: Callable[[list[Any]], Any], *, every: int = 1, packing_length: int | None = None,
-        packed: bool | None = True, inbox: Inbox | None = None,
+        packed: bool = True, inbox: Inbox | None = None,
     ) -> None:  # fmt: skip
         self.collator, self.every, self.packing_length = collator, every, packing_length
         self.packed, self.inbox, self.seen = packed, inbox, 0

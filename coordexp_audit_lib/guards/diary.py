@@ -63,7 +63,9 @@ class Diary:
         for collator in self._collators:
             for claim, number in collator.decided.items():
                 batches[claim] = batches.get(claim, 0) + number
-        document = {"schema": SCHEMA, **what, "judged": {**self._counts, **batches}}
+        # What loader processes collate is judged there and not counted here.
+        seen = sum(collator.seen for collator in self._collators)
+        document = {"schema": SCHEMA, **what, "collated here": seen, "judged": {**self._counts, **batches}}
         self._folder.mkdir(parents=True, exist_ok=True)
         waiting = self._folder / ".audit.json"
         waiting.write_text(json.dumps(tidy(document), indent=1) + "\n", encoding="utf-8")

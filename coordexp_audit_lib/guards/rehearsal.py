@@ -209,7 +209,7 @@ def trainer(folder: Path, broken: str = "", *, steps: int = 20, timeout_s: float
     }  # fmt: skip
     made = Stage2(
         model=model.build(), args=transformers.TrainingArguments(**{**given, **arguments}),
-        data_collator=audit.wrap(Collator(broken)), train_dataset=[[0, 1], [1, 0]] * 20, callbacks=[audit],
+        data_collator=audit.wrap(Collator(broken), packed=True), train_dataset=[[0, 1], [1, 0]] * 20, callbacks=[audit],
     )  # fmt: skip
     made.remove_callback(transformers.PrinterCallback)
     made.audit = audit

@@ -12,6 +12,7 @@ import pytest
 from coordexp_audit_lib.core.errors import AuditError, InvariantViolation
 from coordexp_audit_lib.core.invariant import invariants
 from coordexp_audit_lib.guards import rehearsal
+from coordexp_audit_lib.guards.collator import GuardedCollator
 from coordexp_audit_lib.parts.model import one_thread
 from coordexp_audit_lib.provenance.command import audit_run
 
@@ -48,7 +49,8 @@ def test_a_sound_run_trains_and_leaves_its_manifest_and_audit(tmp_path: Path) ->
     assert (written["status"], written["steps"]) == ("completed", 20)
     # Every batch was judged by every claim that a batch can decide; the loader collates one ahead.
     batches = {k: n for k, n in written["judged"].items() if k.startswith("packing.")}
-    assert len(batches) == 6 and min(batches.values()) >= 20
+    assert len(batches) == 6 and set(batches.values()) == {written["collated here"]}
+    assert written["collated here"] >= 20
     judged = {k: written["judged"][k] for k in ("config", "tokenizer", "template", "checkpoint", "logged rows")}
     assert judged == {"config": 1, "tokenizer": 1, "template": 1, "checkpoint": 2, "logged rows": 21}
     assert written["log"] == {claim: [] for claim in written["log"]} and len(written["log"]) == 9
@@ -106,6 +108,7 @@ def test_a_batch_that_is_no_pack_is_told(tmp_path: Path) -> None:
     trainer.data_collator.collator = two_rows
     with pytest.raises(AuditError, match="decide no claim on packing"), one_thread():
         trainer.train()
+    assert len(GuardedCollator(two_rows, packed=False)([[0, 1]])["labels"]) == 2  # evaluation is not packed
 
 
 def test_a_guard_that_crashes_stops_the_run_and_says_so(tmp_path: Path) -> None:
