@@ -14,9 +14,10 @@ from coordexp_audit_lib.guards.inputs import check_config, check_template, check
 from coordexp_audit_lib.guards.outputs import check_checkpoint, check_metrics
 from coordexp_audit_lib.guards.pins import pins_of
 from coordexp_audit_lib.guards.rollouts import check_rollout_prefix, check_rollout_response, check_supervision
+from coordexp_audit_lib.metrics.telemetry import Stage2Telemetry
 
 __all__ = [
-    "InvariantViolation", "check_checkpoint", "check_config", "check_metrics", "check_packed_batch", "check_record",
+    "InvariantViolation", "Stage2Telemetry", "check_checkpoint", "check_config", "check_metrics", "check_packed_batch", "check_record",
     "check_rollout_prefix", "check_rollout_response", "check_supervision", "check_template", "check_tokenizer",
     "load_config", "pins_of",
 ]  # fmt: skip
