@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import queue
 import re
+import shutil
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -19,7 +22,6 @@ from coordexp_audit_lib.core.evidence import digest
 
 PARAMETERS = ("target", "python", "config", "out", "seed", "fail_on")
 WORKERS = 2
-QUIET = ["--IPKernelApp.log_level=50"]  # it warns on stderr, where the progress bar is, that loopback is not encrypted
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -74,20 +76,42 @@ def run_jobs(
         for job in jobs:
             if job not in todo:
                 progress(job.output.stem)
-    failed = []
+    waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
+    for job in todo:
+        waiting.put(job)
+    failed: list[Failed] = []
+    stop = threading.Event()
     with ThreadPoolExecutor(max_workers=workers) as pool, _quiet():
-        futures = {pool.submit(_run, job): job for job in todo}
+        futures = [pool.submit(_work, waiting, stop, failed, progress) for _ in range(min(workers, len(todo)))]
         try:
             for future in as_completed(futures):
-                reason = future.result()
-                if reason:
-                    failed.append(Failed(futures[future], reason))
-                if progress:
-                    progress(futures[future].output.stem)
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
+                future.result()
+        except BaseException:
+            stop.set()
             raise
     return sorted(failed, key=lambda f: f.job.output.name)
+
+
+def _work(
+    waiting: queue.SimpleQueue[Job],
+    stop: threading.Event,
+    failed: list[Failed],
+    progress: Callable[[str], None] | None,
+) -> None:
+    """Run jobs on one kernel until none is left."""
+    from coordexp_audit_lib.kernel import SharedKernel  # papermill takes 1.2 s to import
+
+    with SharedKernel() as kernel:
+        while not stop.is_set():
+            try:
+                job = waiting.get_nowait()
+            except queue.Empty:
+                return
+            reason = _run(job, kernel.manager())
+            if reason:
+                failed.append(Failed(job, reason))
+            if progress:
+                progress(job.output.stem)
 
 
 def is_done(job: Job) -> bool:
@@ -101,25 +125,27 @@ def is_done(job: Job) -> bool:
     return bool(notebook.metadata.get("coordexp_audit") == job.key)
 
 
-def _run(job: Job) -> str:
-    """Execute one notebook; returns why it failed, or nothing."""
-    from jupyter_core.utils import ensure_event_loop
+def _run(job: Job, manager: Any) -> str:
+    """Execute one notebook on a running kernel; returns why it failed, or nothing."""
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
     from papermill.execute import execute_notebook
+
+    from coordexp_audit_lib.kernel import ENGINE
 
     job.output.parent.mkdir(parents=True, exist_ok=True)
     temporary = job.output.with_name(f".{job.output.name}")
     reason = ""
     try:
         execute_notebook(
-            str(job.source), str(temporary), parameters=job.parameters, progress_bar=False,
-            log_output=False, request_save_on_cell_execute=False, kernel_name="python3", extra_arguments=QUIET,
-            shutdown_kernel="immediate",  # nothing in it is worth a grace period
+            str(job.source), str(temporary), parameters=job.parameters, progress_bar=False, log_output=False,
+            request_save_on_cell_execute=False, kernel_name="python3", engine_name=ENGINE, km=manager,
         )  # fmt: skip
     except PapermillExecutionError as error:
         reason = one_line(f"{error.ename}: {error.evalue}")
-    finally:
-        ensure_event_loop().close()  # the kernel client made one for this thread and leaves it open
+    except (DeadKernelError, CellTimeoutError) as error:
+        reason = one_line(f"{type(error).__name__}: {error}")
+        shutil.copyfile(job.source, temporary)
     notebook = nbformat.read(temporary, as_version=4)
     normalise(notebook)
     if not reason:

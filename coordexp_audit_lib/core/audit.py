@@ -31,15 +31,15 @@ def judge(target: Target, inv: Invariant, config: str, seed: int = 0) -> Finding
         status, note = "error", str(error)
     except Exception as error:  # a check that crashed is its own kind of finding, never a pass
         status, note = "error", one_line(f"the check itself failed: {type(error).__name__}: {error}")
-    if status == "held":
-        status, note = _verdict(ctx, found)
+    if found:
+        status = "violated"  # what was found stands, also where the check could not be carried to its end
+    elif status == "held":
+        status, note = _verdict(ctx)
     verdict = (_as_status(status), note)
     return _finding(ctx, inv, verdict, found, time.perf_counter() - started)
 
 
-def _verdict(ctx: Context, found: list[Violation]) -> tuple[str, str]:
-    if found:
-        return "violated", ""
+def _verdict(ctx: Context) -> tuple[str, str]:
     if ctx.checked == 0:
         return "error", "no case was judged, so nothing is known. Cure: give the check inputs"
     return "held", ""

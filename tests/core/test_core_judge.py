@@ -69,6 +69,12 @@ def crashes(ctx: Context) -> Iterator[Violation]:
     raise KeyError("oops")
 
 
+def breaks_then_crashes(ctx: Context) -> Iterator[Violation]:
+    ctx.judge()
+    yield Violation("it is broken")
+    raise KeyError("oops")
+
+
 @pytest.mark.parametrize(
     ("answer", "check", "status", "note"),
     [
@@ -83,6 +89,7 @@ def crashes(ctx: Context) -> Iterator[Violation]:
         ([], doubles, "error", "does not fit"),
         (None, judges_nothing, "error", "no case was judged"),
         (None, crashes, "error", "KeyError"),
+        (None, breaks_then_crashes, "violated", "KeyError"),
     ],
 )
 def test_status(answer: Any, check: Any, status: str, note: str) -> None:

@@ -1,0 +1,79 @@
+"""A kernel that several notebooks share, one after the other: each finds an empty namespace and imported modules.
+
+Starting a kernel and importing costs more than all that most pages compute. This is papermill's own extension point
+for engines; the notebooks do not notice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import ensure_event_loop
+from nbclient.util import run_sync
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, papermill_engines
+
+ENGINE = "coordexp-audit-shared-kernel"
+CELL_TIMEOUT = 600  # seconds
+QUIET = ["--IPKernelApp.log_level=50"]  # it warns on stderr, where the progress bar is, that loopback is not encrypted
+EMPTY = """
+import sys
+if "matplotlib.pyplot" in sys.modules:
+    sys.modules["matplotlib.pyplot"].close("all")
+    sys.modules["matplotlib"].rcdefaults()
+    get_ipython().run_line_magic("matplotlib", "inline")
+get_ipython().reset(new_session=True)
+"""
+
+
+class SharedKernel:
+    """One worker's kernel; used from one thread only, because its client lives on that thread's event loop."""
+
+    def __init__(self) -> None:
+        self._manager: Any = None
+
+    def manager(self) -> Any:
+        """The running kernel's manager; a kernel that died is replaced."""
+        if self._manager is None or not run_sync(self._manager._async_is_alive)():
+            self.close()
+            self._manager = AsyncKernelManager(kernel_name="python3")
+            run_sync(self._manager._async_start_kernel)(extra_arguments=QUIET)
+        return self._manager
+
+    def close(self) -> None:
+        """End the kernel at once: nothing in it is worth a grace period."""
+        if self._manager is not None:
+            run_sync(self._manager._async_shutdown_kernel)(now=True)
+            self._manager = None
+
+    def __enter__(self) -> SharedKernel:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+        ensure_event_loop().close()  # the clients made one for this thread and leave it open
+
+
+class _Client(PapermillNotebookClient):  # type: ignore[misc]
+    """Empties the namespace before the first cell."""
+
+    def papermill_execute_cells(self) -> None:
+        self.wait_for_reply(self.kc.execute(EMPTY, silent=True, store_history=False))
+        super().papermill_execute_cells()
+
+
+class _Engine(NBClientEngine):  # type: ignore[misc]
+    """Executes on the kernel whose manager is given as `km`."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, km: Any = None, **_: Any) -> Any:
+        client = _Client(nb_man, km=km, kernel_name=kernel_name, timeout=CELL_TIMEOUT)
+        try:
+            return client.execute()
+        finally:
+            if client.kc is not None:
+                client.kc.stop_channels()
+
+
+papermill_engines.register(ENGINE, _Engine)
