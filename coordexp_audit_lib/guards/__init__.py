@@ -17,7 +17,7 @@ from coordexp_audit_lib.guards.rollouts import check_rollout_prefix, check_rollo
 from coordexp_audit_lib.metrics.telemetry import Stage2Telemetry
 
 __all__ = [
-    "InvariantViolation", "Stage2Telemetry", "check_checkpoint", "check_config", "check_metrics", "check_packed_batch", "check_record",
-    "check_rollout_prefix", "check_rollout_response", "check_supervision", "check_template", "check_tokenizer",
-    "load_config", "pins_of",
+    "InvariantViolation", "Stage2Telemetry", "check_checkpoint", "check_config", "check_metrics", "check_packed_batch",
+    "check_record", "check_rollout_prefix", "check_rollout_response", "check_supervision", "check_template",
+    "check_tokenizer", "load_config", "pins_of",
 ]  # fmt: skip
