@@ -70,8 +70,8 @@ def run_jobs(
 ) -> list[Failed]:
     """Run the jobs that are not done; returns those that raised (their output shows the error)."""
     todo = [job for job in jobs if not is_done(job)]
-    for job in todo:
-        check_parameters(job.source, job.parameters)
+    for source, names in {(job.source, tuple(job.parameters)) for job in todo}:
+        check_parameters(source, dict.fromkeys(names))
     if progress:
         for job in jobs:
             if job not in todo:

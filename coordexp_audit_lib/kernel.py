@@ -16,7 +16,10 @@ from papermill.engines import NBClientEngine, papermill_engines
 
 ENGINE = "coordexp-audit-shared-kernel"
 CELL_TIMEOUT = 600  # seconds
-QUIET = ["--IPKernelApp.log_level=50"]  # it warns on stderr, where the progress bar is, that loopback is not encrypted
+QUIET = [
+    "--IPKernelApp.log_level=50",  # it warns on stderr, where the progress bar is, that loopback is not encrypted
+    "--InlineBackend.print_figure_kwargs={'bbox_inches': None}",  # our figures lay themselves out; no second drawing
+]
 EMPTY = """
 import sys
 if "matplotlib.pyplot" in sys.modules:
