@@ -34,8 +34,8 @@ tex:
 	  || echo "TeX could not be installed; the book will be HTML and .tex" >&2; \
 	else echo "no TeX, and not root: the book will be HTML and .tex. For the PDF: apt-get install $(TEX)" >&2; fi
 
-bench: setup
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+bench: setup  # benchmarks/reference_against_suite.py wants a checkout and its interpreter: run it by hand
+	for name in run_against_empty guard_cost; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 lint: setup
 	$(BIN)/ruff check .
