@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import atan, pi
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
 FORBIDDEN = 1e6
 
 
@@ -35,41 +40,36 @@ def ciou_loss(pred: Sequence[float], gt: Sequence[float], *, aspect: bool = True
 def assign(cost: list[list[float]]) -> list[int]:
     """For each row of a square cost matrix its column, so that the sum is least (shortest augmenting paths, O(n^3))."""
     n = len(cost)
-    row_of, u, v = [-1] * (n + 1), [0.0] * (n + 1), [0.0] * (n + 1)
+    row_of, u, v = np.full(n + 1, -1), np.zeros(n + 1), np.zeros(n + 1)
+    matrix = np.asarray(cost, dtype=np.float64)
     for row in range(n):
-        _augment(cost, row, row_of, u, v)
+        _augment(matrix, row, row_of, u, v)
     columns = [0] * n
     for column in range(n):
-        columns[row_of[column]] = column
+        columns[int(row_of[column])] = column
     return columns
 
 
-def _augment(cost: list[list[float]], row: int, row_of: list[int], u: list[float], v: list[float]) -> None:
+def _augment(cost: Array, row: int, row_of: Array, u: Array, v: Array) -> None:
     """Add one row to the assignment; `u` and `v` are the duals of rows and columns, column n is the virtual start."""
     n = len(cost)
-    least, came_from, done = [float("inf")] * n, [n] * n, [False] * (n + 1)
+    least, came_from, done = np.full(n, np.inf), np.full(n, n), np.zeros(n + 1, dtype=bool)
     row_of[n], at = row, n
     while row_of[at] != -1:
         done[at] = True
-        here, step, following = row_of[at], float("inf"), -1
-        for column in range(n):
-            if done[column]:
-                continue
-            reduced = cost[here][column] - u[here] - v[column]
-            if reduced < least[column]:
-                least[column], came_from[column] = reduced, at
-            if least[column] < step:
-                step, following = least[column], column
-        for column in range(n + 1):
-            if done[column]:
-                u[row_of[column]] += step
-                v[column] -= step
-            elif column < n:
-                least[column] -= step
+        here = row_of[at]
+        reduced = cost[here] - u[here] - v[:n]
+        better = ~done[:n] & (reduced < least)
+        least[better], came_from[better] = reduced[better], at
+        following = int(np.argmin(np.where(done[:n], np.inf, least)))
+        step = least[following]
+        u[row_of[done]] += step
+        v[done] -= step
+        least[~done[:n]] -= step
         at = following
     while at != n:
         row_of[at] = row_of[came_from[at]]
-        at = came_from[at]
+        at = int(came_from[at])
     row_of[n] = -1
 
 
