@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _opened(arguments: argparse.Namespace) -> tuple[Any, list[str], list[str] | None]:
     names = [boundaries.boundary(n).name for n in arguments.boundary] if arguments.boundary else None
-    boundaries.load()
+    boundaries.load(None if names is None or boundaries.ALL_OTHERS in names else names)
     return open_target(arguments.target, python=arguments.python), list(arguments.config or ANCHORED), names
 
 

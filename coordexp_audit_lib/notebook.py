@@ -19,7 +19,6 @@ from coordexp_audit_lib.report.tables import Table
 from coordexp_audit_lib.targets.resolve import open_target
 
 FAIL_ON = (*SEVERITIES, "never")
-ALL_OTHERS = "silence"  # it asks what the other boundaries declare; each other page needs its own boundary only
 
 
 class ViolationsFound(AuditError):
@@ -42,7 +41,7 @@ class Session:
         if fail_on not in FAIL_ON:
             raise AuditError(f"fail_on is {fail_on!r}", where="fail_on", cure=f"use one of {', '.join(FAIL_ON)}")
         self.boundary = boundaries.boundary(boundary)
-        boundaries.load(None if boundary == ALL_OTHERS else [boundary])
+        boundaries.load(None if boundary == boundaries.ALL_OTHERS else [boundary])
         self.target = open_target(target, python=python or None)
         self.config, self.out, self.seed, self.fail_on = config, out, seed, fail_on
         self.target.config_path(config)

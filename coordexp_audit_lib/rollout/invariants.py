@@ -38,7 +38,8 @@ from coordexp_audit_lib.rollout.stub import MISDEEDS
 SPEC = "openspec/specs/rollout-matching-sft/spec.md"
 STAGE2_SPEC = "openspec/specs/stage2-ab-training/spec.md"
 NEEDED = (("GET", "/health/"), ("POST", "/infer/"), ("GET", "/get_world_size/"), ("POST", "/init_communicator/"))
-INFER_SECONDS = 1.0
+INFER_SECONDS = 0.5
+REACH_SECONDS = 0.25
 TROUBLES: tuple[Trouble, ...] = ("closed", "/health/", "/get_world_size/")
 
 
@@ -175,12 +176,12 @@ def timeouts(ctx: Context) -> Iterator[Violation]:
         ctx.judge()
         yield from violations(predicates.timeout_problems(pair, outcome), "", msgspec.to_builtins(pair))
     for trouble in TROUBLES:
-        request = ReachRequest(trouble, 0.5)
+        request = ReachRequest(trouble, REACH_SECONDS)
         reached = ctx.value(REACH, request)
         ctx.judge()
         what = "nothing listens" if trouble == "closed" else f"{trouble} is silent"
         if not reached.bounded:
-            yield from violations([Problem("the wait is not bounded", "about 0.5 seconds", "longer")], what, trouble)
+            yield from violations([Problem("the wait is not bounded", f"about {REACH_SECONDS} seconds", "longer")], what, trouble)
         if not reached.error or not reached.message.strip():
             yield from violations([Problem("connecting does not fail", "an error", reached.error)], what, trouble)
 

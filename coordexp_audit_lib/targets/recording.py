@@ -156,7 +156,8 @@ def merged(before: Recording, now: Recording) -> Recording:
         raise UsageError(what, where=before.target.name, cure="record all boundaries, or under another name")
     names = before.answers.keys() | now.answers.keys()
     answers = {n: {**before.answers.get(n, {}), **now.answers.get(n, {})} for n in names}
-    return msgspec.structs.replace(now, answers=answers, configs={**before.configs, **now.configs})
+    bindings, configs = {**before.bindings, **now.bindings}, {**before.configs, **now.configs}
+    return msgspec.structs.replace(now, answers=answers, bindings=bindings, configs=configs)
 
 
 def write_recording(recording: Recording, path: Path) -> int:
