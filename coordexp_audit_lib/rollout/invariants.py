@@ -181,7 +181,9 @@ def timeouts(ctx: Context) -> Iterator[Violation]:
         ctx.judge()
         what = "nothing listens" if trouble == "closed" else f"{trouble} is silent"
         if not reached.bounded:
-            yield from violations([Problem("the wait is not bounded", f"about {REACH_SECONDS} seconds", "longer")], what, trouble)
+            yield from violations(
+                [Problem("the wait is not bounded", f"about {REACH_SECONDS} seconds", "longer")], what, trouble
+            )
         if not reached.error or not reached.message.strip():
             yield from violations([Problem("connecting does not fail", "an error", reached.error)], what, trouble)
 
