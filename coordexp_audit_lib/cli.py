@@ -16,7 +16,7 @@ from coordexp_audit_lib import __version__, boundaries
 from coordexp_audit_lib.commands import declare
 from coordexp_audit_lib.core.errors import AuditError, UsageError, one_line
 from coordexp_audit_lib.core.finding import SEVERITIES, Finding
-from coordexp_audit_lib.core.invariant import exhibits, faults, invariants
+from coordexp_audit_lib.core.invariant import Invariant, exhibits, faults, invariants
 from coordexp_audit_lib.targets.resolve import DEFAULT, open_target
 
 ANCHORED = ("configs/stage1/ablation/geometry_first_coco80.yaml", "configs/stage2_ab/prod/ab_mixed.yaml")
@@ -36,7 +36,7 @@ def exit_status(findings: Sequence[Finding], fail_on: str) -> int:
 
 
 class Bar:
-    """A progress bar on stderr, and none where stderr is not a terminal: one line per tenth instead."""
+    """A progress bar on stderr; nothing where stderr is not a terminal."""
 
     def __init__(self, total: int, what: str) -> None:
         self.bar = tqdm(total=total, desc=what, file=sys.stderr, mininterval=0.2, disable=None, leave=False)
@@ -138,11 +138,20 @@ def _opened(arguments: argparse.Namespace) -> tuple[Any, list[str], list[str] | 
     return open_target(arguments.target, python=arguments.python), list(arguments.config or ANCHORED), names
 
 
+def _planned(names: list[str] | None, configs: Sequence[str]) -> tuple[list[Invariant], int, int]:
+    """The checks of the chosen boundaries, how often they are judged in all, and the number of exhibits."""
+    chosen = boundaries.load(names)
+    checks = [i for b in chosen for i in invariants(b.name)]
+    judged = sum(len(configs) if i.per_config else 1 for i in checks)
+    return checks, judged, sum(len(exhibits(b.name)) for b in chosen)
+
+
 def _report(arguments: argparse.Namespace, document: dict[str, Any], findings: Sequence[Finding]) -> int:
     from coordexp_audit_lib.report import terminal
+    from coordexp_audit_lib.report.document import dumps
 
     if arguments.json:
-        print(json.dumps(document, sort_keys=True, indent=1))
+        print(dumps(document), end="")
     else:
         print(terminal.render(document), end="")
     return exit_status(findings, arguments.fail_on)
@@ -156,8 +165,8 @@ def _check(arguments: argparse.Namespace) -> int:
     with target:
         for config in configs:
             target.config_path(config)
-        checks = [i for b in boundaries.load(names) for i in invariants(b.name)]
-        bar = Bar(sum(len(configs) if i.per_config else 1 for i in checks), "check")
+        checks, judged, _ = _planned(names, configs)
+        bar = Bar(judged, "check")
         findings = audit(target, checks, configs, arguments.seed, lambda inv, config: bar(inv.id))
         bar.close()
         made = document(target.info(), target.bindings(), configs, findings)
@@ -172,14 +181,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
     target, configs, names = _opened(arguments)
     with target:
-        chosen = boundaries.load(names)
-        total = len(chosen) * len(configs)
-        if target.info().kind == "checkout":
-            checks = [i for b in chosen for i in invariants(b.name)]
-            total += sum(len(configs) if i.per_config else 1 for i in checks) + sum(
-                len(exhibits(b.name)) for b in chosen
-            )
-        bar = Bar(total, "run")
+        _, judged, shown = _planned(names, configs)
+        asked = judged + shown if target.info().kind == "checkout" else 0
+        bar = Bar(len(boundaries.load(names)) * len(configs) + asked, "run")
         ran = run(
             target, arguments.target, configs, arguments.out, seed=arguments.seed, names=names,
             replace=arguments.replace, progress=bar,
@@ -214,9 +218,8 @@ def _record(arguments: argparse.Namespace) -> int:
         raise UsageError("a recording's name is a plain file name", where=arguments.name, cure="leave out folders")
     target, configs, names = _opened(arguments)
     with target:
-        checks = [i for b in boundaries.load(names) for i in invariants(b.name)]
-        shown = sum(len(exhibits(b.name)) for b in boundaries.load(names))
-        bar = Bar(sum(len(configs) if i.per_config else 1 for i in checks) + shown, "record")
+        _, judged, shown = _planned(names, configs)
+        bar = Bar(judged + shown, "record")
         partial = arguments.out / f".{arguments.name}.partial{SUFFIX}"
         taken = take(target, configs, seed=arguments.seed, names=names, partial=partial, progress=bar)
         bar.close()

@@ -18,6 +18,9 @@ from coordexp_audit_lib.report.tables import Table
 
 Report = Callable[[argparse.Namespace, dict[str, Any], Sequence[Finding]], int]
 Add = Callable[..., argparse.ArgumentParser]
+_BOUNDARY = {
+    "data": "geometry", "batch": "packing", "metrics": "metrics", "manifest": "provenance", "upstream": "upstream",
+}  # fmt: skip
 
 
 def declare(add: Add, judged: argparse.ArgumentParser, report: Report) -> None:
@@ -25,7 +28,7 @@ def declare(add: Add, judged: argparse.ArgumentParser, report: Report) -> None:
 
     def command(name: str, function: Callable[[argparse.Namespace], tuple[str, list[Finding]]], help: str) -> Any:
         def run(arguments: argparse.Namespace) -> int:
-            boundaries.load()
+            boundaries.load([_BOUNDARY[name]])
             audited, findings = function(arguments)
             return report(arguments, _document(audited, findings), findings)
 

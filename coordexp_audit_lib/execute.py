@@ -20,7 +20,7 @@ import nbformat
 from coordexp_audit_lib.core.errors import AuditError, UsageError, one_line
 from coordexp_audit_lib.core.evidence import digest
 
-PARAMETERS = ("target", "python", "config", "out", "seed", "fail_on")
+PARAMETERS = ("target", "python", "config", "out", "seed", "fail_on")  # what every notebook takes
 WORKERS = 2
 
 
