@@ -1,6 +1,6 @@
 """Only what pyproject.toml cannot say: the notebooks and the book's prose go into the wheel beside the package.
 
-In a clone they are read where they lie (`coordexp_audit_lib.sources`), so there is one copy of each.
+In a clone they are read where they lie (`coordexp_audit_lib.report.sources`), so there is one copy of each.
 """
 
 from __future__ import annotations

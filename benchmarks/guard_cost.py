@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
+from coordexp_audit_lib.boundaries.packing.positions import mrope_alone
 from coordexp_audit_lib.guards import check_packed_batch
-from coordexp_audit_lib.packing.positions import mrope_alone
-from coordexp_audit_lib.parts import chat, model, picture
+from coordexp_audit_lib.kit import chat, model, picture
 
 TOKENS, SIDE, OBJECTS = 12_000, 512, 60
 
@@ -50,11 +50,16 @@ def pack() -> dict[str, Any]:
     mrope = torch.from_numpy(mrope_alone(ids.numpy(), grid.numpy(), bounds))
     cu = torch.tensor(bounds, dtype=torch.int32)
     return {
-        "input_ids": ids[None], "labels": torch.tensor([y for m in members for y in m[1]])[None],
-        "position_ids": torch.cat([text[None], mrope])[:, None], "cu_seq_lens_q": cu, "cu_seq_lens_k": cu,
-        "max_length_q": int(cu.diff().max()), "max_length_k": int(cu.diff().max()), "image_grid_thw": grid,
+        "input_ids": ids[None],
+        "labels": torch.tensor([y for m in members for y in m[1]])[None],
+        "position_ids": torch.cat([text[None], mrope])[:, None],
+        "cu_seq_lens_q": cu,
+        "cu_seq_lens_k": cu,
+        "max_length_q": int(cu.diff().max()),
+        "max_length_k": int(cu.diff().max()),
+        "image_grid_thw": grid,
         "pixel_values": torch.cat([torch.from_numpy(m[3]) for m in members]).float() / 127.5 - 1,
-    }  # fmt: skip
+    }
 
 
 def milliseconds(work: Callable[[], Any]) -> float:
@@ -83,8 +88,16 @@ def main() -> None:
         turns = [(milliseconds(guard), milliseconds(forward)) for _ in range(repeat)]
     guarded, forwarded = (statistics.median(side) for side in zip(*turns, strict=True))
     told = {"tokens": TOKENS, "claims": len(decided), "images": len(batch["image_grid_thw"])}
-    print(json.dumps({**told, "guard_ms": round(guarded, 2), "forward_ms": round(forwarded, 1),
-                      "ratio": round(guarded / forwarded, 5)}))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                **told,
+                "guard_ms": round(guarded, 2),
+                "forward_ms": round(forwarded, 1),
+                "ratio": round(guarded / forwarded, 5),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

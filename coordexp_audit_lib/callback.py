@@ -18,7 +18,8 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from coordexp_audit_lib.config.schema import STAGE2_VARIANTS
+from coordexp_audit_lib.boundaries.config.schema import STAGE2_VARIANTS
+from coordexp_audit_lib.boundaries.provenance.writer import write_manifest
 from coordexp_audit_lib.core.errors import AuditError, one_line
 from coordexp_audit_lib.guards.collator import GuardedCollator, Inbox
 from coordexp_audit_lib.guards.diary import Diary
@@ -26,7 +27,6 @@ from coordexp_audit_lib.guards.inputs import check_config, check_template, check
 from coordexp_audit_lib.guards.outputs import STOPPING, check_checkpoint, check_metrics
 from coordexp_audit_lib.guards.pins import prompt_ids, read_pins
 from coordexp_audit_lib.guards.ranks import TIMEOUT_S, Ranks
-from coordexp_audit_lib.provenance.writer import write_manifest
 
 FOLDER = "audit"
 EARLIER = 32
@@ -46,10 +46,19 @@ class AuditCallback(TrainerCallback):
     """
 
     def __init__(
-        self, config: Path | str, *, repository: Path | str = ".", tokenizer: Any = None, template: Any = None,
-        pins: Path | str | Mapping[str, Any] | None = None, every: int = 1, packing_length: int | None = None,
-        metrics: Collection[str] = STOPPING, manifest: Mapping[str, Any] | None = None, timeout_s: float = TIMEOUT_S,
-    ) -> None:  # fmt: skip
+        self,
+        config: Path | str,
+        *,
+        repository: Path | str = ".",
+        tokenizer: Any = None,
+        template: Any = None,
+        pins: Path | str | Mapping[str, Any] | None = None,
+        every: int = 1,
+        packing_length: int | None = None,
+        metrics: Collection[str] = STOPPING,
+        manifest: Mapping[str, Any] | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
         self.config, self.repository = Path(config), Path(repository)
         self.tokenizer, self.template, self.pins = tokenizer, template, pins
         self.every, self.packing_length, self.metrics = every, packing_length, metrics

@@ -13,8 +13,8 @@ import nbformat
 from nbclient import NotebookClient
 from tqdm import tqdm
 
-from coordexp_audit_lib.execute import normalise
-from coordexp_audit_lib.kernel import QUIET
+from coordexp_audit_lib.run.kernel import QUIET
+from coordexp_audit_lib.run.notebooks import normalise
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 

@@ -1,4 +1,4 @@
-"""Errors of the audit. Each is one line with four parts: what, where, expected and found, cure."""
+"""Errors of the audit. Each is one line with four parts: what, where, expected and found, remedy."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ class AuditError(Exception):
     Args:
         what: what is wrong, in one line, with what was expected and found.
         where: path, dotted key, token position or surface name; empty if there is none.
-        cure: what to do about it; empty only where nothing can be done.
+        remedy: what to do about it; empty only where nothing can be done.
     """
 
-    def __init__(self, what: str, *, where: str = "", cure: str = "") -> None:
-        self.what, self.where, self.cure = what, where, cure
-        super().__init__(one_line(what, where, cure))
+    def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
+        self.what, self.where, self.remedy = what, where, remedy
+        super().__init__(one_line(what, where, remedy))
 
 
 class UsageError(AuditError):
@@ -39,15 +39,15 @@ class InvariantViolation(AuditError):
     """Raised by a guard: a live object breaks an invariant, so training must not go on."""
 
     def __init__(
-        self, invariant: str, what: str, *, where: str = "", cure: str = "", expected: Any = None, actual: Any = None
+        self, invariant: str, what: str, *, where: str = "", remedy: str = "", expected: Any = None, actual: Any = None
     ) -> None:
         self.invariant, self.expected, self.actual = invariant, expected, actual
-        super().__init__(f"[{invariant}] {what}", where=where, cure=cure)
+        super().__init__(f"[{invariant}] {what}", where=where, remedy=remedy)
 
 
-def one_line(what: str, where: str = "", cure: str = "") -> str:
+def one_line(what: str, where: str = "", remedy: str = "") -> str:
     """Join the parts into one line without control characters."""
     text = f"{where}: {what}" if where else what
-    if cure:
-        text = f"{text.rstrip('.')}. Cure: {cure}"
+    if remedy:
+        text = f"{text.rstrip('.')}. Remedy: {remedy}"
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -61,7 +61,7 @@ class Answer(msgspec.Struct, Generic[Response], frozen=True):
             raise TargetRefused(
                 f"the target refused an input that it should accept: {reason.type}: {reason.message[:300]}",
                 where=self.surface,
-                cure="read the refusal; if it is right, the check's input is wrong for this target",
+                remedy="read the refusal; if it is right, the check's input is wrong for this target",
             )
         return self.content
 
@@ -83,7 +83,7 @@ def surface(
 ) -> Surface[Request, Response]:
     """Declare a surface. A second declaration of a name is an error."""
     if name in _SURFACES:
-        raise AuditError(f"surface {name} is declared twice", where=name, cure="rename one of them")
+        raise AuditError(f"surface {name} is declared twice", where=name, remedy="rename one of them")
     made = Surface(name=name, request=request, response=response, summary=summary, static=static)
     _SURFACES[name] = made
     return made
@@ -101,7 +101,9 @@ def answers(
 
     def register(function: Callable[[Request], Response]) -> Callable[[Request], Response]:
         if question.name in _REFERENCE:
-            raise AuditError(f"{question.name} has two reference answers", where=function.__qualname__, cure="keep one")
+            raise AuditError(
+                f"{question.name} has two reference answers", where=function.__qualname__, remedy="keep one"
+            )
         _REFERENCE[question.name] = function
         return function
 

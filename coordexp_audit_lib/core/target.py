@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.core.evidence import Where
+from coordexp_audit_lib.core.pipeline import Pipeline, pipeline
 from coordexp_audit_lib.core.surface import Answer, Refusal, Request, Response, Surface
 
 
@@ -66,6 +69,18 @@ class Target(ABC):
             SurfaceFailed: the target could not answer.
         """
 
+    def pipeline(self) -> Pipeline:
+        """The pipeline that the target belongs to; the default one if it does not say."""
+        return pipeline()
+
+    def contract(self) -> Mapping[str, Any]:
+        """What the target's pipeline promises at its commit."""
+        return self.pipeline().contract(self.info().era)
+
+    def citations(self) -> Mapping[str, tuple[Citation, ...]]:
+        """By claim, where the target's pipeline demands it."""
+        return self.pipeline().citations()
+
     @abstractmethod
     def config_path(self, config: str) -> str:
         """The name under which `config` stands in this target (it may have moved).
@@ -99,6 +114,6 @@ def typed_answer(question: Surface[Request, Response], raw: Any) -> Answer[Respo
         raise SurfaceFailed(
             f"the answer does not fit the surface's type: {error}",
             where=question.name,
-            cure="the binding must return the fields that the surface declares",
+            remedy="the binding must return the fields that the surface declares",
         ) from error
     return Answer(surface=question.name, content=value)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from coordexp_audit_lib.boundaries.geometry.records import Ordering, Space, problems
+from coordexp_audit_lib.boundaries.packing.decide import first_problems
+from coordexp_audit_lib.boundaries.packing.row import TENSORS
 from coordexp_audit_lib.core.errors import UsageError
-from coordexp_audit_lib.geometry.records import Ordering, Space, problems
 from coordexp_audit_lib.guards.stopping import at_token, stop
-from coordexp_audit_lib.packing.decide import first_problems
-from coordexp_audit_lib.packing.row import TENSORS
 
 WHATEVER_IT_IS = {"packing.capacity"}
 
@@ -45,8 +45,8 @@ def check_packed_batch(batch: Mapping[str, Any], packing_length: int | None = No
     """
     decided = judge_batch(batch, packing_length)
     if not set(decided) - WHATEVER_IT_IS:
-        cure = "pass input_ids, labels and position_ids of one packed row, with cu_seq_lens_q if there is one"
-        raise UsageError("its tensors decide no claim on packing", where="batch", cure=cure)
+        remedy = "pass input_ids, labels and position_ids of one packed row, with cu_seq_lens_q if there is one"
+        raise UsageError("its tensors decide no claim on packing", where="batch", remedy=remedy)
     return decided
 
 

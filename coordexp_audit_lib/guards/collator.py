@@ -33,7 +33,12 @@ class Inbox:
         if os.getpid() == self.owner or self._told:  # a loader goes on collating until the run has stopped
             return
         self._told = True
-        told = {"claim": getattr(error, "invariant", ""), "what": error.what, "where": error.where, "cure": error.cure}
+        told = {
+            "claim": getattr(error, "invariant", ""),
+            "what": error.what,
+            "where": error.where,
+            "remedy": error.remedy,
+        }
         self.folder.mkdir(mode=0o700, exist_ok=True)
         waiting = self.folder / f".{os.getpid()}"
         waiting.write_text(json.dumps(told), encoding="utf-8")
@@ -57,9 +62,9 @@ class Inbox:
 
 def _error(told: Mapping[str, str]) -> AuditError:
     if not told["claim"]:
-        return AuditError(told["what"], where=told["where"], cure=told["cure"])
+        return AuditError(told["what"], where=told["where"], remedy=told["remedy"])
     what = told["what"].removeprefix(f"[{told['claim']}] ")
-    return InvariantViolation(told["claim"], what, where=told["where"], cure=told["cure"])
+    return InvariantViolation(told["claim"], what, where=told["where"], remedy=told["remedy"])
 
 
 class GuardedCollator:
@@ -72,9 +77,14 @@ class GuardedCollator:
     """
 
     def __init__(
-        self, collator: Callable[[list[Any]], Any], *, every: int = 1, packing_length: int | None = None,
-        packed: bool = True, inbox: Inbox | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        collator: Callable[[list[Any]], Any],
+        *,
+        every: int = 1,
+        packing_length: int | None = None,
+        packed: bool = True,
+        inbox: Inbox | None = None,
+    ) -> None:
         self.collator, self.every, self.packing_length = collator, every, packing_length
         self.packed, self.inbox, self.seen = packed, inbox, 0
         self.decided: dict[str, int] = {}

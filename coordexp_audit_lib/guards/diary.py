@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from coordexp_audit_lib.boundaries.metrics.contract import PREDICATES, Undecided
+from coordexp_audit_lib.boundaries.metrics.log import Log, Row
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.finding import tidy
 from coordexp_audit_lib.guards.collator import GuardedCollator
-from coordexp_audit_lib.metrics.contract import PREDICATES, Undecided
-from coordexp_audit_lib.metrics.log import Log, Row
 
 SCHEMA = 1
 KEPT_ROWS = 4096

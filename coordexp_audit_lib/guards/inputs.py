@@ -8,14 +8,14 @@ from typing import Any
 
 import msgspec
 
-from coordexp_audit_lib.config import resolve, schema
-from coordexp_audit_lib.config.contract import Chain
-from coordexp_audit_lib.config.values import Problem
+from coordexp_audit_lib.boundaries.config import resolve, schema
+from coordexp_audit_lib.boundaries.config.contract import Chain
+from coordexp_audit_lib.boundaries.config.values import Problem
+from coordexp_audit_lib.boundaries.template import cases
+from coordexp_audit_lib.boundaries.template import predicates as p
+from coordexp_audit_lib.boundaries.template.trace import Trace, trace
 from coordexp_audit_lib.guards import pins
 from coordexp_audit_lib.guards.stopping import at_token, stop
-from coordexp_audit_lib.template import cases
-from coordexp_audit_lib.template import predicates as p
-from coordexp_audit_lib.template.trace import Trace, trace
 
 Prompt = Sequence[int] | Callable[[], Sequence[int]]
 
@@ -66,7 +66,7 @@ def load_config(path: Path | str, repository: Path | str = ".") -> Chain:
 
 
 def _stop(problem: Problem) -> Any:
-    stop(problem.claim, problem.what, where=problem.path, cure=problem.cure)
+    stop(problem.claim, problem.what, where=problem.path, remedy=problem.remedy)
 
 
 def check_tokenizer(tokenizer: Any, fingerprint: str | None = None, rows: int | None = None) -> None:

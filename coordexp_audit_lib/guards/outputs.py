@@ -6,23 +6,31 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from coordexp_audit_lib.boundaries.metrics.contract import PREDICATES, Undecided
+from coordexp_audit_lib.boundaries.metrics.log import Log, Row, row_of
+from coordexp_audit_lib.boundaries.provenance.checkpoints import weights_only
+from coordexp_audit_lib.boundaries.provenance.reading import checkpoint
 from coordexp_audit_lib.guards.stopping import stop
-from coordexp_audit_lib.metrics.contract import PREDICATES, Undecided
-from coordexp_audit_lib.metrics.log import Log, Row, row_of
-from coordexp_audit_lib.provenance.checkpoints import weights_only
-from coordexp_audit_lib.provenance.reading import checkpoint
 
 # Claims that a single row can break. What needs a longer log is reported at the end, and stops nothing.
 STOPPING = (
-    "metrics.required_keys", "metrics.only_when_executed", "metrics.counters_are_counts", "metrics.reasons_add_up",
-    "metrics.identity_not_averaged", "metrics.finite",
-)  # fmt: skip
+    "metrics.required_keys",
+    "metrics.only_when_executed",
+    "metrics.counters_are_counts",
+    "metrics.reasons_add_up",
+    "metrics.identity_not_averaged",
+    "metrics.finite",
+)
 
 
 def check_metrics(
-    logs: Mapping[str, Any], *, step: int | None = None, earlier: Sequence[Row] = (),
-    claims: Collection[str] = STOPPING, stage2: bool = False,
-) -> Row:  # fmt: skip
+    logs: Mapping[str, Any],
+    *,
+    step: int | None = None,
+    earlier: Sequence[Row] = (),
+    claims: Collection[str] = STOPPING,
+    stage2: bool = False,
+) -> Row:
     """One row of a training log has the required metrics, and each is what its name says.
 
     Args:
@@ -57,6 +65,9 @@ def check_checkpoint(folder: Path | str, *, save_only_model: bool) -> None:
     place = Path(folder)
     for flaw in weights_only(checkpoint(place.parent.resolve(), place.name), save_only_model=save_only_model):
         stop(
-            "provenance.weights_only", flaw.message, where=f"{place.name}/{flaw.subject}",
-            expected=flaw.expected, actual=flaw.actual,
-        )  # fmt: skip
+            "provenance.weights_only",
+            flaw.message,
+            where=f"{place.name}/{flaw.subject}",
+            expected=flaw.expected,
+            actual=flaw.actual,
+        )

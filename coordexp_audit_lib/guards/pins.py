@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
+from coordexp_audit_lib.boundaries.geometry.bins import TOKENS as COORD_TOKENS
+from coordexp_audit_lib.boundaries.template.predicates import vocabulary_fingerprint
+from coordexp_audit_lib.boundaries.template.trace import trace
 from coordexp_audit_lib.core.errors import UsageError
-from coordexp_audit_lib.geometry.bins import TOKENS as COORD_TOKENS
-from coordexp_audit_lib.parts.chat import IGNORE_INDEX
-from coordexp_audit_lib.template.predicates import vocabulary_fingerprint
-from coordexp_audit_lib.template.trace import trace
+from coordexp_audit_lib.kit.chat import IGNORE_INDEX
 
 __all__ = ["COORD_TOKENS"]
 # What is rendered to pin a template's prompt: it shows the system prompt, the roles and the special tokens.
@@ -47,9 +47,9 @@ def read_pins(given: Path | str | Mapping[str, Any] | None) -> Mapping[str, Any]
     try:
         found = json.loads(Path(given).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot be read: {error}", where=str(given), cure="write it with pins_of") from error
+        raise UsageError(f"cannot be read: {error}", where=str(given), remedy="write it with pins_of") from error
     if not isinstance(found, dict):
-        raise UsageError("holds no object", where=str(given), cure="write it with pins_of")
+        raise UsageError("holds no object", where=str(given), remedy="write it with pins_of")
     return found
 
 

@@ -52,10 +52,11 @@ class Ranks:
             if failure is not None:
                 raise failure from error
             raise InvariantViolation(
-                "rollout.fail_together", f"another rank did not come to the check at {place} within "
-                f"{self.timeout_s:g} s, or is gone", where=f"rank {self.number}",
-                cure="read the other ranks' errors: one of them has failed between two checks",
-            ) from error  # fmt: skip
+                "rollout.fail_together",
+                f"another rank did not come to the check at {place} within {self.timeout_s:g} s, or is gone",
+                where=f"rank {self.number}",
+                remedy="read the other ranks' errors: one of them has failed between two checks",
+            ) from error
         if failure is not None:
             raise failure
         for rank, other in enumerate(told):

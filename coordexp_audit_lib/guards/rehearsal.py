@@ -15,16 +15,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from coordexp_audit_lib.boundaries.metrics import names
+from coordexp_audit_lib.boundaries.metrics.schedule import is_b_step
+from coordexp_audit_lib.boundaries.metrics.telemetry import Stage2Telemetry
 from coordexp_audit_lib.core.errors import InvariantViolation
+from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.guards.pins import pins_of
 from coordexp_audit_lib.guards.rollouts import check_rollout_prefix, check_rollout_response, check_supervision
-from coordexp_audit_lib.metrics import names
-from coordexp_audit_lib.metrics.schedule import is_b_step
-from coordexp_audit_lib.metrics.telemetry import Stage2Telemetry
-from coordexp_audit_lib.parts import chat, model, picture, tokenizer, variants
+from coordexp_audit_lib.kit import chat, model, picture, tokenizer, variants
 
 CONFIG = "configs/stage2_ab/prod/ab_mixed.yaml"
-TREE = Path(__file__).resolve().parents[1] / "resources" / "reference_tree"
+TREE = pipeline().reference
 SYSTEM, USER = "Answer with JSON.", "<image>Locate every object."
 CUP, CAT = ("cup", [12, 34, 256, 480]), ("cat", [300, 310, 640, 999])
 
@@ -67,7 +68,7 @@ def collate(packs: list[list[int]], broken: str = "") -> dict[str, Any]:
     """One packed row of the samples of the first pack, as torch tensors."""
     import torch
 
-    from coordexp_audit_lib.packing.positions import mrope_alone
+    from coordexp_audit_lib.boundaries.packing.positions import mrope_alone
 
     chosen = [samples()[i] for i in packs[0]]
     ids = torch.tensor([t for s in chosen for t in s["ids"]])
@@ -85,11 +86,16 @@ def collate(packs: list[list[int]], broken: str = "") -> dict[str, Any]:
     cu = torch.tensor(bounds, dtype=torch.int32)
     longest = int(cu.diff().max())
     return {
-        "input_ids": ids[None], "labels": labels[None], "position_ids": torch.cat([text[None], mrope])[:, None],
-        "cu_seq_lens_q": cu, "cu_seq_lens_k": cu, "max_length_q": longest, "max_length_k": longest,
+        "input_ids": ids[None],
+        "labels": labels[None],
+        "position_ids": torch.cat([text[None], mrope])[:, None],
+        "cu_seq_lens_q": cu,
+        "cu_seq_lens_k": cu,
+        "max_length_q": longest,
+        "max_length_k": longest,
         "image_grid_thw": grid,
         "pixel_values": torch.cat([torch.from_numpy(s["rows"]) for s in chosen]).float() / 127.5 - 1,
-    }  # fmt: skip
+    }
 
 
 class Collator:
@@ -129,8 +135,8 @@ def channel_b(broken: str = "") -> Mapping[str, int]:
 
     The ground truth is both objects; the rollout finds the first.
     """
-    from coordexp_audit_lib.supervision.contract import ChannelBRequest, Sample, Thing
-    from coordexp_audit_lib.supervision.teaching import build, write
+    from coordexp_audit_lib.boundaries.supervision.contract import ChannelBRequest, Sample, Thing
+    from coordexp_audit_lib.boundaries.supervision.teaching import build, write
 
     gt = [Thing(*CUP), Thing(*CAT)]
     said = tokenizer.encode('{"objects": [' + write(gt[:1], "desc_first") + "]}<|im_end|>")
@@ -197,20 +203,36 @@ def trainer(folder: Path, broken: str = "", *, steps: int = 20, timeout_s: float
 
     leaf = written_config(folder, broken)
     audit = AuditCallback(
-        leaf, repository=folder, pins=pins(), timeout_s=timeout_s,
+        leaf,
+        repository=folder,
+        pins=pins(),
+        timeout_s=timeout_s,
         tokenizer=variants.build("split", 0, tokenizer, None) if broken == "split_token" else tokenizer.qwen(),
         template=prompt("You are a helpful assistant." if broken == "system_prompt" else SYSTEM),
-    )  # fmt: skip
+    )
     given: dict[str, Any] = {
-        "output_dir": str(folder / "out"), "max_steps": steps, "per_device_train_batch_size": 1, "logging_steps": 1,
-        "report_to": [], "use_cpu": True, "save_strategy": "no", "save_only_model": True, "disable_tqdm": True,
-        "remove_unused_columns": False, "dataloader_pin_memory": False, "lr_scheduler_type": "constant",
-        "learning_rate": 1e-4, "optim": "sgd",
-    }  # fmt: skip
+        "output_dir": str(folder / "out"),
+        "max_steps": steps,
+        "per_device_train_batch_size": 1,
+        "logging_steps": 1,
+        "report_to": [],
+        "use_cpu": True,
+        "save_strategy": "no",
+        "save_only_model": True,
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": False,
+        "lr_scheduler_type": "constant",
+        "learning_rate": 1e-4,
+        "optim": "sgd",
+    }
     made = Stage2(
-        model=model.build(), args=transformers.TrainingArguments(**{**given, **arguments}),
-        data_collator=audit.wrap(Collator(broken), packed=True), train_dataset=[[0, 1], [1, 0]] * 20, callbacks=[audit],
-    )  # fmt: skip
+        model=model.build(),
+        args=transformers.TrainingArguments(**{**given, **arguments}),
+        data_collator=audit.wrap(Collator(broken), packed=True),
+        train_dataset=[[0, 1], [1, 0]] * 20,
+        callbacks=[audit],
+    )
     made.remove_callback(transformers.PrinterCallback)
     made.audit = audit
     return made

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from coordexp_audit_lib.boundaries.rollout.client import Item, RolloutError, read_outputs
+from coordexp_audit_lib.boundaries.supervision import judge
+from coordexp_audit_lib.boundaries.supervision.contract import Group, Order, Sample, SegmentB, Thing
+from coordexp_audit_lib.boundaries.supervision.reading import read
+from coordexp_audit_lib.boundaries.template.predicates import prefix_problems
+from coordexp_audit_lib.boundaries.template.trace import trace
 from coordexp_audit_lib.guards.stopping import at_token, stop
-from coordexp_audit_lib.parts.chat import IGNORE_INDEX
-from coordexp_audit_lib.rollout.client import Item, RolloutError, read_outputs
-from coordexp_audit_lib.supervision import judge
-from coordexp_audit_lib.supervision.contract import Group, Order, Sample, SegmentB, Thing
-from coordexp_audit_lib.supervision.reading import read
-from coordexp_audit_lib.template.predicates import prefix_problems
-from coordexp_audit_lib.template.trace import trace
+from coordexp_audit_lib.kit.chat import IGNORE_INDEX
 
 Box = tuple[Sequence[int], Sequence[int]]
 
@@ -37,9 +37,13 @@ def check_rollout_response(answer: Any, requests: int | Sequence[str], route: st
 
 
 def check_rollout_prefix(
-    taught: Sequence[int], *, prompt: Sequence[int], answer_at: int | None = None,
-    rollout: Sequence[int] | None = None, kept: int = 0,
-) -> None:  # fmt: skip
+    taught: Sequence[int],
+    *,
+    prompt: Sequence[int],
+    answer_at: int | None = None,
+    rollout: Sequence[int] | None = None,
+    kept: int = 0,
+) -> None:
     """What is taught begins with the ids that were generated from, and goes on with the rollout's own tokens.
 
     Args:
@@ -60,10 +64,16 @@ def check_rollout_prefix(
 
 
 def check_supervision(
-    ids: Sequence[int], labels: Sequence[int], weights: Sequence[float] | None = None, *,
-    gt: Sequence[tuple[str, Sequence[int]]] | None = None, boxes: Sequence[Box] = (), prefix_len: int = 0,
-    order: Order = "desc_first", desc_weight: float = 1.0,
-) -> None:  # fmt: skip
+    ids: Sequence[int],
+    labels: Sequence[int],
+    weights: Sequence[float] | None = None,
+    *,
+    gt: Sequence[tuple[str, Sequence[int]]] | None = None,
+    boxes: Sequence[Box] = (),
+    prefix_len: int = 0,
+    order: Order = "desc_first",
+    desc_weight: float = 1.0,
+) -> None:
     """A Channel-B target teaches what it must: no coordinate by cross-entropy, no false positive, every ground truth.
 
     Args:
@@ -100,14 +110,28 @@ def _segment(
     pulls = {p: k for places, bins in boxes for p, k in zip(places, bins, strict=True)}
     groups = [Group(list(places), list(bins)) for places, bins in boxes]
     return SegmentB(
-        prompt_len=0, prefix_len=prefix_len, ids=list(ids), invalid=False, valid=0, matched=0, fn=0, dropped=0,
-        truncated=False, prefix_groups=[g for g in groups if max(g.pos) < prefix_len],
-        fn_groups=[g for g in groups if max(g.pos) >= prefix_len], struct_pos=[], closure_pos=[], desc_pos=[],
-        seed_base=None, labels=list(labels), share=share,
+        prompt_len=0,
+        prefix_len=prefix_len,
+        ids=list(ids),
+        invalid=False,
+        valid=0,
+        matched=0,
+        fn=0,
+        dropped=0,
+        truncated=False,
+        prefix_groups=[g for g in groups if max(g.pos) < prefix_len],
+        fn_groups=[g for g in groups if max(g.pos) >= prefix_len],
+        struct_pos=[],
+        closure_pos=[],
+        desc_pos=[],
+        seed_base=None,
+        labels=list(labels),
+        share=share,
         text_grad=[w if y != IGNORE_INDEX else 0.0 for w, y in zip(share, labels, strict=True)],
-        coord_grad=[float(p in pulls) for p in range(len(ids))], pulls=list(labels),
+        coord_grad=[float(p in pulls) for p in range(len(ids))],
+        pulls=list(labels),
         targets=[pulls.get(p, -1) for p in range(len(ids))],
-    )  # fmt: skip
+    )
 
 
 def _first(claim: str, problems: Iterable[judge.Problem]) -> None:

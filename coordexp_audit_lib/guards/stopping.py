@@ -5,26 +5,26 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, NoReturn
 
+from coordexp_audit_lib.core.claim import invariants
 from coordexp_audit_lib.core.errors import InvariantViolation
 from coordexp_audit_lib.core.finding import tidy
-from coordexp_audit_lib.core.invariant import invariants
 
 LONGEST = 160
 
 
 def stop(
-    claim: str, message: str, *, where: str = "", expected: Any = None, actual: Any = None, cure: str = ""
+    claim: str, message: str, *, where: str = "", expected: Any = None, actual: Any = None, remedy: str = ""
 ) -> NoReturn:
-    """Raise the violation of an invariant, with what was expected and found, and its cure.
+    """Raise the violation of an invariant, with what was expected and found, and its remedy.
 
     Args:
-        claim: the invariant's id. where: dotted path, file, or what was judged. cure: the invariant's own by default.
+        claim: the invariant's id. where: dotted path, file, or what was judged. remedy: the invariant's own by default.
     """
     what = message.rstrip(".")
     if expected is not None or actual is not None:
         what += f": expected {shown(expected)}, found {shown(actual)}"
     raise InvariantViolation(
-        claim, what, where=where, cure=cure or remedy(claim), expected=_exact(expected), actual=_exact(actual)
+        claim, what, where=where, remedy=remedy or remedy_of(claim), expected=_exact(expected), actual=_exact(actual)
     )
 
 
@@ -44,7 +44,7 @@ def _exact(value: Any) -> Any:
     return value if isinstance(value, (int, float)) else tidy(value)
 
 
-def remedy(claim: str) -> str:
+def remedy_of(claim: str) -> str:
     """What the invariant itself says to do about its violation."""
     boundary = claim.partition(".")[0]
     import_module(f"coordexp_audit_lib.{boundary}.invariants")

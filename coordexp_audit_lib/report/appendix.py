@@ -29,9 +29,11 @@ def findings_page(made: Mapping[str, Any]) -> str:
     ]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook = {
-        "cells": cells, "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
-        "nbformat": 4, "nbformat_minor": 4,
-    }  # fmt: skip
+        "cells": cells,
+        "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
+        "nbformat": 4,
+        "nbformat_minor": 4,
+    }
     return json.dumps(notebook, indent=1) + "\n"
 
 
@@ -47,10 +49,13 @@ def _tables(tables: Iterable[Table]) -> list[dict[str, Any]]:
         output = {"output_type": "display_data", "metadata": {}, "data": table._repr_mimebundle_()}
         cells.append(
             {
-                "cell_type": "code", "execution_count": 1, "metadata": {"tags": ["remove-input"]},
-                "source": "# generated from audit.json", "outputs": [output],
+                "cell_type": "code",
+                "execution_count": 1,
+                "metadata": {"tags": ["remove-input"]},
+                "source": "# generated from audit.json",
+                "outputs": [output],
             }
-        )  # fmt: skip
+        )
     return cells
 
 
@@ -82,9 +87,11 @@ def _violations(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _violation(f: Mapping[str, Any]) -> Table:
     """One violated claim: where, what, and the smallest counterexamples."""
     rows: list[tuple[str, Any]] = [
-        ("claim", f["claim"]), ("severity", f["severity"]), ("source", f["spec"]),
+        ("claim", f["claim"]),
+        ("severity", f["severity"]),
+        ("source", f["spec"]),
         ("violations", f"{f['violation_count']} in {f['checked']} cases judged"),
-    ]  # fmt: skip
+    ]
     rows += [("config", f["config"])] if f["config"] else []
     for number, v in enumerate(f["violations"], 1):
         mark = f" {number}" if len(f["violations"]) > 1 else ""

@@ -22,8 +22,8 @@ from coordexp_audit_lib.report.appendix import findings_page
 from coordexp_audit_lib.report.document import read_audit
 from coordexp_audit_lib.report.files import write_atomically
 from coordexp_audit_lib.report.outputs import check
+from coordexp_audit_lib.report.sources import PACKAGE, folder
 from coordexp_audit_lib.report.text import visible
-from coordexp_audit_lib.sources import PACKAGE, folder
 
 FORMATS = ("html", "pdf")
 TEX = "audit"
@@ -41,7 +41,7 @@ def build_book(run_dir: Path, formats: Sequence[str] = FORMATS) -> dict[str, Pat
     """
     unknown = [f for f in formats if f not in FORMATS]
     if unknown or not formats:
-        raise UsageError(f"no format is called {', '.join(unknown) or 'nothing'}", cure=f"use {' or '.join(FORMATS)}")
+        raise UsageError(f"no format is called {', '.join(unknown) or 'nothing'}", remedy=f"use {' or '.join(FORMATS)}")
     made = read_audit(run_dir)
     book = run_dir / "book"
     if book.exists():
@@ -87,8 +87,8 @@ def _parts(notebooks: Path, made: Mapping[str, Any], source: Path) -> list[dict[
     used = {f"{c['file']}.ipynb".removeprefix("pages/") for part in parts for c in part["chapters"]}
     left -= used | {f"{name}.ipynb" for names in pages.values() for name in names}
     if left:
-        cure = "remove it, or audit the boundary and config that it belongs to"
-        raise AuditError("a notebook belongs to no page of the book", where=min(left), cure=cure)
+        remedy = "remove it, or audit the boundary and config that it belongs to"
+        raise AuditError("a notebook belongs to no page of the book", where=min(left), remedy=remedy)
     return [part for part in parts if part["chapters"]]
 
 
@@ -98,8 +98,8 @@ def _part(caption: str, names: Sequence[str], notebooks: Path, source: Path) -> 
     for name in names:
         notebook = notebooks / f"{name}.ipynb"
         if not notebook.is_file():
-            cure = "run `coordexp-audit run` to its end before the book"
-            raise AuditError("a page of the book has no notebook", where=str(notebook), cure=cure)
+            remedy = "run `coordexp-audit run` to its end before the book"
+            raise AuditError("a page of the book has no notebook", where=str(notebook), remedy=remedy)
         shutil.copyfile(notebook, source / "pages" / notebook.name)
     return {"caption": caption, "chapters": [{"file": f"pages/{name}"} for name in names]}
 
@@ -109,7 +109,7 @@ def _settings() -> Path:
     for place in (PACKAGE.parent / "_config.yml", PACKAGE / "_book" / "_config.yml"):
         if place.is_file():
             return place
-    raise UsageError("the installation has no _config.yml", where=str(PACKAGE), cure="install again, or use a clone")
+    raise UsageError("the installation has no _config.yml", where=str(PACKAGE), remedy="install again, or use a clone")
 
 
 def pages(toc: Mapping[str, Any]) -> list[str]:
@@ -127,23 +127,23 @@ def check_source(source: Path, toc: Mapping[str, Any]) -> None:
     for entry in listed:
         files = [p for p in (source / f"{entry}.md", source / f"{entry}.ipynb") if p.is_file()]
         if len(files) != 1:
-            raise AuditError(f"{len(files)} files, not 1, for an entry of the toc", where=entry, cure="mend _toc.yml")
+            raise AuditError(f"{len(files)} files, not 1, for an entry of the toc", where=entry, remedy="mend _toc.yml")
         if listed.count(entry) > 1:
-            raise AuditError("an entry stands twice in the toc", where=entry, cure="mend _toc.yml")
+            raise AuditError("an entry stands twice in the toc", where=entry, remedy="mend _toc.yml")
         text = files[0].read_text(encoding="utf-8")
         if files[0].suffix == ".ipynb":
             check(_notebook(text, entry), f"{entry}.ipynb")
         elif not re.match(r"# \S", text):
-            raise AuditError("it has no level-1 heading", where=f"{entry}.md", cure="begin it with `# Title`")
+            raise AuditError("it has no level-1 heading", where=f"{entry}.md", remedy="begin it with `# Title`")
 
 
 def _notebook(text: str, entry: str) -> dict[str, Any]:
     try:
         notebook = json.loads(text)
     except ValueError as error:
-        raise AuditError(f"not a notebook: {error}", where=f"{entry}.ipynb", cure="run the audit again") from error
+        raise AuditError(f"not a notebook: {error}", where=f"{entry}.ipynb", remedy="run the audit again") from error
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
-        raise AuditError("not a notebook: it has no cells", where=f"{entry}.ipynb", cure="run the audit again")
+        raise AuditError("not a notebook: it has no cells", where=f"{entry}.ipynb", remedy="run the audit again")
     return notebook
 
 
@@ -160,9 +160,14 @@ def run_sphinx(source: Path, builders: Sequence[tuple[str, Path]], date: str = "
         print(f"book: building {builder}", file=sys.stderr)
         command = [sys.executable, "-m", module, str(source.resolve()), str(output.resolve()), builder, date]
         process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            text=True, errors="replace",
-        )  # fmt: skip
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
         started.append((builder, process))
     try:
         said = [(builder, process, process.communicate(timeout=TIMEOUT)[1]) for builder, process in started]
@@ -174,7 +179,7 @@ def run_sphinx(source: Path, builders: Sequence[tuple[str, Path]], date: str = "
         if process.returncode != 0:
             lines = [line for line in re.sub(r"\x1b\[[0-9;]*m", "", stderr).splitlines() if line.strip()]
             what = "; ".join(lines[-12:]).replace(f"{source.resolve()}/", "")
-            raise AuditError(f"Sphinx's {builder} build failed: {what}", where=str(source), cure="mend that page")
+            raise AuditError(f"Sphinx's {builder} build failed: {what}", where=str(source), remedy="mend that page")
 
 
 def _path() -> str:
@@ -192,7 +197,7 @@ def check_html(html: Path, toc: Mapping[str, Any]) -> Path:
         page = html / f"{entry}.html"
         if not page.is_file() or "<h1" not in page.read_text(encoding="utf-8"):
             raise AuditError(
-                "the book lacks this page", where=str(page), cure="build it again; report a bug if it stays"
+                "the book lacks this page", where=str(page), remedy="build it again; report a bug if it stays"
             )
     return html / "index.html"
 
@@ -200,13 +205,14 @@ def check_html(html: Path, toc: Mapping[str, Any]) -> Path:
 def _latex(latex: Path, epoch: int) -> dict[str, Path]:
     source = latex / f"{TEX}.tex"
     if not source.is_file() or source.stat().st_size == 0:
-        raise AuditError("Sphinx wrote no LaTeX", where=str(source), cure="build it again; report a bug if it stays")
+        raise AuditError("Sphinx wrote no LaTeX", where=str(source), remedy="build it again; report a bug if it stays")
     lacking = tex.missing()
     if lacking:
         print(
             f"book: no PDF, because this machine lacks {', '.join(lacking)}; the LaTeX is in {source}. "
-            f"Cure: apt-get install {tex.DEBIAN}, then build the book again", file=sys.stderr,
-        )  # fmt: skip
+            f"Remedy: apt-get install {tex.DEBIAN}, then build the book again",
+            file=sys.stderr,
+        )
         return {"tex": source}
     print("book: building the PDF", file=sys.stderr)
     return {"tex": source, "pdf": tex.make_pdf(latex, TEX, epoch)}

@@ -105,19 +105,19 @@ def read_audit(path: Path) -> dict[str, Any]:
         UsageError: there is none, or it is not of this schema.
     """
     file = path / AUDIT if path.is_dir() else path
-    cure = "give the folder that `coordexp-audit run` or `check` wrote with --out"
+    remedy = "give the folder that `coordexp-audit run` or `check` wrote with --out"
     try:
         made = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UsageError("there is no such file", where=str(file), cure=cure) from error
+        raise UsageError("there is no such file", where=str(file), remedy=remedy) from error
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise UsageError(f"not an audit document: {error}", where=str(file), cure=cure) from error
+        raise UsageError(f"not an audit document: {error}", where=str(file), remedy=remedy) from error
     if not isinstance(made, dict) or made.get("schema") != SCHEMA:
         found = made.get("schema") if isinstance(made, dict) else type(made).__name__
-        raise UsageError(f"its schema is {found!r}, not {SCHEMA!r}", where=str(file), cure=cure)
+        raise UsageError(f"its schema is {found!r}, not {SCHEMA!r}", where=str(file), remedy=remedy)
     missing = sorted(_KEYS - made.keys())
     if missing:
-        raise UsageError(f"it lacks {', '.join(missing)}", where=str(file), cure="run the audit again")
+        raise UsageError(f"it lacks {', '.join(missing)}", where=str(file), remedy="run the audit again")
     return made
 
 

@@ -36,9 +36,12 @@ def _counts(findings: list[Mapping[str, Any]]) -> dict[str, str]:
 
     seconds = sum(f["seconds"] for f in findings)
     return {
-        "tests": str(len(findings)), "failures": count("violated"), "errors": count("error"),
-        "skipped": count("unbound"), "time": f"{seconds:.3f}",
-    }  # fmt: skip
+        "tests": str(len(findings)),
+        "failures": count("violated"),
+        "errors": count("error"),
+        "skipped": count("unbound"),
+        "time": f"{seconds:.3f}",
+    }
 
 
 def _properties(suite: ElementTree.Element, made: Mapping[str, Any]) -> None:

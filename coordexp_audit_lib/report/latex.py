@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 _ESCAPES = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}", "-": r"{-}", "`": r"\textasciigrave{}", "'": r"\textquotesingle{}",
-    "[": r"{[}", "]": r"{]}", "*": r"{*}",
-}  # fmt: skip
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "_": r"\_",
+    "%": r"\%",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "-": r"{-}",
+    "`": r"\textasciigrave{}",
+    "'": r"\textquotesingle{}",
+    "[": r"{[}",
+    "]": r"{]}",
+    "*": r"{*}",
+}
 
 # Code points that GNU FreeSerif, FreeSans and FreeMono all draw; xelatex leaves any other out without a word.
 _DRAWN = (
-    (0x20, 0x7E), (0xA0, 0x1BB), (0x1BE, 0x1F5), (0x1F7, 0x21F), (0x300, 0x36F), (0x391, 0x3A1), (0x3A3, 0x3CE),
-    (0x400, 0x45F), (0x2010, 0x2027), (0x2030, 0x205E), (0x2200, 0x220F), (0x2211, 0x221F),
-)  # fmt: skip
+    (0x20, 0x7E),
+    (0xA0, 0x1BB),
+    (0x1BE, 0x1F5),
+    (0x1F7, 0x21F),
+    (0x300, 0x36F),
+    (0x391, 0x3A1),
+    (0x3A3, 0x3CE),
+    (0x400, 0x45F),
+    (0x2010, 0x2027),
+    (0x2030, 0x205E),
+    (0x2200, 0x220F),
+    (0x2211, 0x221F),
+)
 _SIGNS = frozenset("⏎⇥␍≤≥≠≈→←↔")  # those of `text.visible`, and a few that our own prose uses
 
 _BREAK_AFTER = frozenset("_./:,;=()[]{}<>|-+&")

@@ -49,15 +49,15 @@ def check(notebook: dict[str, Any], name: str) -> None:
     cells = [c for c in notebook["cells"] if not _banner(c)]
     first = _source(cells[0]) if cells else ""
     if not (cells and cells[0]["cell_type"] == "markdown" and re.match(r"# \S", first)):
-        cure = "begin the notebook with a Markdown cell `# Title`"
+        remedy = "begin the notebook with a Markdown cell `# Title`"
         raise AuditError(
-            "it has no level-1 heading, so the book's navigation would leave it out", where=name, cure=cure
+            "it has no level-1 heading, so the book's navigation would leave it out", where=name, remedy=remedy
         )
     code = [c for c in cells if c["cell_type"] == "code" and _source(c).strip()]
     if not any(c["outputs"] for c in code):
-        raise AuditError("its outputs were stripped", where=name, cure="execute it again with `coordexp-audit run`")
+        raise AuditError("its outputs were stripped", where=name, remedy="execute it again with `coordexp-audit run`")
     if all(c.get("execution_count") is None for c in code):
-        raise AuditError("it was never executed", where=name, cure="execute it again with `coordexp-audit run`")
+        raise AuditError("it was never executed", where=name, remedy="execute it again with `coordexp-audit run`")
 
 
 def _banner(cell: dict[str, Any]) -> bool:
@@ -91,15 +91,16 @@ def _data(data: dict[str, Any], name: str, latex: bool) -> dict[str, Any]:
     if "text/html" in data:
         table = read_html(_joined(data["text/html"]))
         if table is None:
-            cure = "show it with coordexp_audit_lib.report.tables.Table, which escapes it for every medium"
-            raise AuditError("an output is HTML that is no table of this library", where=name, cure=cure)
+            remedy = "show it with coordexp_audit_lib.report.tables.Table, which escapes it for every medium"
+            raise AuditError("an output is HTML that is no table of this library", where=name, remedy=remedy)
         return {"text/html": table.html(), "text/latex": table.latex(), "text/plain": _plain(table.text(), latex)}
     if "text/plain" in data:
         return {"text/plain": _plain(data["text/plain"], latex)}
     raise AuditError(
-        f"an output is {', '.join(sorted(data)) or 'empty'}, which the book does not show", where=name,
-        cure="print text, show a figure as PNG, or show a Table",
-    )  # fmt: skip
+        f"an output is {', '.join(sorted(data)) or 'empty'}, which the book does not show",
+        where=name,
+        remedy="print text, show a figure as PNG, or show a Table",
+    )
 
 
 def _plain(text: Any, latex: bool) -> str:

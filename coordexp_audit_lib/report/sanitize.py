@@ -24,11 +24,11 @@ def read_rules(path: Path) -> list[tuple[str, str]]:
         if read and line == read[0]:
             read.pop(0)
         elif line.strip() and not line.startswith("#") and not re.fullmatch(r"\[\w+\]", line):
-            cure = "write `regex: PATTERN` and, on the next line, `replace: TEXT`"
-            raise AuditError(f"nbval would not read this line: {line!r}", where=f"{path.name}:{number}", cure=cure)
+            remedy = "write `regex: PATTERN` and, on the next line, `replace: TEXT`"
+            raise AuditError(f"nbval would not read this line: {line!r}", where=f"{path.name}:{number}", remedy=remedy)
     for pattern, _ in rules:
         try:
             re.compile(pattern)
         except re.error as error:
-            raise AuditError(f"not a pattern: {error}", where=path.name, cure="mend it") from error
+            raise AuditError(f"not a pattern: {error}", where=path.name, remedy="mend it") from error
     return rules

@@ -44,7 +44,7 @@ def _finding(f: Mapping[str, Any], width: int, colour: bool) -> Iterator[str]:
     if f["status"] == "violated":
         more = f["violation_count"] - len(f["violations"])
         yield from [f"    and {more} more"] if more > 0 else []
-        yield from [f"    cure: {visible(f['remedy'])}"] if f["remedy"] else []
+        yield from [f"    remedy: {visible(f['remedy'])}"] if f["remedy"] else []
 
 
 def _violation(v: Mapping[str, Any]) -> Iterator[str]:

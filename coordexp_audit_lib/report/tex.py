@@ -45,20 +45,29 @@ def make_pdf(folder: Path, name: str, epoch: int) -> Path:
         AuditError: LaTeX failed; the message has its first error and line.
     """
     environment = {
-        **os.environ, "SOURCE_DATE_EPOCH": str(epoch), "FORCE_SOURCE_DATE": "1", "TZ": "UTC", "max_print_line": "1000",
-    }  # fmt: skip
+        **os.environ,
+        "SOURCE_DATE_EPOCH": str(epoch),
+        "FORCE_SOURCE_DATE": "1",
+        "TZ": "UTC",
+        "max_print_line": "1000",
+    }
     command = ["latexmk", "-xelatex", "-interaction=nonstopmode", "-halt-on-error", "-file-line-error", "-silent"]
     log = folder / f"{name}.log"
     try:
         done = subprocess.run(
-            [*command, "-no-shell-escape", f"{name}.tex"], cwd=folder, env=environment, capture_output=True,
-            timeout=TIMEOUT, check=False, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            [*command, "-no-shell-escape", f"{name}.tex"],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            timeout=TIMEOUT,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
     except subprocess.TimeoutExpired as error:
-        raise AuditError(f"LaTeX ran longer than {TIMEOUT} s", where=str(log), cure="read the log") from error
+        raise AuditError(f"LaTeX ran longer than {TIMEOUT} s", where=str(log), remedy="read the log") from error
     pdf = folder / f"{name}.pdf"
     if done.returncode != 0 or not pdf.is_file() or pdf.stat().st_size == 0:
-        raise AuditError(f"LaTeX failed: {_first_error(log)}", where=str(log), cure=f"apt-get install {DEBIAN}")
+        raise AuditError(f"LaTeX failed: {_first_error(log)}", where=str(log), remedy=f"apt-get install {DEBIAN}")
     return pdf
 
 

@@ -1,4 +1,4 @@
-"""The checkout target: a CoordExp working tree, answered live by a contained worker in the tree's own interpreter."""
+"""The checkout target: a pipeline's working tree, answered live by a contained worker in the tree's own interpreter."""
 
 from __future__ import annotations
 
@@ -12,20 +12,16 @@ import msgspec
 
 from coordexp_audit_lib.core.errors import SurfaceFailed, SurfaceUnbound, UsageError
 from coordexp_audit_lib.core.evidence import canonical_json
+from coordexp_audit_lib.core.pipeline import Pipeline, pipelines
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
-from coordexp_audit_lib.core.tree import Tree
-from coordexp_audit_lib.targets import eras, table
-from coordexp_audit_lib.targets.git import git_state
-from coordexp_audit_lib.targets.limits import Limits
-from coordexp_audit_lib.targets.process import NoAnswerInTime, WorkerProcess, decoded
+from coordexp_audit_lib.kit.git import git_state
+from coordexp_audit_lib.sandbox.limits import Limits
+from coordexp_audit_lib.sandbox.process import NoAnswerInTime, WorkerProcess, decoded
+from coordexp_audit_lib.source.tree import Tree
+from coordexp_audit_lib.targets import table
 
 VARIABLE = "COORDEXP_PYTHON"
-MARK = "src/sft.py"
-DISTRIBUTIONS = (
-    *("accelerate", "datasets", "deepspeed", "flash-attn", "ms-swift", "numpy", "peft", "pillow", "tokenizers"),
-    *("torch", "transformers", "trl", "vllm"),
-)
 OLDEST_PYTHON = (3, 10)
 
 
@@ -39,7 +35,7 @@ class CheckoutTarget(Target):
         bindings_dir: a folder of binding modules to use in place of the library's own.
 
     Raises:
-        UsageError: `root` is no CoordExp tree, or no usable interpreter is known.
+        UsageError: `root` is a tree of no known pipeline, or no usable interpreter is known.
     """
 
     def __init__(
@@ -51,11 +47,10 @@ class CheckoutTarget(Target):
         bindings_dir: Path | None = None,
     ) -> None:
         self.tree = Tree(root)
-        if not (self.tree.root / MARK).is_file():
-            raise UsageError(f"no {MARK} in it", where=str(root), cure="give the root of a CoordExp checkout")
+        self._pipeline = _owner(self.tree.root)
         self.python = _interpreter(python)
         self.limits = limits or Limits()
-        self.folders = [bindings_dir, table.FOLDER] if bindings_dir else [table.FOLDER]
+        self.answers = bindings_dir or self._pipeline.answers
         self._rows: dict[str, table.Row] | None = None
         self._worker: WorkerProcess | None = None
         self._asked: set[str] = set()
@@ -68,16 +63,19 @@ class CheckoutTarget(Target):
             state = git_state(self.tree.root)
             self._info = TargetInfo(
                 kind="checkout",
-                name=f"CoordExp@{state.commit[:7] or 'unknown'}",
+                name=f"{self._pipeline.title}@{state.commit[:7] or 'unknown'}",
                 commit=state.commit,
                 dirty=state.dirty,
                 date=state.date,
-                era=eras.era(self.tree),
+                era=self._pipeline.era(self.tree.root),
                 interpreter=self._about["interpreter"],
                 versions=self._about["versions"],
                 note=state.note,
             )
         return self._info
+
+    def pipeline(self) -> Pipeline:
+        return self._pipeline
 
     def bindings(self) -> dict[str, Binding]:
         return {name: row.binding for name, row in self._table().items()}
@@ -119,7 +117,7 @@ class CheckoutTarget(Target):
         raise SurfaceFailed(str(answer.get("failed", "its answer is of no known kind")), where=surface)
 
     def config_path(self, config: str) -> str:
-        return eras.config_in(self.tree, config)
+        return self._pipeline.config_in(self.tree.root, config)
 
     def close(self) -> None:
         if self._worker is not None:
@@ -129,7 +127,7 @@ class CheckoutTarget(Target):
 
     def _table(self) -> dict[str, table.Row]:
         if self._rows is None:
-            self._rows = table.rows(self.tree, self.folders)
+            self._rows = table.rows(self.tree, self.answers)
         return self._rows
 
     def _exchange(self, message: dict[str, Any], seconds: float, response: Any = Any) -> dict[str, Any]:
@@ -151,7 +149,7 @@ class CheckoutTarget(Target):
         if self._failed_starts >= self.limits.starts:
             raise SurfaceFailed(f"not asked: the worker could not be started {self._failed_starts} times in a row")
         try:
-            worker = WorkerProcess(self.python, self.tree.root, self.folders, self.limits)
+            worker = WorkerProcess(self.python, self.tree.root, self.answers, self.limits)
         except SurfaceFailed:
             self._failed_starts += 1
             raise
@@ -160,26 +158,37 @@ class CheckoutTarget(Target):
 
     def _asked_about(self) -> dict[str, Any]:
         """The interpreter's version and those of its packages; it also shows that the worker runs in it."""
-        cure = "give the Python of the environment that the checkout trains in, 3.10 or later"
+        remedy = "give the Python of the environment that the checkout trains in, 3.10 or later"
         try:
-            about: dict[str, Any] = self._exchange({"about": list(DISTRIBUTIONS)}, self.limits.seconds)["about"]
+            about: dict[str, Any] = self._exchange({"about": list(self._pipeline.distributions)}, self.limits.seconds)[
+                "about"
+            ]
         except (SurfaceFailed, KeyError) as error:
             what = f"the interpreter cannot run the worker: {getattr(error, 'what', error)}"
-            raise UsageError(what, where=self.python, cure=cure) from error
+            raise UsageError(what, where=self.python, remedy=remedy) from error
         if tuple(map(int, about["interpreter"].split(".")[:2])) < OLDEST_PYTHON:
-            raise UsageError(f"it is Python {about['interpreter']}", where=self.python, cure=cure)
+            raise UsageError(f"it is Python {about['interpreter']}", where=self.python, remedy=remedy)
         return about
+
+
+def _owner(root: Path) -> Pipeline:
+    """The first known pipeline whose tree this is."""
+    for known in pipelines().values():
+        if known.owns(root):
+            return known
+    wanted = "; or ".join(known.wanted() for known in pipelines().values())
+    raise UsageError("it is no tree of a known pipeline", where=str(root), remedy=f"give one with {wanted}")
 
 
 def _interpreter(python: str | None) -> str:
     """The absolute path of the interpreter to use; links are kept, for a virtual environment is known by its link."""
     word = python or os.environ.get(VARIABLE, "")
-    cure = f"give --python or {VARIABLE}: the Python of the environment that the checkout trains in"
+    remedy = f"give --python or {VARIABLE}: the Python of the environment that the checkout trains in"
     if not word:
-        raise UsageError("no interpreter is known that has the checkout's dependencies", cure=cure)
+        raise UsageError("no interpreter is known that has the checkout's dependencies", remedy=remedy)
     found = shutil.which(Path(word).expanduser())
     if found is None:
-        raise UsageError("the interpreter does not exist or is not executable", where=word, cure=cure)
+        raise UsageError("the interpreter does not exist or is not executable", where=word, remedy=remedy)
     return str(Path(found).absolute())
 
 

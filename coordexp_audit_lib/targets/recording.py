@@ -10,11 +10,11 @@ import msgspec
 
 from coordexp_audit_lib.core.errors import AuditError, SurfaceFailed, SurfaceUnbound, UsageError
 from coordexp_audit_lib.core.evidence import canonical_json, digest
+from coordexp_audit_lib.core.pipeline import pipelines
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
 
 SCHEMA = "coordexp-audit-recording/1"
-FOLDER = Path(__file__).resolve().parent / "recordings"
 SUFFIX = ".json.xz"
 MAX_BYTES = 8 * 1024 * 1024
 
@@ -45,9 +45,9 @@ class RecordingTarget(Target):
     def __init__(self, recording: Recording, name: str) -> None:
         self._asked: dict[str, int] = {}
         if recording.schema != SCHEMA:
-            raise UsageError(f"its schema is {recording.schema!r}, not {SCHEMA!r}", where=name, cure="record again")
+            raise UsageError(f"its schema is {recording.schema!r}, not {SCHEMA!r}", where=name, remedy="record again")
         if recording.count() == 0:
-            raise UsageError("the recording holds no answer", where=name, cure="record again")
+            raise UsageError("the recording holds no answer", where=name, remedy="record again")
         self.recording, self.name = recording, name
 
     def info(self) -> TargetInfo:
@@ -62,13 +62,13 @@ class RecordingTarget(Target):
         known = self.recording.bindings.get(question.name)
         if known is None or known.status in ("missing", "unbound"):
             note = known.note if known else "the surface is newer than the recording"
-            raise SurfaceUnbound(note or "not answered when recorded", where=question.name, cure="record again")
+            raise SurfaceUnbound(note or "not answered when recorded", where=question.name, remedy="record again")
         answer = self.recording.answers.get(question.name, {}).get(digest(request))
         if answer is None:
             raise SurfaceFailed(
                 "this question was not asked when the recording was made",
                 where=question.name,
-                cure="record again with `coordexp-audit record`, or audit the checkout itself",
+                remedy="record again with `coordexp-audit record`, or audit the checkout itself",
             )
         if "sequence" in answer:
             answer = self._next(question.name + digest(request), answer["sequence"])
@@ -85,7 +85,7 @@ class RecordingTarget(Target):
     def config_path(self, config: str) -> str:
         if config not in self.recording.configs:
             known = ", ".join(self.recording.configs) or "none"
-            raise UsageError("the recording was not made for this config", where=config, cure=f"use one of: {known}")
+            raise UsageError("the recording was not made for this config", where=config, remedy=f"use one of: {known}")
         return self.recording.configs[config]
 
 
@@ -153,7 +153,7 @@ def merged(before: Recording, now: Recording) -> Recording:
     commits = before.target.commit, now.target.commit
     if not commits[0] or commits[0] != commits[1]:
         what = f"the recording there is of commit {commits[0] or 'none'}, not {commits[1] or 'none'}"
-        raise UsageError(what, where=before.target.name, cure="record all boundaries, or under another name")
+        raise UsageError(what, where=before.target.name, remedy="record all boundaries, or under another name")
     names = before.answers.keys() | now.answers.keys()
     answers = {n: {**before.answers.get(n, {}), **now.answers.get(n, {})} for n in names}
     bindings, configs = {**before.bindings, **now.bindings}, {**before.configs, **now.configs}
@@ -167,10 +167,12 @@ def write_recording(recording: Recording, path: Path) -> int:
         AuditError: the recording is empty or larger than 8 MiB.
     """
     if recording.count() == 0:
-        raise AuditError("the recording holds no answer", where=str(path), cure="check that the target answers at all")
+        raise AuditError(
+            "the recording holds no answer", where=str(path), remedy="check that the target answers at all"
+        )
     packed = lzma.compress(canonical_json(msgspec.to_builtins(recording)).encode(), preset=9)
     if len(packed) > MAX_BYTES:
-        raise AuditError(f"{len(packed)} bytes, more than {MAX_BYTES}", where=str(path), cure="record fewer configs")
+        raise AuditError(f"{len(packed)} bytes, more than {MAX_BYTES}", where=str(path), remedy="record fewer configs")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_bytes(packed)
@@ -183,10 +185,11 @@ def read_recording(path: Path) -> Recording:
     try:
         return msgspec.json.decode(lzma.decompress(path.read_bytes()), type=Recording)
     except (OSError, lzma.LZMAError, EOFError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        cure = "make one with `coordexp-audit record`"
-        raise UsageError(f"not a recording: {error}", where=str(path), cure=cure) from error
+        remedy = "make one with `coordexp-audit record`"
+        raise UsageError(f"not a recording: {error}", where=str(path), remedy=remedy) from error
 
 
 def packaged() -> dict[str, Path]:
     """The recordings that come with the library, by name."""
-    return {p.name.removesuffix(SUFFIX): p for p in sorted(FOLDER.glob(f"*{SUFFIX}"))}
+    found = (p for known in pipelines().values() for p in sorted(known.recordings.glob(f"*{SUFFIX}")))
+    return {p.name.removesuffix(SUFFIX): p for p in found}

@@ -13,12 +13,11 @@ import msgspec
 from coordexp_audit_lib import __version__
 from coordexp_audit_lib.core.errors import SurfaceUnbound, UsageError
 from coordexp_audit_lib.core.evidence import digest
-from coordexp_audit_lib.core.invariant import Fault
+from coordexp_audit_lib.core.fault import Fault
 from coordexp_audit_lib.core.surface import Refuse, Surface, reference_answers, surfaces
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
 
 PACKAGE = Path(__file__).resolve().parents[1]
-CONFIGS = PACKAGE / "resources" / "reference_tree"
 
 
 class ReferenceTarget(Target):
@@ -46,7 +45,7 @@ class ReferenceTarget(Target):
     def raw(self, question: Surface[Any, Any], request: dict[str, Any]) -> dict[str, Any]:
         function = self._answers.get(question.name)
         if function is None:
-            raise SurfaceUnbound("the reference does not answer it", where=question.name, cure="write its answer")
+            raise SurfaceUnbound("the reference does not answer it", where=question.name, remedy="write its answer")
         typed = msgspec.convert(request, question.request)
         try:
             if self._fault and self._fault.surface.name == question.name:
@@ -58,8 +57,8 @@ class ReferenceTarget(Target):
         return {"value": msgspec.to_builtins(value)}
 
     def config_path(self, config: str) -> str:
-        if not (CONFIGS / config).is_file():
-            raise UsageError("the reference has no such config", where=config, cure="use an anchored config")
+        if not (self.pipeline().reference / config).is_file():
+            raise UsageError("the reference has no such config", where=config, remedy="use an anchored config")
         return config
 
 

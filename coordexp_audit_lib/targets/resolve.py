@@ -38,4 +38,4 @@ def open_target(word: str = DEFAULT, *, python: str | None = None) -> Target:
 
         return CheckoutTarget(path, python=python)
     known = ", ".join(["reference", *packaged()])
-    raise UsageError(f"no target is called {word!r}", where=word, cure=f"give a checkout's folder or one of: {known}")
+    raise UsageError(f"no target is called {word!r}", where=word, remedy=f"give a checkout's folder or one of: {known}")

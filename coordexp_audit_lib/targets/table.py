@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from coordexp_audit_lib.core.errors import AuditError, SurfaceFailed, one_line
-from coordexp_audit_lib.core.names import resolve
 from coordexp_audit_lib.core.surface import Surface, surfaces
 from coordexp_audit_lib.core.target import Binding
-from coordexp_audit_lib.core.tree import Located, Tree
-from coordexp_audit_lib.targets.worker import load_package
-
-FOLDER = Path(__file__).resolve().parent / "bindings"
-_NOT_BINDINGS = ("__init__", "api")
-_NUMBERS = count()
+from coordexp_audit_lib.pipelines import api
+from coordexp_audit_lib.sandbox.worker import load_answers
+from coordexp_audit_lib.source.names import resolve
+from coordexp_audit_lib.source.tree import Located, Tree
 
 
 class Declared(msgspec.Struct, frozen=True):
@@ -37,31 +32,23 @@ class Row(msgspec.Struct, frozen=True):
     chosen: dict[str, str | None] = {}
 
 
-def declared(folders: Sequence[Path]) -> dict[str, Declared]:
-    """What the modules of the first folder declare, loaded as a private package of all folders, as the worker does."""
-    name = f"_coordexp_audit_bindings_{next(_NUMBERS)}"
-    before = set(sys.modules)
+def declared(folder: Path) -> dict[str, Declared]:
+    """What the modules of the folder declare; they are loaded under the names that the worker gives them."""
     found: dict[str, Declared] = {}
-    try:
-        api: Any = load_package([str(f) for f in folders], name)  # type: ignore[no-untyped-call]
-        for module in sorted({p.stem for p in folders[0].glob("*.py")} - set(_NOT_BINDINGS)):
-            try:
-                __import__(f"{name}.{module}")
-            except Exception as error:
-                what = f"the binding module does not load: {type(error).__name__}: {error}"
-                raise AuditError(what, where=f"bindings/{module}.py", cure="correct it") from error
-        for surface, bound in api.BINDINGS.items():
-            found[surface] = Declared(bound.function.__module__.rpartition(".")[2], dict(bound.symbols))
-    finally:
-        for made in set(sys.modules) - before:
-            if made == name or made.startswith(name + "."):
-                del sys.modules[made]
+    for module in sorted(p.stem for p in folder.glob("*.py") if p.stem != "__init__"):
+        try:
+            name = load_answers(str(folder), module)  # type: ignore[no-untyped-call]
+        except Exception as error:
+            what = f"the module of answers does not load: {type(error).__name__}: {error}"
+            raise AuditError(what, where=f"{folder.name}/{module}.py", remedy="correct it") from error
+        for surface, bound in api.bound_by(name).items():  # type: ignore[no-untyped-call]
+            found[surface] = Declared(module, dict(bound.symbols))
     return found
 
 
-def rows(tree: Tree, folders: Sequence[Path]) -> dict[str, Row]:
+def rows(tree: Tree, folder: Path) -> dict[str, Row]:
     """The row of every declared surface, by name."""
-    known = declared(folders)
+    known = declared(folder)
     return {name: _readable_row(tree, question, known.get(name)) for name, question in surfaces().items()}
 
 

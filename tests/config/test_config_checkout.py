@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from coordexp_audit_lib.config.bench import Bench
-from coordexp_audit_lib.config.contract import LOAD, LoadRequest
-from coordexp_audit_lib.core.audit import audit, judge
-from coordexp_audit_lib.core.invariant import Context, invariants
+from coordexp_audit_lib.boundaries.config.bench import Bench
+from coordexp_audit_lib.boundaries.config.contract import LOAD, LoadRequest
+from coordexp_audit_lib.core.claim import Context, invariants
+from coordexp_audit_lib.core.judge import audit, judge
 from coordexp_audit_lib.core.target import Target
 
 pytestmark = pytest.mark.checkout
@@ -41,7 +41,10 @@ def test_the_known_verdicts_at_the_reference_commit(checkout: Target) -> None:
         pytest.skip(f"the verdicts are those of {REFERENCE_COMMIT}")
     status = {i.id: judge(checkout, i, STAGE2).status for i in invariants("config")}
     assert {claim for claim, s in status.items() if s == "held"} == {
-        "config.removed_key_rejected", "config.required_key", "config.coord_mode_mandatory", "config.length_coherent",
+        "config.removed_key_rejected",
+        "config.required_key",
+        "config.coord_mode_mandatory",
+        "config.length_coherent",
         "config.profile_explicit",
-    }  # fmt: skip
+    }
     assert {claim for claim, s in status.items() if s == "unbound"} == set()

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.core.audit import judge
+from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.fault import Fault, faults
 from coordexp_audit_lib.core.finding import Finding
-from coordexp_audit_lib.core.invariant import Fault, faults, invariants
+from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.targets.recording import Recorder, RecordingTarget, read_recording, write_recording
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
@@ -19,11 +20,21 @@ STAGE2 = "configs/stage2_ab/prod/ab_mixed.yaml"
 SMOKE = "configs/stage2_ab/smoke/ab_mixed.yaml"
 CLAIMS = {i.id: i for i in invariants("config")}
 CATALOGUE = (
-    "config.unknown_key_rejected", "config.unknown_section_key_rejected", "config.removed_key_rejected",
-    "config.required_key", "config.value_range", "config.coord_mode_mandatory", "config.batch_divisible",
-    "config.length_coherent", "config.packing_backend", "config.deterministic", "config.profile_one_hop",
-    "config.profile_explicit", "config.extends_sound", "config.preflight_contract",
-)  # fmt: skip
+    "config.unknown_key_rejected",
+    "config.unknown_section_key_rejected",
+    "config.removed_key_rejected",
+    "config.required_key",
+    "config.value_range",
+    "config.coord_mode_mandatory",
+    "config.batch_divisible",
+    "config.length_coherent",
+    "config.packing_backend",
+    "config.deterministic",
+    "config.profile_one_hop",
+    "config.profile_explicit",
+    "config.extends_sound",
+    "config.preflight_contract",
+)
 FAULTS = [f for f in faults() if f.id.startswith("config.")]
 
 
@@ -60,8 +71,13 @@ def test_a_lost_range_is_its_own_violation_where_types_are_coerced_already() -> 
     """Many keys that take a bool must not hide, or swallow, the one that lost its range."""
     by_id = {f.id: f for f in FAULTS}
     bools, range_lost = by_id["config.bool_coerced"], by_id["config.b_ratio_unbounded"]
-    both = Fault("both", bools.surface, (), "", lambda request, honest: bools.apply(
-        request, lambda r: range_lost.apply(r, honest)))  # fmt: skip
+    both = Fault(
+        "both",
+        bools.surface,
+        (),
+        "",
+        lambda request, honest: bools.apply(request, lambda r: range_lost.apply(r, honest)),
+    )
     claim = CLAIMS["config.value_range"]
     one, two = (judge(ReferenceTarget(f), claim, STAGE2) for f in (bools, both))
     assert two.violation_count == one.violation_count + 1
@@ -74,11 +90,15 @@ def test_every_mapping_node_of_the_stage2_config_is_tried() -> None:
     assert isinstance(nodes, list)
     assert found["mapping nodes tried"] == len(nodes) == 14
     assert {
-        "stage2_ab", "stage2_ab.schedule", "stage2_ab.channel_b", "rollout_matching.decoding",
+        "stage2_ab",
+        "stage2_ab.schedule",
+        "stage2_ab.channel_b",
+        "rollout_matching.decoding",
         "rollout_matching.vllm.sync",
-        "rollout_matching.vllm.server.servers[0]", "rollout_matching.vllm.server.debug_dump",
+        "rollout_matching.vllm.server.servers[0]",
+        "rollout_matching.vllm.server.debug_dump",
         "rollout_matching.desc_monitor",
-    } <= set(nodes)  # fmt: skip
+    } <= set(nodes)
 
 
 def test_a_stage1_config_is_tried_in_the_sections_that_it_lacks() -> None:

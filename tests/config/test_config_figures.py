@@ -9,8 +9,9 @@ import matplotlib.pyplot
 import pytest
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.config import figures
-from coordexp_audit_lib.core.invariant import Context, exhibits, faults
+from coordexp_audit_lib.boundaries.config import figures
+from coordexp_audit_lib.core.claim import Context, exhibits
+from coordexp_audit_lib.core.fault import faults
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 matplotlib.use("Agg")
@@ -46,8 +47,8 @@ def test_an_overridden_key_shows_its_values_in_order() -> None:
 @pytest.mark.parametrize(
     ("fault", "node", "verdict"),
     [
-        ("", "stage2_ab.schedule", "refused, path and cure"),
-        ("config.no_cure", "stage2_ab.schedule", "refused, path but no cure"),
+        ("", "stage2_ab.schedule", "refused, path and remedy"),
+        ("config.no_cure", "stage2_ab.schedule", "refused, path but no remedy"),
         ("config.short_paths", "rollout_matching.vllm.server.servers[0]", "refused, no path"),
         ("config.nested_sections_unchecked", "custom.coord_tokens", "accepted in silence"),
     ],

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from coordexp_audit_lib.config import chain as edit
-from coordexp_audit_lib.config.chain import dotted, lookup, mapping_nodes, merge, steps
-from coordexp_audit_lib.config.contract import (
+from coordexp_audit_lib.boundaries.config import chain as edit
+from coordexp_audit_lib.boundaries.config.chain import dotted, lookup, mapping_nodes, merge, steps
+from coordexp_audit_lib.boundaries.config.contract import (
     Chain,
     SourceFile,
     batch_adds_up,
@@ -19,8 +19,8 @@ from coordexp_audit_lib.config.contract import (
     respects_segments,
     says_what_to_do,
 )
-from coordexp_audit_lib.config.resolve import ChainBroken, check_profile, resolve
-from coordexp_audit_lib.config.schema import check_config
+from coordexp_audit_lib.boundaries.config.resolve import ChainBroken, check_profile, resolve
+from coordexp_audit_lib.boundaries.config.schema import check_config
 
 PATH = "rollout_matching.vllm.server.servers[0].x"
 
@@ -48,7 +48,7 @@ def test_names_path(message: str, path: str, named: bool) -> None:
     [
         ("Unknown model keys: ['model.x']", False),
         ("Unknown keys: ['model.x']. Migration guidance: remove unsupported keys.", True),
-        ("model.x: unknown key. Cure: did you mean model.y?", True),
+        ("model.x: unknown key. Remedy: did you mean model.y?", True),
         ("model.x: allowed keys are a, b", True),
         ("model.x is not allowed", False),
         ("use_x.remove is unknown", False),
@@ -152,10 +152,28 @@ def test_taking_a_key_out_reaches_every_file_that_sets_it() -> None:
     assert edit.without(chain, steps("s.absent")) == {}
 
 
-@pytest.mark.parametrize("value", [
-    1e-06, -2.5e22, 1.0, 17, -3, "2", "true", "", "null", " a: #b\n", True, None, [1.5, {"a": "ö"}], {}, [],
-    "\u2028\x85\x7f\t\\ \" 😀 <|im_end|>", {"odd: key": {"😀": [{}]}},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "value",
+    [
+        1e-06,
+        -2.5e22,
+        1.0,
+        17,
+        -3,
+        "2",
+        "true",
+        "",
+        "null",
+        " a: #b\n",
+        True,
+        None,
+        [1.5, {"a": "ö"}],
+        {},
+        [],
+        '\u2028\x85\x7f\t\\ " 😀 <|im_end|>',
+        {"odd: key": {"😀": [{}]}},
+    ],
+)
 def test_values_survive_the_way_through_yaml(value: Any) -> None:
     back = yaml.safe_load(edit.text_of({"k": value}))["k"]
     assert back == value
@@ -218,11 +236,13 @@ def test_a_profile_is_told_everything_that_is_wrong_with_it() -> None:
         ({"rollout_matching": {"vllm": {"server": {"servers": []}}}}, "rollout_matching.vllm.server.servers"),
         ({"custom.extra": {"rollout_matching": {}}}, "custom.extra.rollout_matching"),
         ({"custom.trainer_variant": "stage2_ab_training"}, "rollout_matching"),
-        ({"rollout_matching": {"vllm": {"max_model_len": 9}}, "global_max_length": 10},
-         "rollout_matching.vllm.max_model_len"),
+        (
+            {"rollout_matching": {"vllm": {"max_model_len": 9}}, "global_max_length": 10},
+            "rollout_matching.vllm.max_model_len",
+        ),
         ({"rollout_matching": {"vllm": {"max_model_len": 9}, "max_new_tokens": 9}}, "rollout_matching.max_new_tokens"),
     ],
-)  # fmt: skip
+)
 def test_check_config_names_what_is_wrong(values: dict[str, Any], path: str) -> None:
     config: dict[str, Any] = {
         "model": {"model": "m"},
@@ -235,4 +255,4 @@ def test_check_config_names_what_is_wrong(values: dict[str, Any], path: str) -> 
     broken = yaml.safe_load(edit.with_values(Chain([leaf], config), values)["configs/x.yaml"])
     problems = list(check_config(broken))
     assert path in {p.path for p in problems}
-    assert all(p.cure for p in problems)
+    assert all(p.remedy for p in problems)

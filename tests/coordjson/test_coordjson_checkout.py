@@ -3,8 +3,8 @@
 import pytest
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.core.audit import judge
-from coordexp_audit_lib.core.invariant import invariants
+from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.judge import judge
 
 boundaries.load(["coordjson"])
 CONFIG = "configs/stage2_ab/prod/ab_mixed.yaml"
@@ -13,9 +13,13 @@ AT_B46E74F = {
     "coordjson.transpiled_before_json": {f"{PREDICTION}:100", f"{PREDICTION}:171"},
     "coordjson.linear_time": {"coordjson.growth", "coordjson.prediction_growth", "coordjson.rollout_growth"},
     "coordjson.agrees_with_reference": {
-        "trailing comma", "coordinate spelling", "reason precedence", "open brace", "entry is no record",
+        "trailing comma",
+        "coordinate spelling",
+        "reason precedence",
+        "open brace",
+        "entry is no record",
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.checkout

@@ -2,9 +2,9 @@
 
 import pytest
 
-from coordexp_audit_lib.coordjson.dataflow import ScanRequest, scan
+from coordexp_audit_lib.boundaries.coordjson.dataflow import ScanRequest, scan
 from coordexp_audit_lib.core.errors import SurfaceUnbound
-from coordexp_audit_lib.core.tree import Tree
+from coordexp_audit_lib.source.tree import Tree
 
 TRANSPILER = """
 import json
@@ -28,7 +28,8 @@ TABLE = {
     "a slice and a method": ("def f(response_text):\n    t = response_text[2:].strip()\n    json.loads(t)", ["raw"]),
     "a fallback": ("def f(pred_text, d):\n    json.loads(cut(pred_text) or d)", ["raw"]),
     "a join of pieces": (
-        "def f(tokenizer, ids):\n    p = [tokenizer.decode([i]) for i in ids]\n    json.loads(''.join(p))", ["raw"],
+        "def f(tokenizer, ids):\n    p = [tokenizer.decode([i]) for i in ids]\n    json.loads(''.join(p))",
+        ["raw"],
     ),
     "one branch": (
         "def f(model_output_text, ok):\n    t = '{}'\n    if ok:\n        t = model_output_text\n    json.loads(t)",
@@ -36,25 +37,26 @@ TABLE = {
     ),
     "one branch transpiled": (
         "def f(raw_output, ok):\n    t = raw_output\n    if ok:\n"
-        "        t = coordjson_to_strict_json(t, mode='strict')\n    json.loads(t)", ["raw"],
+        "        t = coordjson_to_strict_json(t, mode='strict')\n    json.loads(t)",
+        ["raw"],
     ),
     "a loop's end": (
         "def f(lines, pred_text):\n    t = '{}'\n    for _ in lines:\n        json.loads(t)\n        t = pred_text",
         ["raw"],
     ),
-    "a call in the module": (
-        "def g(x):\n    return json.loads(x)\ndef f(rollout_text):\n    g(rollout_text)", ["raw"],
-    ),
+    "a call in the module": ("def g(x):\n    return json.loads(x)\ndef f(rollout_text):\n    g(rollout_text)", ["raw"]),
     "a result in the module": (
         "def g(tokenizer, i):\n    return tokenizer.decode(i)\ndef f(tokenizer, i):\n    json.loads(g(tokenizer, i))",
         ["raw"],
     ),
     "a method": (
         "class A:\n    def g(self, x):\n        return json.loads(x)\n"
-        "    def f(self, completion_text):\n        return self.g(completion_text)", ["raw"],
+        "    def f(self, completion_text):\n        return self.g(completion_text)",
+        ["raw"],
     ),
     "a nested function": (
-        "def f(assistant_text):\n    def g():\n        return json.loads(assistant_text)\n    return g", ["raw"],
+        "def f(assistant_text):\n    def g():\n        return json.loads(assistant_text)\n    return g",
+        ["raw"],
     ),
     "another alias": ("import json as _j\ndef f(assistant_text):\n    _j.loads(assistant_text)", ["raw"]),
     "another parser": ("import ast\ndef f(assistant_text):\n    ast.literal_eval(assistant_text)", ["raw"]),
@@ -66,13 +68,14 @@ TABLE = {
     ),
     "transpiled under its old name": (
         "def f(assistant_text):\n    assistant_text = coordjson_to_strict_json(assistant_text, mode='strict')\n"
-        "    json.loads(assistant_text)", ["transpiled"],
+        "    json.loads(assistant_text)",
+        ["transpiled"],
     ),
     "a line of a file": ("def f(path):\n    for line in open(path):\n        json.loads(line)", ["not-assistant"]),
     "a deep copy": ("def f(assistant_text):\n    json.loads(json.dumps({'a': assistant_text}))", ["not-assistant"]),
     "a server's body": ("def f(body):\n    json.loads(body.decode('utf-8'))", ["not-assistant"]),
     "a config": ("import yaml\ndef f(path):\n    yaml.safe_load(path.read_text())", ["not-assistant"]),
-}  # fmt: skip
+}
 
 
 def verdicts(tmp_path, files):
@@ -104,8 +107,9 @@ def test_the_transpiler_itself_may_not_give_the_whole_text_away(tmp_path):
     quick = TRANSPILER + "def quick(text):\n    return parse_coordjson(text) or json.loads(text)\n"
     quick = quick.replace("literal = text[3:9]", "literal = text")
     assert [s.verdict for s in verdicts(tmp_path, {"src/utils/coordjson_transpiler.py": quick})] == [
-        "raw", "not-assistant",
-    ]  # fmt: skip
+        "raw",
+        "not-assistant",
+    ]
 
 
 def test_folders_that_no_run_passes_through_are_left_out(tmp_path):

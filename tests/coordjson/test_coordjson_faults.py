@@ -3,8 +3,9 @@
 import pytest
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.core.audit import judge
-from coordexp_audit_lib.core.invariant import faults, invariants
+from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.fault import faults
+from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 boundaries.load(["coordjson"])

@@ -3,8 +3,8 @@
 import matplotlib as mpl
 import pytest
 
-from coordexp_audit_lib.coordjson import figures
-from coordexp_audit_lib.core.invariant import Context, exhibits
+from coordexp_audit_lib.boundaries.coordjson import figures
+from coordexp_audit_lib.core.claim import Context, exhibits
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 mpl.use("Agg")

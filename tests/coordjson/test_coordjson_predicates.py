@@ -3,10 +3,10 @@
 import pytest
 from msgspec.structs import replace
 
-from coordexp_audit_lib.coordjson import cases, predicates
-from coordexp_audit_lib.coordjson.contract import ORDERS, Growth, ParseRequest, Thing
-from coordexp_audit_lib.coordjson.growth import growth
-from coordexp_audit_lib.coordjson.reference import parse_coordjson, read
+from coordexp_audit_lib.boundaries.coordjson import cases, predicates
+from coordexp_audit_lib.boundaries.coordjson.contract import ORDERS, Growth, ParseRequest, Thing
+from coordexp_audit_lib.boundaries.coordjson.growth import growth
+from coordexp_audit_lib.boundaries.coordjson.reference import parse_coordjson, read
 
 TEXT = "So: " + cases.container(cases.record("cat", "desc_first"), cases.record("dog", "desc_first", 7))
 FOUND = parse_coordjson(ParseRequest(TEXT, "salvage", "desc_first"))
@@ -134,10 +134,21 @@ def test_superlinear_starts_at_one_and_a_half():
 def test_the_inputs_are_what_they_say(order):
     kinds = {c.kind for c in cases.broken_texts(order)}
     claimed = {
-        "text before", "text after", "wrong key order", "unknown key", "duplicate key", "missing key", "two geometries",
-        "wrong arity", "coordinate out of range", "quoted coordinates", "numeric coordinates", "empty desc",
-        "truncation", "second container",
-    }  # fmt: skip
+        "text before",
+        "text after",
+        "wrong key order",
+        "unknown key",
+        "duplicate key",
+        "missing key",
+        "two geometries",
+        "wrong arity",
+        "coordinate out of range",
+        "quoted coordinates",
+        "numeric coordinates",
+        "empty desc",
+        "truncation",
+        "second container",
+    }
     assert claimed <= kinds
     for source in (cases.junk_texts, cases.mixed_texts, cases.cut_texts, cases.lost_texts):
         made = list(source(order))

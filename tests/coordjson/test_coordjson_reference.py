@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordexp_audit_lib.coordjson import cases, reference, rollouts
-from coordexp_audit_lib.coordjson.contract import ORDERS, ParseRequest, RenderRequest, Thing
-from coordexp_audit_lib.coordjson.grammar import Defect, admissible
-from coordexp_audit_lib.coordjson.predicates import roundtrip_problems, span_problems
+from coordexp_audit_lib.boundaries.coordjson import cases, reference, rollouts
+from coordexp_audit_lib.boundaries.coordjson.contract import ORDERS, ParseRequest, RenderRequest, Thing
+from coordexp_audit_lib.boundaries.coordjson.grammar import Defect, admissible
+from coordexp_audit_lib.boundaries.coordjson.predicates import roundtrip_problems, span_problems
 from coordexp_audit_lib.core.surface import Refuse
 
 BOX = "[<|coord_1|>, <|coord_2|>, <|coord_3|>, <|coord_4|>]"

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from coordexp_audit_lib.core.audit import audit, judge
+from coordexp_audit_lib.core.claim import Context, Invariant
 from coordexp_audit_lib.core.errors import AuditError, SurfaceFailed, SurfaceUnbound, one_line
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.finding import MAX_TEXT, Violation, tidy
-from coordexp_audit_lib.core.invariant import Context, Invariant
+from coordexp_audit_lib.core.judge import audit, judge
 from coordexp_audit_lib.core.surface import Refuse, Surface
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
 
@@ -53,7 +53,7 @@ def invariant_of(check: Any, per_config: bool = False) -> Invariant:
 
 def doubles(ctx: Context) -> Iterator[Violation]:
     for n in (3, 1, 2, 7, 6, 5, 4):
-        ctx.judge()
+        ctx.judged()
         got = ctx.value(DOUBLE, Number(n)).n
         if got != 2 * n:
             yield Violation(f"{n} became {got}", expected=2 * n, actual=got, counterexample=[n] * n)
@@ -64,13 +64,13 @@ def judges_nothing(ctx: Context) -> Iterator[Violation]:
 
 
 def crashes(ctx: Context) -> Iterator[Violation]:
-    ctx.judge()
+    ctx.judged()
     yield from ()
     raise KeyError("oops")
 
 
 def breaks_then_crashes(ctx: Context) -> Iterator[Violation]:
-    ctx.judge()
+    ctx.judged()
     yield Violation("it is broken")
     raise KeyError("oops")
 
@@ -139,8 +139,8 @@ def test_tidy_makes_any_value_fit_for_strict_json() -> None:
 
 
 def test_an_error_is_one_line_with_place_and_cure() -> None:
-    error = AuditError("bad\nthing\x1b[31m.", where="a.b[0]", cure="mend it")
-    assert str(error) == "a.b[0]: bad thing [31m. Cure: mend it"
+    error = AuditError("bad\nthing\x1b[31m.", where="a.b[0]", remedy="mend it")
+    assert str(error) == "a.b[0]: bad thing [31m. Remedy: mend it"
     assert "\n" not in one_line("a\u2028b")
 
 

@@ -14,10 +14,10 @@ import pytest
 
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.cli import ANCHORED, exit_status, main
-from coordexp_audit_lib.core import invariant as registry
+from coordexp_audit_lib.core import claim as registry
+from coordexp_audit_lib.core.claim import Context, invariant
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.core.finding import Violation
-from coordexp_audit_lib.core.invariant import Context, invariant
 from coordexp_audit_lib.targets.recording import packaged, read_recording, write_recording
 
 DOCUMENTS = {"audit.json", "audit.sarif", "junit.xml"}
@@ -25,12 +25,12 @@ Outcome = Callable[[Context], Iterator[Violation]]
 
 
 def holds(ctx: Context) -> Iterator[Violation]:
-    ctx.judge()
+    ctx.judged()
     yield from ()
 
 
 def breaks(ctx: Context) -> Iterator[Violation]:
-    ctx.judge()
+    ctx.judged()
     yield Violation("it is broken", expected=1, actual=2)
 
 
@@ -87,7 +87,7 @@ def test_an_unusable_target_is_one_clear_line_with_a_cure(capsys: pytest.Capture
     assert told.out == ""
     assert told.err.count("\n") == 1
     assert "no-such-target" in told.err
-    assert "Cure: " in told.err
+    assert "Remedy: " in told.err
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from coordexp_audit_lib.cli import main
-from coordexp_audit_lib.sources import PACKAGE
+from coordexp_audit_lib.report.sources import PACKAGE
 
 LOG = PACKAGE / "resources" / "stage2_logging.jsonl"
 
@@ -120,8 +120,10 @@ def test_metrics_of_a_real_run(capsys: pytest.CaptureFixture[str]) -> None:
     status, found = judged(capsys, "metrics", str(LOG))
     assert status == 1
     assert {n for n, f in found.items() if f["status"] == "held"} == {
-        "metrics.required_keys", "metrics.b_ratio_consistent", "metrics.finite",
-    }  # fmt: skip
+        "metrics.required_keys",
+        "metrics.b_ratio_consistent",
+        "metrics.finite",
+    }
     assert found["metrics.identity_not_averaged"]["violation_count"] == 6
 
 
@@ -153,4 +155,4 @@ def test_what_cannot_be_read_is_one_clear_line_or_a_finding(
     if status == 2:
         assert told.err.count("\n") == 1
         assert "input.bin" in told.err
-        assert "Cure" in told.err
+        assert "Remedy" in told.err

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from coordexp_audit_lib.cli import main
-from coordexp_audit_lib.compare import compare, is_worse
+from coordexp_audit_lib.run.compare import compare, is_worse
 
 
 def finding(status: str = "held", count: int = 0, checked: int = 3, **other: Any) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def test_a_folder_without_an_audit_is_told_in_one_line(tmp_path: Path, capsys: p
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "audit.json" in err
-    assert "Cure" in err
+    assert "Remedy" in err
 
 
 def test_json_is_one_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from coordexp_audit_lib.core.errors import AuditError, UsageError
-from coordexp_audit_lib.execute import Job, check_parameters, is_done, require_outputs, run_jobs
+from coordexp_audit_lib.run.notebooks import Job, check_parameters, is_done, require_outputs, run_jobs
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 

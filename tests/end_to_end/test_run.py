@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from coordexp_audit_lib import run as runs
 from coordexp_audit_lib.cli import ANCHORED, main
 from coordexp_audit_lib.core.errors import AuditError, UsageError
 from coordexp_audit_lib.core.target import TargetInfo
-from coordexp_audit_lib.run import claim_folder, collect
+from coordexp_audit_lib.run.audit import audit as runs
+from coordexp_audit_lib.run.audit import claim_folder, collect
 
 ARGUMENTS = ["run", "--boundary", "coordjson", "--fail-on", "never", "--config", ANCHORED[1], "--out"]
 INFO = TargetInfo(kind="reference", name="reference")
@@ -40,7 +40,7 @@ def test_the_notebooks_name_no_folder_of_this_machine(folder: Path) -> None:
 
 def test_started_again_it_runs_only_what_is_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     executed = []
-    monkeypatch.setattr("coordexp_audit_lib.execute._run", lambda job: executed.append(job.output.name) or "")
+    monkeypatch.setattr("coordexp_audit_lib.run.notebooks._run", lambda job: executed.append(job.output.name) or "")
     assert main([*ARGUMENTS, str(folder)]) == 0
     assert executed == []
 
@@ -52,7 +52,7 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(spoil: str, tmp_pa
     else:
         claim_folder(tmp_path, INFO, ["a.yaml"], 1)
     before = sorted(p.name for p in tmp_path.iterdir())
-    with pytest.raises(UsageError, match="Cure"):
+    with pytest.raises(UsageError, match="Remedy"):
         claim_folder(tmp_path, INFO, ["a.yaml"], 0)
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.core.audit import judge
-from coordexp_audit_lib.core.invariant import invariants
+from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.target import Target
 
 boundaries.load(["geometry"])
@@ -14,9 +14,7 @@ pytestmark = pytest.mark.checkout
 
 # At b46e74f, read in the code: convert_to_coord_tokens.py:97-100 (floor, ceil) and 108-121 (nudge); augmentation.py:439
 # (rounds numbers), src/datasets/geometry.py:807 (clips bins as pixels); train.sh:183 (opens the first 256 images).
-VIOLATED = {
-    "bins_k999", "bins_in_range", "box_ordered", "no_resize", "size_matches_file", "augment_identity",
-}  # fmt: skip
+VIOLATED = {"bins_k999", "bins_in_range", "box_ordered", "no_resize", "size_matches_file", "augment_identity"}
 COMMIT = "b46e74f"
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.core.audit import judge
+from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.fault import Fault, faults
 from coordexp_audit_lib.core.finding import Finding
-from coordexp_audit_lib.core.invariant import Fault, faults, invariants
+from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.target import Target
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
@@ -15,10 +16,17 @@ boundaries.load(["geometry"])
 CLAIMS = {i.id: i for i in invariants("geometry")}
 FAULTS = [f for f in faults() if f.surface.name.startswith("geometry.")]
 CATALOGUE = {
-    "record_contract": "P0", "bins_k999": "P0", "bins_in_range": "P0", "box_ordered": "P0", "never_dropped": "P0",
-    "never_reordered": "P0", "no_resize": "P0", "size_matches_file": "P0", "augment_identity": "P1",
+    "record_contract": "P0",
+    "bins_k999": "P0",
+    "bins_in_range": "P0",
+    "box_ordered": "P0",
+    "never_dropped": "P0",
+    "never_reordered": "P0",
+    "no_resize": "P0",
+    "size_matches_file": "P0",
+    "augment_identity": "P1",
     "sampling_deterministic": "P1",
-}  # fmt: skip
+}
 
 
 def found(target: Target, claim: str, seed: int = 0) -> Finding:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from coordexp_audit_lib.geometry import bins, cases, records, rendered
+from coordexp_audit_lib.boundaries.geometry import bins, cases, records, rendered
 
 BOX = ["<|coord_1|>", "<|coord_2|>", "<|coord_30|>", "<|coord_40|>"]
 
@@ -52,7 +52,7 @@ PROBLEMS: list[tuple[str, Any, list[tuple[str, str]]]] = [
         record({"desc": "a", "bbox_2d": [0, 9, 9, 9]}, {"desc": "b", "bbox_2d": [0, 8, 9, 9]}),
         [("never_reordered", "objects[1]")],
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "data", "expected"), PROBLEMS, ids=[p[0] for p in PROBLEMS])
@@ -73,7 +73,7 @@ LINES: list[tuple[str, bytes, list[tuple[str, str]]]] = [
     ("deep", b"[" * 100_000, [("record_contract", "")]),
     ("key names in a desc", json.dumps(record({"desc": 'a "bbox_2d" "desc"', "bbox_2d": BOX})).encode(), []),
     ("NaN", b'{"images": [], "objects": [], "width": NaN, "height": 1}', [("record_contract", "width")]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "line", "expected"), LINES, ids=[x[0] for x in LINES])

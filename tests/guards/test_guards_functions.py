@@ -13,28 +13,30 @@ import pytest
 import torch
 
 from coordexp_audit_lib import guards
+from coordexp_audit_lib.boundaries.supervision.contract import ChannelBRequest, Sample, Thing
+from coordexp_audit_lib.boundaries.supervision.roles import is_coordinate
+from coordexp_audit_lib.boundaries.supervision.teaching import Target, build, write
+from coordexp_audit_lib.boundaries.template.trace import trace
 from coordexp_audit_lib.core.errors import InvariantViolation, UsageError
 from coordexp_audit_lib.guards import pins, rehearsal
 from coordexp_audit_lib.guards.batches import array
 from coordexp_audit_lib.guards.collator import GuardedCollator
-from coordexp_audit_lib.parts import tokenizer, variants
-from coordexp_audit_lib.supervision.contract import ChannelBRequest, Sample, Thing
-from coordexp_audit_lib.supervision.roles import is_coordinate
-from coordexp_audit_lib.supervision.teaching import Target, build, write
-from coordexp_audit_lib.template.trace import trace
+from coordexp_audit_lib.kit import tokenizer, variants
 
 
 def violation(guard: Callable[[], Any]) -> InvariantViolation:
     with pytest.raises(InvariantViolation) as caught:
         guard()
-    assert "Cure: " in str(caught.value)
+    assert "Remedy: " in str(caught.value)
     return caught.value
 
 
 RECORD: dict[str, Any] = {
-    "images": ["a.png"], "width": 640, "height": 480,
+    "images": ["a.png"],
+    "width": 640,
+    "height": 480,
     "objects": [{"desc": "cup", "bbox_2d": ["<|coord_1|>", "<|coord_2|>", "<|coord_3|>", "<|coord_4|>"]}],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(

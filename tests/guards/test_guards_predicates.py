@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 
 from coordexp_audit_lib import guards
-from coordexp_audit_lib.config import schema
-from coordexp_audit_lib.core.audit import judge as judged
-from coordexp_audit_lib.core.invariant import invariants
-from coordexp_audit_lib.geometry import records
+from coordexp_audit_lib.boundaries.config import schema
+from coordexp_audit_lib.boundaries.geometry import records
+from coordexp_audit_lib.boundaries.metrics import contract as metrics
+from coordexp_audit_lib.boundaries.packing import contract as packing
+from coordexp_audit_lib.boundaries.packing import positions
+from coordexp_audit_lib.boundaries.provenance import checkpoints
+from coordexp_audit_lib.boundaries.rollout import client
+from coordexp_audit_lib.boundaries.supervision import judge
+from coordexp_audit_lib.boundaries.template import predicates as template
+from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.judge import judge as judged
 from coordexp_audit_lib.guards import rehearsal
-from coordexp_audit_lib.metrics import contract as metrics
-from coordexp_audit_lib.packing import contract as packing
-from coordexp_audit_lib.packing import positions
-from coordexp_audit_lib.parts import tokenizer
-from coordexp_audit_lib.provenance import checkpoints
-from coordexp_audit_lib.rollout import client
-from coordexp_audit_lib.supervision import judge
+from coordexp_audit_lib.kit import tokenizer
 from coordexp_audit_lib.targets.reference import ReferenceTarget
-from coordexp_audit_lib.template import predicates as template
 
 CONFIG = "configs/stage2_ab/prod/ab_mixed.yaml"
 ADAPTERS = ("__init__", "stopping", "batches", "inputs", "pins", "rollouts", "outputs")
@@ -143,6 +143,10 @@ def test_guards_compare_nothing_themselves() -> None:
 
 SHAPING = [
     "batches.py: str(here.dtype) == 'torch.bfloat16'",
-    "stopping.py: i.id == claim", "stopping.py: len(text) <= LONGEST", "pins.py: y != IGNORE_INDEX",
-    "rollouts.py: max(g.pos) < prefix_len", "rollouts.py: max(g.pos) >= prefix_len", "rollouts.py: y != IGNORE_INDEX",
-]  # fmt: skip
+    "stopping.py: i.id == claim",
+    "stopping.py: len(text) <= LONGEST",
+    "pins.py: y != IGNORE_INDEX",
+    "rollouts.py: max(g.pos) < prefix_len",
+    "rollouts.py: max(g.pos) >= prefix_len",
+    "rollouts.py: y != IGNORE_INDEX",
+]

@@ -16,7 +16,7 @@ SCRIPT = """
 import os, sys
 from pathlib import Path
 from coordexp_audit_lib.guards import rehearsal
-from coordexp_audit_lib.parts.model import one_thread
+from coordexp_audit_lib.kit.model import one_thread
 
 folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
 for broken in sys.argv[2].split(","):
@@ -72,7 +72,7 @@ def test_what_rank_1_finds_both_ranks_raise(tmp_path: Path) -> None:
     for (other, own), (claim, step) in zip(stopped, STOPS.values(), strict=True):
         assert own.startswith(f"InvariantViolation at {step}: ") and f"[{claim}]" in own
         assert other.startswith(f"InvariantViolation at {step}: rank 1 stopped: [{claim}] ")
-        assert "Cure: " in other
+        assert "Remedy: " in other
     for broken, (claim, _) in STOPS.items():  # rank 0 alone writes, also of what rank 1 found
         written = json.loads((tmp_path / broken / "out" / "audit" / "audit.json").read_text())
         assert (written["status"], written["violation"]["invariant"]) == ("stopped", claim)

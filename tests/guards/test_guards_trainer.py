@@ -9,25 +9,25 @@ from typing import Any
 
 import pytest
 
+from coordexp_audit_lib.boundaries.provenance.command import audit_run
+from coordexp_audit_lib.core.claim import invariants
 from coordexp_audit_lib.core.errors import AuditError, InvariantViolation
-from coordexp_audit_lib.core.invariant import invariants
 from coordexp_audit_lib.guards import rehearsal
 from coordexp_audit_lib.guards.collator import GuardedCollator
-from coordexp_audit_lib.parts.model import one_thread
-from coordexp_audit_lib.provenance.command import audit_run
+from coordexp_audit_lib.kit.model import one_thread
 
 # Where each mistake shows: steps completed when the run stops, and what a reader needs to find it.
 STOPS = {
-    "unknown_key": (0, r"^rollout_matching\.decode_bach_size: .*Cure: did you mean decode_batch_size"),
-    "system_prompt": (0, r"^template: .*token 3\b.*expected .*found .*Cure: "),
-    "split_token": (0, r"^tokenizer: .*coordinate token 0 .*expected .*found .*Cure: "),
-    "shifted_labels": (1, r"^batch: .*\(token 27\): expected 198, found \d+\. Cure: "),
-    "running_positions": (1, r"^batch: .*\(token 58\).*expected 0, found 58\. Cure: "),
-    "foreign_prompt": (1, r"^prompt: .*token 3: expected .*found .*Cure: "),
-    "missing_metric": (2, r"^rollout/gen_tokens_per_s: .*step 2.*expected a number, found nothing\. Cure: "),
-    "averaged_seed": (2, r"^rollout/seed_base: .*found 1000020\.5\. Cure: "),
-    "optimizer_file": (2, r"^checkpoint-2/optimizer\.pt: .*Cure: "),
-    "corrupt_prefix": (1, r"^rollout prefix: .*at token 3: expected .*found .*Cure: "),
+    "unknown_key": (0, r"^rollout_matching\.decode_bach_size: .*Remedy: did you mean decode_batch_size"),
+    "system_prompt": (0, r"^template: .*token 3\b.*expected .*found .*Remedy: "),
+    "split_token": (0, r"^tokenizer: .*coordinate token 0 .*expected .*found .*Remedy: "),
+    "shifted_labels": (1, r"^batch: .*\(token 27\): expected 198, found \d+\. Remedy: "),
+    "running_positions": (1, r"^batch: .*\(token 58\).*expected 0, found 58\. Remedy: "),
+    "foreign_prompt": (1, r"^prompt: .*token 3: expected .*found .*Remedy: "),
+    "missing_metric": (2, r"^rollout/gen_tokens_per_s: .*step 2.*expected a number, found nothing\. Remedy: "),
+    "averaged_seed": (2, r"^rollout/seed_base: .*found 1000020\.5\. Remedy: "),
+    "optimizer_file": (2, r"^checkpoint-2/optimizer\.pt: .*Remedy: "),
+    "corrupt_prefix": (1, r"^rollout prefix: .*at token 3: expected .*found .*Remedy: "),
 }
 
 
@@ -91,7 +91,7 @@ def test_a_mistake_stops_the_run_before_the_next_step(tmp_path: Path, broken: re
 
 def test_a_mistake_in_a_loader_process_stops_the_run_as_well(tmp_path: Path) -> None:
     trainer = rehearsal.trainer(tmp_path, "shifted_labels", dataloader_num_workers=1)
-    with pytest.raises(InvariantViolation, match=r"no_cross_boundary_label.*token 27.*Cure"), one_thread():
+    with pytest.raises(InvariantViolation, match=r"no_cross_boundary_label.*token 27.*Remedy"), one_thread():
         trainer.train()
     assert trainer.state.global_step < 5
     assert not trainer.audit.inbox.folder.exists()

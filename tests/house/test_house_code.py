@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.core.invariant import faults, invariants
+from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.fault import faults
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "coordexp_audit_lib"
@@ -74,11 +75,11 @@ def test_dependencies_point_one_way(package: str) -> None:
 @pytest.mark.parametrize(
     ("package", "source", "wrong"),
     [
-        ("core", "from coordexp_audit_lib.packing.contract import PLAN", ["packing"]),
+        ("core", "from coordexp_audit_lib.boundaries.packing.contract import PLAN", ["packing"]),
         ("core", "def f():\n    import coordexp_audit_lib.report.tables", ["report"]),
-        ("packing", "from coordexp_audit_lib.geometry import contract", ["geometry"]),
+        ("packing", "from coordexp_audit_lib.boundaries.geometry import contract", ["geometry"]),
         ("packing", "from coordexp_audit_lib.core import surface", []),
-        ("targets", "from coordexp_audit_lib.config.invariants import x", ["config"]),
+        ("targets", "from coordexp_audit_lib.boundaries.config.invariants import x", ["config"]),
         ("report", "from coordexp_audit_lib.targets.resolve import open_target", ["targets"]),
     ],
 )

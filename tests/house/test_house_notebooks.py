@@ -17,9 +17,9 @@ import yaml
 
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.errors import AuditError
-from coordexp_audit_lib.execute import PARAMETERS, check_parameters
 from coordexp_audit_lib.report.outputs import check, clean
 from coordexp_audit_lib.report.sanitize import read_rules
+from coordexp_audit_lib.run.notebooks import PARAMETERS, check_parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"

@@ -8,14 +8,14 @@ import importlib
 import msgspec
 import pytest
 
-from coordexp_audit_lib.core.audit import judge
+from coordexp_audit_lib.boundaries.metrics import cases
+from coordexp_audit_lib.boundaries.metrics.surfaces import LOG, log_of
+from coordexp_audit_lib.core.claim import invariants
 from coordexp_audit_lib.core.finding import Finding
-from coordexp_audit_lib.core.invariant import invariants
+from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.target import Target
-from coordexp_audit_lib.metrics import cases
-from coordexp_audit_lib.metrics.surfaces import LOG, log_of
 
-importlib.import_module("coordexp_audit_lib.metrics.invariants")
+importlib.import_module("coordexp_audit_lib.boundaries.metrics.invariants")
 pytestmark = pytest.mark.checkout
 COMMIT = "b46e74f"
 VIOLATED = {

@@ -6,20 +6,28 @@ import importlib
 
 import pytest
 
-from coordexp_audit_lib.core.audit import judge
-from coordexp_audit_lib.core.invariant import faults, invariants
+from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.fault import faults
+from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 for _part in ("reference", "invariants", "faults"):
-    importlib.import_module(f"coordexp_audit_lib.metrics.{_part}")
+    importlib.import_module(f"coordexp_audit_lib.boundaries.metrics.{_part}")
 
 CLAIMS = {i.id: i for i in invariants("metrics")}
 BREAKS = {f.id: f for f in faults() if f.id.startswith("metrics.")}
 CATALOGUE = {
-    "required_keys": "P0", "only_when_executed": "P1", "b_ratio_consistent": "P0", "counters_are_counts": "P0",
-    "reasons_add_up": "P0", "identity_not_averaged": "P0", "no_dilution": "P1", "per_step_not_cumulative": "P1",
-    "finite": "P0", "schema_stable": "P2",
-}  # fmt: skip
+    "required_keys": "P0",
+    "only_when_executed": "P1",
+    "b_ratio_consistent": "P0",
+    "counters_are_counts": "P0",
+    "reasons_add_up": "P0",
+    "identity_not_averaged": "P0",
+    "no_dilution": "P1",
+    "per_step_not_cumulative": "P1",
+    "finite": "P0",
+    "schema_stable": "P2",
+}
 
 
 def test_every_row_of_the_catalogue_is_there_with_its_severity() -> None:

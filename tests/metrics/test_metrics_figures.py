@@ -8,13 +8,13 @@ from typing import Any
 import matplotlib as mpl
 import pytest
 
-from coordexp_audit_lib.core.invariant import Context
-from coordexp_audit_lib.metrics import drawing, figures, names
-from coordexp_audit_lib.metrics.log import Log, row_of
+from coordexp_audit_lib.boundaries.metrics import drawing, figures, names
+from coordexp_audit_lib.boundaries.metrics.log import Log, row_of
+from coordexp_audit_lib.core.claim import Context
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 mpl.use("agg")
-importlib.import_module("coordexp_audit_lib.metrics.reference")
+importlib.import_module("coordexp_audit_lib.boundaries.metrics.reference")
 STAGE1 = Log("a log", [row_of({"loss": 1.0, "step": n}, n) for n in range(1, 60)])
 ODD = Log(
     "a log",

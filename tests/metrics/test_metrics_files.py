@@ -15,13 +15,13 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from coordexp_audit_lib.boundaries.metrics import events, readers
+from coordexp_audit_lib.boundaries.metrics.command import audit_log, read_log, sources
+from coordexp_audit_lib.boundaries.metrics.log import PROGRESS
 from coordexp_audit_lib.core.errors import UsageError
-from coordexp_audit_lib.metrics import events, readers
-from coordexp_audit_lib.metrics.command import audit_log, read_log, sources
-from coordexp_audit_lib.metrics.log import PROGRESS
-from coordexp_audit_lib.sources import PACKAGE
+from coordexp_audit_lib.report.sources import PACKAGE
 
-importlib.import_module("coordexp_audit_lib.metrics.invariants")
+importlib.import_module("coordexp_audit_lib.boundaries.metrics.invariants")
 REAL = PACKAGE / "resources" / "stage2_logging.jsonl"
 EVENTS = "events.out.tfevents.1.host.1.0"
 GOOD = (
@@ -49,9 +49,7 @@ def step_of(record: dict[str, Any]) -> int:
 
 
 def as_state(path: Path) -> Path:
-    history = [
-        {**{k: v for k, v in r.items() if k not in PROGRESS}, "step": step_of(r)} for r in real_records()
-    ]  # fmt: skip
+    history = [{**{k: v for k, v in r.items() if k not in PROGRESS}, "step": step_of(r)} for r in real_records()]
     path.write_text(json.dumps({"global_step": 8, "log_history": history}))
     return path
 
@@ -119,7 +117,7 @@ def test_what_is_no_log_is_refused_in_one_line(tmp_path: Path, content: bytes, s
     with pytest.raises(UsageError, match=says) as refused:
         audit_log(path)
     assert "\n" not in str(refused.value)
-    assert "Cure:" in str(refused.value)
+    assert "Remedy:" in str(refused.value)
 
 
 def test_a_line_of_two_gigabytes_is_refused_without_reading_it(tmp_path: Path) -> None:
@@ -216,7 +214,7 @@ def test_a_damaged_event_file(tmp_path: Path, edit: Callable[[bytes], bytes], sa
     path.write_bytes(edit(path.read_bytes()))
     with pytest.raises(UsageError, match=says) as refused:
         read_log(path)
-    assert "Cure:" in str(refused.value)
+    assert "Remedy:" in str(refused.value)
 
 
 def test_logs_of_too_many_values_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

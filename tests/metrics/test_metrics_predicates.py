@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from coordexp_audit_lib.metrics import names
-from coordexp_audit_lib.metrics.contract import PREDICATES, Undecided
-from coordexp_audit_lib.metrics.log import Log, row_of
-from coordexp_audit_lib.metrics.schedule import Interval, is_b_step, shares
+from coordexp_audit_lib.boundaries.metrics import names
+from coordexp_audit_lib.boundaries.metrics.contract import PREDICATES, Undecided
+from coordexp_audit_lib.boundaries.metrics.log import Log, row_of
+from coordexp_audit_lib.boundaries.metrics.schedule import Interval, is_b_step, shares
 
 RATIO, A, B = (
     names.RATIO_REALIZED,
@@ -170,7 +170,7 @@ def test_counters(value: float, broken: int) -> None:
         ({"rollout/anchor/parse_truncated_rate": 0.3, "rollout/anchor/parse_truncated": 1.0, **CUT}, []),
         ({"eval/x/recall": 0.5, "eval/x/matched": 1.0, "eval/x/gt_objects_total": 4.0}, ["eval/x/recall"]),
     ],
-)  # fmt: skip
+)
 def test_sums_and_rates(row: dict[str, float], broken: list[str]) -> None:
     assert subjects("reasons_add_up", log({**B, **row})) == broken
 

@@ -13,7 +13,7 @@ import pytest
 SCRIPT = """
 import json, os, sys, time
 import torch, torch.distributed as dist
-from coordexp_audit_lib.targets.bindings import metrics_ranks
+from coordexp_audit_lib.pipelines.coordexp.answers import metrics_ranks
 metrics_ranks.SECONDS = float(sys.argv[3])
 
 class Here:

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import pytest
 
+from coordexp_audit_lib.boundaries.metrics.command import audit_log, read_log
+from coordexp_audit_lib.boundaries.metrics.contract import PREDICATES, Problem
+from coordexp_audit_lib.boundaries.metrics.log import Log
 from coordexp_audit_lib.core.finding import MAX_EXAMPLES
-from coordexp_audit_lib.metrics.command import audit_log, read_log
-from coordexp_audit_lib.metrics.contract import PREDICATES, Problem
-from coordexp_audit_lib.metrics.log import Log
-from coordexp_audit_lib.sources import PACKAGE
+from coordexp_audit_lib.report.sources import PACKAGE
 
 REAL = PACKAGE / "resources" / "stage2_logging.jsonl"
 B_STEPS = (2, 3, 4, 6, 7, 8)

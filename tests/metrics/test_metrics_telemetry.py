@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from coordexp_audit_lib.boundaries.metrics import names
+from coordexp_audit_lib.boundaries.metrics.contract import PREDICATES
+from coordexp_audit_lib.boundaries.metrics.log import Log, row_of
+from coordexp_audit_lib.boundaries.metrics.telemetry import Stage2Telemetry, State, merged
 from coordexp_audit_lib.core.errors import AuditError, InvariantViolation
-from coordexp_audit_lib.metrics import names
-from coordexp_audit_lib.metrics.contract import PREDICATES
-from coordexp_audit_lib.metrics.log import Log, row_of
-from coordexp_audit_lib.metrics.telemetry import Stage2Telemetry, State, merged
 
 
 def begun(channel: str = "B") -> Stage2Telemetry:
@@ -161,7 +161,7 @@ def test_channels_must_agree_over_ranks() -> None:
 RANK = """
 import json, sys
 import torch.distributed as dist
-from coordexp_audit_lib.metrics.telemetry import Stage2Telemetry
+from coordexp_audit_lib.boundaries.metrics.telemetry import Stage2Telemetry
 rank, store = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)
 telemetry = Stage2Telemetry()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from coordexp_audit_lib.core.audit import judge
+from coordexp_audit_lib.boundaries.packing import cases, reference, render
+from coordexp_audit_lib.boundaries.packing.isolation import FORWARD
+from coordexp_audit_lib.boundaries.packing.row import TENSORS
+from coordexp_audit_lib.boundaries.packing.surfaces import BATCH, ENCODE, BatchRequest, EncodeRequest
+from coordexp_audit_lib.core.claim import invariants
 from coordexp_audit_lib.core.finding import Finding
-from coordexp_audit_lib.core.invariant import invariants
+from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.target import Target
-from coordexp_audit_lib.packing import cases, reference, render
-from coordexp_audit_lib.packing.isolation import FORWARD
-from coordexp_audit_lib.packing.row import TENSORS
-from coordexp_audit_lib.packing.surfaces import BATCH, ENCODE, BatchRequest, EncodeRequest
 
 pytestmark = pytest.mark.checkout
 STAGE1, STAGE2 = "configs/stage1/ablation/geometry_first_coco80.yaml", "configs/stage2_ab/prod/ab_mixed.yaml"

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coordexp_audit_lib.packing import contract, positions
-from coordexp_audit_lib.packing.contract import Problem, Undecided
-from coordexp_audit_lib.packing.row import PackedRow
+from coordexp_audit_lib.boundaries.packing import contract, positions
+from coordexp_audit_lib.boundaries.packing.contract import Problem, Undecided
+from coordexp_audit_lib.boundaries.packing.row import PackedRow
 
 PAD, START = 151_655, 151_644
 
@@ -25,10 +25,15 @@ def good(*lengths: int, **changes: Any) -> PackedRow:
     text = np.concatenate([np.arange(n) for n in lengths])
     cu = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     tensors: dict[str, Any] = {
-        "input_ids": ids[None], "labels": labels[None], "text_position_ids": text[None],
-        "position_ids": np.stack([text] * 3)[:, None], "cu_seq_lens_q": cu, "cu_seq_lens_k": cu,
-        "max_length_q": np.int32(max(lengths)), "lengths": np.array(lengths),
-    }  # fmt: skip
+        "input_ids": ids[None],
+        "labels": labels[None],
+        "text_position_ids": text[None],
+        "position_ids": np.stack([text] * 3)[:, None],
+        "cu_seq_lens_q": cu,
+        "cu_seq_lens_k": cu,
+        "max_length_q": np.int32(max(lengths)),
+        "lengths": np.array(lengths),
+    }
     return PackedRow({k: v for k, v in {**tensors, **changes}.items() if v is not None})
 
 
@@ -90,7 +95,7 @@ CASES: list[tuple[str, Callable[..., Iterator[Problem]], PackedRow, list[int | N
     ("first token of a segment", LABELS, good(4, 3, labels=np.arange(100, 107)[None]), [4]),
     ("found by positions alone", LABELS, good(4, 3, **NO_CU, labels=np.arange(100, 107)[None]), [4]),
     ("shifted", LABELS, good(7, labels=np.append(np.arange(101, 107), -100)[None]), [0]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("predicate", "row", "tokens"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
@@ -108,9 +113,13 @@ def padded(style: str) -> PackedRow:
     text = counted if style == "arange" else zeros
     ends = {"zeros": [0, 4, 7, 8, 9, 10, 11, 12], "arange": [0, 4, 7, 12], "zeros, one bound": [0, 4, 7, 12]}[style]
     tensors: dict[str, Any] = {
-        "input_ids": ids, "labels": labels, "text_position_ids": text, "position_ids": np.stack([text] * 3),
-        "cu_seq_lens_q": cu(*ends), "max_length_q": np.int32(max(np.diff(ends))),
-    }  # fmt: skip
+        "input_ids": ids,
+        "labels": labels,
+        "text_position_ids": text,
+        "position_ids": np.stack([text] * 3),
+        "cu_seq_lens_q": cu(*ends),
+        "max_length_q": np.int32(max(np.diff(ends))),
+    }
     return PackedRow(tensors)
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save, save_file
 
+from coordexp_audit_lib.boundaries.packing import cases, render
+from coordexp_audit_lib.boundaries.packing.batch_file import read
+from coordexp_audit_lib.boundaries.packing.decide import decide
+from coordexp_audit_lib.boundaries.packing.row import TENSORS
 from coordexp_audit_lib.core.errors import UsageError
-from coordexp_audit_lib.packing import cases, render
-from coordexp_audit_lib.packing.batch_file import read
-from coordexp_audit_lib.packing.decide import decide
-from coordexp_audit_lib.packing.row import TENSORS
-from coordexp_audit_lib.parts import picture
+from coordexp_audit_lib.kit import picture
 
 Tensors = dict[str, Any]
 DECIDED = ("fields_aligned", "cu_seqlens", "positions_restart", "no_cross_boundary_label", "vision_in_order")
@@ -130,7 +130,7 @@ BAD: list[tuple[str, dict[str, Any], set[str]]] = [
     ("grids exchanged", {"image_grid_thw": lambda a: a[::-1]}, {VISION}),
     ("grids of two columns", {"image_grid_thw": lambda a: a[:, :2]}, {ALIGNED, VISION}),
     ("max_length of the pack", longest(TOKENS), {CU}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("changes", "expected"), [c[1:] for c in BAD], ids=[c[0] for c in BAD])
@@ -229,7 +229,7 @@ def test_a_file_that_is_no_batch_is_refused_in_one_line(
     path.write_bytes(content(tmp_path))
     with pytest.raises(UsageError, match=words) as caught:
         read(path)
-    assert "\n" not in str(caught.value) and "Cure: " in str(caught.value)
+    assert "\n" not in str(caught.value) and "Remedy: " in str(caught.value)
 
 
 def test_a_member_that_is_cut_within_a_whole_zip_is_refused(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.core.audit import judge
-from coordexp_audit_lib.core.invariant import Fault, faults, invariants
+from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.fault import Fault, faults
+from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 CONFIG = "configs/stage2_ab/prod/ab_mixed.yaml"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import matplotlib
 import pytest
 
-from coordexp_audit_lib.core.invariant import Context
-from coordexp_audit_lib.packing import figures, figures_model
+from coordexp_audit_lib.boundaries.packing import figures, figures_model
+from coordexp_audit_lib.core.claim import Context
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 matplotlib.use("Agg")
@@ -43,9 +43,11 @@ def test_influence_is_block_diagonal_and_causal(context: Context) -> None:
     assert (data["outside_nonzero"], data["ahead_nonzero"]) == (0, 0)
     assert data["outside"] == sum(data["lengths"]) ** 2 - sum(n * n for n in data["lengths"])
     assert [(p["path"], p["attention"], p["refused"]) for p in data["panels"]] == [
-        ("dataset", "varlen", False), ("dataset", "sdpa", False),
-        ("post_rollout", "varlen", False), ("post_rollout", "sdpa", False),
-    ]  # fmt: skip
+        ("dataset", "varlen", False),
+        ("dataset", "sdpa", False),
+        ("post_rollout", "varlen", False),
+        ("post_rollout", "sdpa", False),
+    ]
     figures_model.draw_influence(data).savefig("/dev/null", format="png")
     figures_model.draw_segments(data).savefig("/dev/null", format="png")
 

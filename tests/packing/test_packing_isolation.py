@@ -6,13 +6,14 @@ import math
 
 import pytest
 
-from coordexp_audit_lib.core.audit import judge
+from coordexp_audit_lib.boundaries.packing import cases, isolation
+from coordexp_audit_lib.boundaries.packing.isolation import Attention, ForwardRequest, Loss, Pack, shown
+from coordexp_audit_lib.boundaries.packing.isolation_reference import How, measure
+from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.fault import faults
 from coordexp_audit_lib.core.finding import Finding
-from coordexp_audit_lib.core.invariant import faults, invariants
-from coordexp_audit_lib.packing import cases, isolation
-from coordexp_audit_lib.packing.isolation import Attention, ForwardRequest, Loss, Pack, shown
-from coordexp_audit_lib.packing.isolation_reference import How, measure
-from coordexp_audit_lib.parts import model, varlen
+from coordexp_audit_lib.core.judge import judge
+from coordexp_audit_lib.kit import model, varlen
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 REQUESTS = {(r.path, r.attention): r for _, r in cases.forward_requests()}
@@ -99,10 +100,18 @@ def test_the_measured_numbers_stand_in_the_finding() -> None:
 
 def pack(**changes: object) -> Pack:
     made = {
-        "members": [0, 1], "lengths": [3, 4], "keys": ["cu_seq_lens_q"], "position_rows": 4, "use_cache": False,
-        "differences": [0.0, 2e-6], "largest_logit": 6.0, "influence": [[2.0, 0.0], [0.0, 3.0]], "loss": 2.5,
-        "taught": 4, "alone": [Loss(1.0, 1), Loss(3.0, 3)],
-    }  # fmt: skip
+        "members": [0, 1],
+        "lengths": [3, 4],
+        "keys": ["cu_seq_lens_q"],
+        "position_rows": 4,
+        "use_cache": False,
+        "differences": [0.0, 2e-6],
+        "largest_logit": 6.0,
+        "influence": [[2.0, 0.0], [0.0, 3.0]],
+        "loss": 2.5,
+        "taught": 4,
+        "alone": [Loss(1.0, 1), Loss(3.0, 3)],
+    }
     return Pack(**{**made, **changes})  # type: ignore[arg-type]
 
 

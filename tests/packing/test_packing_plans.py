@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coordexp_audit_lib.boundaries.packing import plans, reference
+from coordexp_audit_lib.boundaries.packing.surfaces import DrainRequest, PlanRequest, StreamRequest
 from coordexp_audit_lib.core.surface import Refuse
-from coordexp_audit_lib.packing import plans, reference
-from coordexp_audit_lib.packing.surfaces import DrainRequest, PlanRequest, StreamRequest
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=25)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from coordexp_audit_lib.packing import cases, render
-from coordexp_audit_lib.packing.contract import Undecided
-from coordexp_audit_lib.packing.positions import mrope_alone, mrope_rows
-from coordexp_audit_lib.packing.row import PackedRow
-from coordexp_audit_lib.parts import model
+from coordexp_audit_lib.boundaries.packing import cases, render
+from coordexp_audit_lib.boundaries.packing.contract import Undecided
+from coordexp_audit_lib.boundaries.packing.positions import mrope_alone, mrope_rows
+from coordexp_audit_lib.boundaries.packing.row import PackedRow
+from coordexp_audit_lib.kit import model
 
 PAD = 151_655
 ENCODED = [render.encode_alone(s) for s in cases.samples()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from coordexp_audit_lib.parts import picture
+from coordexp_audit_lib.kit import picture
 
 
 @pytest.mark.parametrize(("width", "height", "grid"), [(64, 64, [1, 4, 4]), (128, 96, [1, 6, 8]), (32, 64, [1, 4, 2])])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from coordexp_audit_lib.parts import tokenizer
+from coordexp_audit_lib.kit import tokenizer
 
 TEXTS = (
     "The quick brown fox, 12345 times.\n\n  Then\tnothing.",
@@ -22,11 +22,19 @@ TEXTS = (
 @pytest.mark.parametrize(
     ("token", "expected"),
     [
-        ("<|endoftext|>", 151643), ("<|im_start|>", 151644), ("<|im_end|>", 151645), ("<|vision_start|>", 151652),
-        ("<|vision_end|>", 151653), ("<|image_pad|>", 151655), ("<|video_pad|>", 151656), ("</think>", 151668),
-        ("<|coord_*|>", 151669), ("<|coord_0|>", 151670), ("<|coord_999|>", 152669),
+        ("<|endoftext|>", 151643),
+        ("<|im_start|>", 151644),
+        ("<|im_end|>", 151645),
+        ("<|vision_start|>", 151652),
+        ("<|vision_end|>", 151653),
+        ("<|image_pad|>", 151655),
+        ("<|video_pad|>", 151656),
+        ("</think>", 151668),
+        ("<|coord_*|>", 151669),
+        ("<|coord_0|>", 151670),
+        ("<|coord_999|>", 152669),
     ],
-)  # fmt: skip
+)
 def test_known_ids(token: str, expected: int) -> None:
     assert tokenizer.qwen().token_to_id(token) == expected
     assert tokenizer.encode(token) == [expected]

@@ -3,11 +3,12 @@
 import pytest
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.core.audit import audit
-from coordexp_audit_lib.core.invariant import Context, faults, invariants
-from coordexp_audit_lib.pipeline_map import contract, questions
-from coordexp_audit_lib.pipeline_map.keys import NOT_KEYS, all_keys
-from coordexp_audit_lib.pipeline_map.stages import ENTRYPOINTS, entrypoint_of, stages_of
+from coordexp_audit_lib.boundaries.pipeline_map import contract, questions
+from coordexp_audit_lib.boundaries.pipeline_map.keys import NOT_KEYS, all_keys
+from coordexp_audit_lib.boundaries.pipeline_map.stages import ENTRYPOINTS, entrypoint_of, stages_of
+from coordexp_audit_lib.core.claim import Context, invariants
+from coordexp_audit_lib.core.fault import faults
+from coordexp_audit_lib.core.judge import audit
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 boundaries.load(["pipeline_map"])
@@ -27,8 +28,11 @@ def test_every_claim_holds_on_the_reference():
     found = audit(ReferenceTarget(), invariants("pipeline_map"), CONFIGS)
     assert [(f.invariant, f.status, f.note) for f in found if f.status != "held"] == []
     assert sorted({f.invariant for f in found}) == [
-        "map.entrypoints_exist", "map.keys_are_read", "map.keys_exist", "map.owners_resolve",
-    ]  # fmt: skip
+        "pipeline_map.entrypoints_exist",
+        "pipeline_map.keys_are_read",
+        "pipeline_map.keys_exist",
+        "pipeline_map.owners_resolve",
+    ]
     assert min(f.checked for f in found) >= 7
     assert all(f.evidence for f in found)
 
@@ -89,7 +93,7 @@ def test_a_config_belongs_to_an_entrypoint(config, expected):
 def test_checkout_answers_every_question(checkout):
     found = {(f.invariant, f.config): f for f in audit(checkout, invariants("pipeline_map"), CONFIGS)}
     assert [k for k, f in found.items() if f.status not in ("held", "violated")] == []
-    assert found["map.owners_resolve", None].status == "held"
+    assert found["pipeline_map.owners_resolve", None].status == "held"
 
 
 @pytest.mark.checkout
@@ -105,15 +109,22 @@ def test_the_reference_commit_reads_all_but_one_key(checkout):
     if not checkout.info().commit.startswith("b46e74f"):
         return
     found = {f.invariant: f for f in audit(checkout, invariants("pipeline_map"), CONFIGS)}
-    assert found["map.entrypoints_exist"].status == "held"
-    unread = [(v.subject, v.counterexample) for v in found["map.keys_are_read"].violations]
+    assert found["pipeline_map.entrypoints_exist"].status == "held"
+    unread = [(v.subject, v.counterexample) for v in found["pipeline_map.keys_are_read"].violations]
     assert unread == [("stage2/trainer", "custom.coord_soft_ce_w1.ce_weight")]
-    where = found["map.keys_are_read"].violations[0].where
+    where = found["pipeline_map.keys_are_read"].violations[0].where
     assert where is not None and where.path == "src/config/schema.py"
 
 
 def test_stages_are_the_requirements():
     assert [s.id for s in stages_of("stage2")] == [
-        "launch", "data", "template", "packing", "trainer", "metrics", "artifacts", "rollout",
-    ]  # fmt: skip
+        "launch",
+        "data",
+        "template",
+        "packing",
+        "trainer",
+        "metrics",
+        "artifacts",
+        "rollout",
+    ]
     assert "rollout" not in [s.id for s in stages_of("stage1")]

@@ -5,12 +5,11 @@ import textwrap
 
 import pytest
 
-from coordexp_audit_lib.core.tree import Tree
-from coordexp_audit_lib.pipeline_map.key_scan import KeyReadsRequest, StageQuestion, key_reads
-from coordexp_audit_lib.pipeline_map.launchers import commands, started
-from coordexp_audit_lib.pipeline_map.program import Program
-from coordexp_audit_lib.pipeline_map.replaced import replaced_methods
-from coordexp_audit_lib.pipeline_map.resolve import (
+from coordexp_audit_lib.boundaries.pipeline_map.key_scan import KeyReadsRequest, StageQuestion, key_reads
+from coordexp_audit_lib.boundaries.pipeline_map.launchers import commands, started
+from coordexp_audit_lib.boundaries.pipeline_map.program import Program
+from coordexp_audit_lib.boundaries.pipeline_map.replaced import replaced_methods
+from coordexp_audit_lib.boundaries.pipeline_map.resolve import (
     EntrypointFiles,
     EntrypointsRequest,
     OwnerNames,
@@ -18,6 +17,7 @@ from coordexp_audit_lib.pipeline_map.resolve import (
     entrypoints,
     owners,
 )
+from coordexp_audit_lib.source.tree import Tree
 
 LAUNCHERS = [
     ("python -m src.sft --config x", [("module", "src.sft")]),
@@ -59,11 +59,15 @@ READS = [
     ("def f(config):\n  c = dict(config.custom or {})\n  return c.pop('seed', None)", {"custom.seed"}),
     ("def g(c): return c.get('seed')\ndef f(config): return g(config.custom)", {"custom.seed"}),
     ("def g(x): return x\ndef f(config): return g(config.custom).seed", {"custom.seed"}),
-    ("class T:\n  def _cfg(self, key): return self.custom.get(str(key))\n  def f(self): return self._cfg('seed')",
-     {"custom.seed"}),
+    (
+        "class T:\n  def _cfg(self, key): return self.custom.get(str(key))\n  def f(self): return self._cfg('seed')",
+        {"custom.seed"},
+    ),
     ("def f(t, config): setattr(t, 'mine', config.custom)\ndef g(t): return getattr(t, 'mine').seed", {"custom.seed"}),
-    ("class T:\n  def __init__(self, config): self.mine = config.custom\n  def f(self): return self.mine['seed']",
-     {"custom.seed"}),
+    (
+        "class T:\n  def __init__(self, config): self.mine = config.custom\n  def f(self): return self.mine['seed']",
+        {"custom.seed"},
+    ),
     ("def f(config):\n  for key in ('seed', 'other'):\n    config.custom.get(key)", {"custom.seed"}),
     ("def f(config):\n  for s in config.custom['servers']:\n    s['url']", {"custom.servers[].url"}),
     ("def f(config): return [s.get('url') for s in config.custom.servers]", {"custom.servers[].url"}),
@@ -75,7 +79,7 @@ READS = [
     ("def f(config): return config.debug.seed", set()),
     ("def f(config): config.custom.seed = 1", set()),
     ("def f(config): return 'custom.seed'", set()),
-]  # fmt: skip
+]
 PATHS = ["custom.seed", "training.seed", "custom.servers[].url"]
 
 
@@ -204,8 +208,10 @@ def test_a_launcher_that_starts_itself_is_read_once(tmp_path):
     asked = EntrypointsRequest([EntrypointFiles("e", "run.sh", "run.sh")])
     starts = entrypoints(Tree(tmp_path), asked).entrypoints[0].starts
     assert [(s.kind, s.what) for s in starts] == [
-        ("script", "run.sh"), ("script", "other.sh"), ("command", "swift rollout"),
-    ]  # fmt: skip
+        ("script", "run.sh"),
+        ("script", "other.sh"),
+        ("command", "swift rollout"),
+    ]
 
 
 def test_nested_calls_are_read_in_time():

@@ -13,13 +13,21 @@ from typing import Any
 
 import pytest
 
-from coordexp_audit_lib.core.audit import judge
+from coordexp_audit_lib.boundaries.provenance import invariants as _claims
+from coordexp_audit_lib.boundaries.provenance import scenarios
+from coordexp_audit_lib.boundaries.provenance.contract import (
+    LAUNCH,
+    SAVE,
+    UPSTREAM,
+    WRITE,
+    Flags,
+    SaveRequest,
+    Upstream,
+)
+from coordexp_audit_lib.core.claim import invariants
 from coordexp_audit_lib.core.finding import Finding
-from coordexp_audit_lib.core.invariant import invariants
+from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.target import Target
-from coordexp_audit_lib.provenance import invariants as _claims
-from coordexp_audit_lib.provenance import scenarios
-from coordexp_audit_lib.provenance.contract import LAUNCH, SAVE, UPSTREAM, WRITE, Flags, SaveRequest, Upstream
 
 assert _claims
 pytestmark = pytest.mark.checkout
@@ -34,11 +42,16 @@ def findings(checkout: Target) -> dict[str, Finding]:
 @pytest.mark.parametrize(
     ("name", "status"),
     [
-        ("files_present", "held"), ("upstream_versions", "violated"), ("swift_source", "violated"),
-        ("server_flags", "held"), ("config_is_the_config", "held"), ("no_secrets", "violated"),
-        ("weights_only", "held"), ("rerun_drift", "held"),
+        ("files_present", "held"),
+        ("upstream_versions", "violated"),
+        ("swift_source", "violated"),
+        ("server_flags", "held"),
+        ("config_is_the_config", "held"),
+        ("no_secrets", "violated"),
+        ("weights_only", "held"),
+        ("rerun_drift", "held"),
     ],
-)  # fmt: skip
+)
 def test_verdicts_at_the_reference_commit(findings: dict[str, Finding], name: str, status: str) -> None:
     assert (findings[name].status, findings[name].note) == (status, "")
 

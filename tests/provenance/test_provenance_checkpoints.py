@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from coordexp_audit_lib.provenance.checkpoints import INDEX, Checkpoint, weights_only
-from coordexp_audit_lib.provenance.reading import checkpoint, checkpoints
+from coordexp_audit_lib.boundaries.provenance.checkpoints import INDEX, Checkpoint, weights_only
+from coordexp_audit_lib.boundaries.provenance.reading import checkpoint, checkpoints
 
 ONE, TWO = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 MAP = {"a": ONE, "b": TWO}
@@ -81,11 +81,16 @@ def test_an_incomplete_index_is_found(folder: Path, index: Any, message: str) ->
 @pytest.mark.parametrize(
     "raw",
     [
-        b"", b"\1", struct.pack("<Q", 1 << 60) + b"{}", struct.pack("<Q", 200_000_000) + b"{" * 64,
-        struct.pack("<Q", 2) + b"[]", struct.pack("<Q", 9) + b"{\"a\": NaN", b"\x89PNG\r\n" * 9,
+        b"",
+        b"\1",
+        struct.pack("<Q", 1 << 60) + b"{}",
+        struct.pack("<Q", 200_000_000) + b"{" * 64,
+        struct.pack("<Q", 2) + b"[]",
+        struct.pack("<Q", 9) + b'{"a": NaN',
+        b"\x89PNG\r\n" * 9,
         struct.pack("<Q", 62) + b'{"a":{"dtype":"F32","shape":[9],"data_offsets":[0,36000000]}}',
     ],
-)  # fmt: skip
+)
 def test_a_file_that_is_no_safetensors_is_one_line(folder: Path, raw: bytes) -> None:
     (folder / ONE).write_bytes(raw)
     found = flaws(folder)

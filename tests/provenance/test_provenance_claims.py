@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from coordexp_audit_lib.core.audit import judge
-from coordexp_audit_lib.core.invariant import Fault, Invariant, faults, invariants
-from coordexp_audit_lib.provenance import faults as _faults
-from coordexp_audit_lib.provenance import invariants as _claims
-from coordexp_audit_lib.provenance import reference as _reference
+from coordexp_audit_lib.boundaries.provenance import faults as _faults
+from coordexp_audit_lib.boundaries.provenance import invariants as _claims
+from coordexp_audit_lib.boundaries.provenance import reference as _reference
+from coordexp_audit_lib.core.claim import Invariant, invariants
+from coordexp_audit_lib.core.fault import Fault, faults
+from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 assert _faults and _claims and _reference  # importing declares

@@ -14,16 +14,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from coordexp_audit_lib.boundaries.provenance import write_manifest
+from coordexp_audit_lib.boundaries.provenance.capture import Found, installed, probed
+from coordexp_audit_lib.boundaries.provenance.command import audit_run, compare_runs, drift_finding
+from coordexp_audit_lib.boundaries.provenance.drift import differences, rank_of
+from coordexp_audit_lib.boundaries.provenance.fingerprints import dataset
+from coordexp_audit_lib.boundaries.provenance.predicates import upstream_versions
+from coordexp_audit_lib.boundaries.provenance.reading import parsed
+from coordexp_audit_lib.boundaries.provenance.scenarios import VERSIONS
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.finding import Finding
-from coordexp_audit_lib.provenance import write_manifest
-from coordexp_audit_lib.provenance.capture import Found, installed, probed
-from coordexp_audit_lib.provenance.command import audit_run, compare_runs, drift_finding
-from coordexp_audit_lib.provenance.drift import differences, rank_of
-from coordexp_audit_lib.provenance.fingerprints import dataset
-from coordexp_audit_lib.provenance.predicates import upstream_versions
-from coordexp_audit_lib.provenance.reading import parsed
-from coordexp_audit_lib.provenance.scenarios import VERSIONS
 
 FLAGS = {"dtype": "bfloat16", "data_parallel": 2, "tensor_parallel": 1, "max_model_len": 12000}
 FLAGS |= {"eager": False, "memory_utilisation": 0.75}
@@ -45,12 +45,17 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
     def make(name: str = "run", **changed: Any) -> Path:
         given: dict[str, Any] = {
-            "config": CONFIG, "config_path": tmp_path / "leaf.yaml",
+            "config": CONFIG,
+            "config_path": tmp_path / "leaf.yaml",
             "parents": {"../base.yaml": tmp_path / "base.yaml"},
             "lookup": lambda name, _: Found("1.0", f"{tmp_path}/x.py"),
-            "server": FLAGS, "datasets": {"train": tmp_path / "train.jsonl"}, "seeds": {"dataset": 17},
-            "template": "{{ messages }}", "environ": {"OMP_NUM_THREADS": "8", "PATH": "/bin"}, "command": ["train"],
-        }  # fmt: skip
+            "server": FLAGS,
+            "datasets": {"train": tmp_path / "train.jsonl"},
+            "seeds": {"dataset": 17},
+            "template": "{{ messages }}",
+            "environ": {"OMP_NUM_THREADS": "8", "PATH": "/bin"},
+            "command": ["train"],
+        }
         return write_manifest(tmp_path / name, **{**given, **changed}).parent
 
     return make
@@ -63,9 +68,14 @@ def by_id(findings: list[Finding]) -> dict[str, Finding]:
 def test_a_written_manifest_satisfies_every_claim_that_a_folder_can_decide(write: Callable[..., Path]) -> None:
     found = by_id(audit_run(write()))
     assert {n: f.status for n, f in found.items()} == {
-        "files_present": "held", "upstream_versions": "held", "swift_source": "held", "server_flags": "held",
-        "config_is_the_config": "held", "no_secrets": "held", "weights_only": "unbound",
-    }  # fmt: skip
+        "files_present": "held",
+        "upstream_versions": "held",
+        "swift_source": "held",
+        "server_flags": "held",
+        "config_is_the_config": "held",
+        "no_secrets": "held",
+        "weights_only": "unbound",
+    }
     assert "checkpoint" in found["weights_only"].note
 
 
@@ -90,7 +100,7 @@ def test_writing_imports_nothing_heavy_and_takes_less_than_two_seconds(tmp_path:
     program = (
         "import sys, time\n"
         "t = time.perf_counter()\n"
-        "from coordexp_audit_lib.provenance import write_manifest\n"
+        "from coordexp_audit_lib.boundaries.provenance import write_manifest\n"
         f"write_manifest({str(tmp_path / 'run')!r}, config={{'a': 1}}, config_path={str(tmp_path / 'c.yaml')!r})\n"
         "print(time.perf_counter() - t, sorted({'torch', 'vllm', 'transformers', 'numpy'} & set(sys.modules)))\n"
     )
@@ -105,13 +115,18 @@ def test_writing_imports_nothing_heavy_and_takes_less_than_two_seconds(tmp_path:
 
 def test_a_failed_write_leaves_nothing_behind(write: Callable[..., Path], tmp_path: Path) -> None:
     for changed in (
-        {"config": {"a": float("nan")}}, {"config": {"a": object()}}, {"config_path": tmp_path / "none.yaml"},
-        {"server": {"dtype": "bfloat16"}}, {"datasets": {"train": tmp_path / "none"}}, {"tokenizer": tmp_path / "none"},
-        {"template": 3}, {"parents": {"..": tmp_path / "base.yaml"}},
-    ):  # fmt: skip
+        {"config": {"a": float("nan")}},
+        {"config": {"a": object()}},
+        {"config_path": tmp_path / "none.yaml"},
+        {"server": {"dtype": "bfloat16"}},
+        {"datasets": {"train": tmp_path / "none"}},
+        {"tokenizer": tmp_path / "none"},
+        {"template": 3},
+        {"parents": {"..": tmp_path / "base.yaml"}},
+    ):
         with pytest.raises(UsageError) as raised:
             write("failed", **changed)
-        assert "Cure:" in str(raised.value)
+        assert "Remedy:" in str(raised.value)
         assert not (tmp_path / "failed").exists()
 
 
@@ -177,7 +192,7 @@ METADATA, RESOLVED, ENV = "run_metadata.json", "resolved_config.json", "runtime_
         (ENV, lambda d: d.update(env=[]), "no_secrets", "not an object"),
         (ENV, lambda d: d["env"].update(A="http://u:p@h"), "no_secrets", "password in a URL"),
     ],
-)  # fmt: skip
+)
 def test_what_a_manifest_lacks_is_found(
     write: Callable[..., Path], name: str, change: Callable[[dict[str, Any]], object], claim: str, message: str
 ) -> None:
@@ -201,14 +216,22 @@ GOOD = b'{"schema_version": 1, "a": {"b": 1}}'
 @pytest.mark.parametrize(
     ("raw", "defect"),
     [
-        (b"", "empty"), (b"  \n", "empty"), (GOOD[:-3], "not JSON"), (b"\xef\xbb\xbf" + GOOD, "byte order mark"),
-        (b'{"a": NaN}', "NaN"), (b'{"a": -Infinity}', "Infinity"), (b'{"a": 1, "a": 2}', "twice"),
-        (b'{"x": {"k": 1, "k": 1}}', "'k' stands twice"), (b"\x89PNG\r\n\0\xff", "UTF-8"), (b"[1]", "not an object"),
+        (b"", "empty"),
+        (b"  \n", "empty"),
+        (GOOD[:-3], "not JSON"),
+        (b"\xef\xbb\xbf" + GOOD, "byte order mark"),
+        (b'{"a": NaN}', "NaN"),
+        (b'{"a": -Infinity}', "Infinity"),
+        (b'{"a": 1, "a": 2}', "twice"),
+        (b'{"x": {"k": 1, "k": 1}}', "'k' stands twice"),
+        (b"\x89PNG\r\n\0\xff", "UTF-8"),
+        (b"[1]", "not an object"),
         (b"null", "not an object"),
-        (b'{"a":' * 100 + b"1" + b"}" * 100, "nested"), (b"[" * 200_000, "cannot be parsed"),
+        (b'{"a":' * 100 + b"1" + b"}" * 100, "nested"),
+        (b"[" * 200_000, "cannot be parsed"),
         (b'{"a": ' + b"9" * 5000 + b"}", "cannot be parsed"),
     ],
-)  # fmt: skip
+)
 def test_defects_of_a_document_are_one_line_each(
     raw: bytes, defect: str, write: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -291,23 +314,30 @@ def test_no_folder_is_one_clear_line(tmp_path: Path) -> None:
     [
         ("resolved_config.json:resolved.training.learning_rate", "objective"),
         ("resolved_config.json:resolved.template.max_pixels", "objective"),
-        ("run_metadata.json:code.sha", "objective"), ("run_metadata.json:git_sha", "objective"),
-        ("run_metadata.json:datasets.train.sha256", "objective"), ("run_metadata.json:tokenizer.sha256", "objective"),
+        ("run_metadata.json:code.sha", "objective"),
+        ("run_metadata.json:git_sha", "objective"),
+        ("run_metadata.json:datasets.train.sha256", "objective"),
+        ("run_metadata.json:tokenizer.sha256", "objective"),
         ("run_metadata.json:seeds.dataset", "objective"),
         ("run_metadata.json:upstream.transformers.version", "objective"),
-        ("run_metadata.json:upstream.swift.version", "objective"), ("run_metadata.json:unknown", "objective"),
-        ("run_metadata.json:upstream.torch.version", "numerics"), ("run_metadata.json:launcher.dtype", "numerics"),
+        ("run_metadata.json:upstream.swift.version", "objective"),
+        ("run_metadata.json:unknown", "objective"),
+        ("run_metadata.json:upstream.torch.version", "numerics"),
+        ("run_metadata.json:launcher.dtype", "numerics"),
         ("run_metadata.json:launcher.COORDEXP_STAGE2_SERVER_TORCH_DTYPE", "numerics"),
         ("run_metadata.json:hardware.gpu.driver", "numerics"),
         ("resolved_config.json:resolved.model.attn_impl", "numerics"),
-        ("runtime_env.json:env.OMP_NUM_THREADS", "speed"), ("run_metadata.json:launcher.data_parallel", "speed"),
+        ("runtime_env.json:env.OMP_NUM_THREADS", "speed"),
+        ("run_metadata.json:launcher.data_parallel", "speed"),
         ("run_metadata.json:hardware.cores", "speed"),
         ("resolved_config.json:resolved.training.dataloader_num_workers", "speed"),
-        ("run_metadata.json:run_name", "nothing"), ("run_metadata.json:created_at", "nothing"),
-        ("run_metadata.json:upstream.torch.file", "nothing"), ("runtime_env.json:env.MASTER_PORT", "nothing"),
+        ("run_metadata.json:run_name", "nothing"),
+        ("run_metadata.json:created_at", "nothing"),
+        ("run_metadata.json:upstream.torch.file", "nothing"),
+        ("runtime_env.json:env.MASTER_PORT", "nothing"),
         ("resolved_config.json:resolved.training.logging_steps", "nothing"),
     ],
-)  # fmt: skip
+)
 def test_ranks(field: str, rank: str) -> None:
     assert rank_of(field) == rank
 
@@ -331,7 +361,7 @@ def test_differences_are_ranked_worst_first_and_types_count(write: Callable[...,
 
 
 def test_a_large_dataset_is_sampled_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coordexp_audit_lib.provenance.fingerprints.WHOLE", 1 << 20)
+    monkeypatch.setattr("coordexp_audit_lib.boundaries.provenance.fingerprints.WHOLE", 1 << 20)
     file = tmp_path / "big"
     file.write_bytes(bytes(3 << 20))
     first = dataset(file)
@@ -348,7 +378,7 @@ def test_an_import_that_fails_is_told_by_a_probe(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert installed("absent_package_x", "absent-x").error
     assert probed("wave", "absent-x").error == "no version is stated anywhere"
-    monkeypatch.setattr("coordexp_audit_lib.provenance.capture.metadata.version", lambda name: "1.0")
+    monkeypatch.setattr("coordexp_audit_lib.boundaries.provenance.capture.metadata.version", lambda name: "1.0")
     assert "libcudart" in str(probed("broken_package", "broken").error)
     assert installed("broken_package", "broken").error is None
 

@@ -13,10 +13,10 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
-from coordexp_audit_lib.provenance import write_manifest
-from coordexp_audit_lib.provenance.command import audit_run, compare_runs
-from coordexp_audit_lib.provenance.redaction import is_secret_name, redact, redact_lines, redacted, sightings
-from coordexp_audit_lib.provenance.scenarios import SECRETS
+from coordexp_audit_lib.boundaries.provenance import write_manifest
+from coordexp_audit_lib.boundaries.provenance.command import audit_run, compare_runs
+from coordexp_audit_lib.boundaries.provenance.redaction import is_secret_name, redact, redact_lines, redacted, sightings
+from coordexp_audit_lib.boundaries.provenance.scenarios import SECRETS
 
 # Where each of these twenty-odd secrets is planted; none may come out anywhere.
 ENVIRONMENT = {
@@ -75,9 +75,15 @@ def run(tmp_path: Path) -> Path:
     server |= {"memory_utilisation": 0.75, "base_url": "http://u:planted-server-pass@127.0.0.1:8000"}
     out = tmp_path / "run"
     write_manifest(
-        out, config=IN_CONFIG, config_path=config, server=server, repository=repository, command=COMMAND,
-        environ={**ENVIRONMENT, "OMP_NUM_THREADS": "8", "MASTER_ADDR": SECRETS["HF_TOKEN"]}, seeds={"dataset": 17},
-    )  # fmt: skip
+        out,
+        config=IN_CONFIG,
+        config_path=config,
+        server=server,
+        repository=repository,
+        command=COMMAND,
+        environ={**ENVIRONMENT, "OMP_NUM_THREADS": "8", "MASTER_ADDR": SECRETS["HF_TOKEN"]},
+        seeds={"dataset": 17},
+    )
     return out
 
 
@@ -126,14 +132,34 @@ def test_findings_and_differences_hold_no_secret_of_a_careless_run(run: Path, tm
 @pytest.mark.parametrize(
     ("name", "secret"),
     [
-        ("HF_TOKEN", True), ("hub_token", True), ("WANDB_API_KEY", True), ("AWS_SECRET_ACCESS_KEY", True),
-        ("AWS_ACCESS_KEY_ID", True), ("password", True), ("db.password", True), ("apiKey", True), ("accessToken", True),
-        ("token", True), ("--hub-token", True), ("servers[0].api_key", True), ("Authorization", True),
-        ("max_new_tokens", False), ("pad_token", False), ("eos_token", False), ("coord_tokens", False),
-        ("tokenizer", False), ("token_type_metrics", False), ("key", False), ("object_key", False),
-        ("monkey", False), ("author", False), ("pass", False), ("image_token", False), ("num_tokens", False),
+        ("HF_TOKEN", True),
+        ("hub_token", True),
+        ("WANDB_API_KEY", True),
+        ("AWS_SECRET_ACCESS_KEY", True),
+        ("AWS_ACCESS_KEY_ID", True),
+        ("password", True),
+        ("db.password", True),
+        ("apiKey", True),
+        ("accessToken", True),
+        ("token", True),
+        ("--hub-token", True),
+        ("servers[0].api_key", True),
+        ("Authorization", True),
+        ("max_new_tokens", False),
+        ("pad_token", False),
+        ("eos_token", False),
+        ("coord_tokens", False),
+        ("tokenizer", False),
+        ("token_type_metrics", False),
+        ("key", False),
+        ("object_key", False),
+        ("monkey", False),
+        ("author", False),
+        ("pass", False),
+        ("image_token", False),
+        ("num_tokens", False),
     ],
-)  # fmt: skip
+)
 def test_names_of_secrets(name: str, secret: bool) -> None:
     assert is_secret_name(name) is secret
 

@@ -37,21 +37,31 @@ HOSTILE = (
     "mark15 # heading\n\n- item\n\n> quote\n\n---\n\n| a | b |",
     "mark16 \u4e2d\u6587 \U0001f600 e\u0301 \u0e01\u0e33",
     "::: {note}\nmark17\n:::",
-    "+++ {\"tags\": [\"x\"]} mark18 %%html <b>",
+    '+++ {"tags": ["x"]} mark18 %%html <b>',
     "`mark19` ``x`` *a* **b** __c__ --- ''x'' \"y\"",
     "http://example.invalid/mark20 www.example.invalid user@example.invalid",
-)  # fmt: skip
+)
 
 
 def finding(**changes: Any) -> Finding:
     """A held finding, with changes."""
     plain: dict[str, Any] = {
-        "invariant": "packing.capacity", "boundary": "packing", "severity": "P0", "kind": "B", "status": "held",
-        "checked": 12, "config": None, "claim": "No pack is longer than the capacity.", "violations": [],
-        "violation_count": 0, "remedy": "Refuse samples that are longer.", "spec": "openspec/packing", "note": "",
+        "invariant": "packing.capacity",
+        "boundary": "packing",
+        "severity": "P0",
+        "kind": "B",
+        "status": "held",
+        "checked": 12,
+        "config": None,
+        "claim": "No pack is longer than the capacity.",
+        "violations": [],
+        "violation_count": 0,
+        "remedy": "Refuse samples that are longer.",
+        "spec": "openspec/packing",
+        "note": "",
         "evidence": [Evidence("call", path="src/pack.py", line=7, symbol="src.pack:plan", surface="packing.plan")],
         "seconds": 0.25,
-    }  # fmt: skip
+    }
     return Finding(**{**plain, **changes})
 
 

@@ -66,7 +66,7 @@ def test_a_book_that_would_lack_something_is_refused(broken: Break, says: str, r
     broken(run)
     with pytest.raises(AuditError, match=says) as caught:
         build_book(run, ("html",))
-    assert caught.value.cure
+    assert caught.value.remedy
 
 
 def listed_too(entry: str) -> Callable[[Path, dict[str, Any]], object]:

@@ -23,9 +23,20 @@ Findings = Callable[..., list[Finding]]
 Document = Callable[..., dict[str, Any]]
 
 FINDING_KEYS = {
-    "invariant", "boundary", "severity", "kind", "status", "checked", "config", "claim", "violations", "evidence",
-    "remedy", "spec", "seconds",
-}  # fmt: skip
+    "invariant",
+    "boundary",
+    "severity",
+    "kind",
+    "status",
+    "checked",
+    "config",
+    "claim",
+    "violations",
+    "evidence",
+    "remedy",
+    "spec",
+    "seconds",
+}
 
 
 @pytest.fixture
@@ -51,13 +62,16 @@ def test_the_document_has_the_shape_that_others_script_against(hostile: dict[str
 
 def test_the_summary_counts_every_finding(hostile: dict[str, Any]) -> None:
     assert hostile["summary"] == {
-        "held": 2, "violated": 1, "unbound": 1, "error": 1,
+        "held": 2,
+        "violated": 1,
+        "unbound": 1,
+        "error": 1,
         "by_severity": {
             "P0": {"held": 2, "violated": 1, "unbound": 0, "error": 0},
             "P1": {"held": 0, "violated": 0, "unbound": 1, "error": 0},
             "P2": {"held": 0, "violated": 0, "unbound": 0, "error": 1},
         },
-    }  # fmt: skip
+    }
 
 
 def test_two_runs_differ_in_created_seconds_and_tool_only(
@@ -101,7 +115,7 @@ def test_what_is_no_document_is_refused_with_a_cure(content: str | None, says: s
         (tmp_path / "audit.json").write_text(content)
     with pytest.raises(UsageError, match=says) as caught:
         read_audit(tmp_path)
-    assert caught.value.cure
+    assert caught.value.remedy
 
 
 def sarif_schema() -> dict[str, Any]:
@@ -147,13 +161,21 @@ def test_sarif_fingerprints_are_distinct_and_outlive_a_moved_line(hostile: dict[
 def test_junit_maps_each_status(hostile: dict[str, Any], tmp_path: Path) -> None:
     root = ElementTree.fromstring(junit(hostile).encode())
     assert root.attrib == {
-        "name": "coordexp-audit", "tests": "5", "failures": "1", "errors": "1", "skipped": "1", "time": "1.250"
-    }  # fmt: skip
+        "name": "coordexp-audit",
+        "tests": "5",
+        "failures": "1",
+        "errors": "1",
+        "skipped": "1",
+        "time": "1.250",
+    }
     outcome = {c.attrib["name"]: [e.tag for e in c] for c in root.iter("testcase")}
     assert outcome == {
-        "packing.capacity": [], "packing.each_once": ["failure"], "packing.stable_order": ["skipped"],
-        "packing.ddp_aligned": ["error"], "config.defaults[configs/stage2_ab/prod/ab_mixed.yaml]": [],
-    }  # fmt: skip
+        "packing.capacity": [],
+        "packing.each_once": ["failure"],
+        "packing.stable_order": ["skipped"],
+        "packing.ddp_aligned": ["error"],
+        "config.defaults[configs/stage2_ab/prod/ab_mixed.yaml]": [],
+    }
     skipped = next(root.iter("skipped"))
     assert "unbound" in skipped.attrib["message"]
     failure = next(root.iter("failure"))
@@ -166,7 +188,7 @@ def test_terminal_shows_where_expected_actual_and_cure(statuses: Findings, make_
     assert "violated  P0  packing.each_once" in text
     for line in ("  * src/a b.py:3: too long: plain words", "      expected: ", "      actual: ", "    and 2 more"):
         assert line in text
-    assert "    cure: Refuse samples that are longer." in text
+    assert "    remedy: Refuse samples that are longer." in text
     assert text.endswith("2 held, 1 violated, 1 unbound, 1 error\n")
     assert "\x1b" not in text
 

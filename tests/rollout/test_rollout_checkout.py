@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-import coordexp_audit_lib.rollout.invariants
-import coordexp_audit_lib.rollout.reference  # noqa: F401
-from coordexp_audit_lib.core.audit import judge
-from coordexp_audit_lib.core.invariant import invariants
+import coordexp_audit_lib.boundaries.rollout.invariants
+import coordexp_audit_lib.boundaries.rollout.reference  # noqa: F401
+from coordexp_audit_lib.boundaries.rollout.contract import (
+    DISPATCH,
+    SERVER,
+    TWO_RANKS,
+    DispatchRequest,
+    RanksRequest,
+    Topology,
+)
+from coordexp_audit_lib.boundaries.rollout.contract import ServerRequest as Request
+from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.target import Target
-from coordexp_audit_lib.rollout.contract import DISPATCH, SERVER, TWO_RANKS, DispatchRequest, RanksRequest, Topology
-from coordexp_audit_lib.rollout.contract import ServerRequest as Request
 
 pytestmark = pytest.mark.checkout
 CLAIMS = {i.id: i for i in invariants("rollout")}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-import coordexp_audit_lib.rollout.faults
-import coordexp_audit_lib.rollout.figures
-import coordexp_audit_lib.rollout.invariants
-import coordexp_audit_lib.rollout.reference  # noqa: F401
-from coordexp_audit_lib.core.audit import judge
-from coordexp_audit_lib.core.invariant import Fault, faults, invariants
+import coordexp_audit_lib.boundaries.rollout.faults
+import coordexp_audit_lib.boundaries.rollout.figures
+import coordexp_audit_lib.boundaries.rollout.invariants
+import coordexp_audit_lib.boundaries.rollout.reference  # noqa: F401
+from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.fault import Fault, faults
+from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 CLAIMS = {i.id: i for i in invariants("rollout")}

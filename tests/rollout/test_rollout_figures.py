@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from coordexp_audit_lib.core.invariant import Context
-from coordexp_audit_lib.rollout import drawing, figures
+from coordexp_audit_lib.boundaries.rollout import drawing, figures
+from coordexp_audit_lib.core.claim import Context
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 

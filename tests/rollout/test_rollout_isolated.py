@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 
-import coordexp_audit_lib.rollout.invariants
-import coordexp_audit_lib.rollout.reference
-from coordexp_audit_lib.core.audit import judge
-from coordexp_audit_lib.core.invariant import invariants
+from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.judge import judge
+from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
-SOURCES = Path(coordexp_audit_lib.rollout.reference.__file__).parents[1] / "resources" / "reference_rollout" / "src"
+SOURCES = pipeline().reference.parent / "reference_rollout" / "src"
 
 
 def test_the_reference_runs_with_every_socket_but_loopback_blocked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from coordexp_audit_lib.rollout import planner, predicates
-from coordexp_audit_lib.rollout.cases import Item, Talk, good_item, items, small_topologies, timeout_values
-from coordexp_audit_lib.rollout.contract import (
+from coordexp_audit_lib.boundaries.rollout import planner, predicates
+from coordexp_audit_lib.boundaries.rollout.cases import Item, Talk, good_item, items, small_topologies, timeout_values
+from coordexp_audit_lib.boundaries.rollout.contract import (
     MAX_INT32,
     Call,
     Outcome,
@@ -21,7 +21,7 @@ from coordexp_audit_lib.rollout.contract import (
     Timeouts,
     Topology,
 )
-from coordexp_audit_lib.rollout.stub import MISDEEDS
+from coordexp_audit_lib.kit.rollout_stub import MISDEEDS
 
 RIGHT = Item("right", good_item(), right=True)
 WRONG = Item("token_ids missing", {}, "token_ids")

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from coordexp_audit_lib.boundaries.rollout import client, ranks
+from coordexp_audit_lib.boundaries.rollout.contract import RanksRequest
 from coordexp_audit_lib.core.surface import Refuse
-from coordexp_audit_lib.rollout import client, ranks, stub
-from coordexp_audit_lib.rollout.contract import RanksRequest
+from coordexp_audit_lib.kit import rollout_stub as stub
 
 REQUESTS: list[dict[str, Any]] = [{"messages": [{"role": "user", "content": f"request {i}"}]} for i in range(3)]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from coordexp_audit_lib.boundaries.rollout.collectives import ScanRequest, scan, scan_module
+from coordexp_audit_lib.boundaries.rollout.routes import RoutesRequest, used
 from coordexp_audit_lib.core.errors import SurfaceFailed
-from coordexp_audit_lib.core.tree import Tree
-from coordexp_audit_lib.rollout.collectives import ScanRequest, scan, scan_module
-from coordexp_audit_lib.rollout.routes import RoutesRequest, used
+from coordexp_audit_lib.source.tree import Tree
 
 
 def found(source: str) -> list[tuple[int, str, str]]:
@@ -25,20 +25,32 @@ ALONE = {
         "def f(rank):\n    if rank == 0:\n        x()\n    else:\n        dist.broadcast(t, src=0)\n",
         [(5, "broadcast", "branch")],
     ),
-    "a property": ("def f(self):\n    if self.is_world_process_zero:\n        dist.all_reduce(x)\n",
-                   [(3, "all_reduce", "branch")]),
-    "a method": ("def f(self):\n    if self._is_main_process():\n        torch.distributed.barrier()\n",
-                 [(3, "barrier", "branch")]),
-    "get_rank": ("def f():\n    if dist.get_rank() != 0:\n        return\n    dist.barrier()\n",
-                 [(4, "barrier", "return")]),
-    "environment": ("def f():\n    if os.environ['LOCAL_RANK'] == '0':\n        accelerator.wait_for_everyone()\n",
-                    [(3, "wait_for_everyone", "branch")]),
-    "through a name": ("def f():\n    r = dist.get_rank()\n    first = r == 0\n    if first:\n        dist.barrier()\n",
-                       [(5, "barrier", "branch")]),
+    "a property": (
+        "def f(self):\n    if self.is_world_process_zero:\n        dist.all_reduce(x)\n",
+        [(3, "all_reduce", "branch")],
+    ),
+    "a method": (
+        "def f(self):\n    if self._is_main_process():\n        torch.distributed.barrier()\n",
+        [(3, "barrier", "branch")],
+    ),
+    "get_rank": (
+        "def f():\n    if dist.get_rank() != 0:\n        return\n    dist.barrier()\n",
+        [(4, "barrier", "return")],
+    ),
+    "environment": (
+        "def f():\n    if os.environ['LOCAL_RANK'] == '0':\n        accelerator.wait_for_everyone()\n",
+        [(3, "wait_for_everyone", "branch")],
+    ),
+    "through a name": (
+        "def f():\n    r = dist.get_rank()\n    first = r == 0\n    if first:\n        dist.barrier()\n",
+        [(5, "barrier", "branch")],
+    ),
     "while": ("def f(rank):\n    while rank < n:\n        dist.barrier()\n", [(3, "barrier", "branch")]),
     "for": ("def f(rank):\n    for _ in range(rank):\n        dist.barrier()\n", [(3, "barrier", "branch")]),
-    "and": ("def f(rank, world_size):\n    if world_size > 1 and rank == 0:\n        dist.barrier()\n",
-            [(3, "barrier", "branch")]),
+    "and": (
+        "def f(rank, world_size):\n    if world_size > 1 and rank == 0:\n        dist.barrier()\n",
+        [(3, "barrier", "branch")],
+    ),
     "through a method": (
         "class T:\n    def sync(self):\n        dist.barrier()\n    def log(self, rank):\n        if rank == 0:\n"
         "            self.sync()\n",
@@ -48,23 +60,29 @@ ALONE = {
         "def f(keys):\n    if not keys:\n        return\n    dist.all_gather_object(out, keys)\n",
         [(4, "all_gather_object", "return")],
     ),
-    "continue": ("def f(rank):\n    for x in xs:\n        if rank:\n            continue\n        dist.barrier()\n",
-                 [(5, "barrier", "skip")]),
+    "continue": (
+        "def f(rank):\n    for x in xs:\n        if rank:\n            continue\n        dist.barrier()\n",
+        [(5, "barrier", "skip")],
+    ),
     "return inside a with": (
         "def f(rank):\n    with torch.no_grad():\n        if rank != 0:\n            return\n    dist.barrier()\n",
         [(5, "barrier", "return")],
     ),
-    "conditional expression": ("def f(rank):\n    x = gather_object(y) if rank == 0 else None\n",
-                               [(2, "gather_object", "branch")]),
+    "conditional expression": (
+        "def f(rank):\n    x = gather_object(y) if rank == 0 else None\n",
+        [(2, "gather_object", "branch")],
+    ),
     "short circuit": ("def f(rank):\n    rank == 0 and dist.barrier()\n", [(2, "barrier", "branch")]),
-    "match": ("def f(rank):\n    match rank:\n        case 0:\n            dist.barrier()\n",
-              [(4, "barrier", "branch")]),
+    "match": (
+        "def f(rank):\n    match rank:\n        case 0:\n            dist.barrier()\n",
+        [(4, "barrier", "branch")],
+    ),
     "set under a rank": (
         "def f(rank):\n    todo = ''\n    if rank == 0:\n        todo = look()\n    if todo:\n        dist.barrier()\n",
         [(6, "barrier", "branch")],
     ),
     "outside of functions": ("if os.environ['RANK'] == '0':\n    dist.barrier()\n", [(2, "barrier", "branch")]),
-}  # fmt: skip
+}
 
 SHARED = {
     "world size": "def f(world_size):\n    if world_size > 1:\n        dist.barrier()\n",
@@ -93,7 +111,7 @@ SHARED = {
     ),
     "after a loop": "def f(rank):\n    for x in xs:\n        if rank:\n            break\n    dist.barrier()\n",
     "lora rank": "def f(lora_rank):\n    if lora_rank > 8:\n        dist.barrier()\n",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ALONE)

@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from coordexp_audit_lib.silence.contract import lacks, suppressions
+from coordexp_audit_lib.boundaries.silence.contract import lacks, suppressions
 
 TRY = "try:\n    f()\nexcept {}:\n    {}\n"
 
@@ -47,12 +47,12 @@ def test_a_suppression_names_its_method() -> None:
 @pytest.mark.parametrize(
     ("message", "missing"),
     [
-        ("", ["a cause", "a place", "a cure"]),
-        ("bad value", ["a cause", "a place", "a cure"]),
-        ("the value is wrong", ["a place", "a cure"]),
+        ("", ["a cause", "a place", "a remedy"]),
+        ("bad value", ["a cause", "a place", "a remedy"]),
+        ("the value is wrong", ["a place", "a remedy"]),
         ("stage2_ab.schedule.b_ratio must be in [0,1], got 7", []),
         ("Unknown keys: ['rollout_matching.x']. Migration guidance: remove unsupported keys", []),
-        ("objects[17].bbox_2d has three values", ["a cure"]),
+        ("objects[17].bbox_2d has three values", ["a remedy"]),
         ("the number must be positive", ["a place"]),
     ],
 )

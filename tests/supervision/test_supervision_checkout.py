@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from coordexp_audit_lib.core.audit import judge
-from coordexp_audit_lib.core.invariant import invariants
+from coordexp_audit_lib.boundaries.supervision import invariants as _invariants
+from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.target import Target
-from coordexp_audit_lib.supervision import invariants as _invariants
 
 assert _invariants
 REFERENCE_COMMIT = "b46e74f"
 VIOLATED = {
-    "supervision.append_tokenization", "supervision.fn_injected", "supervision.fp_neutral",
-    "supervision.invalid_rollout_fallback", "supervision.multiplier_scope", "supervision.rollout_seed",
-}  # fmt: skip
+    "supervision.append_tokenization",
+    "supervision.fn_injected",
+    "supervision.fp_neutral",
+    "supervision.invalid_rollout_fallback",
+    "supervision.multiplier_scope",
+    "supervision.rollout_seed",
+}
 
 
 @pytest.mark.checkout

@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import pytest
 
-from coordexp_audit_lib.core.audit import judge
-from coordexp_audit_lib.core.invariant import Fault, Invariant, faults, invariants
-from coordexp_audit_lib.supervision import faults as _faults
-from coordexp_audit_lib.supervision import invariants as _invariants
-from coordexp_audit_lib.supervision import reference as _reference
+from coordexp_audit_lib.boundaries.supervision import faults as _faults
+from coordexp_audit_lib.boundaries.supervision import invariants as _invariants
+from coordexp_audit_lib.boundaries.supervision import reference as _reference
+from coordexp_audit_lib.core.claim import Invariant, invariants
+from coordexp_audit_lib.core.fault import Fault, faults
+from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 assert _faults and _invariants and _reference
 CLAIMS = {i.id: i for i in invariants("supervision")}
 FAULTS = [f for f in faults() if f.id.startswith("supervision.")]
 CATALOGUE = {
-    "schedule", "rollout_seed", "token_roles_partition", "coord_out_of_ce", "fp_neutral", "matched_struct_only",
-    "fn_injected", "append_tokenization", "closure", "prefix_kept", "invalid_rollout_fallback", "match_deterministic",
-    "expectation_decode", "geometry_finite", "softctx_forwards", "ce_from_first_forward", "softctx_gradient",
-    "no_helper_kwargs", "multiplier_scope",
-}  # fmt: skip
+    "schedule",
+    "rollout_seed",
+    "token_roles_partition",
+    "coord_out_of_ce",
+    "fp_neutral",
+    "matched_struct_only",
+    "fn_injected",
+    "append_tokenization",
+    "closure",
+    "prefix_kept",
+    "invalid_rollout_fallback",
+    "match_deterministic",
+    "expectation_decode",
+    "geometry_finite",
+    "softctx_forwards",
+    "ce_from_first_forward",
+    "softctx_gradient",
+    "no_helper_kwargs",
+    "multiplier_scope",
+}
 
 
 def test_every_row_of_the_catalogue_is_a_claim_with_a_known_bad_case() -> None:

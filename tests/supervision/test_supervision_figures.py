@@ -5,8 +5,8 @@ from __future__ import annotations
 import matplotlib
 import pytest
 
-from coordexp_audit_lib.core.invariant import Context, exhibits
-from coordexp_audit_lib.supervision import drawing, figures, reference, tables
+from coordexp_audit_lib.boundaries.supervision import drawing, figures, reference, tables
+from coordexp_audit_lib.core.claim import Context, exhibits
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 assert figures and reference

@@ -7,12 +7,12 @@ from random import Random
 
 import pytest
 
-from coordexp_audit_lib.parts.tokenizer import encode
-from coordexp_audit_lib.supervision import inputs, judge, pairing
-from coordexp_audit_lib.supervision.contract import Thing
-from coordexp_audit_lib.supervision.roles import layout, shown, text_of
-from coordexp_audit_lib.supervision.scan import container, strict
-from coordexp_audit_lib.supervision.teaching import cut_tokens, keep, write
+from coordexp_audit_lib.boundaries.supervision import inputs, judge, pairing
+from coordexp_audit_lib.boundaries.supervision.contract import Thing
+from coordexp_audit_lib.boundaries.supervision.roles import layout, shown, text_of
+from coordexp_audit_lib.boundaries.supervision.scan import container, strict
+from coordexp_audit_lib.boundaries.supervision.teaching import cut_tokens, keep, write
+from coordexp_audit_lib.kit.tokenizer import encode
 
 BOX = ", ".join(f"<|coord_{k}|>" for k in (1, 2, 3, 4))
 RECORD = f'{{"desc": "a", "bbox_2d": [{BOX}]}}'
@@ -52,9 +52,15 @@ def test_a_text_that_is_cut_keeps_its_whole_records() -> None:
 
 
 ROLES = {
-    '{"': "structure", "desc": "structure", "t": "desc", "-shirt": "desc", '.",': "desc+structure",
-    "<|coord_1|>": "coordinate", "]}": "structure+closure", "<|im_end|>": "closure",
-}  # fmt: skip
+    '{"': "structure",
+    "desc": "structure",
+    "t": "desc",
+    "-shirt": "desc",
+    '.",': "desc+structure",
+    "<|coord_1|>": "coordinate",
+    "]}": "structure+closure",
+    "<|im_end|>": "closure",
+}
 
 
 def test_roles_of_the_tokens_of_a_text() -> None:

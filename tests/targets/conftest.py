@@ -16,20 +16,14 @@ import pytest
 
 from coordexp_audit_lib.core import surface as registry
 from coordexp_audit_lib.core.surface import Surface
+from coordexp_audit_lib.sandbox.limits import Limits
 from coordexp_audit_lib.targets.checkout import CheckoutTarget
-from coordexp_audit_lib.targets.limits import Limits
 
 sys.path.insert(0, str(Path(__file__).parent))
 import hostile_tree
 
 LIMITS = Limits(
-    first_seconds=20.0,
-    seconds=20.0,
-    memory=900 << 20,
-    disk=64 << 20,
-    frame=1 << 20,
-    flood=4 << 20,
-    processes=40,
+    first_seconds=20.0, seconds=20.0, memory=900 << 20, disk=64 << 20, frame=1 << 20, flood=4 << 20, processes=40
 )
 NAMES = ("deed", "moved", "missing", "broken", "wrong", "shy", "unknown")
 

@@ -204,7 +204,7 @@ def do(deed, pids, scratch):
 '''
 
 BINDING = """
-from .api import Refused, Unbound, binds
+from coordexp_audit_lib.pipelines.api import Refused, Unbound, binds
 
 @binds("hostile.deed", do=("src.deeds:do",))
 def deed(request, here):

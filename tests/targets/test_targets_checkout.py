@@ -13,8 +13,8 @@ import pytest
 
 from coordexp_audit_lib.core.errors import SurfaceFailed, SurfaceUnbound, UsageError
 from coordexp_audit_lib.core.evidence import canonical_json
+from coordexp_audit_lib.sandbox.limits import environment
 from coordexp_audit_lib.targets.checkout import CheckoutTarget
-from coordexp_audit_lib.targets.limits import environment
 
 Ask = Callable[[str, str], Any]
 
@@ -154,7 +154,7 @@ def test_info(target: CheckoutTarget) -> None:
 
 
 def test_a_folder_that_is_no_tree(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no src/sft.py in it. Cure: give the root"):
+    with pytest.raises(UsageError, match=r"no src/sft.py in it. Remedy: give the root"):
         CheckoutTarget(tmp_path, python=sys.executable)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from coordexp_audit_lib.core.errors import SurfaceUnbound, UsageError
-from coordexp_audit_lib.core.tree import Tree
-from coordexp_audit_lib.targets import eras
+from coordexp_audit_lib.pipelines.coordexp import eras
+from coordexp_audit_lib.source.tree import Tree
 
 SUCCESSOR1 = "configs/stage1/profiles/4b/coord_soft_ce_gate_coco80_geometry_first.yaml"
 SUCCESSOR2 = "configs/stage2_two_channel/prod/ab_mixed.yaml"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from coordexp_audit_lib.targets.git import git_state
+from coordexp_audit_lib.kit.git import git_state
 
 AUTHOR = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from coordexp_audit_lib.core.audit import judge
+from coordexp_audit_lib.core.claim import Context, Invariant
 from coordexp_audit_lib.core.errors import SurfaceFailed, UsageError
 from coordexp_audit_lib.core.finding import Finding, Violation
-from coordexp_audit_lib.core.invariant import Context, Invariant
+from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.surface import Surface
+from coordexp_audit_lib.sandbox.supervisor import landlock_version
 from coordexp_audit_lib.targets.checkout import CheckoutTarget
-from coordexp_audit_lib.targets.supervisor import landlock_version
 
 SECONDS = 30.0  # for a question that fails, its clean-up and the next worker's start, on a busy machine
 
@@ -69,7 +69,7 @@ def finding_of(target: CheckoutTarget, question: Surface[Any, Any], deed: str, p
     """Judge the claim that the target does what it is asked."""
 
     def check(ctx: Context) -> Iterator[Violation]:
-        ctx.judge()
+        ctx.judged()
         if ctx.value(question, question.request(deed=deed, pids=str(pids))).said != "done":
             yield Violation("it said something else")
 
@@ -220,4 +220,4 @@ def test_a_crash_in_the_scratch_is_named_without_its_path(target: Any, questions
 def test_an_unusable_interpreter_is_a_usage_error(python: str, tree: Path, bindings_dir: Path) -> None:
     with pytest.raises(UsageError) as caught:
         CheckoutTarget(tree, python=python, bindings_dir=bindings_dir)
-    assert "Cure: give" in str(caught.value)
+    assert "Remedy: give" in str(caught.value)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from coordexp_audit_lib.core.names import resolve
-from coordexp_audit_lib.core.tree import Tree
+from coordexp_audit_lib.source.names import resolve
+from coordexp_audit_lib.source.tree import Tree
 from coordexp_audit_lib.targets.table import pick
 
 FILES = {

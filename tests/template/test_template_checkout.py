@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from coordexp_audit_lib.core.audit import judge
-from coordexp_audit_lib.core.invariant import invariants
+from coordexp_audit_lib.boundaries.template import cases, contract, reference
+from coordexp_audit_lib.boundaries.template import invariants as _invariants
+from coordexp_audit_lib.boundaries.template.trace import first_difference
+from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.target import Target
-from coordexp_audit_lib.template import cases, contract, reference
-from coordexp_audit_lib.template import invariants as _invariants
-from coordexp_audit_lib.template.trace import first_difference
 
 pytestmark = pytest.mark.checkout
 DECLARED = _invariants

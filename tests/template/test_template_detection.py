@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from coordexp_audit_lib.core.audit import judge
-from coordexp_audit_lib.core.invariant import Fault, faults, invariants
+from coordexp_audit_lib.boundaries.template import faults as _faults
+from coordexp_audit_lib.boundaries.template import invariants as _invariants
+from coordexp_audit_lib.boundaries.template import reference as _reference
+from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.fault import Fault, faults
+from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.targets.reference import ReferenceTarget
-from coordexp_audit_lib.template import faults as _faults
-from coordexp_audit_lib.template import invariants as _invariants
-from coordexp_audit_lib.template import reference as _reference
 
 STAGE1 = "configs/stage1/ablation/geometry_first_coco80.yaml"
 DECLARED = (_faults, _invariants, _reference)

@@ -7,10 +7,11 @@ from typing import Any
 import matplotlib
 import pytest
 
-from coordexp_audit_lib.core.invariant import Context, Fault, faults
+from coordexp_audit_lib.boundaries.template import drawing, figures
+from coordexp_audit_lib.boundaries.template import faults as _faults
+from coordexp_audit_lib.core.claim import Context
+from coordexp_audit_lib.core.fault import Fault, faults
 from coordexp_audit_lib.targets.reference import ReferenceTarget
-from coordexp_audit_lib.template import drawing, figures
-from coordexp_audit_lib.template import faults as _faults
 
 matplotlib.use("Agg")
 DECLARED = _faults

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from coordexp_audit_lib.boundaries.template import cases, contract, reference
+from coordexp_audit_lib.boundaries.template import predicates as p
+from coordexp_audit_lib.boundaries.template.chat import Template, answer, answer_at
+from coordexp_audit_lib.boundaries.template.trace import first_difference, trace
 from coordexp_audit_lib.core.surface import Refuse
-from coordexp_audit_lib.parts import chat, tokenizer, variants
-from coordexp_audit_lib.template import cases, contract, reference
-from coordexp_audit_lib.template import predicates as p
-from coordexp_audit_lib.template.chat import Template, answer, answer_at
-from coordexp_audit_lib.template.trace import first_difference, trace
+from coordexp_audit_lib.kit import chat, tokenizer, variants
 
 GRID = [[1, 4, 4]]
 IDS, LABELS = chat.render([("system", "s"), ("user", "<image>Where?"), ("assistant", "Here.")], GRID)

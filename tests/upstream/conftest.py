@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 for _part in ("contract", "reference", "invariants"):
-    importlib.import_module(f"coordexp_audit_lib.upstream.{_part}")
+    importlib.import_module(f"coordexp_audit_lib.boundaries.upstream.{_part}")
 
 Wheel = Callable[[Mapping[str, str]], Path]
 

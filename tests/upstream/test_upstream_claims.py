@@ -6,20 +6,27 @@ import importlib
 
 import pytest
 
-from coordexp_audit_lib.core.audit import judge
-from coordexp_audit_lib.core.invariant import Fault, faults, invariants
+from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.fault import Fault, faults
+from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 for _part in ("contract", "reference", "invariants", "faults"):
-    importlib.import_module(f"coordexp_audit_lib.upstream.{_part}")
+    importlib.import_module(f"coordexp_audit_lib.boundaries.upstream.{_part}")
 
 MINE = [i for i in invariants() if i.boundary == "upstream"]
 FAULTS = [f for f in faults() if f.id.startswith("upstream.")]
 CONFIG = "configs/stage2_ab/prod/ab_mixed.yaml"
 WANTED = {
-    "trainer_helpers", "request_config", "infer_request", "template_surface", "qwen3vl_surface", "rollout_cli",
-    "client_surface", "versions_matrix",
-}  # fmt: skip
+    "trainer_helpers",
+    "request_config",
+    "infer_request",
+    "template_surface",
+    "qwen3vl_surface",
+    "rollout_cli",
+    "client_surface",
+    "versions_matrix",
+}
 
 
 def test_the_catalogue_is_complete() -> None:

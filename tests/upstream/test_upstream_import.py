@@ -11,20 +11,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from coordexp_audit_lib.core.audit import judge as judge_claim
-from coordexp_audit_lib.core.invariant import invariants
+from coordexp_audit_lib.boundaries.upstream import contract as c
+from coordexp_audit_lib.boundaries.upstream.facts import Seen
+from coordexp_audit_lib.boundaries.upstream.invariants import CHATS, CONFIGS, SAMPLES, SETTINGS
+from coordexp_audit_lib.boundaries.upstream.matrix import PINNED, contracts, packaged
+from coordexp_audit_lib.boundaries.upstream.package import Package
+from coordexp_audit_lib.boundaries.upstream.reading import see
+from coordexp_audit_lib.boundaries.upstream.sources import open_source
+from coordexp_audit_lib.boundaries.upstream.spec import Part
+from coordexp_audit_lib.boundaries.upstream.verdict import judge
+from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.judge import judge as judge_claim
 from coordexp_audit_lib.core.target import Target
-from coordexp_audit_lib.parts import four_rows, wiring
-from coordexp_audit_lib.targets.bindings import upstream_api
-from coordexp_audit_lib.upstream import contract as c
-from coordexp_audit_lib.upstream.facts import Seen
-from coordexp_audit_lib.upstream.invariants import CHATS, CONFIGS, SAMPLES, SETTINGS
-from coordexp_audit_lib.upstream.matrix import PINNED, contracts, packaged
-from coordexp_audit_lib.upstream.package import Package
-from coordexp_audit_lib.upstream.reading import see
-from coordexp_audit_lib.upstream.sources import open_source
-from coordexp_audit_lib.upstream.spec import Part
-from coordexp_audit_lib.upstream.verdict import judge
+from coordexp_audit_lib.kit import four_rows, wiring
+from coordexp_audit_lib.pipelines.coordexp.answers import upstream_api
 
 TRANSFORMERS = [part for contract in contracts("transformers") for part in contract.parts]
 
@@ -103,7 +103,7 @@ def test_four_rows_isolate_and_a_cache_undoes_it() -> None:
     """With a cache the model does not look for segments: so the probe has something to find."""
     import torch
 
-    from coordexp_audit_lib.parts.model import one_thread, small
+    from coordexp_audit_lib.kit.model import one_thread, small
 
     row = torch.cat([torch.arange(n) for n in (5, 4)]).expand(4, 1, -1)
     ids = torch.arange(200, 209)[None]

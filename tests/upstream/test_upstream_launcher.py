@@ -1,7 +1,5 @@
 """The flags of `swift rollout`, as launchers write them; and figures that draw what exhibits give."""
 
-# ruff: noqa: E501  a row of a table is a line
-
 from __future__ import annotations
 
 import importlib
@@ -9,24 +7,34 @@ from pathlib import Path
 
 import pytest
 
+from coordexp_audit_lib.boundaries.upstream.launcher import LauncherRequest, launcher
+from coordexp_audit_lib.boundaries.upstream.matrix import ordered
+from coordexp_audit_lib.boundaries.upstream.spec_swift import FLAGS
+from coordexp_audit_lib.core.claim import Context, exhibits
 from coordexp_audit_lib.core.errors import SurfaceUnbound
-from coordexp_audit_lib.core.invariant import Context, exhibits
-from coordexp_audit_lib.core.tree import Tree
+from coordexp_audit_lib.source.tree import Tree
 from coordexp_audit_lib.targets.reference import ReferenceTarget
-from coordexp_audit_lib.upstream.launcher import LauncherRequest, launcher
-from coordexp_audit_lib.upstream.matrix import ordered
-from coordexp_audit_lib.upstream.spec_swift import FLAGS
 
 COMMANDS = [
     ("one line", "a.sh", "swift rollout --model x --port 8000", [("model", 1), ("port", 1)]),
-    ("continued", "a.sh", "swift rollout \\\n  --model x \\\n  --vllm-enforce-eager true\necho --no", [("model", 2), ("vllm_enforce_eager", 3)]),
-    ("an array", "a.sh", 'C=(swift rollout\n  --model "$M"\n  --port 1)\n"${C[@]}" --later', [("model", 2), ("port", 3)]),
+    (
+        "continued",
+        "a.sh",
+        "swift rollout \\\n  --model x \\\n  --vllm-enforce-eager true\necho --no",
+        [("model", 2), ("vllm_enforce_eager", 3)],
+    ),
+    (
+        "an array",
+        "a.sh",
+        'C=(swift rollout\n  --model "$M"\n  --port 1)\n"${C[@]}" --later',
+        [("model", 2), ("port", 3)],
+    ),
     ("a comment", "a.sh", "# swift rollout --model x\nswift rollout --port 1 # --host y", [("port", 2)]),
     ("told, not run", "a.sh", 'echo "swift rollout --model x"\nswift rollout --port 1', [("port", 2)]),
     ("another command", "a.sh", "swift deploy --model x\nswift rollout --port 1", [("port", 2)]),
     ("a list", "a.py", 'cmd = ["swift", "rollout",\n  "--model", m,\n  "--host", h]', [("model", 2), ("host", 3)]),
     ("cut off", "a.sh", "swift rollout --model x \\", [("model", 1)]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "text", "wanted"), [k[1:] for k in COMMANDS], ids=[k[0] for k in COMMANDS])
@@ -58,7 +66,7 @@ def test_figures_draw_what_exhibits_give() -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    figures = importlib.import_module("coordexp_audit_lib.upstream.figures")
+    figures = importlib.import_module("coordexp_audit_lib.boundaries.upstream.figures")
     data = {n: e(Context(ReferenceTarget(), "", 0, n)) for n, e in exhibits("upstream").items()}
     assert set(data) == {f"upstream.{n}" for n in ("releases", "here", "rates", "requests", "batch", "positions")}
     for name in ("releases", "rates", "positions"):

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from coordexp_audit_lib.upstream import spelling
-from coordexp_audit_lib.upstream.facts import Ask, Seen
-from coordexp_audit_lib.upstream.package import Package
-from coordexp_audit_lib.upstream.reading import see
-from coordexp_audit_lib.upstream.sources import open_source
-from coordexp_audit_lib.upstream.spec import Call, Contract, Field, Part
-from coordexp_audit_lib.upstream.verdict import judge, verdict
+from coordexp_audit_lib.boundaries.upstream import spelling
+from coordexp_audit_lib.boundaries.upstream.facts import Ask, Seen
+from coordexp_audit_lib.boundaries.upstream.package import Package
+from coordexp_audit_lib.boundaries.upstream.reading import see
+from coordexp_audit_lib.boundaries.upstream.sources import open_source
+from coordexp_audit_lib.boundaries.upstream.spec import Call, Contract, Field, Part
+from coordexp_audit_lib.boundaries.upstream.verdict import judge, verdict
 
 LAZY = """
 from typing import TYPE_CHECKING
@@ -43,36 +43,121 @@ MANY = "class Both: pass\nclass Old: pass\nclass Late: pass\n"
 
 NAMES = [
     ("a definition", {"swift/m.py": "class X: pass"}, "swift.m:X", "swift.m:X"),
-    ("relative import", {"swift/__init__.py": "from .m import X", "swift/m.py": "class X: pass"}, "swift:X", "swift.m:X"),
-    ("from a sibling", {"swift/p/a.py": "from .b import X", "swift/p/b.py": "class X: pass"}, "swift.p.a:X", "swift.p.b:X"),
-    ("two levels up", {"swift/p/q/a.py": "from ...m import X as Y", "swift/m.py": "class X: pass"}, "swift.p.q.a:Y", "swift.m:X"),
+    (
+        "relative import",
+        {"swift/__init__.py": "from .m import X", "swift/m.py": "class X: pass"},
+        "swift:X",
+        "swift.m:X",
+    ),
+    (
+        "from a sibling",
+        {"swift/p/a.py": "from .b import X", "swift/p/b.py": "class X: pass"},
+        "swift.p.a:X",
+        "swift.p.b:X",
+    ),
+    (
+        "two levels up",
+        {"swift/p/q/a.py": "from ...m import X as Y", "swift/m.py": "class X: pass"},
+        "swift.p.q.a:Y",
+        "swift.m:X",
+    ),
     ("alias by assignment", {"swift/m.py": "class New: pass\nOld = New"}, "swift.m:Old", "swift.m:New"),
     ("inside an if", {"swift/m.py": "if ok:\n    class X: pass\nelse:\n    X = None"}, "swift.m:X", "swift.m:X"),
-    ("in a try", {"swift/m.py": "try:\n    from .n import X\nexcept ImportError:\n    X = None", "swift/n.py": "class X: pass"}, "swift.m:X", "swift.n:X"),
+    (
+        "in a try",
+        {"swift/m.py": "try:\n    from .n import X\nexcept ImportError:\n    X = None", "swift/n.py": "class X: pass"},
+        "swift.m:X",
+        "swift.n:X",
+    ),
     ("a star import", {"swift/__init__.py": "from .m import *", "swift/m.py": "class X: pass"}, "swift:X", "swift.m:X"),
-    ("a star that hides it", {"swift/__init__.py": "from .m import *", "swift/m.py": "__all__ = ['Y']\nclass X: pass"}, "swift:X", "gone"),
-    ("stars in a circle", {"swift/a.py": "from .b import *", "swift/b.py": "from .a import *\nclass X: pass"}, "swift.a:X", "swift.b:X"),
+    (
+        "a star that hides it",
+        {"swift/__init__.py": "from .m import *", "swift/m.py": "__all__ = ['Y']\nclass X: pass"},
+        "swift:X",
+        "gone",
+    ),
+    (
+        "stars in a circle",
+        {"swift/a.py": "from .b import *", "swift/b.py": "from .a import *\nclass X: pass"},
+        "swift.a:X",
+        "swift.b:X",
+    ),
     ("for type checkers only", {"swift/__init__.py": LAZY, "swift/a.py": MANY, "swift/b.py": ""}, "swift:Old", "gone"),
-    ("in the lazy table", {"swift/__init__.py": LAZY, "swift/a.py": MANY, "swift/b.py": ""}, "swift:Both", "swift.a:Both"),
-    ("added to the lazy table", {"swift/__init__.py": LAZY, "swift/a.py": MANY, "swift/b.py": ""}, "swift:Late", "swift.a:Late"),
-    ("offered and not defined", {"swift/__init__.py": LAZY, "swift/a.py": MANY, "swift/b.py": ""}, "swift:Ghost", "gone"),
-    ("in a table of __getattr__", {"swift/__init__.py": ATTRS, "swift/entry.py": "class LLM: pass"}, "swift:LLM", "swift.entry:LLM"),
-    ("offered there, not defined", {"swift/__init__.py": ATTRS, "swift/entry.py": "class LLM: pass"}, "swift:Lost", "gone"),
+    (
+        "in the lazy table",
+        {"swift/__init__.py": LAZY, "swift/a.py": MANY, "swift/b.py": ""},
+        "swift:Both",
+        "swift.a:Both",
+    ),
+    (
+        "added to the lazy table",
+        {"swift/__init__.py": LAZY, "swift/a.py": MANY, "swift/b.py": ""},
+        "swift:Late",
+        "swift.a:Late",
+    ),
+    (
+        "offered and not defined",
+        {"swift/__init__.py": LAZY, "swift/a.py": MANY, "swift/b.py": ""},
+        "swift:Ghost",
+        "gone",
+    ),
+    (
+        "in a table of __getattr__",
+        {"swift/__init__.py": ATTRS, "swift/entry.py": "class LLM: pass"},
+        "swift:LLM",
+        "swift.entry:LLM",
+    ),
+    (
+        "offered there, not defined",
+        {"swift/__init__.py": ATTRS, "swift/entry.py": "class LLM: pass"},
+        "swift:Lost",
+        "gone",
+    ),
     ("made by __getattr__", {"swift/__init__.py": OPAQUE}, "swift:X", "undecided"),
-    ("collected from __all__", {"swift/__init__.py": COLLECTED, "swift/models/x.py": "__all__ = ['X']\nclass X: pass"}, "swift:X", "swift.models.x:X"),
-    ("not in the __all__", {"swift/__init__.py": COLLECTED, "swift/models/x.py": "__all__ = []\nclass X: pass"}, "swift:X", "gone"),
+    (
+        "collected from __all__",
+        {"swift/__init__.py": COLLECTED, "swift/models/x.py": "__all__ = ['X']\nclass X: pass"},
+        "swift:X",
+        "swift.models.x:X",
+    ),
+    (
+        "not in the __all__",
+        {"swift/__init__.py": COLLECTED, "swift/models/x.py": "__all__ = []\nclass X: pass"},
+        "swift:X",
+        "gone",
+    ),
     ("a submodule", {"swift/m.py": ""}, "swift:m", "swift.m"),
     ("another distribution", {"swift/m.py": "from transformers import Trainer"}, "swift.m:Trainer", "outside"),
     ("no such module", {}, "swift.nowhere:X", "gone"),
-    ("up the hierarchy", {"swift/m.py": "class A:\n    def f(self): pass\nclass B(A): pass"}, "swift.m:B.f", "swift.m:A.f"),
-    ("a base of another file", {"swift/m.py": "from . import n\nclass B(n.A[int]): pass", "swift/n.py": "class A:\n    def f(self): pass"}, "swift.m:B.f", "swift.n:A.f"),
+    (
+        "up the hierarchy",
+        {"swift/m.py": "class A:\n    def f(self): pass\nclass B(A): pass"},
+        "swift.m:B.f",
+        "swift.m:A.f",
+    ),
+    (
+        "a base of another file",
+        {"swift/m.py": "from . import n\nclass B(n.A[int]): pass", "swift/n.py": "class A:\n    def f(self): pass"},
+        "swift.m:B.f",
+        "swift.n:A.f",
+    ),
     ("a base elsewhere", {"swift/m.py": "from trl import T\nclass B(T): pass"}, "swift.m:B.f", "outside"),
     ("on no base", {"swift/m.py": "class B(object): pass"}, "swift.m:B.f", "gone"),
-    ("set outside __init__", {"swift/m.py": "class B:\n    def start(me):\n        me.pool = []"}, "swift.m:B.pool", "swift.m:B.pool"),
-    ("a method by another name", {"swift/m.py": "class B:\n    def f(self): pass\n    g = f"}, "swift.m:B.g", "swift.m:B.f"),
+    (
+        "set outside __init__",
+        {"swift/m.py": "class B:\n    def start(me):\n        me.pool = []"},
+        "swift.m:B.pool",
+        "swift.m:B.pool",
+    ),
+    (
+        "a method by another name",
+        {"swift/m.py": "class B:\n    def f(self): pass\n    g = f"},
+        "swift.m:B.g",
+        "swift.m:B.f",
+    ),
     ("a syntax error", {"swift/m.py": "class B(:\n"}, "swift.m:B", "undecided"),
     ("a NUL", {"swift/m.py": "x = '\0'"}, "swift.m:x", "undecided"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("files", "symbol", "wanted"), [n[1:] for n in NAMES], ids=[n[0] for n in NAMES])
@@ -91,19 +176,59 @@ CALLS = [
     ("a new required parameter is", "def X(a, new, b=1): pass", Call(1, ("b",)), ["it needs new, which is not given"]),
     ("a keyword is gone", "def X(a): pass", Call(1, ("b",)), ["it takes no b"]),
     ("a keyword by position only", "def X(a, b, /): pass", Call(1, ("b",)), ["it takes no b"]),
-    ("too few positions", "def X(*, a): pass", Call(1), ["it takes 0 positional arguments, and gets 1", "it needs a, which is not given"]),
+    (
+        "too few positions",
+        "def X(*, a): pass",
+        Call(1),
+        ["it takes 0 positional arguments, and gets 1", "it needs a, which is not given"],
+    ),
     ("the rest takes them", "def X(*args, **kw): pass", Call(3, ("b",)), []),
     ("twice the same", "def X(a): pass", Call(1, ("a",)), ["a comes by position and by name"]),
-    ("another meaning", "def X(ids, types, grid=None): pass", Call(2, order=("ids", "grid")), ["its argument 2 is types, and grid is put there"]),
-    ("a dataclass", "from dataclasses import dataclass\n@dataclass\nclass X:\n    a: int\n    b: int = 0", Call(0, ("a",)), []),
-    ("a dataclass without it", "from dataclasses import dataclass\n@dataclass\nclass X:\n    b: int = 0", Call(0, ("a",)), ["it takes no a"]),
-    ("a constructor up the hierarchy", "class A:\n    def __init__(self, a): pass\nclass X(A): pass", Call(0, ("a",)), []),
-    ("handed on", "class A:\n    def __init__(self, a): pass\nclass X(A):\n    def __init__(self, **kw): super().__init__(**kw)", Call(0, ("a",)), []),
-    ("handed on and refused", "class A:\n    def __init__(self): pass\nclass X(A):\n    def __init__(self, **kw): super().__init__(**kw)", Call(0, ("a",)), ["it takes no a (swift.m:A.__init__ refuses it)"]),
-    ("handed on twice", "class A:\n    def __init__(self, a): pass\nclass X(A):\n    def __init__(self, **kw): super().__init__(a=1, **kw)", Call(0, ("a",)), ["swift.m:X.__init__ hands a on itself, so that it is given twice"]),
+    (
+        "another meaning",
+        "def X(ids, types, grid=None): pass",
+        Call(2, order=("ids", "grid")),
+        ["its argument 2 is types, and grid is put there"],
+    ),
+    (
+        "a dataclass",
+        "from dataclasses import dataclass\n@dataclass\nclass X:\n    a: int\n    b: int = 0",
+        Call(0, ("a",)),
+        [],
+    ),
+    (
+        "a dataclass without it",
+        "from dataclasses import dataclass\n@dataclass\nclass X:\n    b: int = 0",
+        Call(0, ("a",)),
+        ["it takes no a"],
+    ),
+    (
+        "a constructor up the hierarchy",
+        "class A:\n    def __init__(self, a): pass\nclass X(A): pass",
+        Call(0, ("a",)),
+        [],
+    ),
+    (
+        "handed on",
+        "class A:\n    def __init__(self, a): pass\nclass X(A):\n    def __init__(self, **kw): super().__init__(**kw)",
+        Call(0, ("a",)),
+        [],
+    ),
+    (
+        "handed on and refused",
+        "class A:\n    def __init__(self): pass\nclass X(A):\n    def __init__(self, **kw): super().__init__(**kw)",
+        Call(0, ("a",)),
+        ["it takes no a (swift.m:A.__init__ refuses it)"],
+    ),
+    (
+        "handed on twice",
+        "class A:\n    def __init__(self, a): pass\nclass X(A):\n    def __init__(self, **kw): super().__init__(a=1, **kw)",
+        Call(0, ("a",)),
+        ["swift.m:X.__init__ hands a on itself, so that it is given twice"],
+    ),
     ("no constructor", "class X: pass", Call(0, ("a",)), ["it takes no argument"]),
     ("made by a call", "def f(a): pass\nX = wrap(f)", Call(1), ["its signature cannot be read: it is a attribute"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("source", "call", "wanted"), [c[1:] for c in CALLS], ids=[c[0] for c in CALLS])
@@ -118,14 +243,19 @@ FIELDS = [
     ("the new spelling", "    x: 'list[str] | None' = None", Field("x", "Optional[List[str]]", "None"), []),
     ("narrower type", "    x: str = '1'", Field("x", "int"), ["x takes str, and gets int"]),
     ("one of the literals", "    x: Literal['a', 'vllm'] = 'a'", Field("x", "Literal['vllm']"), []),
-    ("not of the literals", "    x: Literal['a', 'b'] = 'a'", Field("x", "Literal['vllm']"), ["x takes Literal['a', 'b'], and gets Literal['vllm']"]),
+    (
+        "not of the literals",
+        "    x: Literal['a', 'b'] = 'a'",
+        Field("x", "Literal['vllm']"),
+        ["x takes Literal['a', 'b'], and gets Literal['vllm']"],
+    ),
     ("a default factory", "    x: list = field(default_factory=list)", Field("x", "", "list()"), []),
     ("another default", "    x: int = 2", Field("x", "int", "1"), ["x is 2 by default, and 1 is relied on"]),
     ("a default that nothing relies on", "    x: int = 2", Field("x", "int"), []),
     ("required now", "    x: int", Field("x", "int", "1"), ["x is required by default, and 1 is relied on"]),
     ("gone", "    y: int = 1", Field("x", "int"), ["no field x"]),
     ("no field but a class variable", "    x: ClassVar[int] = 1", Field("x"), ["no field x"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("body", "field", "wanted"), [f[1:] for f in FIELDS], ids=[f[0] for f in FIELDS])
@@ -155,9 +285,11 @@ class X:
 
 def test_words_and_expressions_of_a_body(wheel) -> None:  # type: ignore[no-untyped-def]
     found = seen(
-        wheel, BODY, words=("/infer/", "/doc/", "/update/", "payload", "other"),
+        wheel,
+        BODY,
+        words=("/infer/", "/doc/", "/update/", "payload", "other"),
         expressions=("position_ids.shape[0] == 4", "position_ids.shape[0] == 3", "log(logs)", "log(logs, 1)"),
-    )  # fmt: skip
+    )
     assert found.words == ["/update/", "payload"]
     assert found.expressions == ["log(logs)", "position_ids.shape[0] == 4"]
 
@@ -171,13 +303,21 @@ def test_keys_of_a_mapping(wheel) -> None:  # type: ignore[no-untyped-def]
     ("method", "call", "wanted"),
     [
         ("def f(self, m): return names(m)", Call(1, none_for_self=True), []),
-        ("def f(self, m): return self.names(m)", Call(1, none_for_self=True), ["its body reads self, and it is called with None for self"]),
-        ("@staticmethod\n    def f(m): return m", Call(1, none_for_self=True), ["it is static now, and is called with None for self"]),
+        (
+            "def f(self, m): return self.names(m)",
+            Call(1, none_for_self=True),
+            ["its body reads self, and it is called with None for self"],
+        ),
+        (
+            "@staticmethod\n    def f(m): return m",
+            Call(1, none_for_self=True),
+            ["it is static now, and is called with None for self"],
+        ),
         ("@staticmethod\n    def f(m): return m", Call(1, of_class=True), []),
         ("@classmethod\n    def f(cls, m): return m", Call(1, of_class=True), []),
         ("def f(self, m): return m", Call(1, of_class=True), ["it needs an instance now, and is called on the class"]),
     ],
-)  # fmt: skip
+)
 def test_calls_on_the_class(wheel, method: str, call: Call, wanted: list[str]) -> None:  # type: ignore[no-untyped-def]
     package = Package(open_source(str(wheel({"swift/m.py": f"class X:\n    {method}\n"}))))
     part = Part("swift.m:X.f", call=call)
@@ -190,12 +330,16 @@ def test_calls_on_the_class(wheel, method: str, call: Call, wanted: list[str]) -
         ({"swift/m.py": "def X(a): pass"}, "kept", []),
         ({"swift/new.py": "def X(a): pass"}, "moved", ["to swift.new:X"]),
         ({"swift/deep/er.py": "def X(a): pass"}, "moved", ["to swift.deep.er:X"]),
-        ({"swift/new.py": "def X(): pass"}, "changed", ["to swift.new:X", "it takes 0 positional arguments, and gets 1"]),
+        (
+            {"swift/new.py": "def X(): pass"},
+            "changed",
+            ["to swift.new:X", "it takes 0 positional arguments, and gets 1"],
+        ),
         ({}, "gone", ["there is no module swift.m"]),
         ({"swift/m.py": "from other import X"}, "undecidable", ["it may come from another distribution: other.X"]),
         ({"swift/m.py": "def X(a:"}, "undecidable", ["swift/m.py does not parse (line 1)"]),
     ],
-)  # fmt: skip
+)
 def test_verdicts(wheel, files: dict[str, str], word: str, what: list[str]) -> None:  # type: ignore[no-untyped-def]
     contract = Contract("x", "ms-swift", "i", "t", "u", (Part("swift.m:X", ("swift.new:X",), Call(1)),))
     package = Package(open_source(str(wheel(files))))
@@ -206,11 +350,18 @@ def test_verdicts(wheel, files: dict[str, str], word: str, what: list[str]) -> N
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("0.", "0.0"), ("'a'", "'a'"), ('"a"', "'a'"), ("[]", "[]"), ("field(default=3)", "3"),
-        ("field(default_factory=lambda: [])", "[]"), ("field(default_factory=dict)", "dict()"), ("field()", ""),
-        ("field(repr=False)", ""), ("Kind.A", "Kind.A"),
+        ("0.", "0.0"),
+        ("'a'", "'a'"),
+        ('"a"', "'a'"),
+        ("[]", "[]"),
+        ("field(default=3)", "3"),
+        ("field(default_factory=lambda: [])", "[]"),
+        ("field(default_factory=dict)", "dict()"),
+        ("field()", ""),
+        ("field(repr=False)", ""),
+        ("Kind.A", "Kind.A"),
     ],
-)  # fmt: skip
+)
 def test_defaults_are_spelled_one_way(text: str, wanted: str) -> None:
     assert spelling.default(text) == wanted
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from coordexp_audit_lib.boundaries.upstream import archive, command
+from coordexp_audit_lib.boundaries.upstream.facts import Ask
+from coordexp_audit_lib.boundaries.upstream.matrix import CONTRACTS, PINNED, contracts, packaged, verdicts
+from coordexp_audit_lib.boundaries.upstream.package import Package
+from coordexp_audit_lib.boundaries.upstream.reading import see
+from coordexp_audit_lib.boundaries.upstream.sources import open_source
 from coordexp_audit_lib.core.errors import UsageError
-from coordexp_audit_lib.upstream import archive, command
-from coordexp_audit_lib.upstream.facts import Ask
-from coordexp_audit_lib.upstream.matrix import CONTRACTS, PINNED, contracts, packaged, verdicts
-from coordexp_audit_lib.upstream.package import Package
-from coordexp_audit_lib.upstream.reading import see
-from coordexp_audit_lib.upstream.sources import open_source
 
 FILES = {"swift/__init__.py": "", "swift/version.py": "__version__ = '3.4.5'\n", "swift/m.py": "class X: pass\n"}
 
@@ -65,7 +65,7 @@ def test_every_kind_of_source_says_the_same(tmp_path: Path) -> None:
 
 def test_an_installed_package_is_found_without_importing_it() -> None:
     code = (
-        "import sys; from coordexp_audit_lib.upstream.sources import open_source\n"
+        "import sys; from coordexp_audit_lib.boundaries.upstream.sources import open_source\n"
         "s = open_source('transformers')\n"
         "print(s.kind, s.version, 'transformers' in sys.modules, 'torch' in sys.modules)"
     )
@@ -92,7 +92,7 @@ def test_what_is_no_release_is_refused_in_one_line(tmp_path: Path, name: str, da
     with pytest.raises(UsageError, match=what) as refused:
         open_source(str(path))
     assert "\n" not in str(refused.value)
-    assert "Cure:" in str(refused.value)
+    assert "Remedy:" in str(refused.value)
 
 
 @pytest.mark.parametrize(

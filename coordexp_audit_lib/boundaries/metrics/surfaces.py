@@ -1,0 +1,101 @@
+"""The questions of the metrics boundary, with their input and output."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from coordexp_audit_lib.boundaries.metrics.log import Log, Row, row_of
+from coordexp_audit_lib.core.surface import surface
+
+
+class Box(msgspec.Struct, frozen=True):
+    """A ground-truth object: four coordinate bins, 0..999."""
+
+    desc: str
+    bbox: list[int]
+
+
+class RunRequest(msgspec.Struct, frozen=True):
+    """Train for some steps on the CPU, on as many ranks as `rollouts` has, and keep what is logged after each step.
+
+    b_ratio: of the schedule. seed: the training seed. gt: every sample's objects. rollouts: [step][rank][sample], the
+    text that generation gives; Channel-A steps use no rollout. packing_length: tokens of one micro-step.
+    """
+
+    b_ratio: float
+    seed: int
+    gt: list[Box]
+    rollouts: list[list[list[str]]]
+    packing_length: int
+
+
+class RunResponse(msgspec.Struct, frozen=True):
+    """rows: one a step, as rank 0 logs it; a number that is not finite stands as text. Seconds are counted by a clock
+    that ticks once a look, so that they are the same in every run."""
+
+    rows: list[dict[str, float | str]]
+
+
+class MicroStep(msgspec.Struct, frozen=True):
+    """One micro-step's metrics. weight: segments in its pack, by which gauges are averaged."""
+
+    metrics: dict[str, float]
+    weight: float = 1.0
+
+
+class AccumulateRequest(msgspec.Struct, frozen=True):
+    """Accumulate these micro-steps ([rank][micro-step]) of one optimizer step, then reduce over the ranks."""
+
+    ranks: list[list[MicroStep]]
+
+
+class AccumulateResponse(msgspec.Struct, frozen=True):
+    """The reduced metrics as each rank has them."""
+
+    ranks: list[dict[str, float | str]]
+
+
+class RealizedRequest(msgspec.Struct, frozen=True):
+    """Follow the schedule for some steps from the first, and note after each what the realised ratio is."""
+
+    b_ratio: float
+    steps: int
+
+
+class RealizedResponse(msgspec.Struct, frozen=True):
+    """channels: `A` or `B` for each step. ratios: the realised ratio after each."""
+
+    channels: str
+    ratios: list[float]
+
+
+LOG = surface(
+    "metrics.log", RunRequest, RunResponse, "What the trainer logs after each step of a short run on two ranks."
+)
+ACCUMULATE = surface(
+    "metrics.accumulate",
+    AccumulateRequest,
+    AccumulateResponse,
+    "One step's metrics accumulated over micro-steps and reduced over ranks.",
+)
+REALIZED = surface(
+    "metrics.realized", RealizedRequest, RealizedResponse, "The channels of a schedule and the realised ratio."
+)
+
+
+def log_of(response: RunResponse) -> Log:
+    """A run's answer as a log; its rows are numbered as the steps."""
+    rows = [row_of(numbers(r), n) for n, r in enumerate(response.rows, 1)]
+    return Log("the run's log", [Row(r.kind, r.line, r.line, r.values, r.odd) for r in rows])
+
+
+def numbers(row: dict[str, float | str]) -> dict[str, float | str]:
+    """`nan` and infinities as numbers again; other text stays."""
+    return {k: float(v) if isinstance(v, str) and v in ("nan", "inf", "-inf") else v for k, v in row.items()}
+
+
+def portable(row: dict[str, float]) -> dict[str, float | str]:
+    """Numbers as JSON can hold them."""
+    return {k: v if math.isfinite(v) else repr(float(v)) for k, v in row.items()}

@@ -1,0 +1,177 @@
+"""What the notebook shows: what a manifest holds, how the differences of two runs rank, and where secrets come out.
+
+Exhibits ask the target and give builtins; the drawing functions take that data and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from coordexp_audit_lib.boundaries.provenance import scenarios
+from coordexp_audit_lib.boundaries.provenance.command import audit_run
+from coordexp_audit_lib.boundaries.provenance.contract import WRITE, Module, Written
+from coordexp_audit_lib.boundaries.provenance.drift import RANKS, counts, differences, flat
+from coordexp_audit_lib.boundaries.provenance.invariants import write
+from coordexp_audit_lib.boundaries.provenance.writer import write_manifest
+from coordexp_audit_lib.core.claim import Context, exhibit
+from coordexp_audit_lib.report.text import shown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Purpose, what serves it, and the fields (`document:dotted.path`) or files that hold it.
+PURPOSES: tuple[tuple[str, str, str], ...] = (
+    ("the code", "commit", r"^run_metadata.json:(git_sha|code\.sha)$"),
+    ("the code", "modified or not", r"^run_metadata.json:(git_dirty|code\.dirty)$"),
+    ("the config", "resolved values", r"^resolved_config.json:resolved\."),
+    ("the config", "source of the leaf", r"^config_source.yaml$"),
+    ("the config", "sources of its parents", r"^(config_parents/|base_config_source.yaml$)"),
+    ("the data", "dataset digests", r"^run_metadata.json:datasets\b|^train_data_provenance.json:.*(sha|digest|finger)"),
+    ("the data", "tokenizer fingerprint", r"^run_metadata.json:tokenizer\b"),
+    ("the data", "chat template fingerprint", r"^run_metadata.json:template\b"),
+    ("the data", "seeds", r"(dataset_seed|:seeds\b)"),
+    ("the packages", "python", r"upstream\.python$"),
+    (
+        "the packages",
+        "transformers, torch, vllm, swift",
+        r"upstream\.(transformers|torch|vllm|swift)\.(version|error)$",
+    ),
+    ("the packages", "ms-swift's commit", r"upstream\.ms_swift\.sha$"),
+    ("the machine", "processor and memory", r"hardware\.(cpu|memory)$"),
+    ("the machine", "graphics processors and driver", r"hardware\.gpu\b"),
+    ("the machine", "chosen variables", r"^runtime_env.json:env\."),
+    ("the rollout server", "six flags as launched", r"^run_metadata.json:launcher\.(?!server_mode)"),
+    ("the manifest", "schema version", r":schema_version$"),
+    ("the manifest", "time", r":created_at$"),
+    ("the manifest", "digests of its own files", r"^run_metadata.json:files\b"),
+)
+HELD, LOST = "#009E73", "#D55E00"  # of Okabe and Ito's palette
+
+
+@exhibit("provenance.contents")
+def contents(ctx: Context) -> dict[str, Any]:
+    """What serves each purpose, and how many fields or files of the target's manifest hold it."""
+    written = write(ctx, scenarios.baseline())
+    told = {name for name, value in flat(written.documents).items() if value not in ({}, [], None, "", "not given")}
+    names = [*sorted(told), *(f for f in written.files if not f.endswith(".json"))]
+    rows = [[purpose, what, sum(bool(re.search(p, n)) for n in names)] for purpose, what, p in PURPOSES]
+    return {"rows": rows, "fields": len(names), "files": written.files}
+
+
+@exhibit("provenance.drift")
+def drift(ctx: Context) -> dict[str, Any]:
+    """For each change of a run, the number of fields that differ by rank, the rank expected, and the first field."""
+    before = write(ctx, scenarios.baseline()).documents
+    changes, expected, table, first = [], [], [], []
+    for name, (request, rank) in scenarios.changes().items():
+        found = differences(before, write(ctx, request).documents)
+        changes.append(name)
+        expected.append(rank)
+        table.append([counts(found)[r] for r in RANKS])
+        first.append(found[0].field if found else "-")
+    return {"changes": changes, "ranks": list(RANKS), "expected": expected, "counts": table, "first": first}
+
+
+@exhibit("provenance.two_runs")
+def two_runs(ctx: Context) -> dict[str, Any]:
+    """The difference report of two runs that differ in a handful of things at once."""
+    base = scenarios.baseline()
+    request = msgspec.structs.replace(
+        base,
+        seed=18,
+        run_name="again",
+        values={"training.learning_rate": 3e-6},
+        env={**base.env, "OMP_NUM_THREADS": "4"},
+        server={**scenarios.FLAGS, "dtype": "bfloat16"},
+        modules={**base.modules, "torch": Module(version="2.93.2")},
+    )
+    found = differences(write(ctx, base).documents, write(ctx, request).documents)
+    return {"rows": [[d.rank, d.field, shown(d.before), shown(d.after)] for d in found]}
+
+
+@exhibit("provenance.secrets")
+def secrets(ctx: Context) -> dict[str, Any]:
+    """For each place where secrets are planted: how many were looked for, how many were found, and in which files."""
+    rows: list[list[Any]] = []
+    for name, request in scenarios.leaking().items():
+        named = msgspec.structs.replace(request, config=ctx.target.config_path(request.config))
+        answer = ctx.ask(WRITE, named)
+        if answer.refusal is not None:
+            rows.append([name, len(request.search), 0, "the run is refused"])
+            continue
+        written: Written = answer.value
+        files = sorted({file for _, file in written.leaks})
+        rows.append([name, len(request.search), len({label for label, _ in written.leaks}), ", ".join(files) or "-"])
+    return {"rows": rows}
+
+
+def own_run() -> tuple[list[tuple[str, str, str]], int]:
+    """A run's folder by this library's writer, audited: (claim, verdict, note) rows, and how many planted secrets any
+    byte of it holds."""
+    with tempfile.TemporaryDirectory() as place:
+        config = Path(place) / "leaf.yaml"
+        config.write_text("training: {seed: 17, learning_rate: 1.0e-6, save_only_model: true}\n")
+        resolved = {"training": {"seed": 17, "learning_rate": 1e-6, "save_only_model": True}}
+        environ = {**scenarios.SECRETS, **scenarios.UNLISTED, "OMP_NUM_THREADS": "8"}
+        command = ["train", "--hub_token", scenarios.HUB_TOKEN, f"--url=http://u:{scenarios.URL_PASSWORD}@host.invalid"]
+        out = Path(place) / "run"
+        write_manifest(
+            out,
+            config=resolved,
+            config_path=config,
+            seeds={"dataset": 17},
+            environ=environ,
+            command=command,
+            server=scenarios.FLAGS,
+            repository=place,
+        )
+        written = b"\n".join(p.read_bytes() for p in out.rglob("*") if p.is_file())
+        planted = [*scenarios.searched().values(), scenarios.HUB_TOKEN, scenarios.URL_PASSWORD]
+        rows = [(f.invariant, str(f.status), f.note or "-") for f in audit_run(out)]
+        return rows, sum(text.encode() in written for text in planted)
+
+
+def draw_contents(data: dict[str, Any]) -> Figure:
+    """One line for each thing that a rerun needs: a filled dot if the manifest holds it, a cross if not."""
+    import matplotlib.pyplot as plt
+
+    rows = data["rows"]
+    figure, axes = plt.subplots(figsize=(6.2, 0.24 * len(rows) + 0.5), layout="constrained")
+    for y, (purpose, what, fields) in enumerate(rows):
+        colour, marker = (HELD, "o") if fields else (LOST, "X")
+        axes.plot([0], [y], marker, color=colour, markersize=8)
+        note = f"{fields} field{'s' if fields > 1 else ''}" if fields else "not recorded"
+        axes.text(0.35, y, note, va="center", fontsize=8, color="black" if fields else LOST, parse_math=False)
+        axes.text(-0.4, y, what, va="center", ha="right", fontsize=8, parse_math=False)
+        if y == 0 or rows[y - 1][0] != purpose:
+            axes.axhline(y - 0.5, color="0.85", linewidth=0.8)
+            axes.text(-5.9, y, purpose, va="center", fontsize=8, fontweight="bold", parse_math=False)
+    axes.set(xlim=(-6.0, 2.2), ylim=(len(rows) - 0.5, -0.6))
+    axes.axis("off")
+    return figure
+
+
+def draw_drift(data: dict[str, Any]) -> Figure:
+    """Changes of a run against ranks: the number of fields that differ, the expected rank framed."""
+    import matplotlib.pyplot as plt
+    from matplotlib.patches import Rectangle
+
+    table, ranks = data["counts"], data["ranks"]
+    figure, axes = plt.subplots(figsize=(6.2, 0.32 * len(table) + 0.9), layout="constrained")
+    axes.imshow([[min(n, 3) for n in row] for row in table], cmap="Blues", vmin=0, vmax=5, aspect="auto")
+    for y, row in enumerate(table):
+        for x, n in enumerate(row):
+            axes.text(x, y, str(n) if n else "·", ha="center", va="center", fontsize=9, parse_math=False)
+        x = ranks.index(data["expected"][y])
+        axes.add_patch(Rectangle((x - 0.47, y - 0.44), 0.94, 0.88, fill=False, edgecolor=LOST, linewidth=1.6))
+    axes.set_xticks(range(len(ranks)), ranks, fontsize=9)
+    axes.set_yticks(range(len(table)), data["changes"], fontsize=9)
+    axes.set_xlabel("what the fields that differ can change (framed: expected)", fontsize=9)
+    axes.set_ylabel("changed between the runs", fontsize=9)
+    axes.tick_params(length=0)
+    return figure

@@ -1,0 +1,15 @@
+"""The reference pipeline's core paths are this library itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from coordexp_audit_lib.boundaries.silence.contract import SUPPRESSIONS, Scan, ScanRequest, scan_tree
+from coordexp_audit_lib.core.surface import answers
+from coordexp_audit_lib.source.tree import Tree
+
+
+@answers(SUPPRESSIONS)
+def suppressions_of_this_library(request: ScanRequest) -> Scan:
+    """Scan this package, whose folder stands for the core paths."""
+    return scan_tree(Tree(Path(__file__).parents[2]), request)

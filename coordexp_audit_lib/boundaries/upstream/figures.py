@@ -1,0 +1,202 @@
+"""What the notebook shows: the matrix of releases, what changed, and what the installed release does.
+
+Exhibits ask the target and give plain data; `draw_…` functions draw that data and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coordexp_audit_lib.boundaries.upstream import command
+from coordexp_audit_lib.boundaries.upstream import contract as c
+from coordexp_audit_lib.boundaries.upstream.invariants import CHATS, CONFIGS, GRIDS, SAMPLES, SETTINGS, rates
+from coordexp_audit_lib.boundaries.upstream.matrix import PINNED, MatrixRequest, contracts
+from coordexp_audit_lib.boundaries.upstream.predicates import mrope
+from coordexp_audit_lib.boundaries.upstream.verdict import WORDS, judge
+from coordexp_audit_lib.core.claim import Context, exhibit
+from coordexp_audit_lib.report.text import visible
+
+# Tints and hues of Okabe and Ito's palette, told apart with any colour vision; the sign in a cell says it again.
+TINTS = {"kept": "#F4F4F4", "moved": "#BFE0F5", "changed": "#F9DFA6", "gone": "#D55E00", "undecidable": "#CC79A7"}
+SIGNS = {"kept": "", "moved": "→", "changed": "≠", "gone": "×", "undecidable": "?"}
+BLUE, ORANGE, VERMILION, GREEN, GREY = "#0072B2", "#E69F00", "#D55E00", "#009E73", "#9A9A9A"
+ROW, COLUMN = 0.215, 0.42  # inches
+
+
+@exhibit("upstream.releases")
+def releases(ctx: Context) -> dict[str, Any]:
+    """The verdicts: of each distribution its versions, its surfaces, and a word for each of both."""
+    matrix = ctx.value(c.MATRIX, MatrixRequest())
+    tables = command.rows(matrix)
+    return {
+        "pinned": dict(PINNED),
+        "tables": {d: {"versions": list(h[1:]), "rows": [list(r) for r in rows]} for d, (h, rows) in tables.items()},
+        "details": [list(row) for row in command.details(matrix)],
+        "words": {w: sum(v.word == w for v in matrix.verdicts) for w in WORDS},
+    }
+
+
+@exhibit("upstream.here")
+def here(ctx: Context) -> dict[str, Any]:
+    """What the pipeline's environment has, surface by surface: parts that are as used, are not, are not decided."""
+    rows = []
+    versions = {}
+    for distribution in dict.fromkeys(k.distribution for k in contracts()):
+        mine = contracts(distribution)
+        asks = [part.ask for k in mine for part in k.parts]
+        api = ctx.value(c.API, c.ApiRequest(distribution, asks))
+        versions[distribution] = api.version or "not installed"
+        rest = list(api.seen)
+        for k in mine:
+            seen, rest = rest[: len(k.parts)], rest[len(k.parts) :]
+            kinds = [[q.kind for q in judge(part, s)] for part, s in zip(k.parts, seen, strict=True)]
+            undecided = sum("undecidable" in found for found in kinds)
+            broken = sum(bool(found) and "undecidable" not in found for found in kinds)
+            rows.append([distribution, k.title, len(kinds) - undecided - broken, broken, undecided])
+    return {"versions": versions, "rows": rows}
+
+
+@exhibit("upstream.rates")
+def learning_rates(ctx: Context) -> dict[str, Any]:
+    """The rate and decay of each parameter of a small network, as set and as the pipeline's optimizer has them."""
+    made = ctx.value(c.TRAINER, SETTINGS)
+    found = {n: g for g in made.wiring or [] for n in g.names}
+    rows = []
+    for name in made.names:
+        part = max((p for p in rates() if name.startswith(p)), key=len, default="")
+        wanted = rates().get(part, SETTINGS.learning_rate)
+        group = found.get(name)
+        rows.append([name, wanted, group.lr if group else None, group.weight_decay if group else None])
+    return {"rows": rows, "trainer": [[g.weight_decay, g.lr, g.names] for g in made.groups], "wired": bool(made.wiring)}
+
+
+@exhibit("upstream.requests")
+def requests(ctx: Context) -> dict[str, Any]:
+    """The request config's fields as sent and as arrived, and the infer requests of chats with images."""
+    made = ctx.value(c.CONFIG, CONFIGS[1])
+    config = [[k, made.sent.get(k), v, made.bare.get(k)] for k, v in sorted(made.config.items())]
+    sent = ctx.value(c.INFER, c.InferRequests(list(SAMPLES))).sent
+    chats = []
+    for sample, s in zip(SAMPLES, sent, strict=True):
+        form = "in the messages" if isinstance(sample.messages[-1]["content"], list) else "beside the messages"
+        where = form if s.images else "none"
+        chats.append([len(sample.messages), where, s.slots, len(s.images), s.request == s.again])
+    return {"config": config, "chats": chats}
+
+
+@exhibit("upstream.batch")
+def batch(ctx: Context) -> dict[str, Any]:
+    """Shape and dtype of each tensor of a packed and of a padded batch."""
+    made = ctx.value(c.TEMPLATE, CHATS)
+    rows = []
+    for kind, found in (("packed", made.packed), ("padded", made.padded)):
+        rows += [[kind, k, found.shapes[k], found.dtypes.get(k, "-")] for k in sorted(found.shapes)]
+    return {"rows": rows, "lengths": made.lengths, "patches": made.patches, "row": made.row}
+
+
+@exhibit("upstream.positions")
+def positions(ctx: Context) -> dict[str, Any]:
+    """mRoPE positions of an image in a text as `get_rope_index` gives them, and as they should be."""
+    request = GRIDS[0]
+    rows = ctx.value(c.ROWS, request)
+    return {
+        "grid": list(request.grid),
+        "before": request.before,
+        "rope": rows.rope,
+        "wanted": mrope(request),
+        "isolated": [ctx.value(c.ROWS, g).isolated and ctx.value(c.ROWS, g).blind for g in GRIDS],
+    }
+
+
+def draw_releases(data: dict[str, Any]) -> Any:
+    """Surfaces × versions, a panel for each distribution; the pinned release's column is framed."""
+    import matplotlib.pyplot as plt
+    from matplotlib.patches import Patch
+
+    tables = list(data["tables"].items())
+    heights = [len(t["rows"]) + 2.4 for _, t in tables]
+    widest = max(len(t["versions"]) for _, t in tables)
+    figure, axes = plt.subplots(
+        len(tables),
+        1,
+        figsize=(2.9 + COLUMN * widest, ROW * sum(heights) + 0.5),
+        squeeze=False,
+        gridspec_kw={"height_ratios": heights},
+        layout="constrained",
+    )
+    for ax, (distribution, table) in zip(axes[:, 0], tables, strict=True):
+        _panel(ax, distribution, table, data["pinned"].get(distribution, ""), widest)
+    marks = [Patch(facecolor=TINTS[w], edgecolor=GREY, label=f"{SIGNS[w]} {w}".strip()) for w in WORDS]
+    figure.legend(handles=marks, loc="outside lower center", ncols=len(WORDS), frameon=False, fontsize=8)
+    return figure
+
+
+def _panel(ax: Any, distribution: str, table: dict[str, Any], pinned: str, widest: int) -> None:
+    from matplotlib.patches import Rectangle
+
+    versions, rows = table["versions"], table["rows"]
+    for y, (_, *words) in enumerate(rows):
+        for x, word in enumerate(words):
+            ax.add_patch(Rectangle((x, y), 1, 1, facecolor=TINTS.get(word, "white"), edgecolor="white", linewidth=1))
+            dark = "white" if word in ("gone",) else "black"
+            ax.text(x + 0.5, y + 0.52, SIGNS.get(word, "-"), ha="center", va="center", fontsize=8, color=dark)
+    if pinned in versions:
+        at = versions.index(pinned)
+        ax.add_patch(Rectangle((at, 0), 1, len(rows), fill=False, edgecolor=BLUE, linewidth=1.4, clip_on=False))
+    ax.set_xlim(0, widest)
+    ax.set_ylim(len(rows), 0)
+    ax.set_xticks([x + 0.5 for x in range(len(versions))], versions, rotation=35, ha="left", rotation_mode="anchor")
+    ax.set_yticks([y + 0.5 for y in range(len(rows))], [visible(r[0]) for r in rows], parse_math=False)
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0, labelsize=7.5)
+    ax.spines[:].set_visible(False)
+    ax.set_ylabel(distribution, fontsize=9, fontweight="bold", parse_math=False)
+
+
+def draw_rates(data: dict[str, Any]) -> Any:
+    """Each parameter's learning rate: a ring where it was set, a dot where the pipeline's optimizer has it."""
+    import matplotlib.pyplot as plt
+
+    rows = [r for r in data["rows"] if r[2] is not None]
+    figure, ax = plt.subplots(figsize=(6.2, 0.26 * len(rows) + 0.9), layout="constrained")
+    for y, (_, wanted, found, _) in enumerate(rows):
+        off = abs(wanted - found) > 1e-12
+        if off:
+            ax.plot([wanted, found], [y, y], color=VERMILION, linewidth=1.2, zorder=1)
+        ax.scatter([wanted], [y], s=70, facecolors="white", edgecolors=BLUE, linewidths=1.4, zorder=2)
+        ax.scatter([found], [y], s=18, color=VERMILION if off else BLUE, zorder=3)
+    ax.set_xscale("log")
+    ticks = sorted({r[1] for r in rows})
+    ax.set_xticks(ticks, [f"{t:.0e}".replace("e-0", "e-") for t in ticks], fontsize=7.5)
+    ax.minorticks_off()
+    ax.set_yticks(range(len(rows)), [visible(r[0]) for r in rows], fontsize=7.5, parse_math=False)
+    ax.invert_yaxis()
+    ax.set_xlabel("learning rate (ring: as set, dot: in the optimizer)", fontsize=8)
+    ax.grid(axis="x", color="#E5E5E5", linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def draw_positions(data: dict[str, Any]) -> Any:
+    """T, H and W along the sequence; the image's tokens are shaded."""
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots(figsize=(5.4, 2.3), layout="constrained")
+    start = data["before"] + 1
+    merged = data["grid"][1] * data["grid"][2] // 4
+    ax.axvspan(start - 0.5, start + merged - 0.5, color="#F4F4F4", zorder=0)
+    ax.text(start + merged / 2 - 0.5, 0.1, "image", ha="center", va="bottom", fontsize=7.5, color="#555555")
+    for name, row, style, colour in zip("THW", data["rope"], ("o-", "s--", "^:"), (BLUE, ORANGE, GREEN), strict=True):
+        ax.plot(range(len(row)), row, style, color=colour, markersize=4, linewidth=1, label=name)
+    ax.set_xlabel("token", fontsize=8)
+    ax.set_ylabel("position", fontsize=8)
+    ax.tick_params(labelsize=7.5)
+    ax.legend(frameon=False, fontsize=8, ncols=3, loc="upper left")
+    ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def titles() -> list[tuple[str, str, str]]:
+    """What each surface is, and where the pipeline uses it: (distribution, surface, used by)."""
+    return [(k.distribution, k.title, k.used) for k in contracts()]

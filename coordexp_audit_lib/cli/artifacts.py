@@ -1,0 +1,115 @@
+"""The commands that audit what a run left behind, or what it stands on: data, batch, metrics, manifest, upstream."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.core.finding import Finding
+from coordexp_audit_lib.core.target import TargetInfo
+from coordexp_audit_lib.report.tables import Table
+
+Report = Callable[[argparse.Namespace, dict[str, Any], Sequence[Finding]], int]
+Add = Callable[..., argparse.ArgumentParser]
+_BOUNDARY = {
+    "data": "geometry",
+    "batch": "packing",
+    "metrics": "metrics",
+    "manifest": "provenance",
+    "upstream": "upstream",
+}
+
+
+def declare(add: Add, judged: argparse.ArgumentParser, report: Report) -> None:
+    """Add the commands to the command line; `report` prints a document and returns the exit status."""
+
+    def command(name: str, function: Callable[[argparse.Namespace], tuple[str, list[Finding]]], help: str) -> Any:
+        def run(arguments: argparse.Namespace) -> int:
+            boundaries.load([_BOUNDARY[name]])
+            audited, findings = function(arguments)
+            return report(arguments, _document(audited, findings), findings)
+
+        return add(name, run, help, judged)
+
+    data = command("data", _data, "stream-audit cooked datasets of any size")
+    data.add_argument("file", nargs="+", type=Path, help="JSONL files with coordinates as bins")
+    data.add_argument("--sorted", action="store_true", help="also demand that objects stand in top-left order")
+    batch = command("batch", _batch, "audit one packed training batch, from any framework")
+    batch.add_argument("file", type=Path, help="npz or safetensors")
+    batch.add_argument("--packing-length", type=int, help="the pack's capacity, if it is to be judged")
+    metrics = command("metrics", _metrics, "audit a run's metrics")
+    metrics.add_argument(
+        "path", type=Path, help="logging.jsonl, trainer_state.json, an event file, or a folder of them"
+    )
+    manifest = command("manifest", _manifest, "audit a run's provenance, or compare two runs")
+    manifest.add_argument("run", type=Path, help="a run's folder")
+    manifest.add_argument("--against", type=Path, help="the folder of an earlier run to compare with")
+    upstream = command("upstream", _upstream, "which upstream releases keep the contracts")
+    upstream.add_argument("release", nargs="*", help="WHEEL, DIR or PACKAGE==VERSION; the packaged verdicts by default")
+    upstream.add_argument("--cache", type=Path, help="where PACKAGE==VERSION is downloaded to")
+
+
+def _document(audited: str, findings: Sequence[Finding]) -> dict[str, Any]:
+    from coordexp_audit_lib.report.document import document
+
+    names = list(dict.fromkeys(f.config for f in findings if f.config))
+    return document(TargetInfo(kind="artifact", name=audited), {}, names, findings)
+
+
+def _data(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
+    from coordexp_audit_lib.boundaries.geometry.data_files import audit_data
+
+    total = sum(p.stat().st_size for p in arguments.file if p.is_file())
+    found: list[Finding] = []
+    with tqdm(total=total, unit="B", unit_scale=True, desc="data", file=sys.stderr, disable=None, leave=False) as bar:
+        for path in arguments.file:
+            found += audit_data(path, "sorted" if arguments.sorted else "random", bar.update)
+    return ", ".join(p.name for p in arguments.file), found
+
+
+def _batch(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
+    from coordexp_audit_lib.boundaries.packing.batch_file import read
+    from coordexp_audit_lib.boundaries.packing.decide import decide
+
+    return arguments.file.name, decide(read(arguments.file), arguments.packing_length, arguments.file.name)
+
+
+def _metrics(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
+    from coordexp_audit_lib.boundaries.metrics.command import audit_log
+
+    return arguments.path.name, audit_log(arguments.path)
+
+
+def _manifest(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
+    from coordexp_audit_lib.boundaries.provenance.command import audit_run, compare_runs, drift_finding
+
+    if arguments.against is None:
+        return arguments.run.name, audit_run(arguments.run)
+    if not arguments.json:
+        rows = [
+            (d.rank, d.field, json.dumps(d.before), json.dumps(d.after))
+            for d in compare_runs(arguments.against, arguments.run)
+        ]
+        print(Table(("can change", "field", "before", "after"), rows or [("-", "no difference", "-", "-")]).text())
+        print()
+    return f"{arguments.against.name} and {arguments.run.name}", [drift_finding(arguments.against, arguments.run)]
+
+
+def _upstream(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
+    from coordexp_audit_lib.boundaries.upstream.command import details, matrix, rows
+
+    made, findings = matrix(arguments.release, arguments.cache)
+    if not arguments.json:
+        for header, lines in rows(made).values():
+            print(Table(header, lines).text())
+            print()
+        print(Table(("releases", "surface", "symbol", "verdict", "what"), details(made)).text())
+        print()
+    return ", ".join(arguments.release) or "the packaged verdicts", findings

@@ -1,0 +1,286 @@
+"""The command line. Each command is a small function; errors are one line on stderr, with `--debug` a traceback."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tqdm import tqdm
+
+from coordexp_audit_lib import __version__, boundaries
+from coordexp_audit_lib.cli.artifacts import declare
+from coordexp_audit_lib.core.claim import Invariant, exhibits, invariants
+from coordexp_audit_lib.core.errors import AuditError, UsageError, one_line
+from coordexp_audit_lib.core.fault import faults
+from coordexp_audit_lib.core.finding import SEVERITIES, Finding
+from coordexp_audit_lib.core.pipeline import pipeline
+from coordexp_audit_lib.targets.resolve import DEFAULT, open_target
+
+ANCHORED = pipeline().configs
+HELD, VIOLATED, UNUSABLE, UNDECIDED = 0, 1, 2, 3
+
+
+def exit_status(findings: Sequence[Finding], fail_on: str) -> int:
+    """0 all held; 1 a violation at or above `fail_on`; 3 nothing violated but something `unbound` or `error`.
+
+    A violation below `fail_on` does not fail by itself.
+    """
+    worst = SEVERITIES[: SEVERITIES.index(fail_on) + 1] if fail_on != "never" else ()
+    if any(f.status == "violated" and f.severity in worst for f in findings):
+        return VIOLATED
+    undecided = any(f.status in ("unbound", "error") for f in findings)
+    return UNDECIDED if undecided or not findings else HELD
+
+
+class Bar:
+    """A progress bar on stderr; nothing where stderr is not a terminal."""
+
+    def __init__(self, total: int, what: str) -> None:
+        self.bar = tqdm(total=total, desc=what, file=sys.stderr, mininterval=0.2, disable=None, leave=False)
+
+    def __call__(self, name: str) -> None:
+        self.bar.set_postfix_str(name, refresh=False)
+        self.bar.update(1)
+
+    def close(self) -> None:
+        self.bar.close()
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line that does not fit is told in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(UNUSABLE, f"{self.prog}: {one_line(message)}. Remedy: see `{self.prog} --help`\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        command: Callable[[argparse.Namespace], int] = arguments.command
+        return command(arguments)
+    except AuditError as error:
+        if arguments.debug:
+            raise
+        print(f"coordexp-audit: {error}", file=sys.stderr)
+        return UNUSABLE
+    except KeyboardInterrupt:
+        print("coordexp-audit: interrupted; start it again to go on where it stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNUSABLE
+    except Exception as error:
+        if arguments.debug:
+            raise
+        what = one_line(f"this is a bug of the audit: {type(error).__name__}: {error}", remedy="run again with --debug")
+        print(f"coordexp-audit: {what}", file=sys.stderr)
+        return UNUSABLE
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = Parser(add_help=False)
+    shared.add_argument("--json", action="store_true", help="print one JSON document on stdout and nothing else")
+    shared.add_argument("--debug", action="store_true", help="show a traceback where something fails")
+    audited = Parser(add_help=False)
+    audited.add_argument(
+        "--target", default=DEFAULT, help=f"a checkout's folder, a recording, or `reference` ({DEFAULT})"
+    )
+    audited.add_argument("--python", help="the interpreter of the checkout's own environment")
+    audited.add_argument("--config", nargs="+", action="extend", help="configs, relative to the target (both anchored)")
+    audited.add_argument("--boundary", nargs="+", action="extend", help="only these boundaries")
+    audited.add_argument("--seed", type=int, default=0, help="of every random choice (0)")
+    judged = Parser(add_help=False)
+    judged.add_argument(
+        "--fail-on", choices=(*SEVERITIES, "never"), default="P1", help="least severity that fails (P1)"
+    )
+
+    parser = Parser(prog="coordexp-audit", description="Audit a V-LLM grounding training pipeline.")
+    parser.add_argument("--version", action="version", version=f"coordexp-audit {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, function: Callable[[argparse.Namespace], int], help: str, *parents: Any) -> Any:
+        made = commands.add_parser(name, help=help, description=help, parents=[shared, *parents])
+        made.set_defaults(command=function)
+        return made
+
+    run = add("run", _run, "run every notebook on a target and write the audit's documents", audited, judged)
+    run.add_argument("--out", type=Path, required=True, help="a new folder, or one of an interrupted run")
+    run.add_argument("--replace", action="store_true", help="remove a run of other things that the folder holds")
+    check = add("check", _check, "judge the invariants without notebooks", audited, judged)
+    check.add_argument("--out", type=Path, help="write audit.json, audit.sarif and junit.xml there")
+    book = add("book", _book, "build the book of a run: HTML, PDF and .tex")
+    book.add_argument("run", type=Path, help="the folder of a run")
+    book.add_argument("--format", nargs="+", choices=("html", "pdf"), default=["html", "pdf"], help="what to build")
+    record = add(
+        "record",
+        _record,
+        "keep a target's answers as a recording; with --boundary, renew those of an earlier one",
+        audited,
+    )
+    record.add_argument("--name", required=True, help="the recording's name")
+    record.add_argument("--out", type=Path, default=Path(), help="the folder to write it to (the current one)")
+    diff = add("diff", _diff, "say what changed between two audits; 1 if something got worse")
+    diff.add_argument("before", type=Path, help="the earlier run's folder, or its audit.json")
+    diff.add_argument("after", type=Path, help="the later one")
+    declare(add, judged, _report)
+    add("faults", _faults, "prove that every check fails on a pipeline that is broken on purpose")
+    return parser
+
+
+def _opened(arguments: argparse.Namespace) -> tuple[Any, list[str], list[str] | None]:
+    names = [boundaries.boundary(n).name for n in arguments.boundary] if arguments.boundary else None
+    boundaries.load(None if names is None or boundaries.ALL_OTHERS in names else names)
+    return open_target(arguments.target, python=arguments.python), list(arguments.config or ANCHORED), names
+
+
+def _planned(names: list[str] | None, configs: Sequence[str]) -> tuple[list[Invariant], int, int]:
+    """The checks of the chosen boundaries, how often they are judged in all, and the number of exhibits."""
+    chosen = boundaries.load(names)
+    checks = [i for b in chosen for i in invariants(b.name)]
+    judged = sum(len(configs) if i.per_config else 1 for i in checks)
+    return checks, judged, sum(len(exhibits(b.name)) for b in chosen)
+
+
+def _report(arguments: argparse.Namespace, document: dict[str, Any], findings: Sequence[Finding]) -> int:
+    from coordexp_audit_lib.report import terminal
+    from coordexp_audit_lib.report.document import dumps
+
+    if arguments.json:
+        print(dumps(document), end="")
+    else:
+        print(terminal.render(document), end="")
+    return exit_status(findings, arguments.fail_on)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from coordexp_audit_lib.core.judge import audit
+    from coordexp_audit_lib.report.document import document, write_documents
+
+    target, configs, names = _opened(arguments)
+    with target:
+        for config in configs:
+            target.config_path(config)
+        checks, judged, _ = _planned(names, configs)
+        bar = Bar(judged, "check")
+        findings = audit(target, checks, configs, arguments.seed, lambda inv, config: bar(inv.id))
+        bar.close()
+        made = document(target.info(), target.bindings(), configs, findings)
+    if arguments.out:
+        write_documents(arguments.out, made)
+    return _report(arguments, made, findings)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from coordexp_audit_lib.report.document import document, write_documents
+    from coordexp_audit_lib.run.audit import run
+
+    target, configs, names = _opened(arguments)
+    with target:
+        _, judged, shown = _planned(names, configs)
+        asked = judged + shown if target.info().kind == "checkout" else 0
+        bar = Bar(len(boundaries.load(names)) * len(configs) + asked, "run")
+        ran = run(
+            target,
+            arguments.target,
+            configs,
+            arguments.out,
+            seed=arguments.seed,
+            names=names,
+            replace=arguments.replace,
+            progress=bar,
+        )
+        bar.close()
+        made = document(target.info(), target.bindings(), configs, ran.findings)
+    write_documents(arguments.out, made)
+    for failed in ran.failed:
+        print(f"coordexp-audit: {failed.job.output.name}: the notebook raised: {failed.reason}", file=sys.stderr)
+    status = _report(arguments, made, ran.findings)
+    return UNDECIDED if ran.failed and status == HELD else status
+
+
+def _book(arguments: argparse.Namespace) -> int:
+    from coordexp_audit_lib.report.book import build_book
+
+    made = build_book(arguments.run, formats=tuple(arguments.format))
+    if arguments.json:
+        print(json.dumps({name: str(path) for name, path in made.items()}, sort_keys=True, indent=1))
+    else:
+        for name, path in made.items():
+            print(f"{name}: {path}")
+    return HELD
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    from coordexp_audit_lib.run.record import take
+    from coordexp_audit_lib.targets.recording import SUFFIX, merged, read_recording, write_recording
+
+    path = arguments.out / f"{arguments.name}{SUFFIX}"
+    if Path(arguments.name).name != arguments.name or not arguments.name:
+        raise UsageError("a recording's name is a plain file name", where=arguments.name, remedy="leave out folders")
+    target, configs, names = _opened(arguments)
+    with target:
+        _, judged, shown = _planned(names, configs)
+        bar = Bar(judged + shown, "record")
+        partial = arguments.out / f".{arguments.name}.partial{SUFFIX}"
+        taken = take(target, configs, seed=arguments.seed, names=names, partial=partial, progress=bar)
+        bar.close()
+    recording = taken.recording
+    if names is not None and path.is_file():
+        recording = merged(read_recording(path), recording)
+    size = write_recording(recording, path)
+    partial.unlink(missing_ok=True)
+    told = {"recording": str(path), "bytes": size, "answers": recording.count()}
+    print(json.dumps(told, sort_keys=True) if arguments.json else f"{path}: {told['answers']} answers, {size} bytes")
+    return HELD
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    import msgspec
+
+    from coordexp_audit_lib.report.document import read_audit
+    from coordexp_audit_lib.report.tables import Table
+    from coordexp_audit_lib.run.compare import SCHEMA, compare, is_worse
+
+    changes = compare(read_audit(arguments.before), read_audit(arguments.after))
+    if arguments.json:
+        print(json.dumps({"schema": SCHEMA, "changes": msgspec.to_builtins(changes)}, sort_keys=True, indent=1))
+    elif changes:
+        rows = [(c.kind, c.severity, c.invariant, c.config or "-", f"{c.before} → {c.after}", c.what) for c in changes]
+        print(Table(("change", "severity", "invariant", "config", "status", "what"), rows).text())
+    else:
+        print("no change")
+    return VIOLATED if is_worse(changes) else HELD
+
+
+def _faults(arguments: argparse.Namespace) -> int:
+    import msgspec
+
+    from coordexp_audit_lib.report.tables import Table
+    from coordexp_audit_lib.run.prove import prove, rows
+
+    boundaries.load()
+    bar = Bar(len(invariants()) + len(faults()), "faults")
+    proof = prove(invariants(), faults(), ANCHORED[1], progress=bar)
+    bar.close()
+    if arguments.json:
+        print(json.dumps(msgspec.to_builtins(proof), sort_keys=True, indent=1))
+    else:
+        print(Table(("fault", "surface", "expected", "caught", "missed"), rows(proof)).text())
+        for name, why in proof.unsound.items():
+            print(f"unsound: {name} does not hold on the unbroken reference: {why}")
+        for name in proof.unproven:
+            print(f"unproven: no fault is caught by {name}")
+        verdict = "all proven" if proof.complete else "NOT proven"
+        print(f"{len(proof.detections)} faults, {len(invariants())} checks, {verdict}")
+    return HELD if proof.complete else VIOLATED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,275 @@
+"""Claims: what must hold. One decorated generator function each, in a file of its own.
+
+    \"\"\"cu_seq_lens are int32, from 0 to the total.                     <- the demand, shown in every finding
+
+    Why: ... what goes wrong in the objective or the evaluation without it.
+
+    Example: ...\"\"\"
+
+    @claim(severity="P0", kind="B", remedy="Derive cu_seq_lens from the samples' lengths.")
+    def cu_seqlens(ctx: Context) -> Iterator[Violation | Problem]: ...
+
+    cu_seqlens.on(PackedRow, predicates.cu_seqlens)                     <- how an artifact or a live object decides it
+
+The id is `<boundary>.<file>`, read from where the file lies. The claim's faults follow it (`core.fault`).
+"""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from coordexp_audit_lib.core.citation import Citation
+from coordexp_audit_lib.core.errors import AuditError
+from coordexp_audit_lib.core.evidence import Evidence, Where, digest
+from coordexp_audit_lib.core.finding import Kind, Severity, Violation
+from coordexp_audit_lib.core.problem import Problem, Undecided
+from coordexp_audit_lib.core.surface import Answer, Request, Response, Surface
+from coordexp_audit_lib.core.target import Target
+
+Check = Callable[["Context"], Iterator["Violation | Problem"]]
+Predicate = Callable[[Any, "Ledger"], Iterable[Problem]]
+Exhibit = Callable[["Context"], dict[str, Any]]
+T = TypeVar("T", bound=Callable[..., Any])
+
+_CLAIMS: dict[str, Claim] = {}
+_EXHIBITS: dict[str, Exhibit] = {}
+_PROVOCATIONS: list[Provocation] = []
+
+
+class Ledger:
+    """What a check says that it judged. Nothing else counts.
+
+    checked: cases of the thing that the claim is about. unjudged: the parts of the claim that could not be judged, each
+    with the reason; a claim with such a part is not held.
+    """
+
+    def __init__(self) -> None:
+        self.checked = 0
+        self.unjudged: list[str] = []
+
+    def judged(self, cases: int = 1) -> None:
+        """Count cases that were judged. A check that judges nothing can't hold."""
+        self.checked += cases
+
+    def left_out(self, part: str, why: str = "") -> None:
+        """Say that a part of the claim was not judged: `left_out("dynamic packing", "not in this tree")`."""
+        said = f"{part}: {why}" if why else part
+        if said not in self.unjudged:
+            self.unjudged.append(said)
+
+
+class Claim:
+    """What must hold, and how it is judged.
+
+    id: `boundary.name`. claim: the demand, the first paragraph of `doc`. doc: demand, reason and example. severity: the
+    highest that a violation may have. kind: `B` the pipeline's own function is asked, `S` source is read, `A` an
+    artifact is judged. spec: citations that hold for any pipeline (a library's own demand); what one pipeline's
+    specification says stands in that pipeline. per_config: the claim is about a config and is judged for each.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        doc: str,
+        check: Check,
+        *,
+        severity: Severity,
+        kind: Kind,
+        remedy: str,
+        spec: tuple[Citation, ...] = (),
+        per_config: bool = False,
+    ) -> None:
+        self.id, self.boundary, self.doc = id, id.partition(".")[0], inspect.cleandoc(doc)
+        self.claim = " ".join(self.doc.partition("\n\n")[0].split())
+        self.severity, self.kind, self.remedy, self.spec, self.per_config = severity, kind, remedy, spec, per_config
+        self.check = check
+        self.predicates: dict[type, Predicate] = {}
+
+    def on(self, kind: type, predicate: Predicate) -> None:
+        """Say how an artifact or live object of the type `kind` decides it: `(subject, ledger) -> problems`."""
+        self.predicates[kind] = predicate
+
+    def not_on(self, kind: type, needs: str) -> None:
+        """Say that a subject of the type `kind` can never decide the claim, and what it would need."""
+
+        def undecided(subject: Any, ledger: Ledger) -> Iterable[Problem]:
+            raise Undecided(needs)
+
+        self.predicates[kind] = undecided
+
+    def __repr__(self) -> str:
+        return f"Claim({self.id})"
+
+
+class Provocation(msgspec.Struct, frozen=True, eq=False):
+    """Inputs that a surface should refuse; `ask(ctx)` asks them and yields `(label, answer)`."""
+
+    surface: Surface[Any, Any]
+    ask: Callable[[Context], Iterable[tuple[str, Answer[Any]]]]
+
+
+class Context(Ledger):
+    """What a check sees: the target, a seeded source of randomness, the ledger of cases, and the config.
+
+    config: as the user named it; empty in a check that is not `per_config`.
+    """
+
+    def __init__(self, target: Target, config: str, seed: int = 0, label: str = "") -> None:
+        super().__init__()
+        self.target, self.config, self.seed, self.label = target, config, seed, label
+        self.calls: dict[str, int] = {}
+        self.notes: list[Evidence] = []
+        self.last_surface = ""
+
+    @property
+    def contract(self) -> Mapping[str, Any]:
+        """What the target's pipeline promises at this commit, as values by name (`boundary.name`)."""
+        return self.target.contract()
+
+    def ask(self, question: Surface[Request, Response], request: Request) -> Answer[Response]:
+        """Ask the target; the answer is a value or a refusal."""
+        self.last_surface = question.name
+        self.calls[question.name] = self.calls.get(question.name, 0) + 1
+        return self.target.ask(question, request)
+
+    def value(self, question: Surface[Request, Response], request: Request) -> Response:
+        """Ask and take the value; a refusal becomes an `error` finding, for it was not expected."""
+        return self.ask(question, request).value
+
+    def answers(self, question: Surface[Any, Any]) -> bool:
+        """Whether the target has a function behind the surface."""
+        binding = self.target.bindings().get(question.name)
+        return binding is not None and binding.status in ("bound", "moved")
+
+    def note(self, evidence: Evidence) -> None:
+        """Add a handle that a reader can follow."""
+        self.notes.append(evidence)
+
+    def fact(self, name: str, value: Any) -> None:
+        """Add a measured value to the finding's evidence."""
+        self.notes.append(Evidence(kind="fact", symbol=name, value=value))
+
+    def where(self, question: Surface[Any, Any]) -> Where | None:
+        """File, line and symbol of the target's function behind a surface."""
+        binding = self.target.bindings().get(question.name)
+        return binding.where if binding else None
+
+    def rng(self, *salt: object) -> random.Random:
+        """A generator that depends on the seed, the check and the salt only."""
+        return random.Random(int(digest([self.seed, self.label, *map(str, salt)]), 16))
+
+
+def claim(
+    *,
+    severity: Severity,
+    kind: Kind,
+    remedy: str,
+    spec: tuple[Citation, ...] = (),
+    per_config: bool = False,
+    id: str = "",
+) -> Callable[[Check], Claim]:
+    """Declare a claim over a generator function `(ctx) -> Iterator[Violation | Problem]`.
+
+    The module's docstring is the claim's text: its first paragraph the demand, the rest why and an example.
+
+    Args:
+        id: `boundary.name`; by default read from the module's place, `boundaries/<boundary>/claims/<name>.py`.
+    """
+
+    def register(check: Check) -> Claim:
+        parts = check.__module__.split(".")
+        name = id or f"{parts[-3]}.{parts[-1]}"
+        if name in _CLAIMS:
+            raise AuditError(f"claim {name} is declared twice", where=name, remedy="rename one of them")
+        doc = check.__globals__.get("__doc__") or check.__doc__ or ""
+        made = Claim(name, doc, check, severity=severity, kind=kind, remedy=remedy, spec=spec, per_config=per_config)
+        _CLAIMS[name] = made
+        return made
+
+    return register
+
+
+def exhibit(name: str) -> Callable[[Exhibit], Exhibit]:
+    """Declare the data of a figure: `(ctx) -> JSON-able dict`. What it asks is recorded with the checks' questions."""
+
+    def register(function: Exhibit) -> Exhibit:
+        if name in _EXHIBITS:
+            raise AuditError(f"exhibit {name} is declared twice", where=name, remedy="rename one of them")
+        _EXHIBITS[name] = function
+        return function
+
+    return register
+
+
+def provokes(question: Surface[Any, Any]) -> Callable[[T], T]:
+    """Declare a function `(ctx) -> (label, answer), …` that asks inputs which `question` should refuse."""
+
+    def register(function: T) -> T:
+        _PROVOCATIONS.append(Provocation(question, function))
+        return function
+
+    return register
+
+
+def provocations() -> list[Provocation]:
+    """Declared provocations, by surface."""
+    return sorted(_PROVOCATIONS, key=lambda p: p.surface.name)
+
+
+def claims(boundary: str | None = None) -> list[Claim]:
+    """Declared claims, of one boundary if named: boundaries in the order in which they were loaded, ids sorted."""
+    order = {b: i for i, b in enumerate(dict.fromkeys(c.boundary for c in _CLAIMS.values()))}
+    chosen = (c for c in _CLAIMS.values() if boundary in (None, c.boundary))
+    return sorted(chosen, key=lambda c: (order[c.boundary], c.id))
+
+
+def claims_on(kind: type, boundary: str | None = None) -> list[Claim]:
+    """The claims that say how a subject of the type `kind` decides them, or why it can't."""
+    return [c for c in claims(boundary) if kind in c.predicates]
+
+
+def exhibits(boundary: str | None = None) -> dict[str, Exhibit]:
+    """Declared exhibits by name; those of one boundary are named `boundary.…`."""
+    return {n: e for n, e in sorted(_EXHIBITS.items()) if boundary is None or n.split(".")[0] == boundary}
+
+
+# --- until every boundary has its claims in files of their own -----------------------------------------------------
+Invariant = Claim
+
+
+def invariant(
+    id: str,
+    *,
+    boundary: str,
+    severity: Severity,
+    kind: Kind,
+    claim: str,
+    remedy: str,
+    spec: str,
+    per_config: bool = False,
+) -> Callable[[Check], Check]:
+    def register(check: Check) -> Check:
+        cited: Any = (spec,)
+        made = Claim(id, claim, check, severity=severity, kind=kind, remedy=remedy, spec=cited, per_config=per_config)
+        _CLAIMS[id] = made
+        return check
+
+    return register
+
+
+def fault(id: str, *, surface: Surface[Any, Any], caught_by: tuple[str, ...], summary: str) -> Callable[[T], T]:
+    from coordexp_audit_lib.core import fault as declared
+
+    def register(apply: T) -> T:
+        declared._FAULTS[id] = declared.Fault(id, surface, caught_by, summary, apply)
+        return apply
+
+    return register
+
+
+invariants = claims

@@ -1,0 +1,59 @@
+"""A Qwen3-VL chat as tokens, with the labels that training takes: what the reference renders.
+
+Tests of the packing and template boundaries show that it does so token for token as ms-swift's `qwen3_vl` template.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from coordexp_audit_lib.core.surface import Refuse
+from coordexp_audit_lib.kit import picture, tokenizer
+
+SLOT = "<image>"
+ROLES = ("system", "user", "assistant")
+IGNORE_INDEX = -100
+
+
+def render(turns: Sequence[tuple[str, str]], grids: Sequence[Sequence[int]] = ()) -> tuple[list[int], list[int]]:
+    """Ids and unshifted labels of a conversation.
+
+    What is supervised: each assistant turn's text, its `<|im_end|>`, and the newline after it.
+
+    Args:
+        turns: (role, text); each `<image>` in a text that is not an assistant's stands for the next image.
+        grids: of each image (t, h, w) in patches.
+
+    Raises:
+        Refuse: a role is unknown, or slots and images do not match in number.
+    """
+    slots = sum(text.count(SLOT) for role, text in turns if role != "assistant")
+    if slots != len(grids):
+        raise Refuse(f"{slots} image slots and {len(grids)} pictures")
+    pads = iter(t * h * w // picture.MERGE**2 for t, h, w in grids)
+    ids: list[int] = []
+    labels: list[int] = []
+    for role, text in turns:
+        if role not in ROLES:
+            raise Refuse(f"unknown role {role!r}")
+        for piece, supervised in _pieces(role, text, pads):
+            ids += piece
+            labels += piece if supervised else [IGNORE_INDEX] * len(piece)
+    return ids, labels
+
+
+def _pieces(role: str, text: str, pads: Iterator[int]) -> Iterator[tuple[list[int], bool]]:
+    """Token pieces of one turn, each with whether it is supervised."""
+    yield tokenizer.encode(f"<|im_start|>{role}\n"), False
+    if role == "assistant":
+        yield tokenizer.encode(text), True
+        yield tokenizer.encode("<|im_end|>\n"), True
+        return
+    for part in re.split(f"({SLOT})", text):
+        if part == SLOT:
+            image = [tokenizer.VISION_START, *[tokenizer.IMAGE_PAD] * next(pads), tokenizer.VISION_END]
+            yield image, False
+        elif part:
+            yield tokenizer.encode(part), False
+    yield tokenizer.encode("<|im_end|>\n"), False

@@ -1,0 +1,101 @@
+"""A small Qwen3-VL: the published architecture, two text layers, one vision layer, random weights, the real vocabulary.
+
+It runs on a CPU in about a tenth of a second and is what behavioural checks put their questions to. The weights
+depend on the seed only. Their spread is ten times the published one's, so that the logits differ enough to tell a
+gradient from noise.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS, IMAGE_PAD, VIDEO_PAD, VISION_END, VISION_START
+
+VOCABULARY = 152_704
+SPREAD = 0.2
+PATCH, MERGE = 16, 2
+
+assert COORD_0 + COORD_BINS <= VOCABULARY
+
+
+def build(seed: int = 0) -> Any:
+    """A float32 `Qwen3VLForConditionalGeneration` on the CPU, in training mode (imports transformers: seconds)."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        import transformers
+    hub: Any = transformers
+
+    text = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "vocab_size": VOCABULARY,
+        "max_position_embeddings": 32_768,
+        "rope_scaling": {"rope_type": "default", "mrope_section": [4, 2, 2], "mrope_interleaved": True},
+        "initializer_range": SPREAD,
+    }
+    vision = {
+        "depth": 1,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_heads": 2,
+        "patch_size": PATCH,
+        "spatial_merge_size": MERGE,
+        "out_hidden_size": 32,
+        "deepstack_visual_indexes": [0],
+        "num_position_embeddings": 64,
+    }
+    config = hub.Qwen3VLConfig(
+        text_config=text,
+        vision_config=vision,
+        image_token_id=IMAGE_PAD,
+        video_token_id=VIDEO_PAD,
+        vision_start_token_id=VISION_START,
+        vision_end_token_id=VISION_END,
+        tie_word_embeddings=False,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return hub.Qwen3VLForConditionalGeneration(config).float().train()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread, so that results do not depend on the machine's cores; many small steps are faster so."""
+    import torch
+
+    before = torch.get_num_threads()
+    keep_memory()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@lru_cache(maxsize=1)
+def keep_memory() -> bool:
+    """Ask glibc to keep freed blocks: logits of the real vocabulary take 70 MB and more, and mapping them anew for
+    every
+    step costs more than computing them. Returns whether the C library took the advice."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    return bool(mallopt(-3, 1 << 30) and mallopt(-1, 2_000_000_000))
+
+
+@lru_cache(maxsize=2)
+def small(seed: int = 0) -> Any:
+    """The model of that seed, built once per process. Callers must leave its weights as they are."""
+    return build(seed)

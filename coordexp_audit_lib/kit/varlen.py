@@ -1,0 +1,106 @@
+"""Attention over a packed row as a variable-length kernel computes it, on a CPU: each segment sees itself alone.
+
+Packed training runs on kernels that are told the segments by `cu_seqlens` and need a GPU. This module stands for such
+a kernel behind `transformers`' own flash-attention code: all that decides which boundaries the kernel is given is the
+real thing. Standard library only at import time, for the packing binding loads this file in the target's interpreter.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+NAME = "flash_attention_2"
+_KEPT = ("_flash_fn", "_flash_varlen_fn", "_pad_fn", "_unpad_fn", "_process_flash_kwargs_fn")
+
+
+def varlen(
+    q: Any,
+    k: Any,
+    v: Any,
+    *,
+    cu_seqlens_q: Any,
+    cu_seqlens_k: Any,
+    max_seqlen_q: Any,
+    max_seqlen_k: Any,
+    dropout_p: float = 0.0,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+) -> Any:
+    """Attention within segments.
+
+    q: [L, heads, width]; k, v: [L, key heads, width]. cu_seqlens_*: int32 [S+1], from 0 to L.
+
+    Raises:
+        ValueError: the bounds are not int32, do not run from 0 to L, or `max_seqlen` is shorter than a segment.
+    """
+    import torch
+
+    bounds = []
+    for cu, longest, rows in ((cu_seqlens_q, max_seqlen_q, len(q)), (cu_seqlens_k, max_seqlen_k, len(k))):
+        if cu.dtype != torch.int32:
+            raise ValueError(f"cu_seqlens are {cu.dtype}, the kernel reads int32")
+        ends = cu.tolist()
+        if ends[0] != 0 or ends[-1] != rows:
+            raise ValueError(f"cu_seqlens run from {ends[0]} to {ends[-1]}, the row has {rows} tokens")
+        sizes = [b - a for a, b in pairwise(ends)]
+        if min(sizes) < 0 or max(sizes) > int(longest):
+            raise ValueError(f"segments of {min(sizes)} to {max(sizes)} tokens, max_seqlen {int(longest)}")
+        bounds.append(ends)
+    out = [
+        _attend(q[a:b], k[c:d], v[c:d], dropout=dropout_p, scale=softmax_scale, causal=causal)
+        for (a, b), (c, d) in zip(*map(pairwise, bounds), strict=True)
+    ]
+    return torch.cat(out)
+
+
+def dense(
+    q: Any, k: Any, v: Any, *, dropout_p: float = 0.0, softmax_scale: float | None = None, causal: bool = False
+) -> Any:
+    """Attention over whole rows [B, L, heads, width], called where nothing tells transformers of segments."""
+    import torch
+
+    return torch.stack(
+        [_attend(*row, dropout=dropout_p, scale=softmax_scale, causal=causal) for row in zip(q, k, v, strict=True)]
+    )
+
+
+def _attend(q: Any, k: Any, v: Any, *, dropout: float, scale: float | None, causal: bool) -> Any:
+    import torch
+
+    q, k, v = (t.transpose(0, 1)[None] for t in (q, k, v))
+    groups = q.shape[1] // k.shape[1]
+    k, v = (t.repeat_interleave(groups, dim=1) for t in (k, v))
+    made = torch.nn.functional.scaled_dot_product_attention(q, k, v, None, dropout, causal, scale=scale)
+    return made[0].transpose(0, 1)
+
+
+@contextmanager
+def attending(model: Any, how: str) -> Iterator[None]:
+    """Run `model` with `how`: `sdpa`, or `varlen` for transformers' flash-attention code above these functions."""
+    import transformers.modeling_flash_attention_utils as flash
+
+    configs = [model.config, model.config.text_config, model.config.vision_config]
+    before = [c._attn_implementation for c in configs]
+    kept = {name: getattr(flash, name) for name in _KEPT}
+    logger = logging.getLogger(flash.__name__)
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it says that float32 is kept as float32
+    if how == "varlen":
+        process = flash._lazy_define_process_function(varlen)  # type: ignore[no-untyped-call]
+        values = (dense, varlen, flash._pad_input, flash._unpad_input, process)
+        for name, value in zip(_KEPT, values, strict=True):
+            setattr(flash, name, value)
+    for c in configs:
+        c._attn_implementation = NAME if how == "varlen" else how
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        for name, value in kept.items():
+            setattr(flash, name, value)
+        for c, value in zip(configs, before, strict=True):
+            c._attn_implementation = value

@@ -1,0 +1,113 @@
+"""How a binding is declared. Standard library only: this runs inside the target's interpreter.
+
+    @binds("coordjson.parse", parse=("src.utils.coordjson_transpiler:parse_coordjson",))
+    def parse(request, here):
+        result = here.call(here.parse, request["text"], mode=request["mode"])
+        return {"records": ...}
+
+Each keyword names one symbol with its candidates: first the name at the reference commit, then the names that it
+had or got at other commits. The first candidate that the tree defines is used. A candidate may end in `?` on its
+last entry: `("src.a:f", "?")` makes the symbol optional (`here.f` is then None where the tree lacks it).
+
+A binding module imports relatively (`from .api import Refused, binds`, `from .trainer import build`), and only from
+this folder: in the audit it is a module of `coordexp_audit_lib.pipelines.coordexp.answers`, in the worker of a package
+`coordexp_audit_bindings` that is made of the same folder. A target's modules are imported inside the functions,
+through `here`, never at the top. A binding that finds, once it runs, that the tree cannot answer raises `Unbound`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+
+_BOUND: dict[str, dict[str, "Bound"]] = {}
+
+
+class Refused(Exception):
+    """The target's own function raised: this is its answer, not a failure of the binding."""
+
+    def __init__(self, type_name, message):
+        super().__init__(message)
+        self.type_name, self.message = type_name, message
+
+
+class Unbound(Exception):
+    """Raised by a binding: this tree has nothing that answers the surface. The message says why."""
+
+
+class CannotImport(Exception):
+    """A symbol that stands in the source could not be imported."""
+
+
+class Bound:
+    """One surface's binding: its function and, by local name, the candidates of each symbol."""
+
+    def __init__(self, surface, function, symbols):
+        self.surface, self.function, self.symbols = surface, function, symbols
+
+
+def binds(surface, **symbols):
+    """Declare the function that answers `surface`: `(request: dict, here: Here) -> dict`."""
+
+    def register(function):
+        known = _BOUND.setdefault(function.__module__, {})
+        if surface in known:
+            raise ValueError("surface %s is bound twice" % surface)
+        known[surface] = Bound(surface, function, symbols)
+        return function
+
+    return register
+
+
+def bound_by(module):
+    """What a module of answers binds: by surface, the `Bound`."""
+    return dict(_BOUND.get(module, {}))
+
+
+class Here:
+    """What a binding sees: the tree, a scratch directory of its own, and the resolved symbols as attributes.
+
+    tree: absolute path of the checkout (never written to). scratch: absolute path of an empty directory that
+    lives as long as the worker. chosen: local name -> `module:qualname` that the audit found in the tree.
+    """
+
+    def __init__(self, tree, scratch, chosen):
+        self.tree, self.scratch, self.chosen = tree, scratch, chosen
+
+    def __getattr__(self, name):
+        chosen = self.__dict__.get("chosen", {})
+        if name not in chosen:
+            raise AttributeError("this binding declares no symbol %r" % name)
+        value = None if chosen[name] is None else load(chosen[name])
+        self.__dict__[name] = value
+        return value
+
+    @staticmethod
+    def call(function, *args, **kwargs):
+        """Call the target's own function; whatever it raises is the target's refusal."""
+        try:
+            return function(*args, **kwargs)
+        except MemoryError:
+            raise  # the worker's limit, not the target's judgement
+        except Exception as error:
+            raise Refused(type(error).__name__, str(error)) from error
+
+    @staticmethod
+    def fitting(function, **kwargs):
+        """The keyword arguments that this commit's signature of `function` accepts."""
+        parameters = inspect.signature(function).parameters
+        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            return kwargs
+        return {k: v for k, v in kwargs.items() if k in parameters}
+
+
+def load(symbol):
+    """Import `package.module:Class.attribute`."""
+    module_name, _, qualname = symbol.partition(":")
+    try:
+        value = importlib.import_module(module_name)
+        for part in qualname.split(".") if qualname else ():
+            value = getattr(value, part)
+    except Exception as error:
+        raise CannotImport("%s: %s: %s" % (symbol, type(error).__name__, error)) from error
+    return value

@@ -1,0 +1,185 @@
+"""Boundary 04: how a CoordExp tree writes and reads assistant text.
+
+The format is that of `{"objects": [...]}` with bare coordinate tokens, which came with the transpiler module on
+2026-02-18. A tree without that module speaks another format, so these surfaces are missing there.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+
+from coordexp_audit_lib.pipelines.api import binds
+
+PARSE = ("src.utils.coordjson_transpiler:parse_coordjson",)
+BINS = 1000
+REPEATS = 3
+SHORTEST = 0.004  # seconds at the largest size, below which a ratio of times says nothing
+SUPERLINEAR = 9.2  # time(4n) / time(n) of an exponent of 1.6
+FEWEST = 16  # lines: fewer are noise
+
+
+@binds(
+    "coordjson.render",
+    dumps=("src.utils.assistant_json:dumps_coordjson",),
+    build=("src.common.object_field_order:build_object_payload",),
+    token=("src.coord_tokens.codec:int_to_token",),
+)
+def render(request, here):
+    def write():
+        objects = [
+            here.build(
+                desc=thing["desc"],
+                geometry_key=thing["geometry"],
+                geometry_value=[here.token(k) for k in thing["values"]],
+                object_field_order=request["order"],
+            )
+            for thing in request["things"]
+        ]
+        return here.dumps({"objects": objects})
+
+    return {"text": here.call(write)}
+
+
+@binds("coordjson.parse", parse=PARSE)
+def parse(request, here):
+    made = here.call(here.parse, request["text"], mode=request["mode"], object_field_order=request["order"])
+    return {
+        "records": [
+            {
+                "index": r.index,
+                "desc": r.desc,
+                "geometry": r.geometry_key,
+                "values": list(r.geometry_values),
+                "key_order": list(r.key_order),
+                "span": list(r.record_span),
+                "geometry_span": list(r.geometry_span),
+            }
+            for r in made.records
+        ],
+        "dropped": dict(made.dropped_invalid_by_reason),
+        "incomplete_tail": made.dropped_incomplete_tail,
+        "container_start": made.container_start,
+        "container_end": made.container_end,
+        "truncated": bool(made.truncated),
+        "failed": bool(made.parse_failed),
+        "dropped_total": getattr(made, "dropped_invalid_records", None),
+    }
+
+
+@binds("coordjson.transpile", transpile=("src.utils.coordjson_transpiler:coordjson_to_strict_json_with_meta",))
+def transpile(request, here):
+    text, meta = here.call(here.transpile, request["text"], mode=request["mode"], object_field_order=request["order"])
+    return {"text": text, "failed": bool(meta.parse_failed)}
+
+
+@binds("coordjson.growth", parse=PARSE)
+def salvage_growth(request, here):
+    parser = here.parse  # imported before anything is measured
+
+    def work(text):
+        # What is no parser has no growth: the records must be there.
+        len(parser(text, mode="salvage", object_field_order=request["order"]).records)
+
+    return here.call(growth, work, request["texts"])
+
+
+@binds("coordjson.prediction_growth", load=("src.common.prediction_parsing:load_prediction_dict",))
+def prediction_growth(request, here):
+
+    def work(text):
+        if not isinstance(here.load(text), (dict, type(None))):
+            raise TypeError("the reading of a prediction is neither a mapping nor None")
+
+    return here.call(growth, work, request["texts"])
+
+
+@binds("coordjson.rollout_growth", parse=("src.trainers.rollout_matching.parsing:parse_rollout_for_matching",))
+def rollout_growth(request, here):
+    """A vocabulary with one token a character and one a coordinate will do: the number of tokens is what counts."""
+
+    parser = here.parse
+    options = here.fitting(parser, object_field_order=request["order"])
+
+    def work(tokens):
+        ids, letters = tokens
+        len(parser(tokenizer=Letters(letters), response_token_ids=list(ids), **options).valid_objects)
+
+    return here.call(growth, work, [tokenized(text) for text in request["texts"]])
+
+
+class Letters:
+    """A tokenizer: ids 0..999 are the coordinate tokens, the others stand for one character each."""
+
+    def __init__(self, letters):
+        self.pieces = ["<|coord_%d|>" % k for k in range(BINS)] + letters
+        self.ids = {piece: i for i, piece in enumerate(self.pieces)}
+
+    def decode(self, ids, **_):
+        return "".join(self.pieces[i] for i in ids)
+
+    def encode(self, text, **_):
+        return [self.ids.setdefault(c, 0) for c in text]
+
+    def convert_tokens_to_ids(self, tokens):
+        return self.ids.get(tokens, 0) if isinstance(tokens, str) else [self.ids.get(t, 0) for t in tokens]
+
+
+def tokenized(text):
+    """Token ids of a text, and the characters behind the ids from 1000 on."""
+    pieces, at = [], 0
+    while at < len(text):
+        end = text.find("|>", at) + 2 if text.startswith("<|coord_", at) else at + 1
+        pieces.append(text[at:end])
+        at = end
+    letters = sorted({p for p in pieces if len(p) == 1} | set('{"objects": ['))
+    ids = {"<|coord_%d|>" % k: k for k in range(BINS)}
+    ids.update({c: BINS + i for i, c in enumerate(letters)})
+    return [ids[p] for p in pieces], letters
+
+
+def growth(function, texts):
+    """The growth exponent of the executed lines over sizes n, 2n and 4n, and whether CPU time agrees.
+
+    What every call costs cancels out: the lines that 2n more take are compared with those that n more took.
+    """
+    first, second, third = (lines(function, text) for text in texts)
+    steps = max(second - first, FEWEST), max(third - second, FEWEST)
+    return {"lines": max(0.0, round(math.log2(steps[1] / steps[0]), 1)), "time": time_verdict(function, texts)}
+
+
+def lines(function, text):
+    counted = [0]
+
+    def trace(frame, event, argument):
+        if event == "line":
+            counted[0] += 1
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function(text)
+    finally:
+        sys.settrace(before)
+    return counted[0]
+
+
+def time_verdict(function, texts):
+    for _ in range(REPEATS):  # superlinear only if every attempt says so
+        first, last = seconds(function, texts[0]), seconds(function, texts[2])
+        if last < SHORTEST:
+            return "unclear"
+        if last < SUPERLINEAR * first:
+            return "linear"
+    return "superlinear"
+
+
+def seconds(function, text):
+    best = math.inf
+    for _ in range(REPEATS):
+        started = time.process_time()
+        function(text)
+        best = min(best, time.process_time() - started)
+    return best

@@ -1,0 +1,20 @@
+"""Where CoordExp's own specification, read at the reference commit, demands what a claim demands."""
+
+from __future__ import annotations
+
+from coordexp_audit_lib.core.citation import Citation
+
+REPOSITORY, COMMIT = "Pein2017/CoordExp", "b46e74f"
+
+
+def spec(capability: str, requirement: str) -> Citation:
+    """A requirement of one of the project's OpenSpec capabilities."""
+    return Citation(REPOSITORY, f"openspec/specs/{capability}/spec.md", requirement, COMMIT)
+
+
+def code(path: str, symbol: str) -> Citation:
+    """A function of the project that states a demand which no specification writes down."""
+    return Citation(REPOSITORY, path, symbol, COMMIT)
+
+
+CITATIONS: dict[str, tuple[Citation, ...]] = {}

@@ -1,0 +1,1 @@
+"""Whole audits: notebooks, recordings, proofs, comparisons."""

@@ -1,0 +1,106 @@
+"""Prove the detection power: every check must fail on a pipeline that is broken on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from coordexp_audit_lib.core.claim import Invariant
+from coordexp_audit_lib.core.fault import Fault
+from coordexp_audit_lib.core.finding import Finding
+from coordexp_audit_lib.core.judge import judge
+from coordexp_audit_lib.targets.reference import ReferenceTarget
+
+SCHEMA = "coordexp-audit-faults/1"
+
+
+class Detection(msgspec.Struct, frozen=True):
+    """What the checks said of one fault. caught, missed: ids out of `expected`; example: the first violation's text."""
+
+    fault: str
+    surface: str
+    summary: str
+    expected: list[str]
+    caught: list[str]
+    missed: dict[str, str]
+    example: str
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """All detections, with what spoils the proof.
+
+    unsound: checks that do not hold on the unbroken reference (their alarm proves nothing), with their status.
+    unproven: checks for which no fault is declared.
+    """
+
+    schema: str
+    detections: list[Detection]
+    unsound: dict[str, str]
+    unproven: list[str]
+
+    @property
+    def complete(self) -> bool:
+        return not (self.unsound or self.unproven or any(d.missed for d in self.detections)) and bool(self.detections)
+
+
+def prove(
+    checks: Iterable[Invariant],
+    broken: Iterable[Fault],
+    config: str,
+    seed: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> Proof:
+    """Judge every check on the reference as it is, then each fault's checks on the reference with that fault."""
+    by_id = {c.id: c for c in checks}
+    honest = ReferenceTarget()
+    unsound = {}
+    for check in by_id.values():
+        finding = judge(honest, check, config, seed)
+        if finding.status != "held":
+            unsound[check.id] = _why(finding)
+        if progress:
+            progress(check.id)
+    detections = []
+    for fault in broken:
+        detections.append(_detect(fault, by_id, config, seed))
+        if progress:
+            progress(fault.id)
+    proven = {name for d in detections for name in d.caught}
+    return Proof(SCHEMA, detections, unsound, [name for name in by_id if name not in proven])
+
+
+def _detect(fault: Fault, by_id: dict[str, Invariant], config: str, seed: int) -> Detection:
+    caught, missed, example = [], {}, ""
+    for name in fault.caught_by:
+        if name not in by_id:
+            missed[name] = "no such check"
+            continue
+        finding = judge(ReferenceTarget(fault), by_id[name], config, seed)
+        if finding.status == "violated":
+            caught.append(name)
+            example = example or finding.violations[0].message
+        else:
+            missed[name] = _why(finding)
+    return Detection(fault.id, fault.surface.name, fault.summary, list(fault.caught_by), caught, missed, example)
+
+
+def _why(finding: Finding) -> str:
+    if finding.status == "violated":
+        return f"violated: {finding.violations[0].message}"
+    return f"{finding.status}: {finding.note}" if finding.note else finding.status
+
+
+def rows(proof: Proof) -> list[tuple[Any, ...]]:
+    """Table rows: fault, surface, expected, caught, missed."""
+    return [
+        (
+            d.fault,
+            d.surface,
+            len(d.expected),
+            len(d.caught),
+            ", ".join(f"{k} ({v})" for k, v in d.missed.items()) or "-",
+        )
+        for d in proof.detections
+    ]

@@ -1,0 +1,86 @@
+"""Ask a live target everything that the audit and its figures ask, and keep the answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from coordexp_audit_lib import __version__, boundaries
+from coordexp_audit_lib.core.claim import Context, exhibits, invariants
+from coordexp_audit_lib.core.errors import AuditError
+from coordexp_audit_lib.core.finding import Finding
+from coordexp_audit_lib.core.judge import audit
+from coordexp_audit_lib.core.target import Target
+from coordexp_audit_lib.targets.recording import Recorder, Recording, read_recording, write_recording
+
+SAVE_EVERY_S = 20.0
+
+
+class Taken:
+    """A recording in the making, with the findings that were judged on the way."""
+
+    def __init__(self, recording: Recording, findings: list[Finding]) -> None:
+        self.recording, self.findings = recording, findings
+
+
+def take(
+    live: Target,
+    configs: Sequence[str],
+    *,
+    seed: int = 0,
+    names: list[str] | None = None,
+    partial: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Taken:
+    """Run every check and every figure's questions on `live`.
+
+    Args:
+        live: the target. configs: as the user names them. names: boundaries, all by default.
+        partial: where answers are kept meanwhile; an interrupted recording of the same clean commit goes on from there.
+        progress: called with the name of what starts.
+    """
+    recorder = Recorder(live, _earlier(partial, live))
+    for config in configs:
+        recorder.config_path(config)
+    saver = _Saver(recorder, partial)
+
+    def report(name: str) -> None:
+        saver.maybe()
+        if progress:
+            progress(name)
+
+    chosen = [b.name for b in boundaries.load(names)]
+    checks = [i for name in chosen for i in invariants(name)]
+    findings = audit(recorder, checks, configs, seed, lambda inv, config: report(inv.id))
+    for name in chosen:
+        for shown, function in exhibits(name).items():
+            report(shown)
+            for config in configs:
+                try:
+                    function(Context(recorder, config, seed, shown))
+                except AuditError:
+                    continue  # the notebook shows why; what was asked is kept
+    return Taken(recorder.recording(__version__, time.strftime("%Y-%m-%d", time.gmtime())), findings)
+
+
+class _Saver:
+    """Writes what is known so far, now and then, so that an interrupted recording can go on."""
+
+    def __init__(self, recorder: Recorder, path: Path | None) -> None:
+        self.recorder, self.path, self.last = recorder, path, time.monotonic()
+
+    def maybe(self) -> None:
+        if self.path is None or time.monotonic() - self.last < SAVE_EVERY_S or not self.recorder.answers:
+            return
+        write_recording(self.recorder.recording(__version__, ""), self.path)
+        self.last = time.monotonic()
+
+
+def _earlier(path: Path | None, live: Target) -> Recording | None:
+    """What an interrupted recording knows, if it is of this very commit and the tree is clean."""
+    if path is None or not path.is_file():
+        return None
+    before, now = read_recording(path), live.info()
+    same = before.tool == __version__ and before.target.commit == now.commit and bool(now.commit)
+    return before if same and now.dirty is False else None

@@ -1,0 +1,119 @@
+"""What the notebooks import: open a boundary on a target, show what was found, draw, and stop on violations."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.core.claim import Context, exhibits, invariants
+from coordexp_audit_lib.core.errors import AuditError
+from coordexp_audit_lib.core.evidence import Evidence
+from coordexp_audit_lib.core.finding import SEVERITIES, Finding
+from coordexp_audit_lib.core.judge import audit
+from coordexp_audit_lib.report.files import write_atomically
+from coordexp_audit_lib.report.tables import Table
+from coordexp_audit_lib.targets.resolve import open_target
+
+FAIL_ON = (*SEVERITIES, "never")
+
+
+class ViolationsFound(AuditError):
+    """Raised by a notebook's last cell, so that papermill fails."""
+
+
+class Session:
+    """One boundary on one target and config.
+
+    Args:
+        boundary: its name. target: a recording's name, `reference`, or a checkout's path. python: the checkout's
+            interpreter. config: the config under audit. out: a folder for the findings, or empty for none.
+        seed: of every random choice. fail_on: the least severity at which `close` raises, or `never`.
+    """
+
+    def __init__(
+        self,
+        boundary: str,
+        *,
+        target: str,
+        python: str = "",
+        config: str,
+        out: str = "",
+        seed: int = 0,
+        fail_on: str = "P1",
+    ) -> None:
+        if fail_on not in FAIL_ON:
+            raise AuditError(f"fail_on is {fail_on!r}", where="fail_on", remedy=f"use one of {', '.join(FAIL_ON)}")
+        self.boundary = boundaries.boundary(boundary)
+        boundaries.load(None if boundary == boundaries.ALL_OTHERS else [boundary])
+        self.target = open_target(target, python=python or None)
+        self.config, self.out, self.seed, self.fail_on = config, out, seed, fail_on
+        self.target.config_path(config)
+        self.found: list[Finding] = audit(self.target, invariants(boundary), [config], seed)
+
+    def exhibit(self, name: str) -> dict[str, Any]:
+        """The data of a figure."""
+        return exhibits()[name](Context(self.target, self.config, self.seed, name))
+
+    def about(self) -> Table:
+        """Target, commit, era, versions, config."""
+        info = self.target.info()
+        rows = [("target", info.name), ("kind", info.kind), ("commit", info.commit or "-"), ("era", info.era or "-")]
+        rows += [(f"version of {k}", v) for k, v in sorted(info.versions.items())]
+        rows += [("config", self.config), ("note", info.note or "-")]
+        return Table(("what", "value"), rows)
+
+    def violations(self) -> Table:
+        """Every violation's examples with file and line, first on the page."""
+        rows = []
+        for f in self.found:
+            for v in f.violations:
+                where = f"{v.where.path}:{v.where.line}" if v.where else "-"
+                rows.append((f.severity, f.invariant, v.message, where, f"1 of {f.violation_count}", f.remedy))
+        if not rows:
+            return Table(("violations",), [("none",)])
+        return Table(("severity", "invariant", "what is violated", "where", "count", "remedy"), rows)
+
+    def findings(self) -> Table:
+        """Each claim with its verdict and its denominator."""
+        rows = [(f.invariant, f.severity, f.kind, f.status, f.checked, f.note or f.claim) for f in self.found]
+        return Table(("invariant", "severity", "kind", "status", "cases judged", "claim"), rows)
+
+    def evidence(self) -> Table:
+        """The functions that answered, with file, line, number of calls and digest."""
+        seen: dict[str, tuple[Evidence, int]] = {}
+        for f in self.found:
+            for e in f.evidence:
+                if e.kind == "call":
+                    before = seen.get(e.surface)
+                    calls = e.calls + (before[1] if before else 0)
+                    seen[e.surface] = (e, calls)
+        rows = [
+            (name, e.symbol or "-", f"{e.path}:{e.line}" if e.path else "-", calls, e.digest or "-")
+            for name, (e, calls) in sorted(seen.items())
+        ]
+        return Table(("surface", "symbol", "where", "calls", "source digest"), rows)
+
+    def close(self) -> None:
+        """Keep the findings, let the target go, and raise if one is violated at or above `fail_on`."""
+        self.target.close()
+        if self.out:
+            _write_findings(Path(self.out) / f"{boundaries.page(self.boundary, self.config)}.json", self.found)
+        if self.fail_on == "never":
+            return
+        worst = SEVERITIES[: SEVERITIES.index(self.fail_on) + 1]
+        bad = [f.invariant for f in self.found if f.status == "violated" and f.severity in worst]
+        if bad:
+            raise ViolationsFound(
+                f"violated: {', '.join(bad)}",
+                where=f"boundary {self.boundary.name}",
+                remedy="see the table of violations above, or publish with fail_on = 'never'",
+            )
+
+
+def _write_findings(path: Path, found: list[Finding]) -> None:
+    """Not the audit's own document (`coordexp-audit run` writes that), but this notebook's share of it."""
+    write_atomically(path, json.dumps(msgspec.to_builtins(found), sort_keys=True, indent=1) + "\n")

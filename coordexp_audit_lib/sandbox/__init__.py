@@ -1,0 +1,1 @@
+"""The wall around a target: worker, supervisor, processes, limits."""

@@ -1,0 +1,214 @@
+"""The worker: answers surfaces inside the target's interpreter. Standard library only, Python 3.10 and later.
+
+Started by path, not as a package: `python worker.py READ_FD WRITE_FD`. It speaks frames on these two private pipes: 4
+bytes of length, big-endian, then that many bytes of UTF-8 JSON. The first frame sets up (`tree`, `scratch`, `answers`:
+the folder of the pipeline's modules of answers, `frame`: the largest answer in bytes). Every frame has an `id`, and its
+answer carries the same `id` and one of `ready` (the process id), `about`, `value`, `refusal` {"type", "message"},
+`unbound` (a reason) or `failed` (a reason, one line; with `spent` the worker is not to be asked again).
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import platform
+import re
+import struct
+import sys
+import sysconfig
+import traceback
+import types
+import zlib
+
+LIBRARY, OWN_ANSWERS = "coordexp_audit_lib", "coordexp_audit_answers"
+ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,16}\b")
+SHARED_PREFIXES = ("/", "/usr", "/usr/local", "/opt")
+
+
+def bare_library():
+    """Make the library's `kit` and `pipelines` importable under their own names in an interpreter that lacks it.
+
+    Its packages are made without running an `__init__` outside these two, and its dependencies are not needed.
+    """
+    if LIBRARY not in sys.modules:
+        package = types.ModuleType(LIBRARY)
+        package.__path__ = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+        sys.modules[LIBRARY] = package
+
+
+def load_answers(folder, module):
+    """Import a module of answers and return its name: the library's own by that name, others as a private package."""
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    inside = os.path.relpath(os.path.realpath(folder), os.path.realpath(here))
+    if not inside.startswith(os.pardir):
+        package = ".".join([LIBRARY, *inside.split(os.sep)])
+    else:
+        package = OWN_ANSWERS + "_" + format(zlib.crc32(folder.encode()), "x")
+        if package not in sys.modules:
+            sys.modules[package] = types.ModuleType(package)
+            sys.modules[package].__path__ = [folder]
+    name = package + "." + module
+    importlib.import_module(name)
+    return name
+
+
+class Paths:
+    """Replaces this machine's paths in text, so that an answer is the same on every machine."""
+
+    def __init__(self, tree, scratch):
+        named = [(tree, "<tree>"), (scratch, "<scratch>"), (sys.executable, "<prefix>/bin/python")]
+        places = [sys.prefix, sys.base_prefix, *(sysconfig.get_path(k) for k in ("stdlib", "purelib", "platlib"))]
+        named += [(p, "<prefix>") for p in places if p not in SHARED_PREFIXES]
+        self.names: dict[str, str] = {}
+        for path, label in named:
+            for form in (path, os.path.realpath(path)):
+                self.names.setdefault(json.dumps(form, ensure_ascii=False)[1:-1], label)
+        longest_first = sorted(self.names, key=len, reverse=True)
+        self.pattern = re.compile("(?<![\\w.-])(%s)(?![\\w-])" % "|".join(map(re.escape, longest_first)))
+
+    def hide(self, text):
+        """`text` with the paths named by their role and memory addresses blanked."""
+        text = self.pattern.sub(lambda m: self.names[m.group(1)], text)
+        return ADDRESS.sub("0x0", text) if "0x" in text else text
+
+
+class Worker:
+    """Answers one message at a time."""
+
+    def __init__(self, setup):
+        self.tree, self.scratch, self.limit = setup["tree"], setup["scratch"], setup["frame"]
+        self.paths = Paths(self.tree, self.scratch)
+        bare_library()
+        self.api = importlib.import_module(LIBRARY + ".pipelines.api")
+        self.answers = setup["answers"]
+        self.heres = {}
+        sys.path.insert(0, self.tree)
+        os.chdir(self.scratch)
+
+    def answer(self, message):
+        """The bytes of the answer: strict JSON, not larger than the limit."""
+        try:
+            answer = {"about": about(message["about"])} if "about" in message else self.ask(message)
+            return self.pack(message["id"], answer)
+        except MemoryError:
+            return self.pack(message["id"], {"failed": "it ran out of memory", "spent": True})
+        except BaseException as error:  # also what hostile objects raise while they are written down
+            reason = "the answer is not strict JSON: %s: %s" % (type(error).__name__, short(error))
+            return self.pack(message["id"], {"failed": reason})
+
+    def pack(self, number, answer):
+        text = json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        if len(text) > self.limit:
+            raise ValueError("it is larger than the limit of %d bytes" % self.limit)
+        packed = json.dumps({"id": number})[:-1].encode() + b"," + self.paths.hide(text)[1:].encode("utf-8")
+        if len(packed) > self.limit:
+            raise ValueError("it is larger than the limit of %d bytes" % self.limit)
+        return packed
+
+    def ask(self, message):
+        """Call the binding; whatever is raised outside the target's own call is a failure, never a refusal."""
+        api = self.api
+        try:
+            bound, here = self.find(message)
+            return {"value": bound.function(message["request"], here)}
+        except api.Refused as refused:
+            return {"refusal": {"type": escaped(refused.type_name), "message": escaped(refused.message)}}
+        except api.Unbound as error:
+            return {"unbound": escaped(str(error))}
+        except api.CannotImport as error:
+            return {"failed": "cannot import " + short(error)}
+        except MemoryError:
+            return {"failed": "it ran out of memory", "spent": True}
+        except BaseException as error:  # SystemExit and KeyboardInterrupt of the target end nothing here
+            return {"failed": "%s: %s%s" % (type(error).__name__, short(error), place(error))}
+
+    def find(self, message):
+        """The binding of the surface and its `Here`, made when first asked for."""
+        surface = message["surface"]
+        if surface not in self.heres:
+            name = load_answers(self.answers, message["module"])
+            here = self.api.Here(self.tree, self.scratch, message["chosen"])
+            self.heres[surface] = (self.api.bound_by(name)[surface], here)
+        return self.heres[surface]
+
+
+def about(distributions):
+    """The interpreter's version and the installed versions of `distributions`."""
+    from importlib import metadata
+
+    versions = {}
+    for name in distributions:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return {"interpreter": platform.python_version(), "versions": versions}
+
+
+def escaped(text):
+    """Text fit for strict JSON: lone surrogates are written as escapes."""
+    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def short(error):
+    """An exception's message in one line of at most 500 characters."""
+    try:
+        text = escaped(str(error))
+    except BaseException:  # a hostile __str__
+        return "(its message cannot be read)"
+    return " ".join(text[:2000].split())[:500]
+
+
+def place(error):
+    """Where it was raised: the last line of a binding and the last line at all, as ` (packing.py:12, x.py:34)`."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    places = [f for f in frames if f.filename.startswith(own) and not f.filename.endswith("worker.py")][-1:]
+    places += [f for f in frames[-1:] if f not in places and not f.filename.endswith("worker.py")]
+    return (
+        " (%s)" % ", ".join("%s:%d" % (os.path.basename(f.filename), f.lineno or 0) for f in places) if places else ""
+    )
+
+
+def read_exactly(fd, size):
+    parts = []
+    while size:
+        part = os.read(fd, min(size, 1 << 20))
+        if not part:
+            raise EOFError
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def read_frame(fd):
+    (size,) = struct.unpack(">I", read_exactly(fd, 4))
+    return json.loads(read_exactly(fd, size))
+
+
+def write_frame(fd, payload):
+    data = memoryview(struct.pack(">I", len(payload)) + payload)
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def serve(read_fd, write_fd):
+    """Answer frames until the other side closes its pipe."""
+    for fd in (read_fd, write_fd):
+        os.set_inheritable(fd, False)
+    setup = read_frame(read_fd)
+    own = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != own]  # its modules would hide the target's
+    worker = Worker(setup)
+    write_frame(write_fd, worker.pack(setup["id"], {"ready": os.getpid()}))
+    while True:
+        try:
+            message = read_frame(read_fd)
+        except EOFError:
+            return
+        write_frame(write_fd, worker.answer(message))
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]), int(sys.argv[2]))
