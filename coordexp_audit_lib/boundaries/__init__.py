@@ -11,7 +11,7 @@ import msgspec
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.evidence import digest
 
-ROOMS = ("surfaces", "reference", "figures", "contract", "invariants", "faults")
+DECLARE = ("surfaces", "reference", "figures", "contract", "invariants", "claims", "faults")
 
 
 class Boundary(msgspec.Struct, frozen=True):
@@ -73,16 +73,19 @@ def slug(config: str) -> str:
 
 
 def load(names: list[str] | None = None) -> list[Boundary]:
-    """Import what the named boundaries declare (all of them by default): the rooms, and every file of `claims`."""
+    """Import what the named boundaries declare (all of them by default): every module of the rooms in `DECLARE`."""
     chosen = [b for b in BOUNDARIES if names is None or b.name in names]
     for b in chosen:
         package = importlib.import_module(f"{__name__}.{b.name}")
         found = {m.name: m for m in pkgutil.iter_modules(package.__path__)}
-        for room in ROOMS:
+        for room in DECLARE:
             if room in found:
-                importlib.import_module(f"{package.__name__}.{room}")
-        if "claims" in found:
-            claims = importlib.import_module(f"{package.__name__}.claims")
-            for claim in sorted(m.name for m in pkgutil.iter_modules(claims.__path__)):
-                importlib.import_module(f"{claims.__name__}.{claim}")
+                _import(f"{package.__name__}.{room}")
     return chosen
+
+
+def _import(name: str) -> None:
+    """Import a module; of a package, every module below it."""
+    module = importlib.import_module(name)
+    for below in sorted(m.name for m in pkgutil.iter_modules(getattr(module, "__path__", []))):
+        _import(f"{name}.{below}")

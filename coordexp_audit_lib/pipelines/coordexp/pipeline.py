@@ -27,6 +27,9 @@ class CoordExp(Pipeline):
         *("torch", "transformers", "trl", "vllm"),
     )
 
+    def __init__(self) -> None:
+        self._citations = citations.collect()
+
     def owns(self, root: Path) -> bool:
         return (root / eras.MARK).is_file()
 
@@ -43,7 +46,7 @@ class CoordExp(Pipeline):
         return contract.of_era(era)
 
     def citations(self) -> Mapping[str, tuple[Citation, ...]]:
-        return citations.CITATIONS
+        return self._citations
 
 
 COORDEXP = register(CoordExp())

@@ -1,4 +1,4 @@
-"""Where CoordExp's own specification, read at the reference commit, demands what a claim demands."""
+"""How CoordExp's own text and code are cited, as read at the reference commit."""
 
 from __future__ import annotations
 
@@ -15,6 +15,3 @@ def spec(capability: str, requirement: str) -> Citation:
 def code(path: str, symbol: str) -> Citation:
     """A function of the project that states a demand which no specification writes down."""
     return Citation(REPOSITORY, path, symbol, COMMIT)
-
-
-CITATIONS: dict[str, tuple[Citation, ...]] = {}
