@@ -75,7 +75,7 @@ class Answering(ReferenceTarget):
         return {"value": change(super().raw(question, request)["value"])}
 
 
-VACUOUS = [
+VACUOUS: list[tuple[str, Surface[Any, Any], Any]] = [
     ("trainer_helpers", s.TRAINER, None),
     ("trainer_helpers", s.TRAINER, lambda made: {**made, "wiring": None}),
     ("trainer_helpers", s.TRAINER, lambda made: {**made, "names": [], "decay": [], "groups": [], "wiring": []}),

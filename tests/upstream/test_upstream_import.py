@@ -13,10 +13,10 @@ import pytest
 
 from coordexp_audit_lib.boundaries.upstream import surfaces as s
 from coordexp_audit_lib.boundaries.upstream.artifact.matrix import contracts, packaged
-from coordexp_audit_lib.boundaries.upstream.artifact.releases import open_source
 from coordexp_audit_lib.boundaries.upstream.cases import CHATS, CONFIGS, SAMPLES, SETTINGS
 from coordexp_audit_lib.boundaries.upstream.predicates.contracts import Part, asks, chosen
 from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import differences
+from coordexp_audit_lib.boundaries.upstream.reference import installed_transformers
 from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.judge import judge as judge_claim
 from coordexp_audit_lib.core.pipeline import pipeline
@@ -33,7 +33,7 @@ TRANSFORMERS = [part for contract in chosen(contracts(), "transformers") for par
 
 @pytest.fixture(scope="module")
 def package() -> Package:
-    return Package(open_source("transformers"))
+    return installed_transformers()
 
 
 def imported(part: Part) -> Seen:

@@ -30,7 +30,7 @@ STOP = "<|im_end|>"
 def installed_or_shipped(request: s.ApiRequest) -> s.Api:
     """transformers is read where it is installed; of the others, the shipped observations of the pinned release."""
     if request.distribution == "transformers":
-        package = _transformers()
+        package = installed_transformers()
         return s.Api(package.source.version, [see(package, ask) for ask in request.asks])
     kept = [one for seen in packaged().seen[request.distribution].values() for one in seen]
     version = pipeline().contract()["upstream.pinned"][request.distribution]
@@ -38,7 +38,8 @@ def installed_or_shipped(request: s.ApiRequest) -> s.Api:
 
 
 @lru_cache(maxsize=1)
-def _transformers() -> Package:
+def installed_transformers() -> Package:
+    """The release at hand, read once."""
     return Package(open_source("transformers"))
 
 
