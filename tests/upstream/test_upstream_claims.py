@@ -17,11 +17,12 @@ from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.core.fault import Fault, faults
 from coordexp_audit_lib.core.judge import Artifact, judge, judge_artifact
 from coordexp_audit_lib.core.surface import Surface
-from coordexp_audit_lib.targets.reference import ReferenceTarget
+from coordexp_audit_lib.targets.reference import Memory, ReferenceTarget
 
 boundaries.load(["upstream"])
 MINE = claims("upstream")
 FAULTS = faults("upstream")
+MEMORY: Memory = {}
 CONFIG = "configs/stage2_ab/prod/ab_mixed.yaml"
 WANTED = {
     "trainer_helpers",
@@ -42,7 +43,7 @@ def test_the_catalogue_is_complete() -> None:
 
 @pytest.mark.parametrize("check", MINE, ids=lambda i: i.id)
 def test_holds_on_the_reference(check: Claim) -> None:
-    finding = judge(ReferenceTarget(), check, CONFIG)
+    finding = judge(ReferenceTarget(memory=MEMORY), check, CONFIG)
     assert (finding.status, finding.note, [v.message for v in finding.violations]) == ("held", "", [])
     assert finding.checked >= 5
 
@@ -51,7 +52,7 @@ def test_holds_on_the_reference(check: Claim) -> None:
 def test_every_fault_is_caught(broken: Fault) -> None:
     for check in MINE:
         if check.id in broken.caught_by:
-            finding = judge(ReferenceTarget(broken), check, CONFIG)
+            finding = judge(ReferenceTarget(broken, memory=MEMORY), check, CONFIG)
             assert finding.status == "violated", (check.id, finding.note)
             assert all(v.message for v in finding.violations)
 
@@ -63,7 +64,7 @@ class Answering(ReferenceTarget):
     """The reference, but that some surfaces are unbound or answer otherwise."""
 
     def __init__(self, changes: dict[str, Callable[[dict[str, Any]], dict[str, Any]] | None]) -> None:
-        super().__init__()
+        super().__init__(memory=MEMORY)
         self.changes = changes
 
     def raw(self, question: Surface[Any, Any], request: dict[str, Any]) -> dict[str, Any]:
