@@ -104,6 +104,16 @@ def test_what_was_not_judged_is_not_held(name: str, surface: Surface[Any, Any], 
     assert finding.note or finding.violations
 
 
+def test_a_pipeline_without_contracts_decides_nothing() -> None:
+    class Silent(ReferenceTarget):
+        def contract(self) -> dict[str, Any]:
+            return {}
+
+    found = [judge(Silent(memory=MEMORY), check, CONFIG) for check in MINE]
+    assert {f.status for f in found} == {"unbound"}
+    assert {f.note for f in found} == {"the pipeline writes down no contract with an upstream package"}
+
+
 def test_a_package_that_is_not_installed_is_a_part_that_is_left_out() -> None:
     def missing(made: dict[str, Any]) -> dict[str, Any]:
         vllm = [k for k in made["seen"] if k["symbol"].startswith("vllm")]

@@ -10,6 +10,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from coordexp_audit_lib.boundaries.upstream.artifact import matrix as m
@@ -254,6 +255,14 @@ def test_one_release_takes_seconds_and_has_the_shipped_verdicts() -> None:
     assert made.verdicts == shipped
     assert made.versions == {"transformers": [PINNED["transformers"]]}
     assert {f.status for f in found} == {"held"}
+
+
+def test_the_shipped_facts_can_be_made_anew(tmp_path: Path) -> None:
+    release = open_source(str(zipped(tmp_path / "a.whl", {**FILES, "swift/version.py": "__version__ = '3.10.3'"})))
+    m.write_packaged([release], tmp_path / "made.json")
+    made = msgspec.json.decode((tmp_path / "made.json").read_bytes(), type=m.Packaged)
+    assert made.verdicts == m.verdicts(release)
+    assert made.seen == {"ms-swift": m.observe(release)}
 
 
 def test_findings_tell_what_broke(tmp_path: Path) -> None:
