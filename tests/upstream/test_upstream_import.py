@@ -24,8 +24,8 @@ from coordexp_audit_lib.core.target import Target
 from coordexp_audit_lib.kit import four_rows, wiring
 from coordexp_audit_lib.pipelines.coordexp.answers import upstream_api
 from coordexp_audit_lib.source.facts import Seen
+from coordexp_audit_lib.source.observed import see
 from coordexp_audit_lib.source.package import Package
-from coordexp_audit_lib.source.symbols import see
 
 PINNED = pipeline().contract()["upstream.pinned"]
 TRANSFORMERS = [part for contract in chosen(contracts(), "transformers") for part in contract.parts]

@@ -13,8 +13,8 @@ from coordexp_audit_lib.boundaries.upstream.predicates.contracts import Call, Co
 from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import differences, verdict
 from coordexp_audit_lib.source import spelling
 from coordexp_audit_lib.source.facts import Ask, Seen
+from coordexp_audit_lib.source.observed import see
 from coordexp_audit_lib.source.package import Package
-from coordexp_audit_lib.source.symbols import see
 
 LAZY = """
 from typing import TYPE_CHECKING

@@ -23,8 +23,8 @@ from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.source import archive
 from coordexp_audit_lib.source.facts import Ask
+from coordexp_audit_lib.source.observed import see
 from coordexp_audit_lib.source.package import Package
-from coordexp_audit_lib.source.symbols import see
 
 PINNED = pipeline().contract()["upstream.pinned"]
 FILES = {"swift/__init__.py": "", "swift/version.py": "__version__ = '3.4.5'\n", "swift/m.py": "class X: pass\n"}

@@ -18,8 +18,8 @@ from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.surface import answers
 from coordexp_audit_lib.kit import chat, four_rows, wiring
 from coordexp_audit_lib.source.facts import Ask, Seen
+from coordexp_audit_lib.source.observed import see
 from coordexp_audit_lib.source.package import Package
-from coordexp_audit_lib.source.symbols import see
 from coordexp_audit_lib.source.tree import Tree
 
 TREE = pipeline().reference

@@ -19,8 +19,8 @@ from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import Artifact, judge_artifact
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.source.facts import Seen
+from coordexp_audit_lib.source.observed import see
 from coordexp_audit_lib.source.package import Package, Source
-from coordexp_audit_lib.source.symbols import see
 
 
 class Packaged(msgspec.Struct, frozen=True):
