@@ -7,7 +7,6 @@ from typing import Any
 from coordexp_audit_lib.boundaries.pipeline_map.cases import (
     Entrypoint,
     Key,
-    Map,
     config_in,
     entrypoints_request,
     key_reads_request,
@@ -32,12 +31,11 @@ def pipeline_map(ctx: Context) -> dict[str, Any]:
     launched = {e.id: e for e in told}
     found = resolved_owners(ctx, known)
     reads = ctx.value(KEY_READS, key_reads_request(known))
-    return {"entrypoints": [_entrypoint(ctx, known, e, launched[e.id], found, reads) for e in known.entrypoints]}
+    return {"entrypoints": [_entrypoint(ctx, e, launched[e.id], found, reads) for e in known.entrypoints]}
 
 
-def _entrypoint(
-    ctx: Context, known: Map, e: Entrypoint, launched: Any, found: dict[str, Any], reads: KeyReads
-) -> dict[str, Any]:
+def _entrypoint(ctx: Context, e: Entrypoint, launched: Any, found: dict[str, Any], reads: KeyReads) -> dict[str, Any]:
+    known = the_map(ctx.contract)
     config = ctx.config if known.entrypoint_of(ctx.config).id == e.id else e.config
     told = _keys(ctx, config)
     stages = []
