@@ -82,10 +82,8 @@ def settings(request, here):
     return {"max_length": limit, "strategy": "raise" if strategy == "delete" else strategy}
 
 
-def first_of(here, record, template, **settings):
-    """What the dataset of this one record gives."""
-    told = {**prompted(template), **settings}
-    return encoding(here, dataset_of(here, [record], template, user_prompt="Every object.", **told).__getitem__, 0)
+def dataset_of_one(here, record, template):
+    return dataset_of(here, [record], template, user_prompt="Every object.", **prompted(template))
 
 
 @binds("template.limit", **DATASET)
@@ -96,7 +94,7 @@ def limit(request, here):
 
     def encoded(max_length):
         template = new_template(here, "Locate.", max_length, request["strategy"])
-        sample = first_of(here, record, template)
+        sample = encoding(here, dataset_of_one(here, record, template).__getitem__, 0)
         return harness.whole(sample["input_ids"]), [i for i in harness.whole(sample["labels"]) if i != -100]
 
     whole, whole_answer = encoded(1_000_000)
@@ -132,9 +130,11 @@ def state(request, here):
         record = record_of(here, {"objects": [["cup", [1, 2, 3, 4]]], "pictures": [[64, 64]]})
         if step["fails"]:
             record["images"] = [os.path.join(here.scratch, "no such picture.png")]
+        made = dataset_of_one(here, record, template)
+        made.system_prompt_dense = step["system"]
         ids, raised = "", ""
         try:
-            sample = first_of(here, record, template, system_prompt_dense=step["system"])
+            sample = encoding(here, made.__getitem__, 0)
             ids = hashlib.sha256(repr(harness.whole(sample["input_ids"])).encode()).hexdigest()[:16]
         except Refused as refused:
             raised = refused.type_name
