@@ -1,9 +1,7 @@
-"""Surfaces of the config boundary, and the predicates that judge answers and error messages."""
+"""The questions of the config boundary: how a config resolves, loads, and is checked before a run."""
 
 from __future__ import annotations
 
-import math
-import re
 from typing import Any, Literal
 
 import msgspec
@@ -11,8 +9,6 @@ import msgspec
 from coordexp_audit_lib.core.surface import surface
 
 Depth = Literal["materialise", "arguments"]
-
-STAGE2 = "configs/stage2_ab/prod/ab_mixed.yaml"
 
 
 class ChainRequest(msgspec.Struct, frozen=True):
@@ -107,57 +103,3 @@ PACKING = surface("config.packing_backend", LoadRequest, Packed, "check the atte
 HF_LENGTH = surface("config.hf_length", HfLength, Passed, "check a rollout's length against the model's positions")
 PREFLIGHT = surface("config.preflight", LoadRequest, Preflight, "resolve the launcher's settings from a config")
 LAUNCHER = surface("config.launcher_output", LoadRequest, LauncherOutput, "run the launcher's own preflight step")
-
-PREFLIGHT_KEYS: dict[str, tuple[type, ...]] = {
-    "rollout_backend": (str,),
-    "vllm_mode": (str, type(None)),
-    "server_base_urls": (list,),
-}
-
-# Kernels that read cu_seqlens, so that no token attends across a segment boundary.
-VARLEN_BACKENDS = frozenset({"flash_attention_2", "flash_attn_2", "flash_attn", "flash_attention_3", "flash_attn_3"})
-
-_GUIDANCE = re.compile(
-    r"\b(remove|delete|drop|use|move|migrate|rename|replace|set|fix|choose|keep|instead|did you mean|see"
-    r"|(allowed|valid|supported|known|accepted|expected)\b.{0,20}\b(keys|values|one of|are))\b",
-    re.IGNORECASE,
-)
-
-
-def names_path(message: str, path: str) -> bool:
-    """Whether a message holds the whole dotted path, and not merely as a part of a longer one."""
-    return re.search(rf"(?<![\w.\]]){re.escape(path)}(?![\w\[])", message) is not None
-
-
-def says_what_to_do(message: str, path: str) -> bool:
-    """Whether a message tells a remedy: a word of instruction or the accepted alternatives, outside the path itself."""
-    return _GUIDANCE.search(message.replace(path, " ")) is not None
-
-
-def finite_number(value: Any) -> bool:
-    """An int or float that is neither a bool nor NaN nor infinite."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def batch_adds_up(effective: int, per_device: int, world_size: int, accumulation: int) -> bool:
-    """Whether one optimizer step sees exactly `effective` samples."""
-    return effective == per_device * world_size * accumulation
-
-
-def respects_segments(attn_impl: Any) -> bool:
-    """Whether an attention backend keeps the segments of a pack apart by itself."""
-    return isinstance(attn_impl, str) and attn_impl.strip().lower() in VARLEN_BACKENDS
-
-
-def preflight_flaws(payload: dict[str, Any]) -> list[str]:
-    """What a preflight payload lacks of its three keys and their types."""
-    flaws = [f"no key {k}" for k in PREFLIGHT_KEYS if k not in payload]
-    flaws += [
-        f"{k} is {type(payload[k]).__name__}"
-        for k, types in PREFLIGHT_KEYS.items()
-        if k in payload and not isinstance(payload[k], types)
-    ]
-    urls = payload.get("server_base_urls")
-    if isinstance(urls, list) and not all(isinstance(u, str) for u in urls):
-        flaws.append("server_base_urls holds something else than strings")
-    return flaws

@@ -1,62 +1,18 @@
-"""A config as a chain of files: how it resolves, its mapping nodes, and edits that leave the files' shape alone."""
+"""A config as a chain of files: its mapping nodes, and edits that leave the files' shape alone."""
 
 from __future__ import annotations
 
 import copy
 import json
 import math
-import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from coordexp_audit_lib.boundaries.config.contract import Chain, SourceFile
-
-Path = tuple[str | int, ...]
+from coordexp_audit_lib.boundaries.config.surfaces import Chain, SourceFile
+from coordexp_audit_lib.kit.nested import Path, dotted, lookup, steps
 
 _PAIR = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})")
-
-
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Deep merge: mappings merge key by key, anything else is replaced by `over`'s value."""
-    merged = dict(base)
-    for key, value in over.items():
-        known = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(known, Mapping):
-            merged[key] = merge(known, value)
-        else:
-            merged[key] = copy.deepcopy(value)
-    return merged
-
-
-def dotted(path: Path) -> str:
-    """`("servers", 0, "x")` as `servers[0].x`."""
-    text = ""
-    for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
-    return text
-
-
-def steps(text: str) -> Path:
-    """The path that `dotted` writes as `text`."""
-    found: list[str | int] = []
-    for part in text.split("."):
-        name, *indices = part.replace("]", "").split("[")
-        found += [name, *(int(i) for i in indices)]
-    return tuple(found)
-
-
-def lookup(tree: Any, path: Path, default: Any = None) -> Any:
-    """The value at a path, or `default` if a step does not exist."""
-    for step in path:
-        if isinstance(tree, Mapping):
-            found = step in tree
-        else:
-            found = isinstance(tree, list) and isinstance(step, int) and step < len(tree)
-        if not found:
-            return default
-        tree = tree[step]
-    return tree
 
 
 def mapping_nodes(tree: Any, path: Path = ()) -> Iterator[Path]:
@@ -167,8 +123,3 @@ def _put(raw: dict[str, Any], merged: Any, path: Path, value: Any) -> None:
         if isinstance(node, list) and not isinstance(path[i + 1], int):
             raise KeyError(f"{dotted(path)}: a list has no key {path[i + 1]!r}")
     node[path[-1]] = copy.deepcopy(value)
-
-
-def parent_path(child: str, reference: str) -> str:
-    """Where a parent named in a file stands: relative to that file, as a path from the repository."""
-    return posixpath.normpath(posixpath.join(posixpath.dirname(child), reference))
