@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.upstream.facts import Ask, Seen
-from coordexp_audit_lib.boundaries.upstream.launcher import Launcher, LauncherRequest, launcher
-from coordexp_audit_lib.boundaries.upstream.matrix import Matrix, MatrixRequest, shipped
+from coordexp_audit_lib.boundaries.upstream.artifact.launcher import Launcher, LauncherRequest, launcher
+from coordexp_audit_lib.boundaries.upstream.artifact.matrix import Matrix, MatrixRequest, shipped
 from coordexp_audit_lib.core.surface import surface
+from coordexp_audit_lib.source.facts import Ask, Seen
 
 
 class ApiRequest(msgspec.Struct, frozen=True):
@@ -142,7 +142,7 @@ class RowsRequest(msgspec.Struct, frozen=True):
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """See `parts.four_rows.facts`."""
+    """See `kit.four_rows.facts`."""
 
     rope: list[list[int]]
     delta: int
