@@ -13,12 +13,7 @@ from coordexp_audit_lib.pipelines.api import binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
 
 
-@binds(
-    "coordjson.render",
-    dumps=symbols.DUMPS_COORDJSON,
-    build=symbols.BUILD_OBJECT,
-    token=symbols.INT_TO_TOKEN,
-)
+@binds("coordjson.render", dumps=symbols.DUMPS_COORDJSON, build=symbols.BUILD_OBJECT, token=symbols.INT_TO_TOKEN)
 def render(request, here):
     def write():
         objects = [

@@ -8,7 +8,6 @@ off it here.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from typing import Any
 
 from coordexp_audit_lib.kit import template as kit_template
@@ -52,15 +51,6 @@ def encoded_fixed(here, request):
     order = {"object_field_order": request["field_order"], "object_ordering": request["ordering"]}
     made = dataset_of(here, [record_of(here, FIXED)], template, user_prompt=user, **prompted(template), **order)
     return template, encoding(here, made.__getitem__, 0)
-
-
-def trace(ids):
-    """What `coordexp_audit_lib.boundaries.template.trace.trace` makes of ids."""
-    running, marks = hashlib.sha256(), []
-    for token in ids:
-        running.update(b"%d," % token)
-        marks.append(running.hexdigest()[:2])
-    return {"length": len(marks), "digest": running.hexdigest()[:16], "marks": "".join(marks)}
 
 
 def trainer_of(here, template, request, backend):
