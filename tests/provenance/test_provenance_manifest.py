@@ -15,16 +15,19 @@ import msgspec
 import pytest
 
 from coordexp_audit_lib.boundaries.provenance import write_manifest
-from coordexp_audit_lib.boundaries.provenance.capture import Found, installed, probed
-from coordexp_audit_lib.boundaries.provenance.command import audit_run, compare_runs, drift_finding
-from coordexp_audit_lib.boundaries.provenance.drift import differences, rank_of
-from coordexp_audit_lib.boundaries.provenance.fingerprints import dataset
-from coordexp_audit_lib.boundaries.provenance.predicates import upstream_versions
-from coordexp_audit_lib.boundaries.provenance.reading import parsed
-from coordexp_audit_lib.boundaries.provenance.scenarios import VERSIONS
+from coordexp_audit_lib.boundaries.provenance.artifact.reading import parsed
+from coordexp_audit_lib.boundaries.provenance.artifact.run import RunPair, audit_pair, audit_run
+from coordexp_audit_lib.boundaries.provenance.cases import VERSIONS
+from coordexp_audit_lib.boundaries.provenance.predicates.drift import differences, rank_of
+from coordexp_audit_lib.boundaries.provenance.predicates.packages import upstream_versions
+from coordexp_audit_lib.boundaries.provenance.reference.capture import Found, installed, probed
+from coordexp_audit_lib.boundaries.provenance.reference.fingerprints import dataset
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.finding import Finding
+from coordexp_audit_lib.core.pipeline import pipeline
 
+CONTRACT = pipeline().contract()
+RULES = CONTRACT["provenance.ranks"]
 FLAGS = {"dtype": "bfloat16", "data_parallel": 2, "tensor_parallel": 1, "max_model_len": 12000}
 FLAGS |= {"eager": False, "memory_utilisation": 0.75}
 ROLLOUT = {"rollout_backend": "vllm", "vllm": {"mode": "server", "max_model_len": 12000}}
@@ -91,7 +94,7 @@ def test_a_manifest_tells_all_that_a_run_stands_on(write: Callable[..., Path], t
     assert set(made["hardware"]) == {"cpu", "cores", "memory", "system", "gpu"}
     assert made["hardware"]["gpu"]["driver"]
     assert made["launcher"] == {"server_mode": True, **FLAGS}
-    assert list(upstream_versions(made["upstream"])) == []
+    assert list(upstream_versions(made["upstream"], CONTRACT["provenance.packages"])) == []
     assert made["upstream"]["transformers"]["version"]
 
 
@@ -305,7 +308,7 @@ def test_no_folder_is_one_clear_line(tmp_path: Path) -> None:
             audit_run(wrong)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="can be read"):
-        compare_runs(tmp_path / "empty", tmp_path / "empty")
+        RunPair(tmp_path / "empty", tmp_path / "empty")
     assert by_id(audit_run(tmp_path / "empty"))["files_present"].violation_count == 4
 
 
@@ -339,7 +342,7 @@ def test_no_folder_is_one_clear_line(tmp_path: Path) -> None:
     ],
 )
 def test_ranks(field: str, rank: str) -> None:
-    assert rank_of(field) == rank
+    assert rank_of(field, RULES) == rank
 
 
 def test_differences_are_ranked_worst_first_and_types_count(write: Callable[..., Path]) -> None:
@@ -348,20 +351,21 @@ def test_differences_are_ranked_worst_first_and_types_count(write: Callable[...,
     two = write(
         "two", run_name="two", config=changed, server={**FLAGS, "dtype": "float16"}, environ={"OMP_NUM_THREADS": "4"}
     )
-    found = compare_runs(one, two)
+    found = RunPair(one, two).differences
     assert [d.field.rpartition(".")[2] for d in found if d.rank == "objective"] == ["learning_rate"]
     ranks = [d.rank for d in found]
     assert ranks == sorted(ranks, key=("objective", "numerics", "speed", "nothing").index)
     assert {"objective", "numerics", "speed", "nothing"} == set(ranks)
-    assert compare_runs(one, one) == []
-    assert drift_finding(one, two).status == "violated"
-    assert drift_finding(one, one).status == "held"
-    assert [d.field for d in differences({"d": {"a": 1}}, {"d": {"a": True}})] == ["d:a"]
-    assert [d.after for d in differences({"d": {"a": 1}}, {"d": {}})] == [{}, "(not recorded)"]
+    assert RunPair(one, one).differences == []
+    assert [f.status for f in audit_pair(RunPair(one, two))] == ["violated"]
+    (same,) = audit_pair(RunPair(one, one))
+    assert same.status == "held" and same.checked > 50
+    assert [d.field for d in differences({"d": {"a": 1}}, {"d": {"a": True}}, RULES)] == ["d:a"]
+    assert [d.after for d in differences({"d": {"a": 1}}, {"d": {}}, RULES)] == [{}, "(not recorded)"]
 
 
 def test_a_large_dataset_is_sampled_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coordexp_audit_lib.boundaries.provenance.fingerprints.WHOLE", 1 << 20)
+    monkeypatch.setattr("coordexp_audit_lib.boundaries.provenance.reference.fingerprints.WHOLE", 1 << 20)
     file = tmp_path / "big"
     file.write_bytes(bytes(3 << 20))
     first = dataset(file)
@@ -378,7 +382,9 @@ def test_an_import_that_fails_is_told_by_a_probe(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert installed("absent_package_x", "absent-x").error
     assert probed("wave", "absent-x").error == "no version is stated anywhere"
-    monkeypatch.setattr("coordexp_audit_lib.boundaries.provenance.capture.metadata.version", lambda name: "1.0")
+    monkeypatch.setattr(
+        "coordexp_audit_lib.boundaries.provenance.reference.capture.metadata.version", lambda name: "1.0"
+    )
     assert "libcudart" in str(probed("broken_package", "broken").error)
     assert installed("broken_package", "broken").error is None
 
