@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from coordexp_audit_lib.boundaries.provenance import write_manifest
 from coordexp_audit_lib.boundaries.provenance.artifact.reading import parsed
@@ -391,3 +393,77 @@ def test_an_import_that_fails_is_told_by_a_probe(tmp_path: Path, monkeypatch: py
 
 def test_the_planted_versions_are_of_no_real_release() -> None:
     assert len(set(VERSIONS.values())) == 4
+
+
+def unjudged(out: Path) -> dict[str, str]:
+    return {n: f.note for n, f in by_id(audit_run(out)).items() if f.status == "unbound"}
+
+
+def test_what_was_not_judged_is_not_held(write: Callable[..., Path], tmp_path: Path) -> None:
+    """Each claim, on a folder that lacks the thing which it is about."""
+    (tmp_path / "empty").mkdir()
+    assert {f.status for f in audit_run(tmp_path / "empty")} == {"violated", "unbound"}
+
+    colocated = write("colocated", config={**CONFIG, "rollout_matching": {"vllm": {"mode": "colocate"}}})
+    assert "no rollout server" in unjudged(colocated)["server_flags"]
+
+    bare = write("bare", lookup=lambda name, _: Found(error=f"ModuleNotFoundError: No module named {name!r}"))
+    assert "ms-swift was not there" in unjudged(bare)["swift_source"]
+
+    silent = write("silent")
+    (silent / ENV).unlink()
+    assert "the captured environment" in unjudged(silent)["no_secrets"]
+
+    (tmp_path / "leaf.yaml").write_text("{}\n")
+    (tmp_path / "base.yaml").write_text("{}\n")
+    assert "config_is_the_config" in unjudged(write("unset"))
+
+
+def test_a_file_that_can_not_be_read_for_secrets_is_named(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = write()
+    (out / "train.log").write_text("x" * 100_000)
+    assert by_id(audit_run(out))["no_secrets"].status == "held"
+    monkeypatch.setattr("coordexp_audit_lib.boundaries.provenance.artifact.reading.MAX_TEXT", 50_000)
+    assert "train.log: it has 100000 bytes" in unjudged(out)["no_secrets"]
+    monkeypatch.setattr("coordexp_audit_lib.boundaries.provenance.artifact.reading.MAX_FILES", 2)
+    assert "further files" in unjudged(out)["no_secrets"]
+
+
+def test_a_checkpoint_is_judged_in_full_or_the_finding_says_what_is_missing(write: Callable[..., Path]) -> None:
+    out = write()
+    (out / "checkpoint-10").mkdir()
+    save_file({"a": np.zeros(2, np.float32)}, out / "checkpoint-10/model.safetensors")
+    assert {n: f.status for n, f in by_id(audit_run(out)).items() if n in ("weights_only", "files_present")} == {
+        "weights_only": "held",
+        "files_present": "held",
+    }
+    edit(out, RESOLVED, lambda d: d["resolved"]["training"].pop("save_only_model"))
+    edit(out, METADATA, lambda d: d.pop("created_at"))
+    assert "does not tell training.save_only_model" in unjudged(out)["weights_only"]
+    assert "states no time" in unjudged(out)["files_present"]
+
+
+def test_two_runs_that_lack_the_same_document_are_not_the_same_run(write: Callable[..., Path]) -> None:
+    one, two = write("one"), write("two")
+    for out in (one, two):
+        (out / METADATA).unlink()
+    (found,) = audit_pair(RunPair(one, two))
+    assert (found.status, found.violations) == ("unbound", []) and METADATA in found.note
+
+
+def test_counts_are_of_what_each_claim_is_about(write: Callable[..., Path]) -> None:
+    found = by_id(audit_run(write()))
+    judged = {"files_present": 4, "upstream_versions": 4, "swift_source": 1, "server_flags": 6, "no_secrets": 6}
+    assert {n: found[n].checked for n in judged} == judged
+    assert (
+        found["config_is_the_config"].checked == 7
+    )  # the values that leaf and base set
+
+
+def test_a_source_that_is_no_yaml_is_told_without_its_text(write: Callable[..., Path]) -> None:
+    out = write()
+    (out / "config_source.yaml").write_text("a: [1, my secret phrase\n")
+    (said,) = [v.message for v in by_id(audit_run(out))["config_is_the_config"].violations]
+    assert "line 2" in said and "phrase" not in said
