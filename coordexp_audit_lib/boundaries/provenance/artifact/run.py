@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -157,7 +159,8 @@ def audit_pair(pair: RunPair) -> list[Finding]:
 
 
 def _judged(artifact: Artifact) -> list[Finding]:
-    from coordexp_audit_lib import boundaries
+    from coordexp_audit_lib.boundaries.provenance import claims
 
-    boundaries.load([BOUNDARY])
+    for found in pkgutil.iter_modules(claims.__path__):  # who audits a folder from a program has not loaded them
+        importlib.import_module(f"{claims.__name__}.{found.name}")
     return judge_all(artifact, BOUNDARY)
