@@ -28,7 +28,7 @@ from coordexp_audit_lib.core.problem import Problem
 def stable_order(ctx: Context) -> Iterator[Violation]:
     for question, request, answer in each_plan(ctx):
         again = ctx.ask(question, msgspec.structs.replace(request, repeat=1))
-        ctx.judged(answer.refused or bool(answer.value.packs))
+        ctx.judged(not answer.refused and bool(answer.value.packs))
         if again != answer:
             text = "the same input gives another plan"
             yield of_plan(question, request, Problem(text, expected="equal plans", actual="different"))

@@ -55,9 +55,9 @@ def fields_aligned(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     need(row)
     if row.length is None or len(row.tensors) < 2:
         raise lacking(row, "needs input_ids and one field to align with it")
-    for name in ("input_ids", "labels", "position_ids"):
-        if name not in row.tensors and not (name == "position_ids" and row.text_positions is not None):
-            ledger.left_out(name, "not in the batch")
+    one_row = row.text_positions is not None and not row.profile.mrope_rows
+    for name in row.missing("input_ids", "labels", *(() if one_row else ("position_ids",))):
+        ledger.left_out(name, "not in the batch")
     yield from _lengths_agree(row, ledger)
     told = {name: starts[starts < row.padding] for name, starts in row.starts.items()}
     names = list(told)
