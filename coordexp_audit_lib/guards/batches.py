@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from coordexp_audit_lib.boundaries.geometry.records import Ordering, Space, problems
+from coordexp_audit_lib.boundaries.geometry.predicates.records import Ordering, Record, Space, problems
 from coordexp_audit_lib.boundaries.packing.decide import first_problems
 from coordexp_audit_lib.boundaries.packing.row import TENSORS
 from coordexp_audit_lib.core.errors import UsageError
@@ -24,8 +24,8 @@ def check_record(record: Any, space: Space = "bins", ordering: Ordering = "rando
     Raises:
         InvariantViolation: it does not; `where` is the path within the record.
     """
-    for p in problems(record, space, ordering):
-        stop(p.invariant, p.message, where=p.path or "record", expected=p.expected, actual=p.actual)
+    for claim, p in problems(Record(record, space, ordering)):
+        stop(claim, p.message, where=p.subject or "record", expected=p.expected, actual=p.actual)
 
 
 def check_packed_batch(batch: Mapping[str, Any], packing_length: int | None = None) -> list[str]:

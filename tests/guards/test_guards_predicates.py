@@ -11,7 +11,7 @@ import pytest
 
 from coordexp_audit_lib import guards
 from coordexp_audit_lib.boundaries.config import schema
-from coordexp_audit_lib.boundaries.geometry import records
+from coordexp_audit_lib.boundaries.geometry.predicates import records
 from coordexp_audit_lib.boundaries.metrics import contract as metrics
 from coordexp_audit_lib.boundaries.packing import contract as packing
 from coordexp_audit_lib.boundaries.packing import positions

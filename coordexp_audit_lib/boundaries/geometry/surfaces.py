@@ -1,6 +1,5 @@
 """What a pipeline is asked at the geometry boundary: the surfaces and their types.
 
-The predicates stand beside: `bins` (bin arithmetic), `records` (dataset records), `rendered` (the assistant text).
 Points are flat lists x, y, x, y, …; a bin is an int in 0..999; a size is (width, height) in pixels.
 """
 
@@ -11,10 +10,7 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.core.surface import surface
-
-LAUNCHERS = ("scripts/train.sh", "scripts/train_stage2.sh")
-MAX_PIXELS = 786432
-"""`template.max_pixels` of both anchored configs: 768·32·32."""
+from coordexp_audit_lib.kit.coordjson import Order
 
 
 class RecordRequest(msgspec.Struct, frozen=True):
@@ -106,9 +102,9 @@ class RenderRequest(msgspec.Struct, frozen=True):
     """One record through the dataset: loaded, checked, ordered, annotated, rendered. The template is a stub."""
 
     record: Any
-    object_field_order: str = "desc_first"
+    max_pixels: int
+    object_field_order: Order = "desc_first"
     object_ordering: str = "sorted"
-    max_pixels: int = MAX_PIXELS
     seed: int = 0
 
 
@@ -151,7 +147,7 @@ class GridRequest(msgspec.Struct, frozen=True):
 
     width: int
     height: int
-    max_pixels: int = MAX_PIXELS
+    max_pixels: int
 
 
 class GridResponse(msgspec.Struct, frozen=True):
@@ -174,13 +170,7 @@ class GateRequest(msgspec.Struct, frozen=True):
     split: str
     files: list[list[int]]
     records: list[dict[str, Any]]
-    max_pixels: int = MAX_PIXELS
-
-    @classmethod
-    def of(cls, objects: list[dict[str, Any]], width: int = 64, height: int = 32) -> GateRequest:
-        """A training file of one record with these objects, its image as it says, before Stage-1 is launched."""
-        record = {"images": ["images/0.png"], "objects": objects, "width": width, "height": height}
-        return cls(LAUNCHERS[0], "train", [[width, height]], [record])
+    max_pixels: int
 
 
 class GateResponse(msgspec.Struct, frozen=True):
