@@ -82,7 +82,7 @@ def _batch(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
 
 
 def _metrics(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
-    from coordexp_audit_lib.boundaries.metrics.command import audit_log
+    from coordexp_audit_lib.boundaries.metrics.artifact.run import audit_log
 
     return arguments.path.name, audit_log(arguments.path)
 

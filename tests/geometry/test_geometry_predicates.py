@@ -142,7 +142,9 @@ def test_encode(c: float, k: int) -> None:
 
 def test_every_bin_comes_back_at_every_size_that_can_hold_it() -> None:
     for size in (1000, 1248, 4096):
-        assert [boxes.encode_pixel(boxes.decode(k) * boxes.extent(size), size) for k in range(1000)] == list(range(1000))
+        assert [boxes.encode_pixel(boxes.decode(k) * boxes.extent(size), size) for k in range(1000)] == list(
+            range(1000)
+        )
 
 
 def test_encode_problems_name_the_first_wrong_bin_and_forgive_ties() -> None:

@@ -13,7 +13,7 @@ from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.kit import boxes as b
-from coordexp_audit_lib.report.style import BLUE, GREEN, GREY, ORANGE, PALE, PURPLE, SKY, VERMILION
+from coordexp_audit_lib.report.style import BLUE, GREEN, GREY, INK, ORANGE, PALE, PURPLE, SKY, VERMILION, WHITE
 from coordexp_audit_lib.report.text import cut, visible
 
 SIZES = (64, 96, 128, 192, 256, 384, 512, 640, 768, 896, 1024, 1248, 1536, 2048)
@@ -198,7 +198,7 @@ def _box(ax: Any, box: list[int], colour: str, dash: int, label: str) -> None:
     x1, y1, x2, y2 = box
     patch = Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, lw=1.3, ls=_DASHES[dash % len(_DASHES)])
     ax.add_patch(patch)
-    look = {"boxstyle": "square,pad=0.12", "fc": "white", "ec": "none", "alpha": 0.75}
+    look = {"boxstyle": "square,pad=0.12", "fc": WHITE, "ec": "none", "alpha": 0.75}
     place = {"xytext": (1.5, -1.5), "textcoords": "offset points", "va": "top"}
     _ = ax.annotate(label, (x1, y1), color=colour, fontsize=6.5, bbox=look, parse_math=False, **place)
 
@@ -227,18 +227,16 @@ def draw_quantization(data: dict[str, Any]) -> Any:
         part = data[key]
         _ = left.plot(part["pixels"], part["errors"], marker, ms=2.2, color=colour, label=label, mew=0, alpha=0.85)
     for sign in (-1, 1):
-        _ = left.axhline(sign * data["bound"], color="black", lw=0.9, ls="--")
+        _ = left.axhline(sign * data["bound"], color=INK, lw=0.9, ls="--")
     left.set_xlabel(f"pixel along an axis of {data['axis']}", fontsize=9)
     left.set_ylabel("decoded − original (pixels)", fontsize=9)
     top = 1.15 * max(abs(e) for key, *_ in series for e in data[key]["errors"])
     left.set_ylim(-top, 1.75 * top)
     left.legend(fontsize=7.5, ncols=2, frameon=False, loc="upper left", markerscale=2.5)
     sizes = [row["size"] for row in data["sizes"]]
-    _ = right.plot(
-        sizes, [r["bound"] for r in data["sizes"]], "--", color="black", lw=1, label="bound (size−1)/(2·999)"
-    )
+    _ = right.plot(sizes, [r["bound"] for r in data["sizes"]], "--", color=INK, lw=1, label="bound (size−1)/(2·999)")
     _ = right.plot(sizes, [r["largest"] for r in data["sizes"]], "o", ms=4.5, color=BLUE, label="largest error")
-    _ = right.plot(sizes, [r["mean"] for r in data["sizes"]], "s", ms=4, mfc="white", color=GREEN, label="mean error")
+    _ = right.plot(sizes, [r["mean"] for r in data["sizes"]], "s", ms=4, mfc=WHITE, color=GREEN, label="mean error")
     right.set_xlabel("image size along the axis (pixels)", fontsize=9)
     right.set_ylabel("error of a polygon vertex (pixels)", fontsize=9)
     right.legend(fontsize=7.5, frameon=False)

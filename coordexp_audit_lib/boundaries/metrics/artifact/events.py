@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from coordexp_audit_lib.boundaries.metrics.log import EVAL, SUMMARY, Log, Row, row_of
-from coordexp_audit_lib.boundaries.metrics.readers import bounded
+import msgspec
+
+from coordexp_audit_lib.boundaries.metrics.artifact.jsonl import bounded
+from coordexp_audit_lib.boundaries.metrics.predicates.log import EVAL, SUMMARY, Log, Row, row_of
+from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabulary
 from coordexp_audit_lib.core.errors import UsageError
 
 MAX_RECORD = 16 << 20
@@ -23,7 +26,7 @@ def is_event_file(path: Path) -> bool:
     return "tfevents" in path.name
 
 
-def read_events(path: Path) -> Log:
+def read_events(path: Path, words: Vocabulary) -> Log:
     """The scalars of one event file, grouped by step; evaluation and summary values stand in rows of their own.
 
     transformers writes `train/` before each training metric and `eval/` for the others' `eval_`; that is undone.
@@ -41,13 +44,12 @@ def read_events(path: Path) -> Log:
         groups.setdefault((step, kind), {})[key] = value
     order = {"train": 0, "eval": 1, "summary": 2}
     numbered = enumerate(sorted(groups, key=lambda g: (g[0], order[g[1]])), 1)
-    rows = (_row(groups[group], group, number) for number, group in numbered)
-    return Log(path.name, bounded(rows, path.name))
+    rows = (_row(groups[group], group, number, words) for number, group in numbered)
+    return Log(path.name, bounded(rows, path.name), words)
 
 
-def _row(values: dict[str, Any], group: tuple[int, str], number: int) -> Row:
-    row = row_of(values, number)
-    return Row(group[1], group[0], number, row.values, row.odd)
+def _row(values: dict[str, Any], group: tuple[int, str], number: int, words: Vocabulary) -> Row:
+    return msgspec.structs.replace(row_of(values, number, words), kind=group[1], step=group[0])
 
 
 def _check_lengths(path: Path) -> None:

@@ -7,22 +7,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from coordexp_audit_lib.boundaries.metrics import names
-from coordexp_audit_lib.boundaries.metrics.schedule import is_b_step
-from coordexp_audit_lib.boundaries.metrics.surfaces import (
-    ACCUMULATE,
-    LOG,
-    REALIZED,
-    AccumulateRequest,
-    AccumulateResponse,
-    Box,
-    RealizedRequest,
-    RealizedResponse,
-    RunRequest,
-    RunResponse,
-)
-from coordexp_audit_lib.boundaries.metrics.telemetry import Stage2Telemetry, State
+from coordexp_audit_lib.boundaries.metrics import surfaces as s
+from coordexp_audit_lib.boundaries.metrics.reference.telemetry import Stage2Telemetry, State
 from coordexp_audit_lib.core.surface import answers
+from coordexp_audit_lib.kit.boxes import has_area
+from coordexp_audit_lib.kit.schedule import is_b_step, seed_base
 
 PACK = 2
 GENERATED, PREDICTED, EXPECTED = (
@@ -34,19 +23,19 @@ MATCHED, SAMPLES, MICRO = "rollout/matched_for_supervision", "train/samples_tota
 TRUNCATED = "rollout/parse_truncated"
 
 
-@answers(REALIZED)
-def realized(request: RealizedRequest) -> RealizedResponse:
+@answers(s.REALIZED)
+def realized(request: s.RealizedRequest) -> s.RealizedResponse:
     telemetry, channels, ratios = Stage2Telemetry(), "", []
     for step in range(request.steps):
         channel = "B" if is_b_step(step, request.b_ratio) else "A"
         telemetry.step_began(channel)
         channels += channel
-        ratios.append(float(telemetry.finish()[names.RATIO_REALIZED]))
-    return RealizedResponse(channels, ratios)
+        ratios.append(float(telemetry.finish()[telemetry.words.ratio]))
+    return s.RealizedResponse(channels, ratios)
 
 
-@answers(ACCUMULATE)
-def accumulate(request: AccumulateRequest) -> AccumulateResponse:
+@answers(s.ACCUMULATE)
+def accumulate(request: s.AccumulateRequest) -> s.AccumulateResponse:
     """Record each metric by the kind that its name says, on one accumulator a rank, and finish them together."""
     ranks = []
     for micro_steps in request.ranks:
@@ -65,11 +54,11 @@ def accumulate(request: AccumulateRequest) -> AccumulateResponse:
         if over is not None and under:
             payload["rollout/parse_truncated_rate"] = float(over) / float(under)
             payload[TRUNCATED], payload[SAMPLES] = over, under
-    return AccumulateResponse(payloads)
+    return s.AccumulateResponse(payloads)
 
 
 def _recorded(telemetry: Stage2Telemetry, key: str, value: float, weight: float) -> None:
-    kind = names.role(key)
+    kind = telemetry.words.role(key)
     if kind == "identity":
         telemetry.identity(key, int(value))
     elif kind == "counter":
@@ -88,8 +77,8 @@ def _together(ranks: list[Stage2Telemetry]) -> list[dict[str, float | str]]:
     return [telemetry.finish(lambda _: states) for telemetry in ranks]
 
 
-@answers(LOG)
-def log(request: RunRequest) -> RunResponse:
+@answers(s.LOG)
+def log(request: s.RunRequest) -> s.RunResponse:
     ranks = [Stage2Telemetry() for _ in request.rollouts[0]]
     rows, seen = [], 0
     for step, texts in enumerate(request.rollouts):
@@ -100,10 +89,10 @@ def log(request: RunRequest) -> RunResponse:
         payload = _together(ranks)[0]
         seen += int(payload[SAMPLES])
         rows.append({"loss": payload["loss/ce"], **payload, "train/samples_seen": float(seen)})
-    return RunResponse(rows)
+    return s.RunResponse(rows)
 
 
-def _record_step(telemetry: Stage2Telemetry, channel: str, request: RunRequest, step: int, texts: list[str]) -> None:
+def _record_step(telemetry: Stage2Telemetry, channel: str, request: s.RunRequest, step: int, texts: list[str]) -> None:
     packs = [texts[i : i + PACK] for i in range(0, len(texts), PACK)]
     telemetry.count(SAMPLES, len(texts))
     telemetry.count(MICRO, len(packs))
@@ -113,38 +102,38 @@ def _record_step(telemetry: Stage2Telemetry, channel: str, request: RunRequest, 
         telemetry.seconds("time/forward_s", 0.5 * len(pack) + 0.001 * (step % 3))
     if channel == "A":
         return
-    telemetry.identity("rollout/seed_base", (request.seed + step * 1_000_003) % (1 << 31))
-    telemetry.seconds(names.GENERATE, 0.01 * sum(map(len, texts)))
+    telemetry.identity(telemetry.words.seed, seed_base(request.seed, step))
+    telemetry.seconds(telemetry.words.generate, 0.01 * sum(map(len, texts)))
     telemetry.count("stage2/raw_rollouts", len(texts))
     for one in texts:
         _record_rollout(telemetry, one, request.gt)
-    telemetry.rate(names.THROUGHPUT, over=GENERATED, under=names.GENERATE)
+    telemetry.rate(telemetry.words.throughput, over=GENERATED, under=telemetry.words.generate)
     telemetry.rate("rollout/precision", over=MATCHED, under=PREDICTED)
     telemetry.rate("rollout/recall", over=MATCHED, under=EXPECTED)
     telemetry.rate("rollout/parse_truncated_rate", over=TRUNCATED, under="stage2/raw_rollouts")
 
 
-def _record_rollout(telemetry: Stage2Telemetry, one: str, gt: list[Box]) -> None:
+def _record_rollout(telemetry: Stage2Telemetry, one: str, gt: list[s.Box]) -> None:
     telemetry.count(GENERATED, len(one.split()))
     telemetry.count(EXPECTED, len(gt))
     telemetry.count(TRUNCATED, int(one.startswith("{") and not one.endswith("}")))
     boxes = []
     for found in _parsed(telemetry, one):
-        if isinstance(found, Box):
+        if isinstance(found, s.Box):
             boxes.append(found)
         else:
             telemetry.dropped(found)
-    telemetry.count(names.VALID, len(boxes))
+    telemetry.count(telemetry.words.valid, len(boxes))
     telemetry.count(PREDICTED, len(boxes))
     telemetry.count(MATCHED, sum(box in gt for box in boxes))
 
 
-def _parsed(telemetry: Stage2Telemetry, one: str) -> Iterator[Box | str]:
+def _parsed(telemetry: Stage2Telemetry, one: str) -> Iterator[s.Box | str]:
     """Each record as a box, or the reason why it is dropped; a text that is no CoordJSON is an invalid rollout."""
     try:
         records: list[dict[str, Any]] = json.loads(re.sub(r"<\|coord_(\d+)\|>", r"\1", one))["objects"]
     except ValueError:
-        telemetry.count(names.INVALID)
+        telemetry.count(telemetry.words.invalid)
         return
     for record in records:
         bbox = record["bbox_2d"]
@@ -152,7 +141,7 @@ def _parsed(telemetry: Stage2Telemetry, one: str) -> Iterator[Box | str]:
             yield "missing_desc"
         elif len(bbox) != 4:
             yield "wrong_arity"
-        elif bbox[0] >= bbox[2] or bbox[1] >= bbox[3]:
+        elif not has_area(bbox):
             yield "bbox_invalid"
         else:
-            yield Box(record["desc"], bbox)
+            yield s.Box(record["desc"], bbox)

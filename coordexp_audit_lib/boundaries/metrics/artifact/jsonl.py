@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from coordexp_audit_lib.boundaries.metrics.log import Log, Row, row_of
+from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row, row_of
+from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabulary
 from coordexp_audit_lib.core.errors import UsageError
 
 MAX_LINE = 8 << 20
@@ -20,17 +21,17 @@ MAX_VALUES = 5_000_000
 BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
-def read_jsonl(path: Path) -> Log:
+def read_jsonl(path: Path, words: Vocabulary) -> Log:
     """Read one JSON object a line.
 
     Raises:
         UsageError: the file is empty or binary, starts with a byte order mark, or has a line that is longer than
             `MAX_LINE`, cut off, no JSON object, or names a key twice.
     """
-    return Log(path.name, bounded(_jsonl_rows(path), path.name), numbered=True)
+    return Log(path.name, bounded(_jsonl_rows(path, words), path.name), words, numbered=True)
 
 
-def _jsonl_rows(path: Path) -> Iterator[Row]:
+def _jsonl_rows(path: Path, words: Vocabulary) -> Iterator[Row]:
     with _opened(path) as file:
         number = 0
         while line := file.readline(MAX_LINE + 1):
@@ -42,10 +43,10 @@ def _jsonl_rows(path: Path) -> Iterator[Row]:
                 remedy = "take the file that ms-swift wrote; a log's lines are some KiB long"
                 raise UsageError(f"the line is longer than {MAX_LINE >> 20} MiB", where=where, remedy=remedy)
             if line.strip():
-                yield row_of(parse(line, where, last=not line.endswith(b"\n")), number)
+                yield row_of(parse(line, where, last=not line.endswith(b"\n")), number, words)
 
 
-def read_state(path: Path) -> Log:
+def read_state(path: Path, words: Vocabulary) -> Log:
     """Read the `log_history` of a trainer_state.json; its rows are numbered by entry, from 1.
 
     Raises:
@@ -61,7 +62,8 @@ def read_state(path: Path) -> Log:
     if not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
         remedy = "give the file that the trainer wrote with a checkpoint"
         raise UsageError("has no list of objects `log_history`", where=path.name, remedy=remedy)
-    return Log(path.name, bounded((row_of(e, n) for n, e in enumerate(history, 1)), path.name))
+    rows = (row_of(e, n, words) for n, e in enumerate(history, 1))
+    return Log(path.name, bounded(rows, path.name), words)
 
 
 def bounded(rows: Iterator[Row], source: str) -> list[Row]:

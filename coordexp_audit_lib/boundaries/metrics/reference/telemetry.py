@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.metrics import names
+from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabulary, vocabulary
 from coordexp_audit_lib.core.errors import AuditError, InvariantViolation
 
 Gather = Callable[[Any], list[Any]]
@@ -40,9 +40,13 @@ class State(msgspec.Struct):
 
 
 class Stage2Telemetry:
-    """The accumulator of one rank; `finish` gathers the others' through torch.distributed, or as it is told."""
+    """The accumulator of one rank; `finish` gathers the others' through torch.distributed, or as it is told.
 
-    def __init__(self) -> None:
+    words: how the payload's own metrics are named; by default as the default pipeline's contract says.
+    """
+
+    def __init__(self, words: Vocabulary | None = None) -> None:
+        self.words = words or vocabulary()
         self._state: State | None = None
         self.steps = self.b_steps = 0
 
@@ -56,7 +60,8 @@ class Stage2Telemetry:
         self.steps += 1
         self.b_steps += channel == "B"
         if channel == "B":
-            for key in (names.INVALID, names.VALID, names.DROPPED, *(f"{names.REASON}{r}" for r in names.REASONS)):
+            words = self.words
+            for key in (words.invalid, words.valid, words.dropped, *(words.reason + r for r in words.reasons)):
                 self._state.counts[key] = 0
 
     def count(self, name: str, number: int = 1) -> None:
@@ -74,8 +79,8 @@ class Stage2Telemetry:
 
     def dropped(self, reason: str, number: int = 1) -> None:
         """Count records dropped by strict validation: their reason, and with it their total."""
-        self.count(f"{names.REASON}{reason}", number)
-        self.count(names.DROPPED, number)
+        self.count(f"{self.words.reason}{reason}", number)
+        self.count(self.words.dropped, number)
 
     def identity(self, name: str, value: int | str) -> None:
         """Record what identifies: once or on every micro-step, but never two values.
@@ -111,7 +116,7 @@ class Stage2Telemetry:
         state = self._of(name, "seconds")
         if not math.isfinite(spent) or spent < 0:
             raise InvariantViolation("metrics.finite", f"{spent!r} s were spent", where=name, remedy="give a duration")
-        if name.startswith(names.ROLLOUT_TIME) and state.channel != "B":
+        if name.startswith(self.words.rollout_time) and state.channel != "B":
             raise InvariantViolation(
                 "metrics.only_when_executed", "no rollout runs on Channel-A", where=name, remedy="record it on B steps"
             )
@@ -131,8 +136,9 @@ class Stage2Telemetry:
         states = (gather or gather_states)(state)
         self._state = None
         payload = merged(states)
-        payload[names.CHANNEL_A], payload[names.CHANNEL_B] = float(state.channel == "A"), float(state.channel == "B")
-        payload[names.RATIO_REALIZED] = self.b_steps / self.steps
+        for channel, key in (("A", self.words.channel_a), ("B", self.words.channel_b)):
+            payload[key] = float(state.channel == channel)
+        payload[self.words.ratio] = self.b_steps / self.steps
         return dict(sorted(payload.items()))
 
     def state_dict(self) -> dict[str, int]:
