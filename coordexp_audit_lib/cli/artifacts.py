@@ -72,7 +72,7 @@ def _document(audited: str, findings: Sequence[Finding]) -> dict[str, Any]:
 
 
 def _data(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
-    from coordexp_audit_lib.boundaries.geometry.data_files import audit_data
+    from coordexp_audit_lib.boundaries.geometry.artifact import audit_data
 
     total = sum(p.stat().st_size for p in arguments.file if p.is_file())
     found: list[Finding] = []
@@ -95,7 +95,7 @@ def _batch(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
 
 
 def _metrics(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
-    from coordexp_audit_lib.boundaries.metrics.command import audit_log
+    from coordexp_audit_lib.boundaries.metrics.artifact.run import audit_log
 
     return arguments.path.name, audit_log(arguments.path)
 

@@ -15,15 +15,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coordexp_audit_lib.boundaries.metrics import names
-from coordexp_audit_lib.boundaries.metrics.schedule import is_b_step
-from coordexp_audit_lib.boundaries.metrics.telemetry import Stage2Telemetry
+from coordexp_audit_lib.boundaries.metrics.reference.telemetry import Stage2Telemetry
 from coordexp_audit_lib.core.errors import InvariantViolation
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.guards.pins import pins_of
 from coordexp_audit_lib.guards.rollouts import check_rollout_prefix, check_rollout_response, check_supervision
 from coordexp_audit_lib.kit import chat, model, mrope, picture, tokenizer, variants
 from coordexp_audit_lib.kit.profile import BUILT_IN
+from coordexp_audit_lib.kit.schedule import is_b_step, seed_base
 
 CONFIG = "configs/stage2_ab/prod/ab_mixed.yaml"
 TREE = pipeline().reference
@@ -163,18 +162,18 @@ def record(telemetry: Stage2Telemetry, step: int, broken: str = "") -> None:
     if channel == "A":
         return
     counts = channel_b(broken)
-    telemetry.identity("rollout/seed_base", (17 + step * 1_000_003) % (1 << 31))
-    telemetry.seconds(names.GENERATE, 0.25)
+    telemetry.identity(telemetry.words.seed, seed_base(17, step))
+    telemetry.seconds(telemetry.words.generate, 0.25)
     telemetry.count("rollout/gen_new_tokens_total", counts["tokens"])
-    telemetry.count(names.VALID, counts["valid"])
-    telemetry.rate(names.THROUGHPUT, over="rollout/gen_new_tokens_total", under=names.GENERATE)
+    telemetry.count(telemetry.words.valid, counts["valid"])
+    telemetry.rate(telemetry.words.throughput, over="rollout/gen_new_tokens_total", under=telemetry.words.generate)
 
 
 def payload(telemetry: Stage2Telemetry, broken: str = "") -> dict[str, Any]:
     """What is logged of the step."""
     made: dict[str, Any] = telemetry.finish()
     if broken == "missing_metric":
-        made.pop(names.THROUGHPUT, None)
+        made.pop(telemetry.words.throughput, None)
     if broken == "averaged_seed" and "rollout/seed_base" in made:
         made["rollout/seed_base"] += 0.5  # the mean of this seed and the next
     return made

@@ -45,7 +45,7 @@ def judge_live(subject: Any, boundary: str) -> list[Verdict]:
 
 
 def check(claim: str, found: Found, where: str = "") -> None:
-    """Judge one claim; `where` is what was judged, by default the subject of what is wrong.
+    """Judge one claim of a live object; `where` is what was judged, if a problem does not name its own subject.
 
     Raises:
         InvariantViolation: it is broken. AuditError: it could not be judged.
@@ -54,11 +54,15 @@ def check(claim: str, found: Found, where: str = "") -> None:
 
 
 def stop_at(verdict: Verdict, where: str = "", also: Sequence[str] = ()) -> None:
-    """Raise if the claim is broken, or could not be judged. also: other claims that are broken by the same object."""
+    """Raise if the claim is broken, or could not be judged.
+
+    Args:
+        where: what was judged, if the problem does not name its own subject. also: other claims that it breaks.
+    """
     finding, first = verdict
     if first is not None:
         text = first.message + (f" (it breaks {', '.join(also)} too)" if also else "")
-        stop(finding.invariant, text, where=where or first.subject, expected=first.expected, actual=first.actual)
+        stop(finding.invariant, text, where=first.subject or where, expected=first.expected, actual=first.actual)
     if finding.status in UNJUDGED:
         raise AuditError(finding.note, where=where)
 

@@ -11,8 +11,7 @@ import pytest
 
 from coordexp_audit_lib import guards
 from coordexp_audit_lib.boundaries.config import schema
-from coordexp_audit_lib.boundaries.geometry import records
-from coordexp_audit_lib.boundaries.metrics import contract as metrics
+from coordexp_audit_lib.boundaries.geometry.predicates import records
 from coordexp_audit_lib.boundaries.packing.predicates import batch as packing
 from coordexp_audit_lib.boundaries.packing.predicates import positions, vision
 from coordexp_audit_lib.boundaries.provenance import checkpoints
@@ -23,6 +22,7 @@ from coordexp_audit_lib.core.claim import invariants
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.judge import judge as judged
 from coordexp_audit_lib.guards import rehearsal
+from coordexp_audit_lib.guards.outputs import log_predicates
 from coordexp_audit_lib.kit import tokenizer
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
@@ -96,7 +96,7 @@ TABLE: list[tuple[Any, Callable[[], None], str]] = [
     (judge.neutral, channel_b, "supervision.fp_neutral"),
     (judge.matched, channel_b, "supervision.matched_struct_only"),
     (checkpoints.weights_only, checkpoint, "provenance.weights_only"),
-    *((p, logged(claim), claim) for claim, p in metrics.PREDICATES.items()),
+    *((p, logged(claim), claim) for claim, p in log_predicates().items()),
 ]
 NAMES = [f"{p.__module__.split('.')[1]}.{p.__name__}" for p, *_ in TABLE]
 
