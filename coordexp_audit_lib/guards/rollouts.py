@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from coordexp_audit_lib.boundaries.rollout.client import Item, RolloutError, read_outputs
+from coordexp_audit_lib.boundaries.rollout.reference.client import Item, RolloutError, read_outputs
 from coordexp_audit_lib.boundaries.supervision import judge
 from coordexp_audit_lib.boundaries.supervision.contract import Group, Order, Sample, SegmentB, Thing
 from coordexp_audit_lib.boundaries.supervision.reading import read

@@ -16,7 +16,7 @@ from coordexp_audit_lib.boundaries.metrics import contract as metrics
 from coordexp_audit_lib.boundaries.packing import contract as packing
 from coordexp_audit_lib.boundaries.packing import positions
 from coordexp_audit_lib.boundaries.provenance import checkpoints
-from coordexp_audit_lib.boundaries.rollout import client
+from coordexp_audit_lib.boundaries.rollout.reference import client
 from coordexp_audit_lib.boundaries.supervision import judge
 from coordexp_audit_lib.boundaries.template import predicates as template
 from coordexp_audit_lib.core.claim import invariants

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-import coordexp_audit_lib.boundaries.rollout.faults
-import coordexp_audit_lib.boundaries.rollout.figures
-import coordexp_audit_lib.boundaries.rollout.invariants
-import coordexp_audit_lib.boundaries.rollout.reference  # noqa: F401
-from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.fault import Fault, faults
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
-CLAIMS = {i.id: i for i in invariants("rollout")}
-FAULTS = [f for f in faults() if f.id.startswith("rollout.")]
+boundaries.load(["rollout"])
+CLAIMS = {c.id: c for c in claims("rollout")}
+FAULTS = faults("rollout")
 CASES = [(f, claim) for f in FAULTS for claim in f.caught_by]
 
 
 def test_the_nine_claims_of_this_boundary_are_declared() -> None:
-    names = "response_schema request_schema chunking seeds_nonzero endpoints timeouts server_truth fail_together"
-    names += " no_rank_conditional_collective"
+    names = "chunking endpoints fail_together no_rank_conditional_collective request_schema response_schema"
+    names += " seeds_nonzero server_truth timeouts"
     assert [i.removeprefix("rollout.") for i in CLAIMS] == names.split()
+    assert len(FAULTS) == 28
 
 
 @pytest.mark.parametrize("claim", CLAIMS)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.targets.reference import ReferenceTarget
@@ -30,7 +30,7 @@ def test_the_reference_runs_with_every_socket_but_loopback_blocked(monkeypatch: 
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
-    for claim in invariants("rollout"):
+    for claim in claims("rollout"):
         assert judge(ReferenceTarget(), claim, "").status == "held", claim.id
     assert len(reached) >= 15
 

@@ -10,9 +10,10 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from coordexp_audit_lib.boundaries.rollout.contract import RankEnd, RanksEnded, RanksRequest
+from coordexp_audit_lib.boundaries.rollout import surfaces as s
+from coordexp_audit_lib.kit.schedule import channels
 
-SECONDS = 5.0
+SECONDS = 30.0  # only a rank that never comes takes as long
 T = Any
 
 
@@ -67,25 +68,25 @@ class Rank:
         return [v for _, v in told]
 
 
-def run(programs: list[Program]) -> RanksEnded:
+def run(programs: list[Program]) -> s.RanksEnded:
     """Run one program per rank; how each ended."""
     group = Group(len(programs))
-    ends: list[RankEnd | None] = [None] * len(programs)
+    ends: list[s.RankEnd | None] = [None] * len(programs)
 
     def body(number: int) -> None:
         rank = Rank(group, number)
         try:
             metrics, channels = programs[number](rank)
-            ends[number] = RankEnd([*rank.events, "goes on"], metrics=metrics, channels=channels)
+            ends[number] = s.RankEnd([*rank.events, "goes on"], metrics=metrics, channels=channels)
         except Exception as error:
-            ends[number] = RankEnd([*rank.events, "raises"], type(error).__name__, str(error))
+            ends[number] = s.RankEnd([*rank.events, "raises"], type(error).__name__, str(error))
 
     threads = [threading.Thread(target=body, args=(i,), daemon=True) for i in range(len(programs))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(3 * SECONDS)
-    return RanksEnded([e or RankEnd(["does not end"]) for e in ends], all(ends))
+    return s.RanksEnded([e or s.RankEnd(["does not end"]) for e in ends], all(ends))
 
 
 # The part of the step that fails, on which rank, and how.
@@ -97,7 +98,7 @@ FAILING = {
 }
 
 
-def program(request: RanksRequest, number: int) -> Program:
+def program(request: s.RanksRequest, number: int) -> Program:
     """What the reference does on one rank in a scenario."""
 
     def failing(when: bool, message: str) -> Callable[[], None]:
@@ -109,7 +110,7 @@ def program(request: RanksRequest, number: int) -> Program:
 
     def steps(rank: Rank) -> tuple[dict[str, float], str]:
         if request.scenario == "channel":
-            chosen = channels(request.b_ratio, request.steps)
+            chosen = channels(request.b_ratio, 0, request.steps)
             if len(set(rank.together("schedule", lambda: chosen))) > 1:
                 raise PeerFailed("the ranks disagree on the channel")
             return {}, chosen
@@ -122,8 +123,3 @@ def program(request: RanksRequest, number: int) -> Program:
         return {k: sum(m.get(k, 0.0) for m in every) for k in keys}, ""
 
     return steps
-
-
-def channels(b_ratio: float, steps: int) -> str:
-    """The channel of each step, a function of the step alone: B where the running share of B steps grows by one."""
-    return "".join("B" if int((s + 1) * b_ratio) > int(s * b_ratio) else "A" for s in range(steps))

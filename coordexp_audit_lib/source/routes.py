@@ -17,9 +17,9 @@ SHELL = re.compile(r"https?://[^\s\"']*?\}?(/[a-z][a-z0-9_]*/)(?=[\s\"']|$)")
 
 
 class RoutesRequest(msgspec.Struct, frozen=True):
-    """roots: folders whose Python and shell files are read."""
+    """roots: folders of the tree whose Python and shell files are read."""
 
-    roots: tuple[str, ...] = ("src", "scripts")
+    roots: tuple[str, ...]
 
 
 class Used(msgspec.Struct, frozen=True):

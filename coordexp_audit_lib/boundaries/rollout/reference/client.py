@@ -173,8 +173,8 @@ def timeouts(timeout_s: Any, infer_timeout_s: Any) -> tuple[float, float | None]
     """
     for key, value in (("timeout_s", timeout_s), ("infer_timeout_s", infer_timeout_s)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise Refuse(f"rollout_matching.vllm.server.{key} must be a number, not {value!r}", "TypeError")
+            raise Refuse(f"{key} must be a number, not {value!r}", "TypeError")
     wait = 240.0 if timeout_s is None else float(timeout_s)
     if wait <= 0:
-        raise Refuse(f"rollout_matching.vllm.server.timeout_s must be positive, not {timeout_s!r}")
+        raise Refuse(f"timeout_s must be positive, not {timeout_s!r}")
     return wait, float(infer_timeout_s) if infer_timeout_s is not None and infer_timeout_s > 0 else None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from coordexp_audit_lib.boundaries.rollout.contract import MAX_INT32, Call, Topology
+from coordexp_audit_lib.boundaries.rollout import surfaces as s
 from coordexp_audit_lib.core.surface import Refuse
+from coordexp_audit_lib.kit.schedule import counted_base
 
-STEP_STRIDE = 1_000_003
 
-
-def slots(case: Topology, rank: int) -> list[int]:
+def slots(case: s.Topology, rank: int) -> list[int]:
     """How many requests a rank may have under way on each server.
 
     All slots of all servers (`decode_batch_size` for each rollout GPU) stand in a row, and every rank owns an equal,
@@ -32,21 +31,16 @@ def slots(case: Topology, rank: int) -> list[int]:
     return owned
 
 
-def plan(case: Topology, rank: int, seed: int, global_step: int) -> list[Call]:
+def calls(case: s.Topology, rank: int, seed: int, global_step: int) -> list[s.Call]:
     """The calls of one rank, by first request."""
-    owned, base = slots(case, rank), seed_base(seed, global_step, case.requests)
-    calls: list[Call] = []
+    owned, base = slots(case, rank), counted_base(seed, global_step, case.requests)
+    made: list[s.Call] = []
     at, number = 0, 0
     while at < case.requests:
         for server, room in enumerate(owned):
             count = min(room, case.requests - at)
             if count:
-                calls.append(Call(number, server, base + at, list(range(at, at + count))))
+                made.append(s.Call(number, server, base + at, list(range(at, at + count))))
                 at += count
         number += 1
-    return calls
-
-
-def seed_base(seed: int, global_step: int, requests: int) -> int:
-    """The first request's seed, so that the last one's is still an int32: the server counts on from a call's seed."""
-    return 1 + (seed + global_step * STEP_STRIDE) % (MAX_INT32 - max(requests, 1) + 1)
+    return made

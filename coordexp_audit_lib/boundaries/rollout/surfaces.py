@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.rollout import collectives, routes
+from coordexp_audit_lib.boundaries.rollout import collectives
 from coordexp_audit_lib.core.surface import surface
+from coordexp_audit_lib.source import routes
 
 MAX_INT32 = 2**31 - 1
 
@@ -184,7 +185,6 @@ class Served(msgspec.Struct, frozen=True):
     bounded: bool
 
 
-Reducer = Literal["stage2", "rollout_matching"]
 Scenario = Literal["not_ready", "weight_sync", "rollout_fails", "before_metrics", "metrics", "channel"]
 
 
@@ -194,11 +194,11 @@ class RanksRequest(msgspec.Struct, frozen=True):
     not_ready: rank 1 has no metrics to log. weight_sync: rank 0 cannot push weights. rollout_fails: rank 1's server
     answers 500, then the step is logged. before_metrics: rank 1 raises where the metrics are reduced. metrics: each
     rank reduces its metrics. channel: each rank chooses the channel of steps 0 … `steps`−1 of a schedule.
-    reducer: `stage2` or `rollout_matching`, whose metrics code runs.
+    reducer: whose metrics code runs, by the name that the pipeline gives it; empty for the reference's own.
     """
 
     scenario: Scenario
-    reducer: Reducer = "stage2"
+    reducer: str = ""
     metrics: list[dict[str, float]] = []
     b_ratio: float = 0.5
     steps: int = 0
