@@ -14,9 +14,9 @@ import msgspec
 
 from coordexp_audit_lib.boundaries.geometry.bins import TOKENS as COORD_TOKENS
 from coordexp_audit_lib.boundaries.template.predicates import vocabulary_fingerprint
-from coordexp_audit_lib.boundaries.template.trace import trace
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.kit.chat import IGNORE_INDEX
+from coordexp_audit_lib.kit.prompt_trace import trace
 
 __all__ = ["COORD_TOKENS"]
 # What is rendered to pin a template's prompt: it shows the system prompt, the roles and the special tokens.

@@ -2,7 +2,7 @@
 stripped; images by path or data URL.
 
 Without the details the server gives no token ids to align with. A prompt that ends with the ground-truth answer lets
-the model copy it: the rollouts look perfect and teach nothing. An image that is posted as its printed form is an answer
+the model copy it: the rollouts look perfect and train nothing. An image that is posted as its printed form is an answer
 about no picture at all.
 
 Example: of `user, assistant` the user turn is posted; an image object is refused or becomes

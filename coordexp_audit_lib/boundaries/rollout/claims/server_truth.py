@@ -1,7 +1,7 @@
 """Against a local stub server that speaks the protocol: a 500, a hang, a cut body, wrong length, swapped order, a
 missing field each give a named error; nothing is retried into a duplicate.
 
-A failure that is swallowed becomes an empty rollout, and the step then teaches every object as missed. Answers in
+A failure that is swallowed becomes an empty rollout, and the step then trains every object as missed. Answers in
 another order are matched with other pictures. A request that is sent again while the server is still at work on it
 takes the place of another one, and is drawn with the same seed.
 

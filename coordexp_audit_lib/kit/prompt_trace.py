@@ -1,14 +1,15 @@
-"""A sequence of token ids, told so that it can be compared but not read."""
+"""A sequence of token ids, told so that it can be compared but not read. Standard library only, Python 3.10 and later:
+a target's interpreter makes traces with this file."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-import msgspec
 
-
-class Trace(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class Trace:
     """length: in tokens. digest: of all ids (16 hex digits of sha256): equality. marks: two hex digits for each token,
     of that token and all before it; so the first mark that differs is at the first token that does (in one case of 256
     at the next), while a mark leaves some 590 tokens to choose from.
@@ -20,7 +21,7 @@ class Trace(msgspec.Struct, frozen=True):
 
 
 def trace(ids: Sequence[int]) -> Trace:
-    """The trace of ids. The target's bindings make the same one; a test compares the two."""
+    """The trace of token ids [n]."""
     running = hashlib.sha256()
     marks = []
     for token in ids:

@@ -8,13 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.template.trace import Trace
 from coordexp_audit_lib.core.surface import surface
-
-ORDERINGS = ("sorted", "random")
-FIELD_ORDERS = ("desc_first", "geometry_first")
-VARIANTS = ("default", "coco_80")
-BACKENDS = ("hf", "vllm")
+from coordexp_audit_lib.kit.prompt_trace import Trace
 
 
 class VocabularyRequest(msgspec.Struct, frozen=True):
@@ -38,7 +33,7 @@ class Vocabulary(msgspec.Struct, frozen=True):
 
 
 class CoordCheckRequest(msgspec.Struct, frozen=True):
-    """Check a tokenizer of `parts.variants` for its coordinate tokens, as the pipeline does before it trains."""
+    """Check a tokenizer of `kit.variants` for its coordinate tokens, as the pipeline does before it trains."""
 
     kind: str
     at: int = 0
@@ -73,11 +68,14 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class PromptRequest(msgspec.Struct, frozen=True):
-    """Render the fixed sample (one 64 x 64 picture, two objects) with the pipeline's own dense prompts."""
+    """Render the fixed sample (one 64 x 64 picture, two objects) with the pipeline's own dense prompts.
 
-    ordering: str = "sorted"
-    field_order: str = "desc_first"
-    variant: str = "default"
+    ordering, field_order, variant: of objects, of an object's fields, and of the prompt, by the pipeline's names.
+    """
+
+    ordering: str
+    field_order: str
+    variant: str
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -90,18 +88,19 @@ class Prompt(msgspec.Struct, frozen=True):
 class RolloutRequest(msgspec.Struct, frozen=True):
     """Build the prompt for generation and the teacher-forced sequence of one sample, under the same prompts.
 
-    backend: who generates. `vllm` gets messages, and renders them by the same template without the learner's settings.
+    backend: who generates, by the pipeline's name. A server gets messages, and renders them by the same template
+    without the learner's settings.
     """
 
     backend: str
-    ordering: str = "sorted"
-    field_order: str = "desc_first"
-    variant: str = "default"
+    ordering: str
+    field_order: str
+    variant: str
 
 
 class Rollout(msgspec.Struct, frozen=True):
     """generated: the prompt that is generated from. taught: of the teacher-forced ids, as many as that. answer_at:
-    where the supervised part of the teacher-forced ids begins."""
+    where the supervised part of the teacher-forced ids begins (0-based)."""
 
     generated: Trace
     taught: Trace
@@ -116,16 +115,17 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class EncodeRequest(msgspec.Struct, frozen=True):
-    """Encode records for training under prompts of our own, alone and collated into one padded batch."""
+    """Encode records for training under prompts of our own, each by itself and collated into one padded batch."""
 
     records: list[Record]
     system: str
     user: str
-    field_order: str = "desc_first"
+    field_order: str
 
 
 class Encoded(msgspec.Struct, frozen=True):
-    """One record alone: ids, unshifted labels (−100 where ignored), and the grid [images, 3] in patches."""
+    """One record, unpacked: ids [n], unshifted labels [n] (the ignore index where not supervised), grid [images, 3] in
+    patches."""
 
     input_ids: list[int]
     labels: list[int]
@@ -133,7 +133,7 @@ class Encoded(msgspec.Struct, frozen=True):
 
 
 class EncodeResponse(msgspec.Struct, frozen=True):
-    """alone: each record. padded_ids, padded_labels: [records, longest]. pad: the id that fills up."""
+    """alone: each record by itself. padded_ids, padded_labels: [records, longest]. pad: the id that fills up."""
 
     alone: list[Encoded]
     padded_ids: list[list[int]]
@@ -230,7 +230,9 @@ COORD_CHECK = surface(
 ROWS = surface("template.rows_check", RowsRequest, Accepted, "Whether ids beyond the model's rows are refused.")
 SERVER = surface("template.server_check", ServerRequest, Accepted, "Whether a rollout with other token ids is refused.")
 PROMPT = surface("template.prompt", PromptRequest, Prompt, "The rendered prompt of a fixed sample.")
-ROLLOUT = surface("template.rollout_prompt", RolloutRequest, Rollout, "The prompt of a rollout beside what is taught.")
+ROLLOUT = surface(
+    "template.rollout_prompt", RolloutRequest, Rollout, "The prompt of a rollout beside the teacher-forced one."
+)
 ENCODE = surface("template.encode", EncodeRequest, EncodeResponse, "Records encoded for training.")
 SETTINGS = surface("template.settings", SettingsRequest, Settings, "A config's length limit and what lies beyond.")
 LIMIT = surface("template.limit", LimitRequest, Limit, "A record at or beyond the length limit.")
