@@ -1,13 +1,14 @@
 """The rules by which a training step chooses its channel and its rollout seeds. Each stands here once.
 
-Step s (from 0) runs Channel-B iff floor((s+1)·b) > floor(s·b), so that floor(n·b) of the first n steps do. In floats, as
-trainers compute it: with b = 0.29, floor(100·b) is 28.
+Step s (from 0) runs Channel-B iff floor((s+1)·b) > floor(s·b), so that floor(n·b) of the first n steps do. In floats,
+as trainers compute it: with b = 0.29, floor(100·b) is 28.
 
 A step's seed base is (training seed + s · STRIDE) mod 2³¹. 0 would read as no seed, so 1 stands for it.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import floor
 
 STRIDE = 1_000_003  # between the seed bases of two steps
@@ -27,7 +28,7 @@ def is_b_step(step: int, share: float) -> bool:
 def channels(share: float, start: int, stop: int) -> str:
     """One letter, `A` or `B`, for each step from `start` up to and without `stop`."""
     counts = [b_steps(s, share) for s in range(start, stop + 1)]
-    return "".join("B" if after > before else "A" for before, after in zip(counts, counts[1:]))  # noqa: B905
+    return "".join("B" if after > before else "A" for before, after in pairwise(counts))
 
 
 def seed_base(seed: int, step: int) -> int:

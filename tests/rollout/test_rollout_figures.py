@@ -8,7 +8,9 @@ import pytest
 
 from coordexp_audit_lib.boundaries.rollout import figures
 from coordexp_audit_lib.core.claim import Context
-from coordexp_audit_lib.targets.reference import ReferenceTarget
+from coordexp_audit_lib.targets.reference import Memory, ReferenceTarget
+
+MEMORY: Memory = {}
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +24,7 @@ def _no_window(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def ctx() -> Context:
-    return Context(ReferenceTarget(), "", 0, "figures")
+    return Context(ReferenceTarget(memory=MEMORY), "", 0, "figures")
 
 
 def texts(figure: object) -> str:
@@ -36,7 +38,7 @@ def test_a_request_is_shown_field_by_field(ctx: Context) -> None:
     said = texts(figures.draw_exchange(data))
     for field in ("return_details = true", "images[1]", "prompt_token_ids", "ends with the user's turn"):
         assert field in said
-    assert data["read"] == {"prompt_token_ids": [151644, 872, 198], "token_ids": [1294, 151645], "error": ""}
+    assert data["read"] == {"prompt_token_ids": [11, 872, 198], "token_ids": [1294, 12], "error": ""}
 
 
 def test_a_chunk_plan_shows_every_request_once_for_each_rank(ctx: Context) -> None:

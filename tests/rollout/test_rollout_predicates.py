@@ -26,7 +26,7 @@ from coordexp_audit_lib.kit.rollout_stub import MISDEEDS
 
 RIGHT = Item("right", good_item(), right=True)
 WRONG = Item("token_ids missing", {}, "token_ids")
-READ = Outcome(prompt_token_ids=[151644, 872, 198], token_ids=[1294, 151645])
+READ = Outcome(prompt_token_ids=[11, 872, 198], token_ids=[1294, 12])
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ READ = Outcome(prompt_token_ids=[151644, 872, 198], token_ids=[1294, 151645])
     [
         (RIGHT, READ, []),
         (RIGHT, Outcome("RuntimeError", "no"), ["a right item is not read as it is"]),
-        (RIGHT, Outcome(prompt_token_ids=[151644, 872, 198], token_ids=[1]), ["a right item is not read as it is"]),
+        (RIGHT, Outcome(prompt_token_ids=[11, 872, 198], token_ids=[1]), ["a right item is not read as it is"]),
         (WRONG, Outcome("KeyError", "'token_ids'"), []),
         (WRONG, Outcome("RuntimeError", "bad response"), ["token_ids missing: the error does not name the field"]),
         (WRONG, Outcome(token_ids=[]), ["token_ids missing: accepted without an error"]),

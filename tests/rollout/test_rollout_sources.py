@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from coordexp_audit_lib.boundaries.rollout.collectives import ScanRequest, scan, scan_module
 from coordexp_audit_lib.core.errors import SurfaceFailed
+from coordexp_audit_lib.source.collectives import ScanRequest, scan, scan_module
 from coordexp_audit_lib.source.routes import RoutesRequest, used
 from coordexp_audit_lib.source.tree import Tree
 

@@ -10,16 +10,17 @@ import pytest
 from coordexp_audit_lib.boundaries.template import figures
 from coordexp_audit_lib.core.claim import Context
 from coordexp_audit_lib.core.fault import Fault, faults
-from coordexp_audit_lib.targets.reference import ReferenceTarget
+from coordexp_audit_lib.targets.reference import Memory, ReferenceTarget
 
 matplotlib.use("Agg")
+MEMORY: Memory = {}
 STAGE1 = "configs/stage1/ablation/geometry_first_coco80.yaml"
 
 
 def context(fault: str = "") -> Context:
     broken: Fault | None = next((f for f in faults() if f.id == fault), None)
     assert (broken is None) == (not fault)
-    return Context(ReferenceTarget(broken), STAGE1, 0, "figures")
+    return Context(ReferenceTarget(broken, MEMORY), STAGE1, 0, "figures")
 
 
 def drawn(figure: Any) -> bool:

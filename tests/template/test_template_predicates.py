@@ -27,7 +27,7 @@ def masked(*places: int) -> list[int]:
     return [-100 if i in places else y for i, y in enumerate(LABELS)]
 
 
-def taught(*places: int) -> list[int]:
+def supervised(*places: int) -> list[int]:
     return [IDS[i] if i in places else y for i, y in enumerate(LABELS)]
 
 
@@ -38,8 +38,8 @@ def taught(*places: int) -> list[int]:
         (masked(len(IDS) - 1), None, None),  # the newline after the turn may be left out
         (masked(START), START, "a token of the assistant turn is not supervised"),
         (masked(END), END, "a token of the assistant turn is not supervised"),
-        (taught(START - 1), START - 1, "a token outside the assistant turn is supervised"),
-        (taught(0), 0, "a token outside the assistant turn is supervised"),
+        (supervised(START - 1), START - 1, "a token outside the assistant turn is supervised"),
+        (supervised(0), 0, "a token outside the assistant turn is supervised"),
         ([*LABELS[1:], -100], START - 1, "a label is not its own token"),
         (LABELS[:-1], None, "labels and ids differ in length"),
     ],
@@ -142,8 +142,8 @@ def test_a_trace_finds_the_first_token_that_differs() -> None:
 def test_a_trace_tells_too_little_to_read_the_prompt_back() -> None:
     made = trace(IDS)
     assert len(made.marks) == 2 * len(IDS) and len(made.digest) == 16
-    alike = [t for t in range(tokenizer.RANKS) if trace([*IDS[:3], t]).marks == trace(IDS[:4]).marks]
-    assert len(alike) > 400  # tokens that the fourth mark cannot tell apart, knowing the three before
+    alike = [t for t in range(0, tokenizer.RANKS, 8) if trace([*IDS[:3], t]).marks == trace(IDS[:4]).marks]
+    assert len(alike) > 50  # of every eighth: tokens that the fourth mark cannot tell apart, knowing the three before
 
 
 def test_every_pin_is_there_for_both_pipelines() -> None:

@@ -13,7 +13,7 @@ import msgspec
 from coordexp_audit_lib.boundaries.rollout import surfaces as s
 from coordexp_audit_lib.kit.rollout_stub import MISDEEDS
 
-INFER_SECONDS, REACH_SECONDS = 0.5, 0.25
+REACH_SECONDS, HANG_SECONDS, INFER_SECONDS = 0.25, 0.5, 20.0  # what is not waited out may take long on a slow machine
 TROUBLES: tuple[s.Trouble, ...] = ("closed", "/health/", "/get_world_size/")
 FAILURES: dict[s.Scenario, str] = {
     "not_ready": "rank 1 has no metrics to log",
@@ -46,7 +46,7 @@ def good_item() -> dict[str, Any]:
         "object": "chat.completion",
         "created": 0,
         "images_size": [[640, 480]],
-        "prompt_token_ids": [151644, 872, 198],
+        "prompt_token_ids": [11, 872, 198],
         "usage": {"prompt_tokens": 3},
         "choices": [
             {
@@ -54,7 +54,7 @@ def good_item() -> dict[str, Any]:
                 "message": {"role": "assistant", "content": "[]"},
                 "finish_reason": "stop",
                 "logprobs": None,
-                "token_ids": [1294, 151645],
+                "token_ids": [1294, 12],
             }
         ],
     }
@@ -63,7 +63,7 @@ def good_item() -> dict[str, Any]:
 BAD_IDS: dict[str, Any] = {
     "null": None,
     "empty": [],
-    "a text": "151644 872",
+    "a text": "11 872",
     "a mapping": {"0": 1},
     "a text among ints": [1, "2"],
     "a float among ints": [1, 2.5],
@@ -176,7 +176,7 @@ def timeout_values() -> list[s.Timeouts]:
 
 def server_requests() -> list[s.ServerRequest]:
     """Each misdeed on three requests; a swapped answer also where prompts do not tell requests apart."""
-    every = [s.ServerRequest(m, 3, INFER_SECONDS) for m in MISDEEDS]
+    every = [s.ServerRequest(m, 3, HANG_SECONDS if m == "hang" else INFER_SECONDS) for m in MISDEEDS]
     return [*every, s.ServerRequest("swapped", 3, INFER_SECONDS, alike=True)]
 
 

@@ -10,10 +10,10 @@ import msgspec
 
 from coordexp_audit_lib.boundaries.rollout import cases, predicates
 from coordexp_audit_lib.boundaries.rollout import surfaces as s
-from coordexp_audit_lib.boundaries.rollout.collectives import ScanRequest
 from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.report import style
 from coordexp_audit_lib.report.text import visible
+from coordexp_audit_lib.source.collectives import ScanRequest
 
 SHOWN = s.Topology(9, [1, 2, 1], 3, 2)
 STEP = s.DispatchRequest([s.Topology(8, [1, 1], 1, 2)], 42, 100, "train")

@@ -6,9 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.rollout import collectives
 from coordexp_audit_lib.core.surface import surface
-from coordexp_audit_lib.source import routes
+from coordexp_audit_lib.source import collectives, routes
 
 MAX_INT32 = 2**31 - 1
 
@@ -153,7 +152,7 @@ class ReachRequest(msgspec.Struct, frozen=True):
 
 
 class Reached(msgspec.Struct, frozen=True):
-    """bounded: it ended within three times `timeout_s` and two seconds."""
+    """bounded: it ended before the silent server lost patience (`kit.rollout_stub.PATIENCE`)."""
 
     error: str
     message: str
@@ -175,7 +174,7 @@ class ServerRequest(msgspec.Struct, frozen=True):
 class Served(msgspec.Struct, frozen=True):
     """error, message: empty if nothing was raised. outputs: numbers of the requests that the outputs belong to.
 
-    posts: the numbers in each POST that the server got. bounded: it ended within three timeouts and two seconds.
+    posts: the numbers in each POST that the server got. bounded: it ended before the server lost patience.
     """
 
     error: str

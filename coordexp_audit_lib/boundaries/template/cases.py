@@ -93,7 +93,7 @@ def state_walks() -> list[list[s.Step]]:
 
 
 def switch_requests() -> list[s.SwitchRequest]:
-    """The trainer's temporary states, alone and nested, from every starting state, left with and without an error."""
+    """The trainer's temporary states, single and nested, from every starting state, left with and without an error."""
     nests: tuple[tuple[str, ...], ...] = (
         *(("packing_off",), ("packing_on",), ("train",)),
         *(("packing_off", "train"), ("train", "packing_on", "packing_off")),

@@ -19,7 +19,7 @@ def each(change: Callable[[s.Encoded], s.Encoded]) -> Apply:
 
     def apply(request: s.EncodeRequest, honest: Honest) -> s.EncodeResponse:
         made: s.EncodeResponse = honest(request)
-        return replace(made, alone=[change(e) for e in made.alone])
+        return replace(made, unpacked=[change(e) for e in made.unpacked])
 
     return apply
 

@@ -54,7 +54,7 @@ OBJECTS = (60, 180, 300, 420, 470, 490, 520, 560, 600)
 @exhibit("template.conversation")
 def conversation(ctx: Context) -> dict[str, Any]:
     """Our own record under prompts of our own, token by token: id, text, role, and whether it is supervised."""
-    made, profile = ctx.value(s.ENCODE, _shown(ctx, [SHOWN])).alone[0], cases.profile(ctx)
+    made, profile = ctx.value(s.ENCODE, _shown(ctx, [SHOWN])).unpacked[0], cases.profile(ctx)
     return {
         "ids": made.input_ids,
         "pieces": pieces(made.input_ids),
@@ -69,7 +69,7 @@ def _shown(ctx: Context, records: list[s.Record]) -> s.EncodeRequest:
 
 
 def pieces(ids: list[int]) -> list[str]:
-    """The text of each token alone; part of a character shows as U+FFFD."""
+    """The text of each token by itself; part of a character shows as U+FFFD."""
     decode = tokenizer.qwen().decode
     return [decode([t], skip_special_tokens=False) for t in ids]
 
@@ -99,7 +99,7 @@ def masks(ctx: Context) -> dict[str, Any]:
     """Every record of the cases under the short prompt: runs of role and supervision along the sample."""
     (_, request), profile = next(cases.encode_requests(ctx.contract)), cases.profile(ctx)
     rows = []
-    for record, made in zip(request.records, ctx.value(s.ENCODE, request).alone, strict=True):
+    for record, made in zip(request.records, ctx.value(s.ENCODE, request).unpacked, strict=True):
         supervised = [i for i, y in enumerate(made.labels) if y != profile.ignore_index]
         rows.append(
             {
@@ -123,7 +123,7 @@ def shown_prompts(ctx: Context) -> dict[str, Any]:
     rows = []
     for setting, request in cases.rollout_requests(ctx.contract):
         made = ctx.value(s.ROLLOUT, request)
-        at = first_difference(made.generated, made.taught)
+        at = first_difference(made.generated, made.teacher_forced)
         rows.append(
             {
                 "setting": setting,
@@ -157,7 +157,7 @@ def ids(ctx: Context) -> dict[str, Any]:
 def images(ctx: Context) -> dict[str, Any]:
     """Placeholders counted in the ids, and the grid, for pictures of many sizes; then three in one sample."""
     records = [s.Record(list(SHOWN.objects), (size,)) for size in SIZES]
-    made, pad = ctx.value(s.ENCODE, _shown(ctx, records)).alone, cases.profile(ctx).image_pad
+    made, pad = ctx.value(s.ENCODE, _shown(ctx, records)).unpacked, cases.profile(ctx).image_pad
     rows = []
     for (width, height), sample in zip(SIZES, made, strict=True):
         (run,), (grid,) = image_runs(sample.input_ids, pad), sample.grid

@@ -24,12 +24,12 @@ def pinned_problems(made: Trace, pinned: Trace, name: str) -> Iterator[Problem]:
         )
 
 
-def prefix_problems(generated: Trace, taught: Trace, answer_at: int, name: str) -> Iterator[Problem]:
+def prefix_problems(generated: Trace, teacher_forced: Trace, answer_at: int, name: str) -> Iterator[Problem]:
     """What is generated from is what teacher forcing puts before the answer.
 
-    taught: of the teacher-forced ids, as many as generated. answer_at: where the answer begins in them (0-based).
+    teacher_forced: of the whole sequence, as many ids as generated. answer_at: where its answer begins (0-based).
     """
-    at = first_difference(generated, taught)
+    at = first_difference(generated, teacher_forced)
     if at is None and answer_at != generated.length:
         at = min(answer_at, generated.length)
     if at is not None:

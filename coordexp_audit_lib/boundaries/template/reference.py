@@ -193,12 +193,12 @@ def rollout_prompt(request: s.RolloutRequest) -> s.Rollout:
 @answers(s.ENCODE)
 def encode(request: s.EncodeRequest) -> s.EncodeResponse:
     template = Template(request.system)
-    alone = [template.encode(r, request.user, request.field_order) for r in request.records]
-    longest, pad = max(len(e.input_ids) for e in alone), PROFILE.pad or 0
+    unpacked = [template.encode(r, request.user, request.field_order) for r in request.records]
+    longest, pad = max(len(e.input_ids) for e in unpacked), PROFILE.pad or 0
     return s.EncodeResponse(
-        alone,
-        [e.input_ids + [pad] * (longest - len(e.input_ids)) for e in alone],
-        [e.labels + [PROFILE.ignore_index] * (longest - len(e.labels)) for e in alone],
+        unpacked,
+        [e.input_ids + [pad] * (longest - len(e.input_ids)) for e in unpacked],
+        [e.labels + [PROFILE.ignore_index] * (longest - len(e.labels)) for e in unpacked],
         pad,
     )
 
@@ -210,13 +210,11 @@ def settings(request: s.SettingsRequest) -> s.Settings:
 
 @answers(s.LIMIT)
 def limit(request: s.LimitRequest) -> s.Limit:
+    """What fits is encoded whole; what does not is refused."""
     record = s.Record([("object", [k % 1000, (k + 1) % 1000, 999, 999]) for k in range(request.objects)])
-    whole = Template("Locate.").encode(record, "Every object.")
     made = Template("Locate.", request.max_length).encode(record, "Every object.")
-    answer = [y for y in made.labels if y != PROFILE.ignore_index]
-    whole_answer = sum(y != PROFILE.ignore_index for y in whole.labels)
-    ended = PROFILE.turn_end in answer
-    return s.Limit(len(made.input_ids), len(answer), ended, len(whole.input_ids), whole_answer)
+    length, answer = len(made.input_ids), [y for y in made.labels if y != PROFILE.ignore_index]
+    return s.Limit(length, len(answer), PROFILE.turn_end in answer, length, len(answer))
 
 
 @answers(s.STATE)

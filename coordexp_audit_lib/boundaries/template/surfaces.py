@@ -99,11 +99,11 @@ class RolloutRequest(msgspec.Struct, frozen=True):
 
 
 class Rollout(msgspec.Struct, frozen=True):
-    """generated: the prompt that is generated from. taught: of the teacher-forced ids, as many as that. answer_at:
-    where the supervised part of the teacher-forced ids begins (0-based)."""
+    """generated: the prompt that is generated from. teacher_forced: of the teacher-forced ids, as many.
+    answer_at: where the supervised part of the teacher-forced ids begins (0-based)."""
 
     generated: Trace
-    taught: Trace
+    teacher_forced: Trace
     answer_at: int
 
 
@@ -133,9 +133,9 @@ class Encoded(msgspec.Struct, frozen=True):
 
 
 class EncodeResponse(msgspec.Struct, frozen=True):
-    """alone: each record by itself. padded_ids, padded_labels: [records, longest]. pad: the id that fills up."""
+    """unpacked: each record by itself. padded_ids, padded_labels: [records, longest]. pad: the id that fills up."""
 
-    alone: list[Encoded]
+    unpacked: list[Encoded]
     padded_ids: list[list[int]]
     padded_labels: list[list[int]]
     pad: int

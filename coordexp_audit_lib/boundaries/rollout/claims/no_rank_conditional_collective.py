@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.rollout import collectives
 from coordexp_audit_lib.boundaries.rollout import surfaces as s
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.fault import Honest, fault
 from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.source import collectives
 
 WAYS = {
     "branch": "some ranks do not enter the branch",

@@ -8,14 +8,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from coordexp_audit_lib.boundaries.rollout import collectives
 from coordexp_audit_lib.boundaries.rollout import surfaces as s
 from coordexp_audit_lib.boundaries.rollout.reference import client, plan, ranks
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.surface import Refuse, answers
 from coordexp_audit_lib.kit import rollout_stub as stub
 from coordexp_audit_lib.kit.schedule import counted_base
-from coordexp_audit_lib.source import routes
+from coordexp_audit_lib.source import collectives, routes
 from coordexp_audit_lib.source.tree import Tree
 
 SOURCES = pipeline().reference.parent / "reference_rollout"
@@ -104,7 +103,7 @@ def reach(request: s.ReachRequest) -> s.Reached:
         error, message = "", ""
     except client.RolloutError as failure:
         error, message = type(failure).__name__, server.without_port(str(failure))
-    bounded = time.monotonic() - begun < 3 * request.timeout_s + 2
+    bounded = time.monotonic() - begun < server.patience
     server.close()
     return s.Reached(error, message, bounded)
 
@@ -120,7 +119,7 @@ def served(request: s.ServerRequest) -> s.Served:
             outputs = [tokens[-1] - 1000 for _, tokens, _ in items]
         except client.RolloutError as failure:
             error, message = type(failure).__name__, server.without_port(str(failure))
-        bounded = time.monotonic() - begun < 3 * request.infer_timeout_s + 2
+        bounded = time.monotonic() - begun < server.patience
         return s.Served(error, message, outputs, server.posts, bounded)
 
 

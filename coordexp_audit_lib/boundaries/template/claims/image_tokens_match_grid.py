@@ -37,10 +37,10 @@ def image_tokens_match_grid(ctx: Context) -> Iterator[Violation]:
     profile = cases.profile(ctx)
     for name, request in cases.encode_requests(ctx.contract):
         made = ctx.value(s.ENCODE, request)
-        if len(made.alone) != len(request.records):
-            yield Violation("a record was lost", name, len(request.records), len(made.alone), {"case": name})
+        if len(made.unpacked) != len(request.records):
+            yield Violation("a record was lost", name, len(request.records), len(made.unpacked), {"case": name})
             continue
-        for number, (record, sample) in enumerate(zip(request.records, made.alone, strict=True)):
+        for number, (record, sample) in enumerate(zip(request.records, made.unpacked, strict=True)):
             ctx.judged(len(record.pictures))
             case = {"case": name, "record": number, "pictures": list(record.pictures)}
             for p in predicates.grid_problems(sample.input_ids, sample.grid, profile, record.pictures):

@@ -41,10 +41,10 @@ def labels_cover_assistant(ctx: Context) -> Iterator[Violation]:
     for name, request in cases.encode_requests(ctx.contract):
         made = ctx.value(s.ENCODE, request)
         count = len(request.records)
-        if not len(made.alone) == len(made.padded_ids) == len(made.padded_labels) == count:
-            yield Violation("a record was lost", name, count, len(made.alone), {"case": name})
+        if not len(made.unpacked) == len(made.padded_ids) == len(made.padded_labels) == count:
+            yield Violation("a record was lost", name, count, len(made.unpacked), {"case": name})
             continue
-        rows = zip(made.alone, made.padded_ids, made.padded_labels, strict=True)
+        rows = zip(made.unpacked, made.padded_ids, made.padded_labels, strict=True)
         for number, (sample, ids, labels) in enumerate(rows):
             ctx.judged(2)
             supervised += sum(y != ignored for y in sample.labels)
@@ -87,5 +87,5 @@ fault(
 @fault(labels_cover_assistant, "pads_supervised", s.ENCODE, "labels are padded with the pad token's id")
 def pads_supervised(request: s.EncodeRequest, honest: Honest) -> s.EncodeResponse:
     made: s.EncodeResponse = honest(request)
-    rows = [[*e.labels, *row[len(e.labels) :]] for e, row in zip(made.alone, made.padded_ids, strict=True)]
+    rows = [[*e.labels, *row[len(e.labels) :]] for e, row in zip(made.unpacked, made.padded_ids, strict=True)]
     return replace(made, padded_labels=rows)

@@ -34,7 +34,7 @@ def prompt_is_prefix(ctx: Context) -> Iterator[Violation]:
             ctx.left_out(name, "nothing is generated from")
             continue
         ctx.judged()
-        for p in predicates.prefix_problems(made.generated, made.taught, made.answer_at, name):
+        for p in predicates.prefix_problems(made.generated, made.teacher_forced, made.answer_at, name):
             yield Violation(p.message, name, p.expected, p.actual, {"setting": name, "token": p.token})
 
 
