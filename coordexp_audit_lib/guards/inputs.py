@@ -13,9 +13,10 @@ from coordexp_audit_lib.boundaries.config.contract import Chain
 from coordexp_audit_lib.boundaries.config.values import Problem
 from coordexp_audit_lib.boundaries.template import cases
 from coordexp_audit_lib.boundaries.template import predicates as p
-from coordexp_audit_lib.boundaries.template.trace import Trace, trace
+from coordexp_audit_lib.core.problem import Problem as Found
 from coordexp_audit_lib.guards import pins
 from coordexp_audit_lib.guards.stopping import at_token, stop
+from coordexp_audit_lib.kit.prompt_trace import Trace, trace
 
 Prompt = Sequence[int] | Callable[[], Sequence[int]]
 
@@ -107,5 +108,5 @@ def check_template(prompt: Prompt, pinned: Trace | Mapping[str, Any], name: str 
         _stop_at("template.render_pinned", found, "template")
 
 
-def _stop_at(claim: str, found: p.Problem, where: str) -> Any:
+def _stop_at(claim: str, found: Found, where: str) -> Any:
     stop(claim, at_token(found.message, found.token), where=where, expected=found.expected, actual=found.actual)

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.boundaries.template.predicates import vocabulary_fingerprint
-from coordexp_audit_lib.boundaries.template.trace import trace
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.kit.boxes import TOKENS as COORD_TOKENS
 from coordexp_audit_lib.kit.profile import BUILT_IN, Profile, of_values, of_vocabulary
+from coordexp_audit_lib.kit.prompt_trace import trace
 
 __all__ = ["COORD_TOKENS"]
 IGNORE_INDEX = BUILT_IN["text"].ignore_index

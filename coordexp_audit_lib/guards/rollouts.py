@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from coordexp_audit_lib.boundaries.rollout.client import Item, RolloutError, read_outputs
+from coordexp_audit_lib.boundaries.rollout.reference.client import Item, RolloutError, read_outputs
 from coordexp_audit_lib.boundaries.supervision import judge
 from coordexp_audit_lib.boundaries.supervision.contract import Group, Order, Sample, SegmentB, Thing
 from coordexp_audit_lib.boundaries.supervision.reading import read
 from coordexp_audit_lib.boundaries.template.predicates import prefix_problems
-from coordexp_audit_lib.boundaries.template.trace import trace
 from coordexp_audit_lib.guards.stopping import at_token, stop
 from coordexp_audit_lib.kit.chat import IGNORE_INDEX
+from coordexp_audit_lib.kit.prompt_trace import trace
 
 Box = tuple[Sequence[int], Sequence[int]]
 

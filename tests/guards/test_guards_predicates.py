@@ -15,7 +15,7 @@ from coordexp_audit_lib.boundaries.geometry.predicates import records
 from coordexp_audit_lib.boundaries.packing.predicates import batch as packing
 from coordexp_audit_lib.boundaries.packing.predicates import positions, vision
 from coordexp_audit_lib.boundaries.provenance import checkpoints
-from coordexp_audit_lib.boundaries.rollout import client
+from coordexp_audit_lib.boundaries.rollout.reference import client
 from coordexp_audit_lib.boundaries.supervision import judge
 from coordexp_audit_lib.boundaries.template import predicates as template
 from coordexp_audit_lib.core.claim import invariants

@@ -11,8 +11,8 @@ import sys
 import time
 
 from coordexp_audit_lib.pipelines.api import binds
+from coordexp_audit_lib.pipelines.coordexp import symbols
 
-PARSE = ("src.utils.coordjson_transpiler:parse_coordjson",)
 BINS = 1000
 REPEATS = 3
 SHORTEST = 0.004  # seconds at the largest size, below which a ratio of times says nothing
@@ -20,12 +20,7 @@ SUPERLINEAR = 9.2  # time(4n) / time(n) of an exponent of 1.6
 FEWEST = 16  # lines: fewer are noise
 
 
-@binds(
-    "coordjson.render",
-    dumps=("src.utils.assistant_json:dumps_coordjson",),
-    build=("src.common.object_field_order:build_object_payload",),
-    token=("src.coord_tokens.codec:int_to_token",),
-)
+@binds("coordjson.render", dumps=symbols.DUMPS_COORDJSON, build=symbols.BUILD_OBJECT, token=symbols.INT_TO_TOKEN)
 def render(request, here):
     def write():
         objects = [
@@ -42,7 +37,7 @@ def render(request, here):
     return {"text": here.call(write)}
 
 
-@binds("coordjson.parse", parse=PARSE)
+@binds("coordjson.parse", parse=symbols.PARSE_COORDJSON)
 def parse(request, here):
     made = here.call(here.parse, request["text"], mode=request["mode"], object_field_order=request["order"])
     return {
@@ -68,13 +63,13 @@ def parse(request, here):
     }
 
 
-@binds("coordjson.transpile", transpile=("src.utils.coordjson_transpiler:coordjson_to_strict_json_with_meta",))
+@binds("coordjson.transpile", transpile=symbols.TRANSPILE)
 def transpile(request, here):
     text, meta = here.call(here.transpile, request["text"], mode=request["mode"], object_field_order=request["order"])
     return {"text": text, "failed": bool(meta.parse_failed)}
 
 
-@binds("coordjson.growth", parse=PARSE)
+@binds("coordjson.growth", parse=symbols.PARSE_COORDJSON)
 def salvage_growth(request, here):
     parser = here.parse  # imported before anything is measured
 
@@ -85,7 +80,7 @@ def salvage_growth(request, here):
     return here.call(growth, work, request["texts"])
 
 
-@binds("coordjson.prediction_growth", load=("src.common.prediction_parsing:load_prediction_dict",))
+@binds("coordjson.prediction_growth", load=symbols.LOAD_PREDICTION)
 def prediction_growth(request, here):
 
     def work(text):
@@ -95,7 +90,7 @@ def prediction_growth(request, here):
     return here.call(growth, work, request["texts"])
 
 
-@binds("coordjson.rollout_growth", parse=("src.trainers.rollout_matching.parsing:parse_rollout_for_matching",))
+@binds("coordjson.rollout_growth", parse=symbols.PARSE_ROLLOUT.first)
 def rollout_growth(request, here):
     """A vocabulary with one token a character and one a coordinate will do: the number of tokens is what counts."""
 
