@@ -10,8 +10,8 @@ from typing import Any
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row, row_of
 from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabulary, vocabulary
-from coordexp_audit_lib.boundaries.provenance.checkpoints import weights_only
-from coordexp_audit_lib.boundaries.provenance.reading import checkpoint
+from coordexp_audit_lib.boundaries.provenance.artifact.reading import checkpoint
+from coordexp_audit_lib.boundaries.provenance.predicates.checkpoints import weights_only
 from coordexp_audit_lib.core.claim import Ledger, Predicate, claims_on
 from coordexp_audit_lib.core.problem import Undecided
 from coordexp_audit_lib.guards.stopping import stop

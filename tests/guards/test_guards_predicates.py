@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from coordexp_audit_lib import guards
-from coordexp_audit_lib.boundaries.config import schema
+from coordexp_audit_lib.boundaries.config.predicates import rules
 from coordexp_audit_lib.boundaries.geometry.predicates import records
 from coordexp_audit_lib.boundaries.packing.predicates import batch as packing
 from coordexp_audit_lib.boundaries.packing.predicates import positions, vision
-from coordexp_audit_lib.boundaries.provenance import checkpoints
+from coordexp_audit_lib.boundaries.provenance.predicates import checkpoints
 from coordexp_audit_lib.boundaries.rollout.reference import client
 from coordexp_audit_lib.boundaries.supervision import judge
 from coordexp_audit_lib.boundaries.template import predicates as template
@@ -71,9 +71,9 @@ def channel_b() -> None:
 
 # predicate, guard that uses it, invariant of the audit that uses it
 TABLE: list[tuple[Any, Callable[[], None], str]] = [
-    (schema.check_config, config, "config.unknown_key_rejected"),
-    (schema.check_batch, config, "config.batch_divisible"),
-    (schema.check_attention, config, "config.packing_backend"),
+    (rules.check_config, config, "config.unknown_key_rejected"),
+    (rules.check_batch, config, "config.batch_divisible"),
+    (rules.check_attention, config, "config.packing_backend"),
     (template.coordinate_problems, tokens, "template.coord_tokens_atomic"),
     (template.vocabulary_problems, tokens, "template.vocab_fits"),
     (template.rows_problems, tokens, "template.vocab_fits"),
