@@ -25,7 +25,7 @@ def check_record(record: Any, space: Space = "bins", ordering: Ordering = "rando
         InvariantViolation: it does not; `where` is the path within the record.
     """
     for verdict in judge_live(Record(record, space, ordering), "geometry"):
-        stop_at(verdict, "record")
+        stop_at(verdict, fallback="record")
 
 
 def check_packed_batch(
@@ -64,7 +64,7 @@ def judge_batch(
     verdicts.sort(key=lambda v: v.finding.invariant in LAST)
     broken = [v.finding.invariant for v in verdicts if v.first is not None]
     for verdict in sorted(verdicts, key=lambda v: v.first is None):
-        stop_at(verdict, "batch", broken[1:])
+        stop_at(verdict, "batch", also=broken[1:])
     return [v.finding.invariant for v in verdicts if v.finding.checked]
 
 
