@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from coordexp_audit_lib.boundaries.metrics import names
-from coordexp_audit_lib.boundaries.metrics.schedule import is_b_step
 from coordexp_audit_lib.boundaries.metrics.telemetry import Stage2Telemetry
 from coordexp_audit_lib.core.errors import InvariantViolation
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.guards.pins import pins_of
 from coordexp_audit_lib.guards.rollouts import check_rollout_prefix, check_rollout_response, check_supervision
 from coordexp_audit_lib.kit import chat, model, picture, tokenizer, variants
+from coordexp_audit_lib.kit.schedule import is_b_step, seed_base
 
 CONFIG = "configs/stage2_ab/prod/ab_mixed.yaml"
 TREE = pipeline().reference
@@ -135,11 +135,12 @@ def channel_b(broken: str = "") -> Mapping[str, int]:
 
     The ground truth is both objects; the rollout finds the first.
     """
-    from coordexp_audit_lib.boundaries.supervision.contract import ChannelBRequest, Sample, Thing
-    from coordexp_audit_lib.boundaries.supervision.teaching import build, write
+    from coordexp_audit_lib.boundaries.supervision.cases import rollouts
+    from coordexp_audit_lib.boundaries.supervision.reference.target import build
+    from coordexp_audit_lib.boundaries.supervision.surfaces import ChannelBRequest, Sample, Thing
 
     gt = [Thing(*CUP), Thing(*CAT)]
-    said = tokenizer.encode('{"objects": [' + write(gt[:1], "desc_first") + "]}<|im_end|>")
+    said = rollouts.rollout(gt[:1])
     asked = prompt("Another prompt." if broken == "foreign_prompt" else SYSTEM)
     answer = [{"prompt_token_ids": asked, "choices": [{"token_ids": said, "message": {"content": ""}}]}]
     [(generated_from, rollout, _)] = check_rollout_response(answer, 1)
@@ -163,7 +164,7 @@ def record(telemetry: Stage2Telemetry, step: int, broken: str = "") -> None:
     if channel == "A":
         return
     counts = channel_b(broken)
-    telemetry.identity("rollout/seed_base", (17 + step * 1_000_003) % (1 << 31))
+    telemetry.identity("rollout/seed_base", seed_base(17, step))
     telemetry.seconds(names.GENERATE, 0.25)
     telemetry.count("rollout/gen_new_tokens_total", counts["tokens"])
     telemetry.count(names.VALID, counts["valid"])

@@ -17,7 +17,7 @@ from coordexp_audit_lib.boundaries.packing import contract as packing
 from coordexp_audit_lib.boundaries.packing import positions
 from coordexp_audit_lib.boundaries.provenance import checkpoints
 from coordexp_audit_lib.boundaries.rollout import client
-from coordexp_audit_lib.boundaries.supervision import judge
+from coordexp_audit_lib.boundaries.supervision.predicates import targets
 from coordexp_audit_lib.boundaries.template import predicates as template
 from coordexp_audit_lib.core.claim import invariants
 from coordexp_audit_lib.core.judge import judge as judged
@@ -86,14 +86,14 @@ TABLE: list[tuple[Any, Callable[[], None], str]] = [
     (packing.vision_in_order, batch, "packing.vision_in_order"),
     (client.read_outputs, channel_b, "rollout.server_truth"),
     (client.parse_item, channel_b, "rollout.response_schema"),
-    (judge.kept, channel_b, "supervision.prefix_kept"),
-    (judge.coordinates_out, channel_b, "supervision.coord_out_of_ce"),
-    (judge.closed, channel_b, "supervision.closure"),
-    (judge.complete, channel_b, "supervision.fn_injected"),
-    (judge.parses, channel_b, "supervision.fn_injected"),
-    (judge.appended, channel_b, "supervision.fn_injected"),
-    (judge.neutral, channel_b, "supervision.fp_neutral"),
-    (judge.matched, channel_b, "supervision.matched_struct_only"),
+    (targets.kept, channel_b, "supervision.prefix_kept"),
+    (targets.coordinates_out, channel_b, "supervision.coord_out_of_ce"),
+    (targets.closed, channel_b, "supervision.closure"),
+    (targets.complete, channel_b, "supervision.fn_injected"),
+    (targets.parses, channel_b, "supervision.fn_injected"),
+    (targets.appended, channel_b, "supervision.fn_injected"),
+    (targets.neutral, channel_b, "supervision.fp_neutral"),
+    (targets.matched, channel_b, "supervision.matched_struct_only"),
     (checkpoints.weights_only, checkpoint, "provenance.weights_only"),
     *((p, logged(claim), claim) for claim, p in metrics.PREDICATES.items()),
 ]

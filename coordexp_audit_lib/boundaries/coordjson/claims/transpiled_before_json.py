@@ -1,7 +1,8 @@
 """No assistant text reaches a strict JSON parser without being transpiled first.
 
-CoordJSON is not JSON: its coordinates are bare tokens. A strict parser refuses it, and code that then falls back to "no
-prediction" counts a right answer as an empty one: in evaluation as a missed object, in training as a false negative.
+CoordJSON is not JSON: its coordinates are bare tokens. A strict parser refuses it, and code that then falls back to
+"no prediction" counts a right answer as an empty one: in evaluation as a missed object, in training as a false
+negative.
 
 Example: `json.loads(tokenizer.decode(ids))` is a violation, `json.loads(coordjson_to_strict_json(text))` is none."""
 
@@ -10,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.coordjson.dataflow import ScanRequest, Sink
-from coordexp_audit_lib.boundaries.coordjson.faults import answered
 from coordexp_audit_lib.boundaries.coordjson.surfaces import JSON_SINKS
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.evidence import Where
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import answered, fault
 from coordexp_audit_lib.core.problem import Problem
 
 
