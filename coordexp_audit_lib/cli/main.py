@@ -280,7 +280,3 @@ def _faults(arguments: argparse.Namespace) -> int:
         verdict = "all proven" if proof.complete else "NOT proven"
         print(f"{len(proof.detections)} faults, {len(invariants())} checks, {verdict}")
     return HELD if proof.complete else VIOLATED
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -24,7 +24,7 @@ SARIF = "audit.sarif"
 JUNIT = "junit.xml"
 
 # What the verdicts can depend on; the whole environment would be noise.
-PACKAGES = ("dashscope", "msgspec", "networkx", "numpy", "safetensors", "tiktoken", "torch", "transformers")
+PACKAGES = ("dashscope", "msgspec", "numpy", "safetensors", "tiktoken", "torch", "transformers")
 
 _KEYS = {"schema", "created", "tool", "target", "configs", "summary", "findings"}
 

@@ -1,4 +1,4 @@
-"""The one style of every figure: the palette (Okabe and Ito's, told apart by colour-blind readers too), inks and sizes."""
+"""The one style of every figure: inks, sizes, and Okabe and Ito's palette, which colour-blind readers tell apart."""
 
 from __future__ import annotations
 

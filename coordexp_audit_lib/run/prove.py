@@ -11,7 +11,7 @@ from coordexp_audit_lib.core.claim import Invariant
 from coordexp_audit_lib.core.fault import Fault
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import judge
-from coordexp_audit_lib.targets.reference import ReferenceTarget
+from coordexp_audit_lib.targets.reference import Memory, ReferenceTarget
 
 SCHEMA = "coordexp-audit-faults/1"
 
@@ -54,7 +54,8 @@ def prove(
 ) -> Proof:
     """Judge every check on the reference as it is, then each fault's checks on the reference with that fault."""
     by_id = {c.id: c for c in checks}
-    honest = ReferenceTarget()
+    memory: Memory = {}
+    honest = ReferenceTarget(memory=memory)
     unsound = {}
     for check in by_id.values():
         finding = judge(honest, check, config, seed)
@@ -64,20 +65,20 @@ def prove(
             progress(check.id)
     detections = []
     for fault in broken:
-        detections.append(_detect(fault, by_id, config, seed))
+        detections.append(_detect(fault, by_id, config, seed, memory))
         if progress:
             progress(fault.id)
     proven = {name for d in detections for name in d.caught}
     return Proof(SCHEMA, detections, unsound, [name for name in by_id if name not in proven])
 
 
-def _detect(fault: Fault, by_id: dict[str, Invariant], config: str, seed: int) -> Detection:
+def _detect(fault: Fault, by_id: dict[str, Invariant], config: str, seed: int, memory: Memory) -> Detection:
     caught, missed, example = [], {}, ""
     for name in fault.caught_by:
         if name not in by_id:
             missed[name] = "no such check"
             continue
-        finding = judge(ReferenceTarget(fault), by_id[name], config, seed)
+        finding = judge(ReferenceTarget(fault, memory), by_id[name], config, seed)
         if finding.status == "violated":
             caught.append(name)
             example = example or finding.violations[0].message

@@ -20,11 +20,19 @@ from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
-class ReferenceTarget(Target):
-    """Answers with the functions registered by `answers`, if asked to with one surface broken by a fault."""
+Memory = dict[tuple[str, str], bytes | Refuse]
 
-    def __init__(self, fault: Fault | None = None) -> None:
+
+class ReferenceTarget(Target):
+    """Answers with the functions registered by `answers`, if asked to with one surface broken by a fault.
+
+    memory: what it was asked before, shared by targets that are asked the same (an unbroken surface answers a question
+    once). Answers are kept as bytes, so that whoever changes one changes only his copy.
+    """
+
+    def __init__(self, fault: Fault | None = None, memory: Memory | None = None) -> None:
         self._answers = reference_answers()
+        self._memory = memory
         self._fault = fault
         self._bindings: dict[str, Binding] | None = None
 
@@ -49,12 +57,27 @@ class ReferenceTarget(Target):
         typed = msgspec.convert(request, question.request)
         try:
             if self._fault and self._fault.surface.name == question.name:
-                value = self._fault.apply(typed, function)
+                value = self._fault.apply(typed, lambda r: self._honest(question, function, r))
             else:
-                value = function(typed)
+                value = self._honest(question, function, typed)
         except Refuse as error:
             return {"refusal": msgspec.to_builtins(error.refusal)}
         return {"value": msgspec.to_builtins(value)}
+
+    def _honest(self, question: Surface[Any, Any], function: Callable[[Any], Any], request: Any) -> Any:
+        """The unbroken answer, from memory where there is one."""
+        if self._memory is None:
+            return function(request)
+        key = (question.name, digest(msgspec.to_builtins(request)))
+        if key not in self._memory:
+            try:
+                self._memory[key] = msgspec.msgpack.encode(function(request))
+            except Refuse as refused:
+                self._memory[key] = refused
+        kept = self._memory[key]
+        if isinstance(kept, Refuse):
+            raise kept
+        return msgspec.msgpack.decode(kept, type=question.response)
 
     def config_path(self, config: str) -> str:
         if not (self.pipeline().reference / config).is_file():

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.cli import ANCHORED, exit_status, main
+from coordexp_audit_lib.cli.main import ANCHORED, exit_status, main
 from coordexp_audit_lib.core import claim as registry
-from coordexp_audit_lib.core.claim import Context, invariant
+from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.targets.recording import packaged, read_recording, write_recording
@@ -49,11 +49,9 @@ def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def declare(*checks: tuple[Outcome, str]) -> None:
         boundaries.load()
-        monkeypatch.setattr(registry, "_INVARIANTS", {})
+        monkeypatch.setattr(registry, "_CLAIMS", {})
         for number, (check, severity) in enumerate(checks):
-            declared: Any = invariant(
-                f"test.{number}", boundary="config", severity=severity, kind="B", claim="c", remedy="r", spec="s"
-            )  # type: ignore[arg-type]
+            declared: Any = claim(severity=severity, kind="B", remedy="r", id=f"config.{number}")  # type: ignore[arg-type]
             declared(check)
 
     return declare
@@ -81,7 +79,7 @@ def test_exit_status(checks: list[tuple[Outcome, str]], arguments: list[str], st
     assert main(["check", "--target", "reference", "--boundary", "config", *arguments]) == status
 
 
-def test_an_unusable_target_is_one_clear_line_with_a_cure(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unusable_target_is_one_clear_line_with_a_remedy(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--target", "no-such-target"]) == 2
     told = capsys.readouterr()
     assert told.out == ""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from coordexp_audit_lib.cli import ANCHORED, main
+from coordexp_audit_lib.cli.main import ANCHORED, main
 from coordexp_audit_lib.core.errors import AuditError, UsageError
 from coordexp_audit_lib.core.target import TargetInfo
-from coordexp_audit_lib.run.audit import audit as runs
+from coordexp_audit_lib.run import audit as runs
 from coordexp_audit_lib.run.audit import claim_folder, collect
 
 ARGUMENTS = ["run", "--boundary", "coordjson", "--fail-on", "never", "--config", ANCHORED[1], "--out"]
