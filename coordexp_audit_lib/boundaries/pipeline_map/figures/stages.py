@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from coordexp_audit_lib.boundaries.pipeline_map import contract, questions
-from coordexp_audit_lib.boundaries.pipeline_map.drawing import draw_entrypoint
-from coordexp_audit_lib.boundaries.pipeline_map.key_scan import KeyReads, PathReads
-from coordexp_audit_lib.boundaries.pipeline_map.keys import Key, keys_of
-from coordexp_audit_lib.boundaries.pipeline_map.owners import owners_of
-from coordexp_audit_lib.boundaries.pipeline_map.stages import ENTRYPOINTS, Entrypoint, entrypoint_of, stages_of
+from coordexp_audit_lib.boundaries.pipeline_map.cases import (
+    Entrypoint,
+    Key,
+    config_in,
+    entrypoints_request,
+    key_reads_request,
+    resolved_owners,
+    the_map,
+)
+from coordexp_audit_lib.boundaries.pipeline_map.figures.drawing import draw_entrypoint
+from coordexp_audit_lib.boundaries.pipeline_map.surfaces import entrypoints, keys
+from coordexp_audit_lib.boundaries.pipeline_map.surfaces.key_reads import KEY_READS, KeyReads, PathReads
 from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.report.tables import Table
@@ -20,37 +26,40 @@ NO_CONFIG = "not loaded"
 @exhibit("pipeline_map.map")
 def pipeline_map(ctx: Context) -> dict[str, Any]:
     """Both entrypoints: what starts them, and by stage the owners with their places and the keys with their sources."""
-    launched = {e.id: e for e in ctx.value(contract.ENTRYPOINTS, questions.entrypoints(ctx)).entrypoints}
-    found = questions.resolved_owners(ctx)
-    reads = ctx.value(contract.KEY_READS, questions.key_reads())
-    return {"entrypoints": [_entrypoint(ctx, e, launched[e.id], found, reads) for e in ENTRYPOINTS]}
+    known = the_map(ctx.contract)
+    told = ctx.value(entrypoints.ENTRYPOINTS, entrypoints_request(ctx, known)).entrypoints
+    launched = {e.id: e for e in told}
+    found = resolved_owners(ctx, known)
+    reads = ctx.value(KEY_READS, key_reads_request(known))
+    return {"entrypoints": [_entrypoint(ctx, e, launched[e.id], found, reads) for e in known.entrypoints]}
 
 
 def _entrypoint(ctx: Context, e: Entrypoint, launched: Any, found: dict[str, Any], reads: KeyReads) -> dict[str, Any]:
-    config = ctx.config if entrypoint_of(ctx.config).id == e.id else e.config
+    known = the_map(ctx.contract)
+    config = ctx.config if known.entrypoint_of(ctx.config).id == e.id else e.config
     told = _keys(ctx, config)
     stages = []
-    for stage in stages_of(e.id):
+    for stage in known.stages_of(e.id):
         by_path = {r.path: r for s in reads.stages if (s.entrypoint, s.stage) == (e.id, stage.id) for r in s.reads}
-        owners = [_owner(o.role, found.get(o.names[0]), o.names[0]) for o in owners_of(stage.id, e.id)]
-        keys = [_key(k, told, by_path.get(k.path), reads) for k in keys_of(stage.id, e.id)]
-        stages.append({"id": stage.id, "title": stage.title, "owners": owners, "keys": keys})
+        owners = [_owner(o.role, found.get(o.names[0]), o.names[0]) for o in known.owners_of(stage.id, e.id)]
+        listed = [_key(k, told, by_path.get(k.path), reads) for k in known.keys_of(stage.id, e.id)]
+        stages.append({"id": stage.id, "title": stage.title, "owners": owners, "keys": listed})
     starts = [{"what": s.what, "kind": s.kind, "at": f"{s.path}:{s.line}"} for s in launched.starts]
     return {
         "id": e.id,
         "title": e.title,
         "launcher": e.launcher,
-        "config": questions.config_in(ctx, config),
+        "config": config_in(ctx, config),
         "chain": list(told.chain) if told else [],
         "starts": starts,
         "stages": stages,
     }
 
 
-def _keys(ctx: Context, config: str) -> contract.Keys | None:
+def _keys(ctx: Context, config: str) -> keys.Keys | None:
     """The materialised config; None where the target has no such config or refuses it."""
     try:
-        return ctx.ask(contract.KEYS, contract.KeysRequest(ctx.target.config_path(config))).content
+        return ctx.ask(keys.KEYS, keys.KeysRequest(ctx.target.config_path(config))).content
     except AuditError:
         return None
 
@@ -68,7 +77,7 @@ def _owner(role: str, at: Any, asked: str) -> dict[str, Any]:
     }
 
 
-def _key(key: Key, told: contract.Keys | None, seen: PathReads | None, reads: KeyReads) -> dict[str, Any]:
+def _key(key: Key, told: keys.Keys | None, seen: PathReads | None, reads: KeyReads) -> dict[str, Any]:
     leaves = [v for v in told.keys if key.covers(v.path) or v.path.startswith(f"{key.path}.")] if told else []
     sources = sorted({v.source for v in leaves}) or [NO_CONFIG if told is None else "absent"]
     return {

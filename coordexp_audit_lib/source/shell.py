@@ -8,10 +8,15 @@ nothing.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 import msgspec
+
+from coordexp_audit_lib.core.errors import SurfaceFailed
+from coordexp_audit_lib.source.tree import Tree
 
 _HEREDOC = re.compile(r"(?<!<)<<(?!<)-?\s*(['\"]?)(\w+)\1")
 _ASSIGN = re.compile(r"^(\w+)(\+?)=(.*)$", re.DOTALL)
@@ -275,3 +280,61 @@ def _python(rest: list[str]) -> tuple[str, str] | None:
         return "module", rest[rest.index("-m") + 1]
     script = next((w for w in rest if w.endswith(".py")), "")
     return ("script", script) if script and "-c" not in rest else None
+
+
+def starts(tree: Tree, script: str) -> list[Start]:
+    """What a shell script starts by itself and through what it starts, in order: the first of each kind and name."""
+    seen: dict[tuple[str, str], Start] = {}
+    for start in _starts(tree, script, set()):
+        seen.setdefault((start.kind, start.what), start)
+    return list(seen.values())
+
+
+def _starts(tree: Tree, script: str, seen: set[str]) -> Iterator[Start]:
+    """What a shell script starts, and what is started by what it starts; each file is read once."""
+    seen.add(script)
+    for command in commands(tree.text(script)):
+        what = started(command)
+        if what is None:
+            continue
+        kind, name = what
+        file = _file_of(tree, kind, name, script)
+        shown = file if kind == "script" and file else name
+        yield Start(kind, shown, file, script, command.line)
+        if file and file not in seen:
+            if file.endswith(".sh"):
+                yield from _starts(tree, file, seen)
+            elif kind == "module":
+                seen.add(file)
+                yield from _starts_of_module(tree, file)
+
+
+def _file_of(tree: Tree, kind: str, name: str, script: str) -> str:
+    if kind == "command":
+        return ""
+    if kind == "module":
+        base = name.replace(".", "/")
+        return next((f for f in (f"{base}.py", f"{base}/__main__.py", f"{base}/__init__.py") if _stands(tree, f)), "")
+    below = name.split("}/", 1)[-1] if name.startswith("${") else name
+    beside = (PurePosixPath(script).parent / below).as_posix()
+    return next((f for f in (below, beside) if _stands(tree, f)), "")
+
+
+def _stands(tree: Tree, path: str) -> bool:
+    try:
+        return tree.exists(path)
+    except SurfaceFailed:  # the path leaves the tree
+        return False
+
+
+def _starts_of_module(tree: Tree, file: str) -> Iterator[Start]:
+    """Commands that a Python launcher builds: lists of words that start a program or a module."""
+    for node in ast.walk(tree.module(file)):
+        if not isinstance(node, ast.List):
+            continue
+        words = [e.value if isinstance(e, ast.Constant) and isinstance(e.value, str) else "" for e in node.elts]
+        if words[:1] == ["swift"] and len(words) > 1 and words[1]:
+            yield Start("command", f"swift {words[1]}", "", file, node.lineno)
+        elif "-m" in words[:-1] and words[0] in ("torchrun", "python", ""):
+            name = words[words.index("-m") + 1]
+            yield Start("module", name, _file_of(tree, "module", name, file), file, node.lineno)

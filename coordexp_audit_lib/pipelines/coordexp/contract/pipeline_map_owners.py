@@ -1,8 +1,12 @@
-"""Who owns each stage: one row an owner. The first name is the reference commit's; later ones are other commits'."""
+"""Who owns each stage of CoordExp: one row an owner. The first name is the reference commit's; later ones are other
+commits'."""
 
 from __future__ import annotations
 
-from coordexp_audit_lib.boundaries.pipeline_map.stages import BOTH, STAGE1, STAGE2, Owner
+from typing import Any
+
+STAGE1, STAGE2 = "stage1", "stage2"
+Owner = dict[str, Any]
 
 _SFT = "src.sft"
 _RM = "src.trainers.rollout_matching"
@@ -16,26 +20,26 @@ _SCHED = "src.trainers.stage2_ab.scheduler:Stage2ABSchedulerMixin"
 _SCHED2 = "src.trainers.stage2_two_channel.scheduler:Stage2ABSchedulerMixin"
 
 
-def _own(stage: str, role: str, *names: str) -> Owner:
-    return Owner(stage, role, names, BOTH)
+def _own(stage: str, role: str, *names: str, entrypoints: tuple[str, ...] = (STAGE1, STAGE2)) -> Owner:
+    return {"stage": stage, "role": role, "names": names, "entrypoints": entrypoints}
 
 
 def _own1(stage: str, role: str, *names: str) -> Owner:
-    return Owner(stage, role, names, (STAGE1,))
+    return _own(stage, role, *names, entrypoints=(STAGE1,))
 
 
 def _own2(stage: str, role: str, *names: str) -> Owner:
-    return Owner(stage, role, names, (STAGE2,))
+    return _own(stage, role, *names, entrypoints=(STAGE2,))
 
 
 def _rollout_trainer(stage: str, role: str, name: str, *more: str) -> Owner:
     """A member of the rollout-matching trainer module, which was renamed on 2026-02-24."""
-    return Owner(stage, role, (f"{_RMT}:{name}", f"{_RAT}:{name}", *more), (STAGE2,))
+    return _own2(stage, role, f"{_RMT}:{name}", f"{_RAT}:{name}", *more)
 
 
 def _ab_trainer(stage: str, role: str, name: str, *more: str) -> Owner:
     """A member of the Stage-2 AB trainer module, renamed on the same day."""
-    return Owner(stage, role, (f"{_AB}:{name}", f"{_TWO}:{name}", *more), (STAGE2,))
+    return _own2(stage, role, f"{_AB}:{name}", f"{_TWO}:{name}", *more)
 
 
 _LAUNCH = (
@@ -223,8 +227,6 @@ _ROLLOUT = (
     ),
 )
 
-OWNERS = (*_LAUNCH, *_DATA, *_TEMPLATE, *_PACKING, *_TRAINER, *_METRICS, *_ARTIFACTS, *_ROLLOUT)
-
-
-def owners_of(stage: str, entrypoint: str) -> list[Owner]:
-    return [o for o in OWNERS if o.stage == stage and entrypoint in o.entrypoints]
+CONTRACT = {
+    "pipeline_map.owners": (*(*_LAUNCH, *_DATA, *_TEMPLATE, *_PACKING), *(*_TRAINER, *_METRICS, *_ARTIFACTS, *_ROLLOUT))
+}

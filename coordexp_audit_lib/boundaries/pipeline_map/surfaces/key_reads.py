@@ -1,4 +1,4 @@
-"""Answers `pipeline_map.key_reads`: where the owner modules of each stage read each key path, from the source alone."""
+"""Where the owner modules of each stage read each key path, from the source alone."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import ast
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.pipeline_map.origins import ARGS, Chain, Step
-from coordexp_audit_lib.boundaries.pipeline_map.program import Program
-from coordexp_audit_lib.boundaries.pipeline_map.replaced import replaced_methods
-from coordexp_audit_lib.boundaries.pipeline_map.resolve import OwnerNames, OwnersRequest, owners
+from coordexp_audit_lib.boundaries.pipeline_map.surfaces.owners import OwnerNames, OwnersRequest, owners
 from coordexp_audit_lib.core.errors import SurfaceFailed
+from coordexp_audit_lib.core.surface import surface
+from coordexp_audit_lib.source.names import replaced_methods
+from coordexp_audit_lib.source.origins import ARGS, Chain, Program, Step
 from coordexp_audit_lib.source.tree import Tree
 
 SHOWN = 3  # places kept for each key; all are counted
@@ -168,3 +168,12 @@ def _forward(index: _Index, section: str, forwarders: list[tuple[str, str]]) -> 
 def _withheld(index: _Index, request: KeyReadsRequest, forwarders: list[tuple[str, str]]) -> list[str]:
     paths = {p for q in request.stages for p in q.paths if p.split(".")[0] in index.sections}
     return sorted(p for p in paths if any(s.form == "pop" and _inside(s, forwarders) for s in index.of(p)))
+
+
+KEY_READS = surface(
+    "pipeline_map.key_reads",
+    KeyReadsRequest,
+    KeyReads,
+    "where each key path is read, and where sections go upstream",
+    static=key_reads,
+)

@@ -1,31 +1,14 @@
-"""Which YAML keys drive each stage: the map's claim, judged against the materialised config and the source.
+"""What CoordExp's pipeline map promises: two anchored entrypoints, eight stages, and the keys that drive each.
 
-Notation: `a.{b,c}` is `a.b` and `a.c`; `x.*` is `x` with everything below it, read as a whole; a trailing `^` says
-that no owner of the stage reads the key: it is passed through to ms-swift's training arguments. A key may drive several
-stages.
+Keys are written as `boundaries.pipeline_map.cases.Map.keys_of` reads them.
 """
 
 from __future__ import annotations
 
-import re
+from coordexp_audit_lib.pipelines.coordexp import eras
 
-import msgspec
-
-from coordexp_audit_lib.boundaries.pipeline_map.stages import STAGE1, STAGE2, stages_of
-
-_BRACES = re.compile(r"^(.*)\{([^}]*)\}(.*)$")
-
-
-class Key(msgspec.Struct, frozen=True):
-    """A key path of a stage. via: `read` by an owner of the stage, or `upstream`. whole: with all below it."""
-
-    path: str
-    via: str
-    whole: bool = False
-
-    def covers(self, path: str) -> bool:
-        return path == self.path or (self.whole and path.startswith((f"{self.path}.", f"{self.path}[")))
-
+STAGE1, STAGE2 = "stage1", "stage2"
+BOTH = (STAGE1, STAGE2)
 
 _BOTH = {
     "launch": """
@@ -68,29 +51,32 @@ _BOTH = {
     """,
 }
 
-_ONLY = {
-    (STAGE1, "launch"): "model.torch_dtype^",
-    (STAGE1, "packing"): """
+_STAGE1 = {
+    "launch": "model.torch_dtype^",
+    "packing": """
         custom.token_type_metrics.{enabled,include,exclude} training.per_device_eval_batch_size
     """,
-    (STAGE1, "trainer"): """
+    "trainer": """
         training.{vit_lr,aligner_lr,weight_decay}
         custom.coord_soft_ce_w1.{ce_weight,soft_ce_weight,w1_weight,gate_weight}
         custom.coord_soft_ce_w1.{temperature,target_sigma,target_truncate}
     """,
-    (STAGE1, "metrics"): """
+    "metrics": """
         custom.token_type_metrics.{enabled,log_top5,coord_monitor_mass,coord_monitor_mass_max_tokens}
         training.{logging_steps,logging_first_step}^
     """,
-    (STAGE1, "artifacts"): "training.save_delay_steps",
-    (STAGE2, "launch"): """
+    "artifacts": "training.save_delay_steps",
+}
+
+_STAGE2 = {
+    "launch": """
         model.torch_dtype stage2_ab.* custom.{train_jsonl,val_jsonl} template.max_pixels
         rollout_matching.rollout_backend
         rollout_matching.vllm.{mode,max_model_len,enable_lora,gpu_memory_utilization}
         rollout_matching.vllm.server.servers[].base_url
     """,
-    (STAGE2, "packing"): "training.dataloader_drop_last",
-    (STAGE2, "trainer"): """
+    "packing": "training.dataloader_drop_last",
+    "trainer": """
         training.{vit_lr,aligner_lr,weight_decay}^
         stage2_ab.{schedule.b_ratio,n_softctx_iter,softctx_grad_mode,softctx_temperature,desc_ce_weight}
         stage2_ab.{bbox_smoothl1_weight,bbox_ciou_weight,coord_ce_weight,coord_el1_weight,coord_ehuber_weight}
@@ -102,19 +88,19 @@ _ONLY = {
         rollout_matching.{candidate_top_k,maskiou_gate,maskiou_resolution,fp_cost,fn_cost,ot_cost,ot_epsilon,ot_iters}
         rollout_matching.{target_sigma,target_truncate,temperature_coord,soft_ce_weight,w1_weight,gate_weight}
     """,
-    (STAGE2, "metrics"): """
+    "metrics": """
         training.do_eval^ custom.token_type_metrics.* custom.extra.prompt_variant
         rollout_matching.{decode_batch_size,eval_prompt_variant,desc_monitor.*}
         rollout_matching.eval_detection.{enabled,metrics,use_segm,strict_parse,iou_thrs,f1ish_iou_thrs,f1ish_pred_scope}
         rollout_matching.eval_detection.semantic_{model,threshold,device,batch_size}
         rollout_matching.eval_detection.{pred_score_source,pred_score_version,score_mode,constant_score}
     """,
-    (STAGE2, "artifacts"): """
+    "artifacts": """
         rollout_matching.monitor_dump.{enabled,every_steps,dump_first_step,only_world_process_zero,max_events,max_samples}
         rollout_matching.monitor_dump.{max_text_chars,async_write,max_pending_writes,min_free_gb,out_dir,write_markdown}
         training.{logging_steps,logging_first_step}
     """,
-    (STAGE2, "rollout"): """
+    "rollout": """
         rollout_matching.{rollout_backend,decode_batch_size,decode_mode,max_new_tokens,num_beams,num_return_sequences}
         rollout_matching.repetition_penalty rollout_matching.decoding.{temperature,top_p,top_k} training.seed
         rollout_matching.offload.{enabled,offload_model,offload_optimizer}
@@ -131,7 +117,7 @@ _ONLY = {
 }
 
 # Fields of the materialised config that no YAML key sets: the loader fills them, so no stage lists them.
-NOT_KEYS = {
+_NOT_KEYS = {
     "custom.output_variant": "follows custom.use_summary",
     "prompts.system": "the loader's choice among the prompt tables",
     "prompts.user": "the loader's choice among the prompt tables",
@@ -143,22 +129,37 @@ NOT_KEYS = {
     "rollout_matching": "absent in Stage 1",
 }
 
-
-def keys_of(stage: str, entrypoint: str) -> list[Key]:
-    """The keys of a stage, sorted by path."""
-    texts = (_BOTH.get(stage, ""), _ONLY.get((entrypoint, stage), ""))
-    found = {key.path: key for text in texts for item in text.split() for key in _expanded(item)}
-    return [found[path] for path in sorted(found)]
-
-
-def all_keys(entrypoint: str) -> dict[str, list[Key]]:
-    """Stage id -> its keys."""
-    return {s.id: keys_of(s.id, entrypoint) for s in stages_of(entrypoint)}
-
-
-def _expanded(item: str) -> list[Key]:
-    upstream, item = item.endswith("^"), item.removesuffix("^")
-    match = _BRACES.match(item)
-    paths = [f"{match[1]}{part}{match[3]}" for part in match[2].split(",")] if match else [item]
-    via = "upstream" if upstream else "read"
-    return [Key(p.removesuffix(".*"), via, p.endswith(".*")) for p in paths]
+CONTRACT = {
+    "pipeline_map.entrypoints": (
+        {
+            "id": STAGE1,
+            "title": "Stage 1 (supervised fine-tuning)",
+            "launcher": "scripts/train.sh",
+            "config": eras.STAGE1,
+            "must_start": (("module", "src.sft"),),
+        },
+        {
+            "id": STAGE2,
+            "title": "Stage 2 AB (rollouts through a vLLM server)",
+            "launcher": "scripts/train_stage2.sh",
+            "config": eras.STAGE2,
+            "must_start": (("module", "src.sft"), ("command", "swift rollout")),
+            "mark": "stage2",
+        },
+    ),
+    "pipeline_map.stages": (
+        {"id": "launch", "title": "Launch and config", "entrypoints": BOTH},
+        {"id": "data", "title": "Dataset ingestion and validation", "entrypoints": BOTH},
+        {"id": "template", "title": "Chat template and tokenization", "entrypoints": BOTH},
+        {"id": "packing", "title": "Packing, collation and masks", "entrypoints": BOTH},
+        {"id": "trainer", "title": "Trainer forward and loss", "entrypoints": BOTH},
+        {"id": "metrics", "title": "Evaluation and metrics", "entrypoints": BOTH},
+        {"id": "artifacts", "title": "Checkpoints and artifacts", "entrypoints": BOTH},
+        {"id": "rollout", "title": "vLLM server-mode rollouts", "entrypoints": (STAGE2,)},
+    ),
+    "pipeline_map.keys": {"": _BOTH, STAGE1: _STAGE1, STAGE2: _STAGE2},
+    "pipeline_map.not_keys": _NOT_KEYS,
+    "pipeline_map.forwarders": ("src.config.loader:ConfigLoader.build_train_arguments",),
+    "pipeline_map.sections": ("model", "quantization", "data", "template", "tuner", "training", "rlhf"),
+    "pipeline_map.open": ("custom.extra.",),
+}

@@ -6,6 +6,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
+from coordexp_audit_lib.report import style
 from coordexp_audit_lib.report.text import visible
 
 WIDTH = 7.2  # inches: a page's text width
@@ -15,9 +16,6 @@ TITLE_X, OWNER_X, KEY_X, EDGE = 0.10, 1.34, 4.66, 6.78
 SIZE = 5.0  # points
 DPI = 200
 OWNER_CHARS, KEY_CHARS = 80, 51
-INK, FAINT, LINE_INK = "#1a1a1a", "#5a5a5a", "#7a7a7a"
-MOVED, MISSING, LOOP = "#0072B2", "#D55E00", "#009E73"  # Okabe and Ito: told apart by colour-blind readers too
-FILL, SERVER_FILL = "#f2f5f8", "#eaf6f1"
 
 
 def draw_entrypoint(entry: dict[str, Any]) -> Any:
@@ -33,13 +31,13 @@ def draw_entrypoint(entry: dict[str, Any]) -> Any:
     axes.set_ylim(total, 0)
     axes.set_axis_off()
     _text(axes, TITLE_X, 0.14, f"{entry['title']}", 8, weight="bold")
-    _text(axes, TITLE_X, 0.30, f"{entry['launcher']}  with  {entry['config']}", 5.6, mono=True, colour=FAINT)
+    _text(axes, TITLE_X, 0.30, f"{entry['launcher']}  with  {entry['config']}", 5.6, mono=True, colour=style.DIM)
     for x, text in (
         (TITLE_X, "stage"),
         (OWNER_X, "owners: file:line symbol"),
         (KEY_X, "keys (^ passed through to upstream)"),
     ):
-        _text(axes, x, HEAD - 0.07, text, 5.4, colour=FAINT)
+        _text(axes, x, HEAD - 0.07, text, 5.4, colour=style.DIM)
     listed = Counter(k["path"] for s in entry["stages"] for k in s["keys"])
     top, boxes = HEAD, {}
     for stage, height in zip(entry["stages"], heights, strict=True):
@@ -61,17 +59,17 @@ def _height(stage: dict[str, Any]) -> float:
 def _box(axes: Any, stage: dict[str, Any], top: float, height: float, keys: list[dict[str, Any]]) -> None:
     from matplotlib.patches import FancyBboxPatch
 
-    fill = SERVER_FILL if stage["id"] == "rollout" else FILL
+    fill = style.TINTS[style.GREEN] if stage["id"] == "rollout" else style.PALE
     shape = FancyBboxPatch(
-        (0.05, top), EDGE - 0.05, height, boxstyle="round,pad=0,rounding_size=0.05", fc=fill, ec=LINE_INK, lw=0.6
+        (0.05, top), EDGE - 0.05, height, boxstyle="round,pad=0,rounding_size=0.05", fc=fill, ec=style.EDGE, lw=0.6
     )
     axes.add_patch(shape)
     for i, line in enumerate(_wrapped(stage["title"], 21)):
         _text(axes, TITLE_X, top + PAD + 0.05 + i * 0.115, line, 6.4, weight="bold")
     below = top + PAD + 0.05 + len(_wrapped(stage["title"], 21)) * 0.115
     upstream = sum(k["via"] == "upstream" for k in keys)
-    _text(axes, TITLE_X, below + 0.01, f"{len(keys)} keys: {len(keys) - upstream} read,", 5, colour=FAINT)
-    _text(axes, TITLE_X, below + 0.10, f"{upstream} passed through", 5, colour=FAINT)
+    _text(axes, TITLE_X, below + 0.01, f"{len(keys)} keys: {len(keys) - upstream} read,", 5, colour=style.DIM)
+    _text(axes, TITLE_X, below + 0.10, f"{upstream} passed through", 5, colour=style.DIM)
     lines = max(len(stage["owners"]), 5)
     for i, owner in enumerate(stage["owners"]):
         _owner(axes, owner, top + PAD + (i + 0.5) * LINE)
@@ -83,19 +81,27 @@ def _owner(axes: Any, owner: dict[str, Any], y: float) -> None:
     qualname = owner["symbol"].rsplit(":", 1)[-1]
     name = qualname.rsplit(".", 1)[-1]
     if owner["status"] == "missing":
-        _text(axes, OWNER_X, y, _cut(f"missing: {name}", OWNER_CHARS), SIZE, mono=True, colour=MISSING)
+        _text(axes, OWNER_X, y, _cut(f"missing: {name}", OWNER_CHARS), SIZE, mono=True, colour=style.VERMILION)
         return
     place = f"{owner['path'].removeprefix('src/')}:{owner['line']}"
     mark = "moved: " if owner["status"] == "moved" else ""
     name = qualname if len(mark + place + qualname) < OWNER_CHARS else name
-    _text(axes, OWNER_X, y, _cut(f"{mark}{place} {name}", OWNER_CHARS), SIZE, mono=True, colour=MOVED if mark else INK)
+    _text(
+        axes,
+        OWNER_X,
+        y,
+        _cut(f"{mark}{place} {name}", OWNER_CHARS),
+        SIZE,
+        mono=True,
+        colour=style.BLUE if mark else style.INK,
+    )
 
 
 def _key_lines(keys: list[dict[str, Any]], lines: int) -> list[tuple[str, str]]:
     """As many keys as there are lines; what does not fit is counted."""
     room = lines if len(keys) <= lines else lines - 1
-    found = [(_cut(k["path"] + (" ^" if k["via"] == "upstream" else ""), KEY_CHARS), INK) for k in keys[:room]]
-    return found + ([(f"and {len(keys) - room} more", FAINT)] if len(keys) > room else [])
+    found = [(_cut(k["path"] + (" ^" if k["via"] == "upstream" else ""), KEY_CHARS), style.INK) for k in keys[:room]]
+    return found + ([(f"and {len(keys) - room} more", style.DIM)] if len(keys) > room else [])
 
 
 def _ranked(keys: list[dict[str, Any]], listed: Counter[str], config: str) -> list[dict[str, Any]]:
@@ -110,7 +116,10 @@ def _ranked(keys: list[dict[str, Any]], listed: Counter[str], config: str) -> li
 
 def _arrow(axes: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
     axes.annotate(
-        "", xy=end, xytext=start, arrowprops={"arrowstyle": "-|>", "lw": 0.9, "color": INK, "shrinkA": 0, "shrinkB": 0}
+        "",
+        xy=end,
+        xytext=start,
+        arrowprops={"arrowstyle": "-|>", "lw": 0.9, "color": style.INK, "shrinkA": 0, "shrinkB": 0},
     )
 
 
@@ -122,14 +131,14 @@ def _loop(axes: Any, trainer: tuple[float, float], rollout: tuple[float, float])
         (out, middle + 0.12, rollout[0] + 0.22, "requests, weights"),
         (back, rollout[0] + 0.36, middle - 0.12, "token ids"),
     ):
-        _ = axes.plot([EDGE, x, x], [start, start, end], color=LOOP, lw=0.9, solid_capstyle="butt")
+        _ = axes.plot([EDGE, x, x], [start, start, end], color=style.GREEN, lw=0.9, solid_capstyle="butt")
         _ = axes.annotate(
             "",
             xy=(EDGE, end),
             xytext=(x, end),
-            arrowprops={"arrowstyle": "-|>", "lw": 0.9, "color": LOOP, "shrinkA": 0, "shrinkB": 0},
+            arrowprops={"arrowstyle": "-|>", "lw": 0.9, "color": style.GREEN, "shrinkA": 0, "shrinkB": 0},
         )
-        _text(axes, x + 0.055, (start + end) / 2, text, 5, colour=LOOP, rotation=90)
+        _text(axes, x + 0.055, (start + end) / 2, text, 5, colour=style.GREEN, rotation=90)
 
 
 def _text(
@@ -140,7 +149,7 @@ def _text(
     size: float,
     *,
     mono: bool = False,
-    colour: str = INK,
+    colour: str = style.INK,
     weight: str = "normal",
     rotation: int = 0,
 ) -> None:
