@@ -18,9 +18,9 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from coordexp_audit_lib.boundaries.config.schema import STAGE2_VARIANTS
 from coordexp_audit_lib.boundaries.provenance.writer import write_manifest
 from coordexp_audit_lib.core.errors import AuditError, one_line
+from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.guards.collator import GuardedCollator, Inbox
 from coordexp_audit_lib.guards.diary import Diary
 from coordexp_audit_lib.guards.inputs import check_config, check_template, check_tokenizer, load_config
@@ -130,7 +130,7 @@ class AuditCallback(TrainerCallback):
         chain = load_config(self.config, self.repository)
         check_config(chain.merged, world_size=args.world_size)
         self.diary.count("config")
-        self.stage2 = chain.merged["custom"].get("trainer_variant") == STAGE2_VARIANTS[0]
+        self.stage2 = chain.merged["custom"].get("trainer_variant") == pipeline().contract()["config.variants"][0]
         for collator in self.collators:
             collator.packing_length = collator.packing_length or chain.merged.get("global_max_length")
         pins = read_pins(self.pins)

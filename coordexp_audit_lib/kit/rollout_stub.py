@@ -1,7 +1,6 @@
 """A rollout server on loopback that speaks ms-swift's rollout protocol, and misbehaves in one chosen way.
 
-Standard library only, Python 3.10 and later: the reference uses it here, and the bindings load it by path in the
-target's interpreter. Routes: GET /health/ and /get_world_size/, POST /get_engine_type/ and /infer/ (3.10.3).
+Routes: GET /health/ and /get_world_size/, POST /get_engine_type/ and /infer/ (3.10.3).
 """
 
 from __future__ import annotations

@@ -33,14 +33,15 @@ class Row(msgspec.Struct, frozen=True):
 
 
 def declared(folder: Path) -> dict[str, Declared]:
-    """What the modules of the folder declare; they are loaded under the names that the worker gives them."""
+    """What the modules of the folder and its packages declare; they get the names that the worker gives them."""
     found: dict[str, Declared] = {}
-    for module in sorted(p.stem for p in folder.glob("*.py") if p.stem != "__init__"):
+    files = (p.relative_to(folder).with_suffix("") for p in folder.rglob("*.py") if p.stem != "__init__")
+    for module in sorted(".".join(p.parts) for p in files):
         try:
             name = load_answers(str(folder), module)  # type: ignore[no-untyped-call]
         except Exception as error:
             what = f"the module of answers does not load: {type(error).__name__}: {error}"
-            raise AuditError(what, where=f"{folder.name}/{module}.py", remedy="correct it") from error
+            raise AuditError(what, where=f"{folder.name}/{module.replace('.', '/')}.py", remedy="correct it") from error
         for surface, bound in api.bound_by(name).items():  # type: ignore[no-untyped-call]
             found[surface] = Declared(module, dict(bound.symbols))
     return found

@@ -18,6 +18,7 @@ class CoordExp(Pipeline):
     """A CoordExp checkout of any era."""
 
     name, title = "coordexp", "CoordExp"
+    variable = "COORDEXP_PYTHON"
     configs = (eras.STAGE1, eras.STAGE2)
     answers = HERE / "answers"
     recordings = HERE / "recordings"

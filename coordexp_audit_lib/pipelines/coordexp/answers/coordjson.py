@@ -10,16 +10,10 @@ from coordexp_audit_lib.kit.boxes import TOKENS
 from coordexp_audit_lib.kit.coordjson import OPENING
 from coordexp_audit_lib.kit.tracing import growth
 from coordexp_audit_lib.pipelines.api import binds
+from coordexp_audit_lib.pipelines.coordexp import symbols
 
-PARSE = ("src.utils.coordjson_transpiler:parse_coordjson",)
 
-
-@binds(
-    "coordjson.render",
-    dumps=("src.utils.assistant_json:dumps_coordjson",),
-    build=("src.common.object_field_order:build_object_payload",),
-    token=("src.coord_tokens.codec:int_to_token",),
-)
+@binds("coordjson.render", dumps=symbols.DUMPS_COORDJSON, build=symbols.BUILD_OBJECT, token=symbols.INT_TO_TOKEN)
 def render(request, here):
     def write():
         objects = [
@@ -36,7 +30,7 @@ def render(request, here):
     return {"text": here.call(write)}
 
 
-@binds("coordjson.parse", parse=PARSE)
+@binds("coordjson.parse", parse=symbols.PARSE_COORDJSON)
 def parse(request, here):
     made = here.call(here.parse, request["text"], mode=request["mode"], object_field_order=request["order"])
     return {
@@ -62,13 +56,13 @@ def parse(request, here):
     }
 
 
-@binds("coordjson.transpile", transpile=("src.utils.coordjson_transpiler:coordjson_to_strict_json_with_meta",))
+@binds("coordjson.transpile", transpile=symbols.TRANSPILE)
 def transpile(request, here):
     text, meta = here.call(here.transpile, request["text"], mode=request["mode"], object_field_order=request["order"])
     return {"text": text, "failed": bool(meta.parse_failed)}
 
 
-@binds("coordjson.growth", parse=PARSE)
+@binds("coordjson.growth", parse=symbols.PARSE_COORDJSON)
 def salvage_growth(request, here):
     parser = here.parse  # imported before anything is measured
 
@@ -79,7 +73,7 @@ def salvage_growth(request, here):
     return here.call(growth, work, request["texts"])
 
 
-@binds("coordjson.prediction_growth", load=("src.common.prediction_parsing:load_prediction_dict",))
+@binds("coordjson.prediction_growth", load=symbols.LOAD_PREDICTION)
 def prediction_growth(request, here):
 
     def work(text):
@@ -89,7 +83,7 @@ def prediction_growth(request, here):
     return here.call(growth, work, request["texts"])
 
 
-@binds("coordjson.rollout_growth", parse=("src.trainers.rollout_matching.parsing:parse_rollout_for_matching",))
+@binds("coordjson.rollout_growth", parse=symbols.PARSE_ROLLOUT.first)
 def rollout_growth(request, here):
     """A vocabulary with one token a character and one a coordinate will do: the number of tokens is what counts."""
 
