@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
+
 from coordexp_audit_lib.boundaries.rollout.client import Item, RolloutError, read_outputs
-from coordexp_audit_lib.boundaries.supervision.claims.closure import closure
-from coordexp_audit_lib.boundaries.supervision.claims.coord_out_of_ce import coord_out_of_ce
-from coordexp_audit_lib.boundaries.supervision.claims.fn_injected import fn_injected
-from coordexp_audit_lib.boundaries.supervision.claims.fp_neutral import fp_neutral
-from coordexp_audit_lib.boundaries.supervision.claims.matched_struct_only import matched_struct_only
 from coordexp_audit_lib.boundaries.supervision.predicates import targets
 from coordexp_audit_lib.boundaries.supervision.predicates.reading import read
 from coordexp_audit_lib.boundaries.supervision.predicates.targets import IGNORED, Supervised
@@ -19,10 +17,12 @@ from coordexp_audit_lib.boundaries.template.predicates import prefix_problems
 from coordexp_audit_lib.boundaries.template.trace import trace
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem
-from coordexp_audit_lib.guards.stopping import at_token, stop
+from coordexp_audit_lib.guards.stopping import Found, at_token, check, claim_of, stop
 from coordexp_audit_lib.kit.coordjson import Order
 
 Box = tuple[Sequence[int], Sequence[int]]
+TARGET = ("supervision.coord_out_of_ce", "supervision.closure")
+GROUND_TRUTH = ("supervision.fn_injected", "supervision.fp_neutral", "supervision.matched_struct_only")
 
 
 def check_rollout_response(answer: Any, requests: int | Sequence[str], route: str = "/infer/") -> list[Item]:
@@ -67,8 +67,9 @@ def check_rollout_prefix(
     for found in prefix_problems(trace(prompt), trace(supervised[: len(prompt)]), start, "of this rollout"):
         text = at_token(found.message, found.token)
         stop("template.prompt_is_prefix", text, where="prompt", expected=found.expected, actual=found.actual)
-    for problem in targets.kept(supervised[start : start + kept], rollout) if rollout is not None else ():
-        _stop("supervision.prefix_kept", problem, "rollout prefix")
+    if rollout is not None:
+        prefix = supervised[start : start + kept]
+        _check("supervision.prefix_kept", lambda _: targets.kept(prefix, rollout), "rollout prefix")
 
 
 def check_supervision(
@@ -98,10 +99,8 @@ def check_supervision(
     target = [Thing(desc, list(bins)) for desc, bins in gt or ()]
     segment = _segment(ids, labels, weights, boxes=boxes, prefix_len=prefix_len)
     one = Supervised(segment, read(segment, Sample(target), order), target, order, desc_weight=desc_weight)
-    about_gt = (fn_injected, fp_neutral, matched_struct_only) if gt is not None else ()
-    for claim in (coord_out_of_ce, closure, *about_gt):
-        for problem in claim.predicates[Supervised](one, Ledger()):
-            _stop(claim.id, problem, "target")
+    for claim in (*TARGET, *(GROUND_TRUTH if gt is not None else ())):
+        _check(claim, partial(claim_of(claim).predicates[Supervised], one), "target")
 
 
 def _segment(
@@ -136,6 +135,9 @@ def _segment(
     )
 
 
-def _stop(claim: str, problem: Problem, where: str) -> None:
-    text = f"{problem.message}, at {problem.subject}"
-    stop(claim, text, where=where, expected=problem.expected, actual=problem.actual)
+def _check(claim: str, found: Found, where: str) -> None:
+    def placed(ledger: Ledger) -> Iterator[Problem]:
+        for problem in found(ledger):
+            yield replace(problem, message=f"{problem.message}, at {problem.subject}")
+
+    check(claim, placed, where)

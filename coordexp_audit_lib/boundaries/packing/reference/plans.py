@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from coordexp_audit_lib.boundaries.packing.render import collate, encode_alone
 from coordexp_audit_lib.boundaries.packing.surfaces import (
-    BATCH,
     DRAIN,
-    ENCODE,
     PLAN,
     SELECT,
     STREAM,
-    BatchRequest,
-    BatchResponse,
     Drain,
     DrainRequest,
-    EncodeRequest,
-    EncodeResponse,
     Plan,
     PlanRequest,
     Select,
@@ -151,21 +144,8 @@ def drain(request: DrainRequest) -> Drain:
     return Drain(packs)
 
 
-@answers(ENCODE)
-def encode(request: EncodeRequest) -> EncodeResponse:
-    return EncodeResponse([encode_alone(s) for s in request.samples])
-
-
-@answers(BATCH)
-def batch(request: BatchRequest) -> BatchResponse:
-    encoded = [encode_alone(s) for s in request.samples]
-    lengths = [e.length for e in encoded]
-    if request.path == "post_rollout":
-        packs = drain(DrainRequest(lengths, request.packing_length)).packs
-    else:
-        packs = plan(PlanRequest(lengths, request.packing_length)).packs
-    return BatchResponse([collate(encoded, members, request.padding_to) for members in packs])
-
-
-# Its answers to what a real model and a config are asked stand beside their questions.
-from coordexp_audit_lib.boundaries.packing import evaluation, isolation_reference  # noqa: E402, F401
+def packs(lengths: list[int], packing_length: int, path: str) -> list[list[int]]:
+    """The packs of a dataset, or of a rollout buffer: `path` as in `surfaces.BatchRequest`."""
+    if path == "post_rollout":
+        return drain(DrainRequest(lengths, packing_length)).packs
+    return plan(PlanRequest(lengths, packing_length)).packs

@@ -1,26 +1,30 @@
-"""The claim about which buffered rollout segments go into the next pack."""
+"""Post-rollout selection includes the oldest segment and never fills less than first-in-first-out greedy.
+
+A segment that is left waiting is trained on with a policy that has moved on since it was generated, or never; packs
+that are emptier than need be take more forward passes for the same samples, and change how many samples a step sees.
+
+Example: of lengths 4, 5, 2 at capacity 6 the next pack is `[0, 2]`; `[1]` leaves the oldest, `[0]` fills less."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from coordexp_audit_lib.boundaries.packing import cases, plans
-from coordexp_audit_lib.boundaries.packing.surfaces import SELECT, SelectRequest
-from coordexp_audit_lib.core.claim import Context, invariant
+from coordexp_audit_lib.boundaries.packing import cases
+from coordexp_audit_lib.boundaries.packing import surfaces as s
+from coordexp_audit_lib.boundaries.packing.artifact import PackedRow
+from coordexp_audit_lib.boundaries.packing.predicates import plans
+from coordexp_audit_lib.core.claim import Context, claim
+from coordexp_audit_lib.core.fault import Honest, fault
 from coordexp_audit_lib.core.finding import Violation
 
 FEWER, NOTHING = "fewer packs", "nothing"
 UNDERFILLED = "as many packs, fewer of them underfilled"
 
 
-@invariant(
-    "packing.fill_at_least_fifo",
-    boundary="packing",
+@claim(
     severity="P2",
     kind="B",
-    claim="Post-rollout selection includes the oldest segment and never fills less than first-in-first-out greedy.",
     remedy="Compute the first-in-first-out selection too, and keep it unless another one is strictly fuller.",
-    spec="openspec/specs/rollout-matching-sft/spec.md (Selection requirements)",
 )
 def fill_at_least_fifo(ctx: Context) -> Iterator[Violation]:
     """Every buffer of up to four segments at capacity 6, then random ones of up to 40 at the real capacity.
@@ -32,7 +36,7 @@ def fill_at_least_fifo(ctx: Context) -> Iterator[Violation]:
     drawn = [[rng.randint(100, 6000) for _ in range(rng.randint(2, 40))] for _ in range(150)]
     gains, less = [], []
     for buffers, length in ((cases.small_buffers(6, 4), 6), (drawn, cases.GLOBAL_MAX_LENGTH)):
-        chosen = ctx.value(SELECT, SelectRequest(buffers, length)).chosen
+        chosen = ctx.value(s.SELECT, s.SelectRequest(buffers, length)).chosen
         if len(chosen) != len(buffers):
             yield Violation("not every buffer was answered", expected=len(buffers), actual=len(chosen))
         for lengths, picked in zip(buffers, chosen, strict=False):
@@ -67,13 +71,13 @@ def _with_price(ctx: Context, less: list[Violation]) -> Iterator[Violation]:
 
 def _bought(ctx: Context, lengths: list[int], length: int) -> str:
     """Compare the packs that empty a buffer by the target's selection with those of first in, first out."""
-    floor = SelectRequest([], length).min_fill_ratio * length
+    floor = s.SelectRequest([], length).min_fill_ratio * length
     sizes = []
     for by_target in (True, False):
         waiting, packs = list(lengths), list[int]()
         while waiting:
             if by_target:
-                chosen = ctx.value(SELECT, SelectRequest([waiting], length)).chosen[0]
+                chosen = ctx.value(s.SELECT, s.SelectRequest([waiting], length)).chosen[0]
             else:
                 chosen = plans.fifo(waiting, length)
             if not chosen:
@@ -83,3 +87,23 @@ def _bought(ctx: Context, lengths: list[int], length: int) -> str:
         sizes.append((len(packs), sum(p < floor for p in packs)))
     theirs, fifo = sizes
     return FEWER if theirs[0] < fifo[0] else UNDERFILLED if theirs < fifo else NOTHING
+
+
+fill_at_least_fifo.not_on(PackedRow, "needs the buffer that the pack was selected from")
+
+
+@fault(fill_at_least_fifo, "starved", s.SELECT, "the fullest selection wins even if it leaves the oldest segment")
+def starved(request: s.SelectRequest, honest: Honest) -> s.Select:
+    largest = [max(range(len(b)), key=lambda i: b[i]) for b in request.buffers]
+    return s.Select([c if i in c else [i] for c, i in zip(honest(request).chosen, largest, strict=True)])
+
+
+@fault(fill_at_least_fifo, "stops_early", s.SELECT, "selection stops at the first segment that does not fit")
+def stops_early(request: s.SelectRequest, honest: Honest) -> s.Select:
+    chosen = []
+    for buffer in request.buffers:
+        room, n = request.packing_length, 0
+        while n < len(buffer) and buffer[n] <= room:
+            room, n = room - buffer[n], n + 1
+        chosen.append(list(range(n)))
+    return s.Select(chosen)

@@ -6,12 +6,39 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from coordexp_audit_lib.boundaries.packing.row import IGNORE_INDEX
-from coordexp_audit_lib.boundaries.packing.surfaces import Batch, Encoded, Sample
-from coordexp_audit_lib.kit import chat, picture, tokenizer
+from coordexp_audit_lib.boundaries.packing.reference import plans
+from coordexp_audit_lib.boundaries.packing.surfaces import (
+    BATCH,
+    ENCODE,
+    Batch,
+    BatchRequest,
+    BatchResponse,
+    Encoded,
+    EncodeRequest,
+    EncodeResponse,
+    Sample,
+)
+from coordexp_audit_lib.core.surface import answers
+from coordexp_audit_lib.kit import chat, mrope, picture
+from coordexp_audit_lib.kit.profile import BUILT_IN
+
+PROFILE = BUILT_IN["qwen3_vl"]
+PAD, WIDTH = PROFILE.pad or 0, PROFILE.pixel_width or 0
 
 
-def encode_alone(sample: Sample) -> Encoded:
+@answers(ENCODE)
+def encode(request: EncodeRequest) -> EncodeResponse:
+    return EncodeResponse([encode_one(s) for s in request.samples])
+
+
+@answers(BATCH)
+def batch(request: BatchRequest) -> BatchResponse:
+    encoded = [encode_one(s) for s in request.samples]
+    packs = plans.packs([e.length for e in encoded], request.packing_length, request.path)
+    return BatchResponse([collate(encoded, members, request.padding_to) for members in packs])
+
+
+def encode_one(sample: Sample) -> Encoded:
     """Tokens, unshifted labels, grids and pixel rows of one sample.
 
     Raises:
@@ -26,29 +53,6 @@ def encode_alone(sample: Sample) -> Encoded:
     return Encoded(input_ids=ids, labels=labels, length=len(ids), grid=grids, pixel_rows=rows)
 
 
-def mrope(encoded: Encoded) -> list[list[int]]:
-    """Temporal, height and width positions [3, n] of one sample.
-
-    Text counts in all three rows alike. An image that begins at position s keeps T = s and has H = s + row and
-    W = s + column on its merged grid; text goes on at s + max(rows, columns).
-    """
-    found: list[list[int]] = [[], [], []]
-    at, i, grids = 0, 0, iter(encoded.grid)
-    while i < len(encoded.input_ids):
-        if encoded.input_ids[i] != tokenizer.IMAGE_PAD:
-            for r in found:
-                r.append(at)
-            at, i = at + 1, i + 1
-            continue
-        _, h, w = next(grids)
-        rows, columns = h // picture.MERGE, w // picture.MERGE
-        for cell in range(rows * columns):
-            for r, offset in zip(found, (0, cell // columns, cell % columns), strict=True):
-                r.append(at + offset)
-        at, i = at + max(rows, columns), i + rows * columns
-    return found
-
-
 def collate(encoded: Sequence[Encoded], members: list[int], padding_to: int = 0) -> Batch:
     """Pack samples one after the other into a row, as a Qwen3-VL trainer without attention mask wants it.
 
@@ -58,13 +62,13 @@ def collate(encoded: Sequence[Encoded], members: list[int], padding_to: int = 0)
     ids = [t for e in chosen for t in e.input_ids]
     labels = [t for e in chosen for t in e.labels]
     text = [p for e in chosen for p in range(e.length)]
-    rows = [[p for e in chosen for p in mrope(e)[r]] for r in range(3)]
+    grid = [g for e in chosen for g in e.grid]
+    ends = [i for i, p in enumerate(text) if p == 0] + [len(ids)]
     rest = max(0, padding_to - len(ids))
-    ids, labels, text = ids + [tokenizer.ENDOFTEXT] * rest, labels + [IGNORE_INDEX] * rest, text + [0] * rest
-    rows = [r + [0] * rest for r in rows]
+    rows = [[*r, *[0] * rest] for r in mrope.positions(ids, PROFILE, ends, images=grid).tolist()]
+    ids, labels, text = ids + [PAD] * rest, labels + [PROFILE.ignore_index] * rest, text + [0] * rest
     cu = [i for i, p in enumerate(text) if p == 0] + [len(ids)]
     longest = max(b - a for a, b in pairwise(cu))
-    grid = [g for e in chosen for g in e.grid]
     pixel_rows = [r for e in chosen for r in e.pixel_rows]
     ints: dict[str, Any] = {
         "input_ids": [ids],
@@ -87,6 +91,6 @@ def collate(encoded: Sequence[Encoded], members: list[int], padding_to: int = 0)
     dtypes = {name: "int32" if name.startswith(("cu_", "max_")) else "int64" for name in shapes}
     if grid:
         ints["image_grid_thw"] = grid
-        shapes |= {"image_grid_thw": [len(grid), 3], "pixel_values": [len(pixel_rows), 1536]}
+        shapes |= {"image_grid_thw": [len(grid), 3], "pixel_values": [len(pixel_rows), WIDTH]}
         dtypes |= {"image_grid_thw": "int64", "pixel_values": "float32"}
     return Batch(members=members, ints=ints, shapes=shapes, dtypes=dtypes, pixel_rows=pixel_rows if grid else None)

@@ -9,20 +9,26 @@ from typing import Any
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.packing.isolation import FORWARD, Forward, ForwardRequest, Loss, Pack
-from coordexp_audit_lib.boundaries.packing.reference import drain, plan
-from coordexp_audit_lib.boundaries.packing.render import collate, encode_alone
-from coordexp_audit_lib.boundaries.packing.row import IGNORE_INDEX
-from coordexp_audit_lib.boundaries.packing.surfaces import Batch, DrainRequest, Encoded, PlanRequest, Sample
+from coordexp_audit_lib.boundaries.packing.reference import batches, plans
+from coordexp_audit_lib.boundaries.packing.surfaces import (
+    FORWARD,
+    Batch,
+    Encoded,
+    Forward,
+    ForwardRequest,
+    Loss,
+    Pack,
+    Sample,
+)
 from coordexp_audit_lib.core.surface import answers
 from coordexp_audit_lib.kit import influence, model, picture, varlen
 
 
 class How(msgspec.Struct, frozen=True):
-    """How the model is called. rows: of position_ids, 4 with the text row, 3 without, 1 for the text row alone.
+    """How the model is called. rows: of position_ids, 4 with the text row, 3 without, 1 for the text row by itself.
 
-    restarts: text positions begin anew with each sample. bounded: `cu_seq_lens` know the samples. first_taught: each
-    sample's first token is supervised. by_segment: the loss is the mean of the segments' means.
+    restarts: text positions begin anew with each sample. bounded: `cu_seq_lens` know the samples. first_supervised:
+    each sample's first token is supervised. by_segment: the loss is the mean of the segments' means.
     """
 
     rows: int = 4
@@ -30,7 +36,7 @@ class How(msgspec.Struct, frozen=True):
     use_cache: bool = False
     ones_mask: bool = False
     bounded: bool = True
-    first_taught: bool = False
+    first_supervised: bool = False
     by_segment: bool = False
 
 
@@ -48,12 +54,8 @@ def measure(request: ForwardRequest, how: How) -> Forward:
 @lru_cache(maxsize=64)  # what every fault measures, once
 def _measured(key: bytes, how: How) -> Forward:
     request = msgspec.json.decode(key, type=ForwardRequest)
-    encoded = [encode_alone(s) for s in request.samples]
-    lengths = [e.length for e in encoded]
-    if request.path == "post_rollout":
-        packs = drain(DrainRequest(lengths, request.packing_length)).packs
-    else:
-        packs = plan(PlanRequest(lengths, request.packing_length)).packs
+    encoded = [batches.encode_one(s) for s in request.samples]
+    packs = plans.packs([e.length for e in encoded], request.packing_length, request.path)
     small = model.small()
     with model.one_thread(), varlen.attending(small, request.attention):
         found = [_pack(small, request, encoded, members, how) for members in packs]
@@ -64,22 +66,22 @@ def _pack(small: Any, request: ForwardRequest, encoded: Sequence[Encoded], membe
     import torch
 
     samples = request.samples
-    batch = collate(encoded, members)
+    batch = batches.collate(encoded, members)
     ints = batch.ints
     labels = torch.tensor(ints["labels"][0])
     ends = ints["cu_seq_lens_q"]
     bounds = list(pairwise(ends))
-    if how.first_taught:
+    if how.first_supervised:
         labels[ends[1:-1]] = torch.tensor(ints["input_ids"][0])[ends[1:-1]]
     call = {**_call(batch, how), **_vision([samples[m] for m in members], ints.get("image_grid_thw"))}
     with influence.watching(small) as seen:
         small(**call)
-    loss, taught = _loss(seen.logits, labels, bounds if how.by_segment else [(0, ends[-1])])
-    differences, alone = [], []
+    loss, supervised = _loss(seen.logits, labels, bounds if how.by_segment else [(0, ends[-1])])
+    differences, unpacked = [], []
     for (a, b), m in zip(bounds, members, strict=True):
-        logits, one = _alone(small, samples[m], encoded[m])
+        logits, one = _unpacked(small, samples[m], encoded[m])
         differences.append(influence.largest_difference(seen.logits[:, a:b], logits))
-        alone.append(one)
+        unpacked.append(one)
     return Pack(
         members=members,
         lengths=[b - a for a, b in bounds],
@@ -90,8 +92,8 @@ def _pack(small: Any, request: ForwardRequest, encoded: Sequence[Encoded], membe
         largest_logit=float(seen.logits.detach().abs().max()),
         influence=influence.influence(seen, labels, bounds),
         loss=loss,
-        taught=taught,
-        alone=alone,
+        taught=supervised,
+        alone=unpacked,
         tokens=influence.by_token(seen) if request.by_token else [],
     )
 
@@ -131,7 +133,7 @@ def _vision(samples: Sequence[Sample], grid: list[list[int]] | None) -> dict[str
     return {"image_grid_thw": torch.tensor(grid), "pixel_values": (rows / 255 - 0.5) / 0.5}
 
 
-def _alone(small: Any, sample: Sample, encoded: Encoded) -> tuple[Any, Loss]:
+def _unpacked(small: Any, sample: Sample, encoded: Encoded) -> tuple[Any, Loss]:
     """One sample as inference would run it: a mask of ones, positions that the model computes by itself."""
     import torch
 
@@ -139,16 +141,16 @@ def _alone(small: Any, sample: Sample, encoded: Encoded) -> tuple[Any, Loss]:
     with torch.no_grad():
         call = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
         logits = small(**call, **_vision([sample], encoded.grid)).logits
-    loss, taught = _loss(logits, torch.tensor(encoded.labels), [(0, encoded.length)])
-    return logits, Loss(loss, taught)
+    loss, supervised = _loss(logits, torch.tensor(encoded.labels), [(0, encoded.length)])
+    return logits, Loss(loss, supervised)
 
 
 def _loss(logits: Any, labels: Any, bounds: Sequence[tuple[int, int]]) -> tuple[float, int]:
-    """Mean cross-entropy over the taught tokens of each stretch, the mean over stretches, and how many tokens."""
+    """Mean cross-entropy over the supervised tokens of each stretch, the mean over stretches, and how many tokens."""
     import torch
 
-    means, taught = [], 0
+    means, supervised = [], 0
     for a, b in bounds:
         means.append(torch.nn.functional.cross_entropy(logits[0, a : b - 1].detach(), labels[a + 1 : b]))
-        taught += int((labels[a + 1 : b] != IGNORE_INDEX).sum())
-    return float(torch.stack(means).mean()), taught
+        supervised += int((labels[a + 1 : b] != batches.PROFILE.ignore_index).sum())
+    return float(torch.stack(means).mean()), supervised

@@ -1,47 +1,15 @@
-"""Whether evaluation is packed: the questions, and the reference's answers."""
+"""How the reference reads packed evaluation from a config, and what its launcher lets through."""
 
 from __future__ import annotations
 
 from pathlib import PurePosixPath
 from typing import Any
 
-import msgspec
 import yaml
 
+from coordexp_audit_lib.boundaries.packing.surfaces import EVAL, POLICY, Allowed, EvalPlan, EvalRequest
 from coordexp_audit_lib.core.pipeline import pipeline
-from coordexp_audit_lib.core.surface import Refuse, answers, surface
-
-CONFIGS = pipeline().reference
-
-
-class EvalRequest(msgspec.Struct, frozen=True):
-    """training: the config's `training` section, laid over that of `config` (path in the tree) if one is named."""
-
-    training: dict[str, Any] = {}
-    config: str = ""
-
-
-class EvalPlan(msgspec.Struct, frozen=True):
-    """packing, eval_packing: as the pipeline reads them. asked: what the config itself says, null where it is silent.
-
-    rollout: the variant's evaluation generates, and no dataset of it is packed.
-    """
-
-    packing: bool
-    eval_packing: bool
-    asked: bool | None
-    variant: str
-    rollout: bool
-
-
-class Allowed(msgspec.Struct, frozen=True):
-    """The launcher's policy let the config through."""
-
-    allowed: bool = True
-
-
-EVAL = surface("packing.eval_plan", EvalRequest, EvalPlan, "How packing and packed evaluation are read from a config.")
-POLICY = surface("packing.policy", EvalRequest, Allowed, "The launcher's own check of packing, before training.")
+from coordexp_audit_lib.core.surface import Refuse, answers
 
 
 @answers(EVAL)
@@ -66,7 +34,7 @@ def policy(request: EvalRequest) -> Allowed:
 def _resolved(path: str) -> dict[str, Any]:
     """The reference tree's config with its parents below it."""
     try:
-        raw = yaml.safe_load((CONFIGS / path).read_text(encoding="utf-8")) or {}
+        raw = yaml.safe_load((pipeline().reference / path).read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise Refuse(f"{path}: no such config: name one of the anchored configs", "FileNotFoundError") from error
     parent = raw.pop("extends", None)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from coordexp_audit_lib.boundaries.packing import cases, plans
-from coordexp_audit_lib.boundaries.packing.judging import row_of
-from coordexp_audit_lib.boundaries.packing.row import IGNORE_INDEX
+from coordexp_audit_lib.boundaries.packing import cases
+from coordexp_audit_lib.boundaries.packing.predicates import plans
 from coordexp_audit_lib.boundaries.packing.surfaces import BATCH, PLAN, STREAM, BatchRequest, PlanRequest, StreamRequest
 from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.core.errors import SurfaceUnbound
-from coordexp_audit_lib.kit import tokenizer
+from coordexp_audit_lib.kit.mrope import runs
+from coordexp_audit_lib.kit.profile import Profile
+from coordexp_audit_lib.report.style import BLUE, DIM, EDGE, GREEN, GREY, LIGHT, ORANGE, PALE, SKY, VERMILION, WHITE
 
 SAMPLES, SHOWN = 240, 30
 ROLES = ("prompt and markup", "image pads", "assistant text", "coordinate tokens", "padding")
-# Okabe and Ito's palette: told apart with any colour vision.
-BLUE, ORANGE, GREEN, VERMILION, SKY, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#B0B0B0"
-ROLE_COLOURS = ("#D9D9D9", SKY, BLUE, ORANGE, "#FFFFFF")
+ROLE_COLOURS = (LIGHT, SKY, BLUE, ORANGE, WHITE)
 
 
 @exhibit("packing.layout")
@@ -50,51 +49,43 @@ def ribbon(ctx: Context) -> dict[str, Any]:
     chosen = cases.samples()
     request = BatchRequest([chosen[i] for i in (0, 1, 6, 4)], 400)
     batch = max(ctx.value(BATCH, request).batches, key=lambda b: len(b.members))
-    row = row_of(batch)
-    ids, labels, text = row.flat("input_ids"), row.flat("labels"), row.text_positions
+    row = cases.row_of(batch, profile=cases.profile_of(ctx))
+    ids, labels, text = row.flat("input_ids"), row.labels, row.text_positions
     if ids is None or labels is None or text is None or row.mrope is None:
         raise SurfaceUnbound("the batch lacks tokens, labels or positions", where=BATCH.name)
+    supervised, pads = labels != row.profile.ignore_index, ids == row.profile.image_pad
     starts = [int(s) for s in row.segments]
     ends = [*starts[1:], row.length or 0]
     return {
-        "roles": [_role(int(t), int(y)) for t, y in zip(ids, labels, strict=True)],
-        "supervised": [int(y != IGNORE_INDEX) for y in labels],
+        "roles": [_role(int(t), bool(y), row.profile) for t, y in zip(ids, supervised, strict=True)],
+        "supervised": supervised.astype(int).tolist(),
         "starts": starts,
         "ends": ends,
         "text_positions": text.tolist(),
         "mrope": row.mrope.tolist(),
-        "segments": [_segment(i, a, b, ids, labels) for i, (a, b) in enumerate(zip(starts, ends, strict=True))],
+        "segments": [
+            {
+                "segment": i,
+                "start": a,
+                "tokens": b - a,
+                "supervised": int(supervised[a:b].sum()),
+                "runs": len(runs(supervised[a:b])[0]),
+                "image pads": int(pads[a:b].sum()),
+            }
+            for i, (a, b) in enumerate(zip(starts, ends, strict=True))
+        ],
     }
 
 
-def _role(token: int, label: int) -> int:
+def _role(token: int, supervised: bool, profile: Profile) -> int:
     """Index into `ROLES`."""
-    if token == tokenizer.ENDOFTEXT:
+    if token == profile.pad:
         return 4
-    if token == tokenizer.IMAGE_PAD:
+    if token == profile.image_pad:
         return 1
-    if label == IGNORE_INDEX:
-        return 0
-    return 3 if tokenizer.COORD_0 <= token < tokenizer.COORD_0 + tokenizer.COORD_BINS else 2
-
-
-def _segment(number: int, start: int, end: int, ids: Any, labels: Any) -> dict[str, int]:
-    """Counts of one segment; a run is an unbroken stretch of supervised tokens."""
-    flags = labels[start:end] != IGNORE_INDEX
-    return {
-        "segment": number,
-        "start": start,
-        "tokens": end - start,
-        "supervised": int(flags.sum()),
-        "runs": int((flags & ~_shifted(flags)).sum()),
-        "image pads": int((ids[start:end] == tokenizer.IMAGE_PAD).sum()),
-    }
-
-
-def _shifted(flags: Any) -> Any:
-    before = flags.copy()
-    before[1:], before[0] = flags[:-1], False
-    return before
+    first = profile.first_coordinate
+    coordinate = first is not None and first <= token < first + profile.coordinates
+    return 0 if not supervised else 3 if coordinate else 2
 
 
 def shown_packs(data: dict[str, Any]) -> list[int]:
@@ -144,8 +135,8 @@ def draw_ribbon(data: dict[str, Any]) -> Any:
     numbers = [k % 2 for k, (a, b) in enumerate(zip(data["starts"], data["ends"], strict=True)) for _ in range(b - a)]
     strips = (
         ("role", data["roles"], ROLE_COLOURS),
-        ("label", data["supervised"], ("#F2F2F2", VERMILION)),
-        ("segment", numbers, (GREY, "#6F6F6F")),
+        ("label", data["supervised"], (PALE, VERMILION)),
+        ("segment", numbers, (GREY, DIM)),
     )
     for axis, (name, values, colours) in zip(axes, strips, strict=False):
         _ = axis.imshow(
@@ -173,7 +164,7 @@ def draw_ribbon(data: dict[str, Any]) -> Any:
         for start in data["starts"][1:]:
             _ = axis.axvline(start, color="black", linewidth=0.8)
     present = sorted(set(data["roles"]))
-    patches = [Patch(facecolor=ROLE_COLOURS[r], edgecolor="#888888", label=ROLES[r], linewidth=0.4) for r in present]
+    patches = [Patch(facecolor=ROLE_COLOURS[r], edgecolor=EDGE, label=ROLES[r], linewidth=0.4) for r in present]
     patches.append(Patch(facecolor=VERMILION, label="supervised label"))
     _ = figure.legend(handles=patches, loc="outside upper center", ncols=len(patches), fontsize=7, frameon=False)
     _tidy(last)
@@ -187,7 +178,3 @@ def _centres(n: int) -> list[float]:
 def _tidy(*axes: Any) -> None:
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
-
-
-# What a real model shows is drawn in a module of its own, and declared with these.
-from coordexp_audit_lib.boundaries.packing import figures_model  # noqa: E402, F401

@@ -7,19 +7,24 @@ from typing import Any
 import numpy as np
 
 from coordexp_audit_lib.boundaries.packing import cases
-from coordexp_audit_lib.boundaries.packing.contract import IMAGE_PAD
-from coordexp_audit_lib.boundaries.packing.isolation import FORWARD, ForwardRequest, Pack, shown
-from coordexp_audit_lib.boundaries.packing.judging import row_of
-from coordexp_audit_lib.boundaries.packing.positions import ROWS, mrope_alone
-from coordexp_audit_lib.boundaries.packing.surfaces import BATCH, ENCODE, BatchRequest, EncodeRequest
+from coordexp_audit_lib.boundaries.packing.predicates.isolation import NEGLIGIBLE, difference_shown, shown
+from coordexp_audit_lib.boundaries.packing.surfaces import (
+    BATCH,
+    ENCODE,
+    FORWARD,
+    BatchRequest,
+    EncodeRequest,
+    ForwardRequest,
+    Pack,
+)
 from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.core.errors import SurfaceUnbound
+from coordexp_audit_lib.kit import mrope as rope
+from coordexp_audit_lib.report.style import BLUE, GREEN, ORANGE, RULE, VERMILION
 
 DECADES = ("exactly 0", "< 0.001", "0.001", "0.01", "0.1", "1", "≥ 10")
 TRAINERS = {"dataset": "dataset packs", "post_rollout": "post-rollout packs"}
 KERNELS = {"varlen": "variable-length kernel", "sdpa": "sdpa"}
-# Okabe and Ito's palette: told apart with any colour vision.
-BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 
 
 @exhibit("packing.influence")
@@ -60,31 +65,31 @@ def _panel(pack: Pack) -> dict[str, Any]:
         "position_rows": pack.position_rows,
         "keys": pack.keys,
         "influence": [[float(f"{v:.3g}") for v in row] for row in rows],
-        "difference": shown(max(pack.differences)),
+        "difference": difference_shown(max(pack.differences), pack.largest_logit),
         "crossed": shown(max(crossed)) if crossed else "no pair",
     }
 
 
 @exhibit("packing.mrope")
 def mrope(ctx: Context) -> dict[str, Any]:
-    """The position rows of a pack along its tokens, beside those computed for each sample alone."""
+    """The position rows of a pack along its tokens, beside those computed for each unpacked sample."""
     samples = cases.pictured_samples()
     encoded = ctx.value(ENCODE, EncodeRequest(samples)).encoded
     batch = max(ctx.value(BATCH, BatchRequest(samples, 400)).batches, key=lambda b: len(b.members))
     lengths = [encoded[m].length for m in batch.members]
-    row = row_of(batch, lengths)
+    row = cases.row_of(batch, encoded, cases.profile_of(ctx))
     ids = row.flat("input_ids")
     if ids is None or row.mrope is None or row.text_positions is None:
         raise SurfaceUnbound("the batch lacks tokens or positions", where=BATCH.name)
     bounds = np.concatenate([[0], np.cumsum(lengths)]).tolist()
-    alone = mrope_alone(ids, row.get("image_grid_thw"), bounds)
+    unpacked = rope.positions(ids, row.profile, bounds, images=row.get("image_grid_thw"))
     return {
         "bounds": bounds,
         "text": row.text_positions.tolist(),
         "rows": row.mrope.tolist(),
-        "alone": alone.tolist(),
-        "pads": (ids == IMAGE_PAD).astype(int).tolist(),
-        "different": int((row.mrope != alone).sum()),
+        "unpacked": unpacked.tolist(),
+        "pads": (ids == row.profile.image_pad).astype(int).tolist(),
+        "different": int((row.mrope != unpacked).sum()),
         "segments": [
             {
                 "segment": k,
@@ -146,7 +151,7 @@ def draw_segments(data: dict[str, Any]) -> Any:
         axis.tick_params(length=0)
         head = f"{TRAINERS[panel['path']]}\n{KERNELS[panel['attention']]}" + (" (refused)" if panel["refused"] else "")
         foot = f"max |Δlogit| {panel['difference']}"
-        wrong = panel["difference"][:5] not in ("exact", "below")
+        wrong = panel["difference"] != NEGLIGIBLE
         _ = axis.set_title(head, fontsize=7.5)
         _ = axis.set_xlabel(f"embeddings of segment\n{foot}", fontsize=7, color=VERMILION if wrong else "black")
     _ = axes[0][0].set_ylabel("loss of segment", fontsize=7)
@@ -154,7 +159,7 @@ def draw_segments(data: dict[str, Any]) -> Any:
 
 
 def draw_mrope(data: dict[str, Any]) -> Any:
-    """The three rows along the tokens with those of each sample alone; on the right, the cells of the images."""
+    """The three rows along the tokens with those of each unpacked sample; on the right, the cells of the images."""
     import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D
 
@@ -163,10 +168,10 @@ def draw_mrope(data: dict[str, Any]) -> Any:
     n = len(data["text"])
     top = max(map(max, data["rows"])) + 1
     first = None
-    for k, (name, colour) in enumerate(zip(ROWS, (BLUE, ORANGE, GREEN), strict=True)):
+    for k, (name, colour) in enumerate(zip(rope.ROWS, (BLUE, ORANGE, GREEN), strict=True)):
         axis = figure.add_subplot(grid[k, 0], sharex=first)
         first = first or axis
-        _ = axis.plot(data["alone"][k], color="#BBBBBB", linewidth=4.5, label="each sample alone")
+        _ = axis.plot(data["unpacked"][k], color=RULE, linewidth=4.5, label="each sample unpacked")
         _ = axis.plot(data["rows"][k], color=colour, linewidth=1.2, label="in the pack")
         for start in data["bounds"][1:-1]:
             _ = axis.axvline(start, color="black", linewidth=0.6)
@@ -174,8 +179,8 @@ def draw_mrope(data: dict[str, Any]) -> Any:
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelbottom=k == 2, labelsize=7)
     _ = axis.set_xlabel("token index")
-    lines = [Line2D([], [], color="#BBBBBB", linewidth=4.5), Line2D([], [], color="black", linewidth=1.2)]
-    names = ["computed for each sample alone", "in the pack (coloured)"]
+    lines = [Line2D([], [], color=RULE, linewidth=4.5), Line2D([], [], color="black", linewidth=1.2)]
+    names = ["computed for each unpacked sample", "in the pack (coloured)"]
     _ = figure.legend(lines, names, loc="outside upper left", ncols=2, fontsize=7, frameon=False)
     plane = figure.add_subplot(grid[:, 1])
     rows = np.array(data["rows"])
@@ -183,7 +188,7 @@ def draw_mrope(data: dict[str, Any]) -> Any:
     marks = ("o", "s", "^", "D")
     for k, (a, b) in enumerate(zip(data["bounds"][:-1], data["bounds"][1:], strict=True)):
         chosen = np.flatnonzero(cells[a:b]) + a
-        _ = plane.plot(rows[2, a:b], rows[1, a:b], color="#BBBBBB", linewidth=0.7, zorder=1)
+        _ = plane.plot(rows[2, a:b], rows[1, a:b], color=RULE, linewidth=0.7, zorder=1)
         if chosen.size:
             _ = plane.scatter(
                 rows[2, chosen],
