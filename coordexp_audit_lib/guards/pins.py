@@ -78,7 +78,7 @@ def tokenizer_of(given: Any) -> Any:
 
 
 def profile_of(model: Any, tokenizer: Any) -> Profile | None:
-    """The profile of a model at hand by its config, or of a tokenizer by its vocabulary; None where neither is there."""
+    """The profile of a model at hand by its config, or of a tokenizer by its vocabulary; None without either."""
     config: Any = getattr(model, "config", None)
     if hasattr(config, "to_dict"):
         return of_values(config.to_dict())

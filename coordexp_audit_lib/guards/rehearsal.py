@@ -134,11 +134,12 @@ def channel_b(broken: str = "") -> Mapping[str, int]:
 
     The ground truth is both objects; the rollout finds the first.
     """
-    from coordexp_audit_lib.boundaries.supervision.contract import ChannelBRequest, Sample, Thing
-    from coordexp_audit_lib.boundaries.supervision.teaching import build, write
+    from coordexp_audit_lib.boundaries.supervision.cases import rollouts
+    from coordexp_audit_lib.boundaries.supervision.reference.target import build
+    from coordexp_audit_lib.boundaries.supervision.surfaces import ChannelBRequest, Sample, Thing
 
     gt = [Thing(*CUP), Thing(*CAT)]
-    said = tokenizer.encode('{"objects": [' + write(gt[:1], "desc_first") + "]}<|im_end|>")
+    said = rollouts.rollout(gt[:1])
     asked = prompt("Another prompt." if broken == "foreign_prompt" else SYSTEM)
     answer = [{"prompt_token_ids": asked, "choices": [{"token_ids": said, "message": {"content": ""}}]}]
     [(generated_from, rollout, _)] = check_rollout_response(answer, 1)

@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from coordexp_audit_lib import guards
+from coordexp_audit_lib import boundaries, guards
 from coordexp_audit_lib.boundaries.config.predicates import rules
 from coordexp_audit_lib.boundaries.geometry.predicates import records
+from coordexp_audit_lib.boundaries.metrics.predicates.log import Log
 from coordexp_audit_lib.boundaries.packing.predicates import batch as packing
 from coordexp_audit_lib.boundaries.packing.predicates import positions, vision
 from coordexp_audit_lib.boundaries.provenance.predicates import checkpoints
 from coordexp_audit_lib.boundaries.rollout.reference import client
-from coordexp_audit_lib.boundaries.supervision import judge
+from coordexp_audit_lib.boundaries.supervision.predicates import targets
 from coordexp_audit_lib.boundaries.template import predicates as template
-from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.claim import claims, claims_on
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.judge import judge as judged
 from coordexp_audit_lib.guards import rehearsal
-from coordexp_audit_lib.guards.outputs import log_predicates
 from coordexp_audit_lib.kit import tokenizer
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
@@ -69,6 +69,8 @@ def channel_b() -> None:
     rehearsal.channel_b()
 
 
+boundaries.load(["metrics"])
+LOGGED = {c.id: c.predicates[Log] for c in claims_on(Log, "metrics")}
 # predicate, guard that uses it, invariant of the audit that uses it
 TABLE: list[tuple[Any, Callable[[], None], str]] = [
     (rules.check_config, config, "config.unknown_key_rejected"),
@@ -87,16 +89,16 @@ TABLE: list[tuple[Any, Callable[[], None], str]] = [
     (vision.vision_in_order, batch, "packing.vision_in_order"),
     (client.read_outputs, channel_b, "rollout.server_truth"),
     (client.parse_item, channel_b, "rollout.response_schema"),
-    (judge.kept, channel_b, "supervision.prefix_kept"),
-    (judge.coordinates_out, channel_b, "supervision.coord_out_of_ce"),
-    (judge.closed, channel_b, "supervision.closure"),
-    (judge.complete, channel_b, "supervision.fn_injected"),
-    (judge.parses, channel_b, "supervision.fn_injected"),
-    (judge.appended, channel_b, "supervision.fn_injected"),
-    (judge.neutral, channel_b, "supervision.fp_neutral"),
-    (judge.matched, channel_b, "supervision.matched_struct_only"),
+    (targets.kept, channel_b, "supervision.prefix_kept"),
+    (targets.coordinates_out, channel_b, "supervision.coord_out_of_ce"),
+    (targets.closed, channel_b, "supervision.closure"),
+    (targets.complete, channel_b, "supervision.fn_injected"),
+    (targets.parses, channel_b, "supervision.fn_injected"),
+    (targets.appended, channel_b, "supervision.fn_injected"),
+    (targets.neutral, channel_b, "supervision.fp_neutral"),
+    (targets.matched, channel_b, "supervision.matched_struct_only"),
     (checkpoints.weights_only, checkpoint, "provenance.weights_only"),
-    *((p, logged(claim), claim) for claim, p in log_predicates().items()),
+    *((p, logged(claim), claim) for claim, p in LOGGED.items()),
 ]
 NAMES = [f"{p.__module__.split('.')[1]}.{p.__name__}" for p, *_ in TABLE]
 
@@ -117,7 +119,7 @@ def test_a_predicate_that_is_replaced_is_missed_by_guard_and_audit(
 ) -> None:
     with pytest.raises((RuntimeError, AuditError), match="this predicate was replaced"):
         guard()
-    inv = next(i for i in invariants(claim.partition(".")[0]) if i.id == claim)
+    inv = next(c for c in claims(claim.partition(".")[0]) if c.id == claim)
     finding = judged(ReferenceTarget(), inv, CONFIG)
     assert (finding.status, "this predicate was replaced" in finding.note) == ("error", True), finding.note
 
