@@ -45,7 +45,7 @@ BREAKS = (
     Break("split_token", "a coordinate token that the tokenizer splits", "template.coord_tokens_atomic"),
     Break("shifted_labels", "labels shifted by one", "packing.no_cross_boundary_label"),
     Break("running_positions", "positions that do not restart in the second sample", "packing.positions_restart"),
-    Break("foreign_prompt", "a rollout from a prompt that is no prefix of what is taught", "template.prompt_is_prefix"),
+    Break("foreign_prompt", "a rollout from a prompt that is no prefix of what is supervised", "template.prompt_is_prefix"),
     Break("missing_metric", "a Channel-B step that logs no throughput", "metrics.required_keys"),
     Break("averaged_seed", "a rollout seed averaged over two ranks", "metrics.identity_not_averaged"),
     Break("optimizer_file", "an optimizer's state in a weights-only checkpoint", "provenance.weights_only"),
