@@ -150,5 +150,5 @@ SHAPING = [
     "pins.py: y != IGNORE_INDEX",
     "rollouts.py: max(g.pos) < prefix_len",
     "rollouts.py: max(g.pos) >= prefix_len",
-    "rollouts.py: y != IGNORE_INDEX",
+    "rollouts.py: y != IGNORED",
 ]
