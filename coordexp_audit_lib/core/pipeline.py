@@ -16,14 +16,15 @@ _PIPELINES: dict[str, Pipeline] = {}
 class Pipeline(ABC):
     """One family of targets.
 
-    name: as `--pipeline` takes it. title: as people write it. configs: those that its runs are anchored to, by path in
-    a tree. answers: the folder of modules that answer surfaces in a target's interpreter. distributions: packages whose
-    versions count. recordings: the folder of those that come along. reference: the tree that the reference target reads
-    and loads configs from.
+    name: as `--pipeline` takes it. title: as people write it. variable: of the environment, names the interpreter that
+    its trees train in. configs: those that its runs are anchored to, by path in a tree. answers: the folder of modules
+    that answer surfaces in a target's interpreter. distributions: packages whose versions count. recordings: the folder
+    of those that come along. reference: the tree that the reference target reads and loads configs from.
     """
 
     name: str
     title: str
+    variable: str
     configs: tuple[str, ...]
     answers: Path
     distributions: tuple[str, ...]

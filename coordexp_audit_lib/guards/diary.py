@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row
-from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.finding import tidy
-from coordexp_audit_lib.core.problem import Undecided
 from coordexp_audit_lib.guards.collator import GuardedCollator
-from coordexp_audit_lib.guards.outputs import log_predicates, words
+from coordexp_audit_lib.guards.outputs import words
+from coordexp_audit_lib.guards.stopping import judge_live
 
 SCHEMA = 1
 KEPT_ROWS = 4096
@@ -51,12 +50,9 @@ class Diary:
     def _log(self) -> dict[str, Any]:
         """For each claim on logs what it says of the rows: its problems, or why it can't tell."""
         found: dict[str, Any] = {}
-        log = Log("training log", self.rows, words())
-        for claim, predicate in log_predicates().items():
-            try:
-                found[claim] = [p.message for p in predicate(log, Ledger())][:5]
-            except Undecided as error:
-                found[claim] = f"undecided: {error}"
+        for finding, _ in judge_live(Log("training log", self.rows, words()), "metrics"):
+            said = [v.message for v in finding.violations]
+            found[finding.invariant] = said if said or not finding.note else f"undecided: {finding.note}"
         return found
 
     def _write(self, what: dict[str, Any]) -> None:

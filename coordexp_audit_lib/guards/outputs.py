@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from coordexp_audit_lib import boundaries
+from msgspec.structs import replace
+
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row, row_of
 from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabulary, vocabulary
-from coordexp_audit_lib.boundaries.provenance.checkpoints import weights_only
-from coordexp_audit_lib.boundaries.provenance.reading import checkpoint
-from coordexp_audit_lib.core.claim import Ledger, Predicate, claims_on
-from coordexp_audit_lib.core.problem import Undecided
-from coordexp_audit_lib.guards.stopping import stop
+from coordexp_audit_lib.boundaries.provenance.artifact.reading import checkpoint
+from coordexp_audit_lib.boundaries.provenance.predicates.checkpoints import weights_only
+from coordexp_audit_lib.core.claim import Ledger
+from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.guards.stopping import check, claim_of
 
 # Claims that a single row can break. What needs a longer log is reported at the end, and stops nothing.
 STOPPING = (
@@ -31,13 +32,6 @@ STOPPING = (
 def words() -> Vocabulary:
     """How the training program names what it logs: as the default pipeline's contract says."""
     return vocabulary()
-
-
-@lru_cache(maxsize=1)
-def log_predicates() -> dict[str, Predicate]:
-    """How each claim is decided on a log."""
-    boundaries.load(["metrics"])
-    return {claim.id: claim.predicates[Log] for claim in claims_on(Log, "metrics")}
 
 
 def check_metrics(
@@ -65,11 +59,7 @@ def check_metrics(
     row = row_of(logs if step is None else {**logs, "step": step}, step or 0, words())
     log = Log("training log", [*earlier, row], words(), stage2=stage2)
     for claim in claims:
-        try:
-            for p in log_predicates()[claim](log, Ledger()):
-                stop(claim, p.message, where=p.subject, expected=p.expected, actual=p.actual)
-        except Undecided:
-            continue
+        check(claim, partial(claim_of(claim).predicates[Log], log))
     return row
 
 
@@ -80,11 +70,9 @@ def check_checkpoint(folder: Path | str, *, save_only_model: bool) -> None:
         InvariantViolation: `where` is the file or tensor.
     """
     place = Path(folder)
-    for flaw in weights_only(checkpoint(place.parent.resolve(), place.name), save_only_model=save_only_model):
-        stop(
-            "provenance.weights_only",
-            flaw.message,
-            where=f"{place.name}/{flaw.subject}",
-            expected=flaw.expected,
-            actual=flaw.actual,
-        )
+
+    def flaws(ledger: Ledger) -> Iterator[Problem]:
+        for flaw in weights_only(checkpoint(place.parent.resolve(), place.name), save_only_model=save_only_model):
+            yield replace(flaw, subject=f"{place.name}/{flaw.subject}")
+
+    check("provenance.weights_only", flaws)

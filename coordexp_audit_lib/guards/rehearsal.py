@@ -20,11 +20,13 @@ from coordexp_audit_lib.core.errors import InvariantViolation
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.guards.pins import pins_of
 from coordexp_audit_lib.guards.rollouts import check_rollout_prefix, check_rollout_response, check_supervision
-from coordexp_audit_lib.kit import chat, model, picture, tokenizer, variants
+from coordexp_audit_lib.kit import chat, model, mrope, picture, tokenizer, variants
+from coordexp_audit_lib.kit.profile import BUILT_IN
 from coordexp_audit_lib.kit.schedule import is_b_step, seed_base
 
 CONFIG = "configs/stage2_ab/prod/ab_mixed.yaml"
 TREE = pipeline().reference
+QWEN = BUILT_IN["qwen3_vl"]
 SYSTEM, USER = "Answer with JSON.", "<image>Locate every object."
 CUP, CAT = ("cup", [12, 34, 256, 480]), ("cat", [300, 310, 640, 999])
 
@@ -67,8 +69,6 @@ def collate(packs: list[list[int]], broken: str = "") -> dict[str, Any]:
     """One packed row of the samples of the first pack, as torch tensors."""
     import torch
 
-    from coordexp_audit_lib.boundaries.packing.positions import mrope_alone
-
     chosen = [samples()[i] for i in packs[0]]
     ids = torch.tensor([t for s in chosen for t in s["ids"]])
     labels = torch.tensor([y for s in chosen for y in s["labels"]])
@@ -80,14 +80,14 @@ def collate(packs: list[list[int]], broken: str = "") -> dict[str, Any]:
     if broken == "running_positions":
         text = torch.arange(len(ids))
     if broken == "shifted_labels":
-        labels = torch.cat([labels[1:], labels.new_full((1,), chat.IGNORE_INDEX)])
-    mrope = torch.from_numpy(mrope_alone(ids.numpy(), grid.numpy(), bounds))
+        labels = torch.cat([labels[1:], labels.new_full((1,), QWEN.ignore_index)])
+    rows = torch.from_numpy(mrope.positions(ids.numpy(), QWEN, bounds, images=grid.numpy()))
     cu = torch.tensor(bounds, dtype=torch.int32)
     longest = int(cu.diff().max())
     return {
         "input_ids": ids[None],
         "labels": labels[None],
-        "position_ids": torch.cat([text[None], mrope])[:, None],
+        "position_ids": torch.cat([text[None], rows])[:, None],
         "cu_seq_lens_q": cu,
         "cu_seq_lens_k": cu,
         "max_length_q": longest,
@@ -134,11 +134,12 @@ def channel_b(broken: str = "") -> Mapping[str, int]:
 
     The ground truth is both objects; the rollout finds the first.
     """
-    from coordexp_audit_lib.boundaries.supervision.contract import ChannelBRequest, Sample, Thing
-    from coordexp_audit_lib.boundaries.supervision.teaching import build, write
+    from coordexp_audit_lib.boundaries.supervision.cases import rollouts
+    from coordexp_audit_lib.boundaries.supervision.reference.target import build
+    from coordexp_audit_lib.boundaries.supervision.surfaces import ChannelBRequest, Sample, Thing
 
     gt = [Thing(*CUP), Thing(*CAT)]
-    said = tokenizer.encode('{"objects": [' + write(gt[:1], "desc_first") + "]}<|im_end|>")
+    said = rollouts.rollout(gt[:1])
     asked = prompt("Another prompt." if broken == "foreign_prompt" else SYSTEM)
     answer = [{"prompt_token_ids": asked, "choices": [{"token_ids": said, "message": {"content": ""}}]}]
     [(generated_from, rollout, _)] = check_rollout_response(answer, 1)
@@ -148,7 +149,7 @@ def channel_b(broken: str = "") -> Mapping[str, int]:
     if broken == "corrupt_prefix":
         ids[3] += 1
     check_rollout_prefix(prompt() + ids, prompt=generated_from, rollout=rollout, kept=target.prefix_len)
-    labels = [t if w > 0 else chat.IGNORE_INDEX for t, w in zip(ids, target.weights, strict=True)]
+    labels = [t if w > 0 else QWEN.ignore_index for t, w in zip(ids, target.weights, strict=True)]
     boxes = [(g.pos, g.bins) for g in (*target.matched_groups, *target.missed_groups)]
     truth = [(t.desc, t.bbox) for t in gt]
     check_supervision(ids, labels, target.weights, gt=truth, boxes=boxes, prefix_len=target.prefix_len)

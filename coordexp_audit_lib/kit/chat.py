@@ -6,9 +6,9 @@ Tests of the packing and template boundaries show that it does so token for toke
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from coordexp_audit_lib.core.surface import Refuse
 from coordexp_audit_lib.kit import picture, tokenizer
 
 SLOT = "<image>"
@@ -26,21 +26,32 @@ def render(turns: Sequence[tuple[str, str]], grids: Sequence[Sequence[int]] = ()
         grids: of each image (t, h, w) in patches.
 
     Raises:
-        Refuse: a role is unknown, or slots and images do not match in number.
+        ValueError: a role is unknown, or slots and images do not match in number.
     """
     slots = sum(text.count(SLOT) for role, text in turns if role != "assistant")
     if slots != len(grids):
-        raise Refuse(f"{slots} image slots and {len(grids)} pictures")
+        raise ValueError(f"{slots} image slots and {len(grids)} pictures")
     pads = iter(t * h * w // picture.MERGE**2 for t, h, w in grids)
     ids: list[int] = []
     labels: list[int] = []
     for role, text in turns:
         if role not in ROLES:
-            raise Refuse(f"unknown role {role!r}")
+            raise ValueError(f"unknown role {role!r}")
         for piece, supervised in _pieces(role, text, pads):
             ids += piece
             labels += piece if supervised else [IGNORE_INDEX] * len(piece)
     return ids, labels
+
+
+def conversation(turns: Sequence[Sequence[str]], pictures: Sequence[Mapping[str, int]] = ()) -> dict[str, Any]:
+    """The same as ms-swift wants it: messages, and PIL images of `picture.pixels`.
+
+    turns: (role, text). pictures: number, width and height in pixels of each.
+    """
+    return {
+        "messages": [{"role": role, "content": text} for role, text in turns],
+        "images": [picture.image(p["number"], p["width"], p["height"]) for p in pictures],
+    }
 
 
 def _pieces(role: str, text: str, pads: Iterator[int]) -> Iterator[tuple[list[int], bool]]:

@@ -1,6 +1,6 @@
 """What a small Qwen3-VL does with position ids: mRoPE of a text with an image, and packed segments under four rows.
 
-Imports nothing of this library, so that a worker can load it by path in a target's interpreter.
+Standard library only at import time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which segment of a pack reaches which: measured on a real forward and backward pass.
 
 Forward hooks note what a model was called with, the embeddings that its language model got, and its logits; nothing is
-changed. Standard library only at import time, for the packing binding loads this file in the target's interpreter.
+changed. Standard library only at import time.
 """
 
 from __future__ import annotations

@@ -23,8 +23,11 @@ PATCH, MERGE = 16, 2
 assert COORD_0 + COORD_BINS <= VOCABULARY
 
 
-def build(seed: int = 0) -> Any:
-    """A float32 `Qwen3VLForConditionalGeneration` on the CPU, in training mode (imports transformers: seconds)."""
+def build(seed: int = 0, rows: int = VOCABULARY, tied: bool = False) -> Any:
+    """A float32 `Qwen3VLForConditionalGeneration` on the CPU, in training mode (imports transformers: seconds).
+
+    rows: of its embedding. tied: whether the head is the embedding.
+    """
     import torch
 
     with warnings.catch_warnings():
@@ -39,10 +42,11 @@ def build(seed: int = 0) -> Any:
         "num_attention_heads": 2,
         "num_key_value_heads": 1,
         "head_dim": 16,
-        "vocab_size": VOCABULARY,
+        "vocab_size": rows,
         "max_position_embeddings": 32_768,
         "rope_scaling": {"rope_type": "default", "mrope_section": [4, 2, 2], "mrope_interleaved": True},
         "initializer_range": SPREAD,
+        "tie_word_embeddings": tied,
     }
     vision = {
         "depth": 1,
@@ -62,11 +66,19 @@ def build(seed: int = 0) -> Any:
         video_token_id=VIDEO_PAD,
         vision_start_token_id=VISION_START,
         vision_end_token_id=VISION_END,
-        tie_word_embeddings=False,
+        tie_word_embeddings=tied,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return hub.Qwen3VLForConditionalGeneration(config).float().train()
+
+
+def settle() -> None:
+    """`one_thread` for the rest of this process, as a worker wants it."""
+    import torch
+
+    keep_memory()
+    torch.set_num_threads(1)
 
 
 @contextmanager
@@ -85,9 +97,11 @@ def one_thread() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def keep_memory() -> bool:
-    """Ask glibc to keep freed blocks: logits of the real vocabulary take 70 MB and more, and mapping them anew for
-    every
-    step costs more than computing them. Returns whether the C library took the advice."""
+    """Ask glibc to keep freed blocks, and say whether it took the advice.
+
+    Logits of the real vocabulary take 70 MB and more, and mapping them anew for every step costs more than computing
+    them.
+    """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 PATCH, MERGE, FRAMES = 16, 2, 2
@@ -16,6 +17,22 @@ def pixels(number: int, width: int, height: int) -> Any:
         (x * (5 + 2 * c) + y * (11 + 4 * c) + x * y * (number + 1) + 37 * number + 17 * c) % 251 for c in range(3)
     ]
     return np.stack(channels, axis=-1).astype(np.uint8)
+
+
+def image(number: int, width: int, height: int) -> Any:
+    """The same as a PIL image."""
+    from PIL import Image
+
+    return Image.fromarray(pixels(number, width, height))
+
+
+def written(path: str, width: int, height: int, number: int | None = None) -> str:
+    """`path`, at which a picture of that number stands then, or a plain grey one."""
+    from PIL import Image
+
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    (Image.new("RGB", (width, height), (90, 90, 90)) if number is None else image(number, width, height)).save(path)
+    return path
 
 
 def patches(image: Any) -> tuple[list[int], Any]:
@@ -33,6 +50,15 @@ def patches(image: Any) -> tuple[list[int], Any]:
     blocks = image.reshape(h // MERGE, MERGE, PATCH, w // MERGE, MERGE, PATCH, 3)
     rows = blocks.transpose(0, 3, 1, 4, 6, 2, 5).reshape(h * w, 3, 1, PATCH, PATCH)
     return [1, h, w], np.repeat(rows, FRAMES, axis=2).reshape(h * w, -1)
+
+
+def digests(pixel_values: Any, images: Any) -> list[str]:
+    """`row_digests` of a tensor [patches, 1536], with the normalisation of the image processor `images` undone."""
+    mean, deviation = (
+        [v for v in values for _ in range(FRAMES * PATCH**2)] for values in (images.image_mean, images.image_std)
+    )
+    rows = ((pixel_values.double() * pixel_values.new_tensor(deviation) + pixel_values.new_tensor(mean)) * 255).round()
+    return row_digests(rows.clamp(0, 255).to("cpu").int())
 
 
 def row_digests(rows: Any) -> list[str]:

@@ -1,7 +1,6 @@
 """A rollout server on loopback that speaks ms-swift's rollout protocol, and misbehaves in one chosen way.
 
-Standard library only, Python 3.10 and later: the reference uses it here, and the bindings load it by path in the
-target's interpreter. Routes: GET /health/ and /get_world_size/, POST /get_engine_type/ and /infer/ (3.10.3).
+Routes: GET /health/ and /get_world_size/, POST /get_engine_type/ and /infer/ (3.10.3).
 """
 
 from __future__ import annotations
@@ -30,6 +29,9 @@ MISDEEDS = (
     "no_token_ids",
     "no_choices",
 )
+# Seconds after which a silent route closes the connection: far more than any wait that is bounded takes, so that a slow
+# machine is not mistaken for a wait without an end.
+PATIENCE = 30.0
 FIELDS = {"no_prompt_token_ids": "prompt_token_ids", "no_token_ids": "token_ids", "no_choices": "choices"}
 NUMBER = re.compile(r"request (\d+)")
 
@@ -81,7 +83,7 @@ class Stub:
         misdeed: str = "none",
         world_size: int = 1,
         silent: tuple[str, ...] = (),
-        patience: float = 6.0,
+        patience: float = PATIENCE,
         answers: Callable[[dict[str, Any]], dict[str, Any]] = answer,
     ) -> None:
         if misdeed not in MISDEEDS:

@@ -5,8 +5,7 @@ byte sequences in `dashscope/resources/qwen.tiktoken`. `transformers.TikTokenCon
 as a merge; the published tokenizer holds the one split that byte-pair encoding itself arrives at. This module derives
 the latter, so that ids equal the published tokenizer's, and keeps the result in the user's cache folder.
 
-This file uses the standard library only at import time and runs on Python 3.10 and later, because the packing binding
-loads it inside the target's interpreter to give the target's template the same tokenizer.
+The answers give it to the target's own template, so that both sides of the wall speak of the same ids.
 """
 
 from __future__ import annotations
@@ -126,6 +125,17 @@ def cache_folder() -> Path:
     """`$XDG_CACHE_HOME/coordexp-audit`, or `~/.cache/coordexp-audit`."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
     return Path(base) / "coordexp-audit"
+
+
+def place(scratch: str) -> Path:
+    """The user's cache if it holds the merges already, else the folder `scratch`: nothing else is written to."""
+    return cache_folder() if kept_file(ranks_path(), cache_folder()).is_file() else Path(scratch)
+
+
+@lru_cache(maxsize=1)
+def at(scratch: str) -> Any:
+    """`build` with what is derived kept at `place`, once per process."""
+    return build(place(scratch))
 
 
 def kept_file(path: Path, folder: Path) -> Path:

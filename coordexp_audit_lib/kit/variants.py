@@ -1,7 +1,6 @@
 """Tokenizers that differ from the real one in their coordinate tokens: to see whether a pipeline's check notices.
 
-Standard library only at import time, Python 3.10 and later: the template binding loads this file inside the target's
-interpreter, and passes the tokenizer module in.
+Standard library only at import time.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ def build(kind: str, at: int, parts: Any, real: Any) -> Any:
             added); `unknown` (the same, and an unknown token answers for it); `split` (all are listed in the
             vocabulary, none is ever produced); `none` (no coordinate token, as before the vocabulary is expanded).
         at: the bin that is wrong, for `missing` and `unknown`.
-        parts: the module `parts.tokenizer`. real: what its `build` made.
+        parts: the module `kit.tokenizer`. real: what its `build` made.
     """
     from tokenizers import AddedToken, Tokenizer
 

@@ -2,7 +2,7 @@
 
 Packed training runs on kernels that are told the segments by `cu_seqlens` and need a GPU. This module stands for such
 a kernel behind `transformers`' own flash-attention code: all that decides which boundaries the kernel is given is the
-real thing. Standard library only at import time, for the packing binding loads this file in the target's interpreter.
+real thing. Standard library only at import time.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A small network with every kind of parameter that optimizer wiring tells apart, and what a real Trainer makes of it.
 
-Imports nothing of this library, so that a worker can load it by path in a target's interpreter.
+Standard library only at import time.
 """
 
 from __future__ import annotations

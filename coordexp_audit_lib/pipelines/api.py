@@ -1,24 +1,25 @@
-"""How a binding is declared. Standard library only: this runs inside the target's interpreter.
+"""How an answer is declared. Standard library only: this runs inside the target's interpreter.
 
-    @binds("coordjson.parse", parse=("src.utils.coordjson_transpiler:parse_coordjson",))
+    @binds("coordjson.parse", parse=symbols.PARSE_COORDJSON)
     def parse(request, here):
         result = here.call(here.parse, request["text"], mode=request["mode"])
         return {"records": ...}
 
-Each keyword names one symbol with its candidates: first the name at the reference commit, then the names that it
-had or got at other commits. The first candidate that the tree defines is used. A candidate may end in `?` on its
-last entry: `("src.a:f", "?")` makes the symbol optional (`here.f` is then None where the tree lacks it).
+Each keyword names one symbol with its candidates, as `package.module:qualname`: first the name at the reference commit,
+then the names that it had or got at other commits. The first candidate that the tree defines is used. A last candidate
+`?` makes the symbol optional (`here.parse` is then None where the tree lacks it).
 
-A binding module imports relatively (`from .api import Refused, binds`, `from .trainer import build`), and only from
-this folder: in the audit it is a module of `coordexp_audit_lib.pipelines.coordexp.answers`, in the worker of a package
-`coordexp_audit_bindings` that is made of the same folder. A target's modules are imported inside the functions,
-through `here`, never at the top. A binding that finds, once it runs, that the tree cannot answer raises `Unbound`.
+A pipeline's answers are the modules of one folder, packages in it included. A target's modules are imported inside the
+functions, through `here`, never at the top. An answer that finds, once it runs, that the tree cannot give it raises
+`Unbound`.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
+import json
 
 _BOUND: dict[str, dict[str, "Bound"]] = {}
 
@@ -57,6 +58,26 @@ def binds(surface, **symbols):
         return function
 
     return register
+
+
+def remembered(answer):
+    """Keep what was answered or refused: several checks ask the same, and a pass through a model is dear."""
+    known: dict[str, tuple[object, Exception | None]] = {}
+
+    @functools.wraps(answer)
+    def ask(request, here):
+        key = json.dumps(request, sort_keys=True)
+        if key not in known:
+            try:
+                known[key] = answer(request, here), None
+            except (Refused, Unbound) as error:
+                known[key] = None, error
+        value, error = known[key]
+        if error is not None:
+            raise error
+        return value
+
+    return ask
 
 
 def bound_by(module):

@@ -1,14 +1,22 @@
-"""Where a name of a tree is really defined: follows imports and base classes in the source, never imports."""
+"""What names mean in source that is read, never imported: where they are defined, through imports, re-exports and
+base classes, and which functions a call may reach."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 
+import msgspec
+
+from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.source.tree import Located, Tree, find_definition, source_digest, statements
 
 MAX_HOPS = 12
+PARTICULAR = 16  # letters that make a name too particular to stand twice by chance
 Place = tuple[str, str]  # a file of the tree, and a name in it ("" for the module itself)
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def resolve(tree: Tree, symbol: str) -> Located | None:
@@ -26,6 +34,43 @@ def resolve(tree: Tree, symbol: str) -> Located | None:
         found = _member(tree, place, rest, MAX_HOPS) if rest else None
         return _located(tree, *(found or place))
     return None
+
+
+class Index:
+    """Every function and class below a folder by its last name, read on first use; inner ones are left out."""
+
+    def __init__(self, tree: Tree, folder: str) -> None:
+        self.tree, self.folder = tree, folder
+        self._found: dict[str, list[Located]] | None = None
+
+    def only(self, symbol: str) -> Located | None:
+        """The one definition with the last name of `module:qualname`, in whichever module; None if none or several.
+
+        A long last name is enough, since methods become functions; a short one must keep its class.
+        """
+        if self._found is None:
+            self._found = defaultdict(list)
+            for located in self._read():
+                self._found[located.symbol.rpartition(":")[2].rpartition(".")[2]].append(located)
+        qualname = symbol.rpartition(":")[2]
+        last = qualname.rpartition(".")[2]
+        found = self._found.get(last, [])
+        if len(last) < PARTICULAR:
+            found = [f for f in found if f.symbol.rpartition(":")[2] == qualname]
+        return found[0] if len(found) == 1 else None
+
+    def _read(self) -> Iterator[Located]:
+        for path in self.tree.python_files:
+            if not path.startswith(f"{self.folder}/"):
+                continue
+            try:
+                module = self.tree.module(path)
+            except SurfaceFailed:  # a file that does not parse defines nothing that can be pointed at
+                continue
+            for d in definitions(module):
+                if not d.inner:
+                    symbol = f"{path.removesuffix('.py').replace('/', '.')}:{d.qualname}"
+                    yield Located(path, d.node.lineno, symbol, source_digest(d.node))
 
 
 def module_files(tree: Tree, module: str) -> list[str]:
@@ -66,7 +111,7 @@ def _imports(module: ast.Module, path: str, name: str) -> Iterator[Place]:
     """The (module, name) pairs that an import in this file may bind `name` to; name "" is the module itself."""
     for node in statements(module.body):
         if isinstance(node, ast.ImportFrom):
-            source = _source(node, path)
+            source = imported_from(node, path)
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
                     yield source, alias.name
@@ -77,7 +122,7 @@ def _imports(module: ast.Module, path: str, name: str) -> Iterator[Place]:
             yield from ((a.name, "") for a in node.names if a.asname == name)
 
 
-def _source(node: ast.ImportFrom, path: str) -> str:
+def imported_from(node: ast.ImportFrom, path: str) -> str:
     """The absolute name of the module that a `from … import` reads."""
     if node.level == 0:
         return node.module or ""
@@ -112,3 +157,141 @@ def _base(tree: Tree, path: str, base: ast.expr, hops: int) -> Place | None:
         holder = _definition(tree, (path, base.value.id), hops)
         return _definition(tree, (holder[0], base.attr), hops) if holder and not holder[1] else None
     return None
+
+
+class Defined(msgspec.Struct, frozen=True):
+    """A function or class of a module. owner: the class that it stands in, if it is a member of one; inner: it stands
+    inside a function."""
+
+    qualname: str
+    node: Function | ast.ClassDef
+    owner: str = ""
+    inner: bool = False
+
+
+def definitions(module: ast.AST) -> Iterator[Defined]:
+    """Every function and class, members and inner ones included, each before what stands in it."""
+
+    def below(node: ast.AST, prefix: str, owner: str, inner: bool) -> Iterator[Defined]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, DEFINITIONS):
+                yield Defined(prefix + child.name, child, owner, inner)
+                is_class = isinstance(child, ast.ClassDef)
+                yield from below(child, f"{prefix}{child.name}.", child.name if is_class else "", inner or not is_class)
+            else:
+                yield from below(child, prefix, owner, inner)
+
+    yield from below(module, "", "", False)
+
+
+def own_nodes(body: Iterable[ast.AST], leaving: tuple[type[ast.AST], ...] = DEFINITIONS) -> Iterator[ast.AST]:
+    """The nodes of a body in order of the source, without those of the types `leaving` and what is in them."""
+    stack = list(body)[::-1]
+    while stack:
+        node = stack.pop()
+        if not isinstance(node, leaving):
+            yield node
+            stack.extend(list(ast.iter_child_nodes(node))[::-1])
+
+
+def parameters(node: ast.AST) -> list[str]:
+    """The named parameters of a function; of anything else, none."""
+    given = getattr(node, "args", None)
+    return [p.arg for p in (*given.posonlyargs, *given.args, *given.kwonlyargs)] if given else []
+
+
+def arguments(call: ast.Call, node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """Each parameter of a function with the expression that a call gives for it; `self` and `cls` are bound already."""
+    names = parameters(node)
+    names = names[1:] if names[:1] in (["self"], ["cls"]) else names
+    yield from zip(names, (a for a in call.args if not isinstance(a, ast.Starred)), strict=False)
+    yield from ((k.arg, k.value) for k in call.keywords if k.arg in names)
+
+
+def last_name(node: ast.AST) -> str:
+    """`c` of `a.b.c`, `x` of `x`; empty for anything else."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+class Module:
+    """One module's names: what they are imported as, and its functions (methods as `Class.method`, no inner ones)."""
+
+    def __init__(self, path: str, node: ast.Module) -> None:
+        self.path, self.node = path, node
+        self.imports = dict(self._imports())
+        self.functions = {d.qualname: d.node for d in definitions(node) if isinstance(d.node, Function) and not d.inner}
+        self.by_name: dict[str, list[str]] = defaultdict(list)
+        for qualname in self.functions:
+            self.by_name[qualname.rpartition(".")[2]].append(qualname)
+
+    def dotted(self, node: ast.AST) -> str:
+        """`a.b.c` of a name or attribute chain, with the first part as imported; empty for anything else."""
+        parts: list[str] = []
+        while isinstance(node, ast.Attribute):
+            parts.append(node.attr)
+            node = node.value
+        if not isinstance(node, ast.Name):
+            return ""
+        return ".".join([self.imports.get(node.id, node.id), *reversed(parts)])
+
+    def _imports(self) -> Iterator[tuple[str, str]]:
+        for node in ast.walk(self.node):
+            if isinstance(node, ast.Import):
+                yield from (
+                    (a.asname or a.name.split(".")[0], a.name if a.asname else a.name.split(".")[0]) for a in node.names
+                )
+            elif isinstance(node, ast.ImportFrom):
+                source = imported_from(node, self.path)
+                yield from ((a.asname or a.name, f"{source}.{a.name}") for a in node.names)
+
+
+def called(modules: dict[str, Module], module: Module, call: ast.Call) -> list[tuple[Module, str]]:
+    """The functions that a call in `module` may reach, as far as imports tell."""
+    name = module.dotted(call.func)
+    if name in module.functions:
+        return [(module, name)]
+    if isinstance(call.func, ast.Attribute) and name.split(".")[0] in ("self", "cls"):
+        return [(module, q) for q in module.by_name.get(call.func.attr, []) if "." in q]
+    package, _, function = name.rpartition(".")
+    other = modules.get(package.replace(".", "/") + ".py")
+    return [(other, function)] if other is not None and function in other.functions else []
+
+
+def replaced_methods(modules: dict[str, ast.Module]) -> dict[tuple[str, str], str]:
+    """Methods that a subclass in sight replaces without calling them: what they do plays no part in that subclass.
+
+    By file and `Class.method`, the subclass.
+    Classes are matched by name; a name that stands for two classes in sight is left out.
+    """
+    classes: dict[str, list[tuple[str, ast.ClassDef]]] = {}
+    for path in sorted(modules):
+        for node in modules[path].body:
+            if isinstance(node, ast.ClassDef):
+                classes.setdefault(node.name, []).append((path, node))
+    found: dict[tuple[str, str], str] = {}
+    for places in classes.values():
+        for _, child in places:
+            for base in _base_names(child):
+                if len(classes.get(base, ())) == 1:
+                    path, parent = classes[base][0]
+                    found.update({(path, f"{base}.{m}"): child.name for m in _replaced(parent, child)})
+    return found
+
+
+def _base_names(node: ast.ClassDef) -> Iterator[str]:
+    return filter(None, map(last_name, node.bases))
+
+
+def _replaced(parent: ast.ClassDef, child: ast.ClassDef) -> list[str]:
+    own = {n.name for n in parent.body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))}
+    anew = [n for n in child.body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef)) and n.name in own]
+    called = {_super_call(n) for n in ast.walk(child)}
+    return [n.name for n in anew if n.name not in called and not n.name.startswith("__")]
+
+
+def _super_call(node: ast.AST) -> str:
+    """The method that `super().method` names; empty for any other node."""
+    match node:
+        case ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr=name):
+            return name
+    return ""

@@ -21,7 +21,6 @@ from coordexp_audit_lib.sandbox.process import NoAnswerInTime, WorkerProcess, de
 from coordexp_audit_lib.source.tree import Tree
 from coordexp_audit_lib.targets import table
 
-VARIABLE = "COORDEXP_PYTHON"
 OLDEST_PYTHON = (3, 10)
 
 
@@ -30,7 +29,7 @@ class CheckoutTarget(Target):
 
     Args:
         root: the tree.
-        python: the interpreter that has the tree's dependencies; else that of the environment variable.
+        python: the interpreter that has the tree's dependencies; else that of the pipeline's environment variable.
         limits: of time, memory and output.
         bindings_dir: a folder of binding modules to use in place of the library's own.
 
@@ -48,7 +47,7 @@ class CheckoutTarget(Target):
     ) -> None:
         self.tree = Tree(root)
         self._pipeline = _owner(self.tree.root)
-        self.python = _interpreter(python)
+        self.python = _interpreter(python, self._pipeline.variable)
         self.limits = limits or Limits()
         self.answers = bindings_dir or self._pipeline.answers
         self._rows: dict[str, table.Row] | None = None
@@ -180,10 +179,10 @@ def _owner(root: Path) -> Pipeline:
     raise UsageError("it is no tree of a known pipeline", where=str(root), remedy=f"give one with {wanted}")
 
 
-def _interpreter(python: str | None) -> str:
+def _interpreter(python: str | None, variable: str) -> str:
     """The absolute path of the interpreter to use; links are kept, for a virtual environment is known by its link."""
-    word = python or os.environ.get(VARIABLE, "")
-    remedy = f"give --python or {VARIABLE}: the Python of the environment that the checkout trains in"
+    word = python or os.environ.get(variable, "")
+    remedy = f"give --python or {variable}: the Python of the environment that the checkout trains in"
     if not word:
         raise UsageError("no interpreter is known that has the checkout's dependencies", remedy=remedy)
     found = shutil.which(Path(word).expanduser())

@@ -5,18 +5,16 @@ import textwrap
 
 import pytest
 
-from coordexp_audit_lib.boundaries.pipeline_map.key_scan import KeyReadsRequest, StageQuestion, key_reads
-from coordexp_audit_lib.boundaries.pipeline_map.launchers import commands, started
-from coordexp_audit_lib.boundaries.pipeline_map.program import Program
-from coordexp_audit_lib.boundaries.pipeline_map.replaced import replaced_methods
-from coordexp_audit_lib.boundaries.pipeline_map.resolve import (
+from coordexp_audit_lib.boundaries.pipeline_map.surfaces.entrypoints import (
     EntrypointFiles,
     EntrypointsRequest,
-    OwnerNames,
-    OwnersRequest,
     entrypoints,
-    owners,
 )
+from coordexp_audit_lib.boundaries.pipeline_map.surfaces.key_reads import KeyReadsRequest, StageQuestion, key_reads
+from coordexp_audit_lib.boundaries.pipeline_map.surfaces.owners import OwnerNames, OwnersRequest, owners
+from coordexp_audit_lib.source.names import replaced_methods
+from coordexp_audit_lib.source.origins import Program
+from coordexp_audit_lib.source.shell import commands, started
 from coordexp_audit_lib.source.tree import Tree
 
 LAUNCHERS = [

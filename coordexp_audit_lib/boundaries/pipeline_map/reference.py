@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from types import ModuleType
 from typing import Any
 
-from coordexp_audit_lib.boundaries.pipeline_map import contract, key_scan, resolve
+from coordexp_audit_lib.boundaries.pipeline_map.surfaces import entrypoints, key_reads, keys, owners
 from coordexp_audit_lib.core.evidence import canonical_json, digest
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.surface import Refuse, answers
@@ -23,23 +23,23 @@ def tree() -> Tree:
     return Tree(ROOT)
 
 
-@answers(contract.ENTRYPOINTS)
-def entrypoints(request: resolve.EntrypointsRequest) -> resolve.Entrypoints:
-    return resolve.entrypoints(tree(), request)
+@answers(entrypoints.ENTRYPOINTS)
+def started(request: entrypoints.EntrypointsRequest) -> entrypoints.Entrypoints:
+    return entrypoints.entrypoints(tree(), request)
 
 
-@answers(contract.OWNERS)
-def owners(request: resolve.OwnersRequest) -> resolve.Owners:
-    return resolve.owners(tree(), request)
+@answers(owners.OWNERS)
+def owned(request: owners.OwnersRequest) -> owners.Owners:
+    return owners.owners(tree(), request)
 
 
-@answers(contract.KEY_READS)
-def key_reads(request: key_scan.KeyReadsRequest) -> key_scan.KeyReads:
-    return key_scan.key_reads(tree(), request)
+@answers(key_reads.KEY_READS)
+def read(request: key_reads.KeyReadsRequest) -> key_reads.KeyReads:
+    return key_reads.key_reads(tree(), request)
 
 
-@answers(contract.KEYS)
-def keys(request: contract.KeysRequest) -> contract.Keys:
+@answers(keys.KEYS)
+def materialised(request: keys.KeysRequest) -> keys.Keys:
     """The materialised config, each leaf with the last file of the chain that sets it."""
     if not tree().exists(request.config):
         raise Refuse(f"no such config: {request.config}", type="FileNotFoundError")
@@ -48,8 +48,8 @@ def keys(request: contract.KeysRequest) -> contract.Keys:
     leaves: dict[str, list[Any]] = {}
     for path, value in _leaves("", loader.load_materialized_training_config(str(ROOT / request.config))):
         leaves.setdefault(path, []).append(value)
-    found = [contract.KeyValue(p, _source(p, chain), _shown(leaves[p])) for p in sorted(leaves)]
-    return contract.Keys([name for name, _ in chain], found)
+    found = [keys.KeyValue(p, _source(p, chain), _shown(leaves[p])) for p in sorted(leaves)]
+    return keys.Keys([name for name, _ in chain], found)
 
 
 @cache

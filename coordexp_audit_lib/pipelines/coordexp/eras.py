@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from coordexp_audit_lib.core.errors import SurfaceUnbound, UsageError
+from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.source.tree import Tree
 
-MARK = "src/sft.py"
+MARK = symbols.SFT.path
 STAGE1 = "configs/stage1/ablation/geometry_first_coco80.yaml"
 STAGE2 = "configs/stage2_ab/prod/ab_mixed.yaml"
 
@@ -19,11 +20,11 @@ SUCCESSORS = {
 
 # Newest first: the first era whose every file or folder stands in the tree is the tree's.
 ERAS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("2026-05", ("src/trainers/stage1_set_continuation",)),
+    ("2026-05", (symbols.SET_CONTINUATION.folder,)),
     ("2026-03", ("configs/stage2_two_channel", "configs/stage1/profiles")),
-    ("2026-02-24", ("src/trainers/stage2_two_channel.py",)),
-    ("2026-02", ("src/trainers/rollout_matching/parsing.py", "src/utils/coordjson_transpiler.py")),
-    ("2026-02-11", ("src/trainers/rollout_matching/parsing.py",)),
+    ("2026-02-24", (symbols.TWO_CHANNEL.path,)),
+    ("2026-02", (symbols.PARSING.path, symbols.TRANSPILER.path)),
+    ("2026-02-11", (symbols.PARSING.path,)),
 )
 OLDEST = "before 2026-02-11"
 

@@ -18,6 +18,7 @@ class CoordExp(Pipeline):
     """A CoordExp checkout of any era."""
 
     name, title = "coordexp", "CoordExp"
+    variable = "COORDEXP_PYTHON"
     configs = (eras.STAGE1, eras.STAGE2)
     answers = HERE / "answers"
     recordings = HERE / "recordings"
@@ -34,7 +35,7 @@ class CoordExp(Pipeline):
         return (root / eras.MARK).is_file()
 
     def wanted(self) -> str:
-        return f"{eras.MARK}: give the root of a CoordExp checkout"
+        return f"{eras.MARK} (the root of a CoordExp checkout)"
 
     def era(self, root: Path) -> str:
         return eras.era(Tree(root))

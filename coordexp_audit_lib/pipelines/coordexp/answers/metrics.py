@@ -1,43 +1,31 @@
-"""How a CoordExp tree answers the surfaces of boundary 09, metrics."""
+"""How a CoordExp tree answers the surfaces of boundary 09, metrics.
 
-import hashlib
-import json
+A run is short, on the CPU, with the project's own `training_step`, `compute_loss` and `log`. Left out: the optimizer
+(weights stay, so that losses are the same in every run) and the upstream `log`, which is where rows are taken. Given:
+the text of generation, and a `time.perf_counter` that ticks once a look, so that seconds are the same in every run
+while what is summed, reduced and divided is the project's own doing.
+"""
 
-from coordexp_audit_lib.pipelines.api import Refused, Unbound, binds
-from coordexp_audit_lib.pipelines.coordexp.answers import metrics_run
-from coordexp_audit_lib.pipelines.coordexp.answers import trainer_harness as harness
-from coordexp_audit_lib.pipelines.coordexp.answers.metrics_ranks import RankFailed, on_ranks
+from __future__ import annotations
 
-MODULES = ("src.trainers.stage2_ab_training:", "src.trainers.stage2_two_channel:")
-TRAINER = tuple(m + "Stage2ABTrainingTrainer" for m in MODULES)
-PENDING = tuple(m + "_PendingStage2Log" for m in MODULES)
-MIXINS = (
-    "src.trainers.stage2_ab.scheduler:Stage2ABSchedulerMixin",
-    "src.trainers.stage2_two_channel.scheduler:Stage2ABSchedulerMixin",
-)
-RATIO = tuple(m + "._stage2_b_ratio_realized" for m in MIXINS)
-RECORD = tuple(m + "._stage2_record_realized_step" for m in MIXINS)
-LOG = tuple(t + ".log" for t in TRAINER)
-REDUCE = tuple(t + "._reduce_stage2_pending_metrics_global" for t in TRAINER)
-STEP = tuple(t + ".training_step" for t in TRAINER)
-_KEPT: "dict[str, tuple[object, Exception | None]]" = {}
+import contextlib
+import itertools
+import math
+import time
 
+from coordexp_audit_lib.kit.model import settle
+from coordexp_audit_lib.kit.stand_ins import replaced
+from coordexp_audit_lib.pipelines.api import Refused, Unbound, binds, remembered
+from coordexp_audit_lib.pipelines.coordexp import symbols
+from coordexp_audit_lib.pipelines.coordexp.harness import trainer as harness
+from coordexp_audit_lib.pipelines.coordexp.harness.ranks import RankFailed, on_ranks
+from coordexp_audit_lib.pipelines.coordexp.harness.trainer import upstream_bases
 
-def kept(name, request, answer):
-    """Several checks ask the same; it is run once, and a refusal is given again."""
-    key = name + hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
-    if key not in _KEPT:
-        try:
-            _KEPT[key] = answer(), None
-        except (Unbound, Refused) as error:
-            _KEPT[key] = None, error
-    value, refused = _KEPT[key]
-    if refused is not None:
-        raise refused
-    return value
+SETTINGS = "settings of the harness"
+TICK = 0.125
 
 
-@binds("metrics.realized", ratio=RATIO, record=RECORD, trainer=TRAINER)
+@binds("metrics.realized", ratio=symbols.REALIZED_RATIO, record=symbols.RECORD_REALIZED, trainer=symbols.STAGE2_TRAINER)
 def realized(request, here):
     """The trainer's own rule, record and ratio, step by step, as its `training_step` calls them."""
     made = harness.make_trainer(here.trainer, None, stage2={"schedule": {"b_ratio": request["b_ratio"]}})
@@ -53,7 +41,8 @@ def realized(request, here):
     return {"channels": "".join(channels), "ratios": ratios}
 
 
-@binds("metrics.accumulate", pending=PENDING, reduce=REDUCE, trainer=TRAINER)
+@binds("metrics.accumulate", pending=symbols.PENDING_LOG, reduce=symbols.STAGE2_REDUCE, trainer=symbols.STAGE2_TRAINER)
+@remembered
 def accumulate(request, here):
     """Every rank adds its micro-steps to the project's own accumulator, finishes it, and reduces with the others."""
     pending, trainer = here.pending, here.trainer
@@ -64,26 +53,18 @@ def accumulate(request, here):
         for micro in request["ranks"][rank]:
             log.add({**micro["metrics"], "stage2/_log_weight": micro["weight"]})
         reduced = made._reduce_stage2_pending_metrics_global(log.finalize(drop_internal=False))
-        return metrics_run.portable(reduced)
+        return portable(reduced)
 
-    def ask():
-        harness.settle()
-        return {"ranks": ranks(here, len(request["ranks"]), rank_does)}
-
-    return kept("accumulate", request, ask)
+    settle()
+    return {"ranks": ranks(here, len(request["ranks"]), rank_does)}
 
 
-@binds("metrics.log", log=LOG, step=STEP, trainer=TRAINER)
+@binds("metrics.log", log=symbols.STAGE2_LOG, step=symbols.STAGE2_STEP, trainer=symbols.STAGE2_TRAINER)
+@remembered
 def log(request, here):
     """A run of the project's own training step and log on two gloo ranks; only generation and time are stand-ins."""
-    trainer = here.trainer
-
-    def ask():
-        world = harness.world(here)
-        rows = ranks(here, len(request["rollouts"][0]), lambda rank: metrics_run.train(request, rank, trainer, world))
-        return {"rows": rows[0]}
-
-    return kept("log", request, ask)
+    trainer, world = here.trainer, harness.world(here)
+    return {"rows": ranks(here, len(request["rollouts"][0]), lambda rank: train(request, rank, trainer, world))[0]}
 
 
 def ranks(here, size, function):
@@ -91,8 +72,76 @@ def ranks(here, size, function):
     try:
         return on_ranks(here, size, function)
     except RankFailed as failed:
-        if metrics_run.SETTINGS in str(failed):
+        if SETTINGS in str(failed):
             raise Unbound(
                 "the trainer refuses the settings that the harness gives it: " + str(failed)[:300]
             ) from failed
         raise Refused(failed.kind or "RankFailed", str(failed)) from failed
+
+
+def train(request, rank, cls, world):
+    """The rows that this rank logs, one a step."""
+    made = make_trainer(request, rank, cls, world)
+    rows: list[dict[str, object]] = []
+    texts: list[str] = []
+    take_rows(cls, rows)
+    made._rollout_many = lambda chunk, **_: [harness.generated(world, texts.pop(0), s) for s in chunk]
+    gt = [{"desc": o["desc"], "bbox": o["bbox"]} for o in request["gt"]]
+    with ticking():
+        for step, by_rank in enumerate(request["rollouts"]):
+            made.state.global_step = step
+            texts[:] = by_rank[rank]
+            try:
+                for _ in by_rank[rank]:
+                    made.training_step(world.model, [harness.sample(gt)])
+            except Exception as error:
+                if step == 0 and type(error).__name__ in ("ValueError", "TypeError", "AttributeError", "KeyError"):
+                    raise RuntimeError("%s: %s: %s" % (SETTINGS, type(error).__name__, error)) from error
+                raise
+            world.model.zero_grad(set_to_none=True)
+            made.state.global_step = step + 1
+            made.log({"loss": 1.0 / (step + 1)})
+    return [portable(row) for row in rows]
+
+
+def make_trainer(request, rank, cls, world):
+    size, samples = len(request["rollouts"][0]), len(request["rollouts"][0][rank])
+    stage2 = {**harness.STAGE2, "schedule": {"b_ratio": request["b_ratio"]}}
+    chosen = {"candidate_top_k": 5, "maskiou_resolution": 128}
+    packs = {"packing_enabled": True, "packing_length": request["packing_length"]}
+    matching = {**harness.MATCHING, **chosen, **packs}
+    made = harness.make_trainer(cls, world, seed=request["seed"], stage2=stage2, matching=matching)
+    made.args.gradient_accumulation_steps = made.current_gradient_accumulation_steps = samples
+    made.args.world_size, made.args.process_index = size, rank
+    made.compute_loss_context_manager = contextlib.nullcontext
+    return made
+
+
+def take_rows(cls, rows):
+    """Let the upstream `log`, the last in the chain, keep what it is given. In a rank's own process only."""
+    bases = upstream_bases(cls, "log")
+    if not bases:
+        raise RuntimeError("no upstream class of the trainer has a `log`")
+    bases[0].log = lambda self, logs, *args, **kwargs: rows.append(dict(logs))
+
+
+@contextlib.contextmanager
+def ticking():
+    """A clock that moves by `TICK` at each look."""
+    looks = itertools.count(1)
+    with replaced(time, perf_counter=lambda: next(looks) * TICK):
+        yield
+
+
+def portable(row):
+    """Numbers as JSON can hold them: losses and diagnostics to four digits, for their last bits are the machine's."""
+    made: dict[str, object] = {}
+    for key, value in sorted(row.items()):
+        number = float(value)
+        if not math.isfinite(number):
+            made[str(key)] = repr(number)
+        elif str(key).startswith(("loss/", "coord_diag/")) and number != int(number):
+            made[str(key)] = float("%.4g" % number)
+        else:
+            made[str(key)] = number
+    return made

@@ -12,31 +12,31 @@ import os
 from collections.abc import Mapping
 
 from coordexp_audit_lib.pipelines.api import binds
+from coordexp_audit_lib.pipelines.coordexp import symbols
+from coordexp_audit_lib.pipelines.coordexp.harness.configs import PROMPT_KEYS
 
-LOADER = "src.config.loader:ConfigLoader"
 SHORT = 80
-PROMPTS = ("system", "user", "user_prompt", "system_prompt_summary")
 NO_DEFAULT = object()
 
 
 @binds(
     "pipeline_map.keys",
-    load=(LOADER + ".load_materialized_training_config", LOADER + ".load_training_config"),
-    load_yaml=(LOADER + ".load_yaml",),
-    extended=(LOADER + ".load_yaml_with_extends",),
-    prompts=(LOADER + ".resolve_prompts", "?"),
-    materialise=(LOADER + "._materialize_training_config", "?"),
+    load=symbols.MATERIALISE,
+    load_yaml=symbols.LOAD_YAML,
+    extended=symbols.LOAD_EXTENDED,
+    prompts=symbols.RESOLVE_PROMPTS.optional,
+    materialise=symbols.MATERIALISE_MERGED.optional,
 )
 def keys(request, here):
     path = os.path.join(here.tree, *request["config"].split("/"))
-    if here.chosen["load"].endswith(".load_training_config") and here.prompts and here.materialise:
+    if here.chosen["load"] != symbols.MATERIALISE[0] and here.prompts and here.materialise:
         # before 2026-02-20 the public function also builds upstream's arguments, which reaches for a model
         raw = here.call(here.extended, path)
         config = here.call(here.materialise, raw, here.call(here.prompts, raw))
     else:
         config = here.call(here.load, path)
     chain = files(here, path)
-    found = {}  # type: dict[str, list[dict[str, object]]]
+    found: dict[str, list[dict[str, object]]] = {}
     for name, value, default in leaves("", config, NO_DEFAULT):
         found.setdefault(name, []).append({"path": name, "source": source(name, value, default, chain), "value": value})
     rows = [dict(found[n][0], value=shown(n, [r["value"] for r in found[n]])) for n in sorted(found)]
@@ -112,7 +112,7 @@ def shown(path, values):
     """A short value as JSON; a long one, a list of many, or a prompt as its kind, size and digest."""
     value = values[0] if len(values) == 1 else values
     text = json.dumps(value, sort_keys=True, default=str, ensure_ascii=True)
-    if value is None or (len(text) <= SHORT and path.rsplit(".", 1)[-1] not in PROMPTS):
+    if value is None or (len(text) <= SHORT and path.rsplit(".", 1)[-1] not in PROMPT_KEYS):
         return text
     size = "%d characters" % len(value) if isinstance(value, str) else "%d entries" % len(value)
     kind = "text" if isinstance(value, str) else "list"

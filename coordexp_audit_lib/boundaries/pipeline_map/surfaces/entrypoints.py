@@ -1,0 +1,53 @@
+"""What each launcher starts, and whether it and its config stand."""
+
+from __future__ import annotations
+
+import msgspec
+
+from coordexp_audit_lib.core.surface import surface
+from coordexp_audit_lib.source.shell import Start, starts
+from coordexp_audit_lib.source.tree import Tree
+
+
+class EntrypointFiles(msgspec.Struct, frozen=True):
+    id: str
+    launcher: str
+    config: str
+
+
+class EntrypointsRequest(msgspec.Struct, frozen=True):
+    entrypoints: list[EntrypointFiles]
+
+
+class StartedEntrypoint(msgspec.Struct, frozen=True):
+    """starts: what the launcher starts by itself and through the scripts and modules that it starts, in order."""
+
+    id: str
+    launcher: str
+    launcher_exists: bool
+    config: str
+    config_exists: bool
+    starts: list[Start]
+
+
+class Entrypoints(msgspec.Struct, frozen=True):
+    entrypoints: list[StartedEntrypoint]
+
+
+def entrypoints(tree: Tree, request: EntrypointsRequest) -> Entrypoints:
+    """Read the launchers' text; none is run."""
+    found = []
+    for e in request.entrypoints:
+        stands = tree.exists(e.launcher)
+        told = starts(tree, e.launcher) if stands else []
+        found.append(StartedEntrypoint(e.id, e.launcher, stands, e.config, tree.exists(e.config), told))
+    return Entrypoints(found)
+
+
+ENTRYPOINTS = surface(
+    "pipeline_map.entrypoints",
+    EntrypointsRequest,
+    Entrypoints,
+    "what each launcher starts, read from its text",
+    static=entrypoints,
+)

@@ -1,0 +1,99 @@
+"""Packed batches of ms-swift's template, through the project's own dataset wrapper, collator or post-rollout buffer."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+from coordexp_audit_lib.kit import chat, picture, template
+from coordexp_audit_lib.pipelines.api import binds
+from coordexp_audit_lib.pipelines.coordexp import symbols
+from coordexp_audit_lib.pipelines.coordexp.answers.packing.plans import Lengths, drained
+from coordexp_audit_lib.pipelines.coordexp.harness.trainer import world
+
+PACKERS = {"build": symbols.STATIC_PACKER | symbols.STREAM_PACKER, "collator": symbols.PACK_COLLATOR}
+POST_ROLLOUT = {"mixin": symbols.EXECUTOR_MIXIN.optional, "select": symbols.SELECT_SEGMENTS.optional}
+
+
+def encoded_samples(here, samples):
+    """Each sample as the template encodes it, unpacked, with its number as `sample_id`."""
+    made = world(here).template
+    with template.packing(made, False):
+        encoded = [
+            here.call(made.encode, chat.conversation(s["turns"], s["pictures"]), return_length=True) for s in samples
+        ]
+    for i, sample in enumerate(encoded):
+        sample["sample_id"] = i
+    return encoded
+
+
+@binds("packing.encode", wrapper=symbols.STREAM_PACKER)
+def encode(request, here):
+    images = world(here).template.processor.image_processor
+    return {"encoded": [facts_of(e, images) for e in encoded_samples(here, request["samples"])]}
+
+
+def facts_of(encoded, images):
+    grid, pixels = encoded.get("image_grid_thw"), encoded.get("pixel_values")
+    return {
+        "input_ids": list(encoded["input_ids"]),
+        "labels": list(encoded["labels"]),
+        "length": int(encoded["length"]),
+        "grid": [] if grid is None else grid.tolist(),
+        "pixel_rows": [] if pixels is None else picture.digests(pixels, images),
+    }
+
+
+@binds("packing.batch", **PACKERS, **POST_ROLLOUT)
+def batch(request, here):
+    made, samples = world(here).template, encoded_samples(here, request["samples"])
+    extra = {"padding_to": request["padding_to"]} if request["padding_to"] else {}
+    with template.packing(made, True):
+        packed = packs(request, here, samples, lambda batch: made.data_collator(batch, **extra))
+        return {"batches": [facts(members, collated, made.processor.image_processor) for members, collated in packed]}
+
+
+def packs(request, here, samples, collate):
+    """(numbers of the samples, collated batch) of each pack, by the path that the request names."""
+    length = request["packing_length"]
+    if request["path"] == "post_rollout":  # as the trainer does with its rollout segments
+        segments: list[Any] = [(dict(s), {}, int(s["length"])) for s in samples]
+        found = [([s for s, _, _ in pack], collate, False) for pack in drained(here, segments, length)]
+    else:
+        through = here.collator(world(here).template, collate)
+        found = [(pack, through, True) for pack in wrapped(here, samples, length)]
+    for pack, how, nested in found:
+        yield [s["sample_id"] for s in pack], here.call(how, [pack] if nested else pack)
+
+
+def wrapped(here, samples, length):
+    """The packs of the project's dataset wrapper. Each holds copies: the collator takes fields out of samples."""
+    with tempfile.TemporaryDirectory(dir=here.scratch) as cache:
+        wanted = here.fitting(
+            here.build,
+            packing_length=length,
+            min_fill_ratio=0.01,
+            drop_last=False,
+            packing_drop_last=False,
+            cache_dir=cache,
+            fingerprint={"asked_by": "audit"},
+            world_size=1,
+            length_precompute_workers=1,
+        )
+        made = here.call(here.build, Lengths(samples), world(here).template, **wanted)
+        return [made[i] for i in range(len(made))] if hasattr(made, "__len__") else list(made)
+
+
+def facts(members, collated, images):
+    """A batch's tensors as facts: integers in full, pixel rows by digest."""
+    import torch
+
+    tensors = {k: v for k, v in collated.items() if isinstance(v, torch.Tensor)}
+    pixels = tensors.get("pixel_values")
+    return {
+        "members": members,
+        "ints": {k: v.tolist() for k, v in tensors.items() if not v.is_floating_point()},
+        "shapes": {k: list(v.shape) for k, v in tensors.items()},
+        "dtypes": {k: str(v.dtype).replace("torch.", "") for k, v in tensors.items()},
+        "pixel_rows": None if pixels is None else picture.digests(pixels, images),
+    }

@@ -1,0 +1,158 @@
+"""Two ranks of a step as two real processes in a gloo group on loopback, each running the tree's own trainer code.
+
+The processes are forked from the worker, which has the tree imported already. What a rank raises ends its process at
+once, as an uncaught error does. Stand-ins: the pending metrics, the HTTP sessions, and ms-swift's own `log`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+import types
+
+from coordexp_audit_lib.kit.model import settle
+from coordexp_audit_lib.pipelines.api import Unbound, binds
+from coordexp_audit_lib.pipelines.coordexp import symbols
+from coordexp_audit_lib.pipelines.coordexp.answers.rollout import stage
+from coordexp_audit_lib.pipelines.coordexp.harness import ranks
+from coordexp_audit_lib.pipelines.coordexp.harness.trainer import upstream_bases
+
+LIMIT_S = 30.0
+GROUP_S = 90.0  # longer than the limit: a rank that only this ends has been left waiting
+LOST = re.compile(r"gloo|connection (closed|reset)|peer|broken pipe|socket|timed out", re.IGNORECASE)
+REDUCERS = {"stage2": symbols.REDUCE_PENDING, "rollout_matching": "_reduce_train_rollout_log_payload_global"}
+
+
+@binds(
+    "rollout.two_ranks",
+    reduce=symbols.STAGE2_REDUCE_OF_ANY_NAME,
+    trainer=symbols.STAGE2_TRAINER_OF_ANY_NAME,
+    aligned=symbols.ROLLOUT_TRAINER_OF_ANY_NAME,
+)
+def two_ranks(request, here):
+    cls = here.aligned if request["reducer"] == "rollout_matching" else here.trainer
+    for name in (REDUCERS[request["reducer"]], "_rollout_many", "_sync_vllm_server_rollout_model_if_needed"):
+        if not hasattr(cls, name):
+            raise Unbound("the trainer has no %s" % name)
+    settle()
+    with tempfile.TemporaryDirectory(dir=here.scratch) as folder:
+        bodies = [lambda r=r: ending(lambda events: run(request, cls, r, folder, events)) for r in (0, 1)]
+        ends = [rank.answer for rank in ranks.collected([ranks.Rank(b) for b in bodies], LIMIT_S)]
+    return {"ranks": [e or {"events": ["does not end"]} for e in ends], "bounded": all(ends)}
+
+
+def ending(body):
+    """How a rank ended, as the surface has it."""
+    events: list[str] = []
+    try:
+        value = body(events)
+    except BaseException as error:
+        events.append("raises")
+        message = str(error) or type(error).__name__
+        lost = bool(LOST.search(message)) and type(error).__module__.split(".")[0] in ("builtins", "torch")
+        if lost and "status" not in message:  # how the kernel tells it differs from run to run
+            return {
+                "events": events,
+                "error": "CollectiveFailed",
+                "message": "a collective failed: the other rank ended",
+            }
+        return {"events": events, "error": type(error).__name__, "message": message[:500]}
+    events.append("goes on")
+    return {"events": events, **value}
+
+
+def run(request, cls, rank, folder, events):
+    """What one rank does; runs in its own process."""
+    dist = ranks.join(rank, 2, folder, GROUP_S)
+    events.append("joins")
+    quiet_log(cls)
+    made = stage.trainer(types.SimpleNamespace(trainer=cls), ["https://rollout.test"], step=3)
+    made.stage2_ab_cfg = {"schedule": {"b_ratio": request["b_ratio"]}}
+    value = SCENARIOS[request["scenario"]](made, request, rank, events) or {}
+    with contextlib.suppress(RuntimeError, ValueError):
+        dist.barrier()  # whoever goes on is there for the other to its end; how this ends says nothing of the tree
+    return value
+
+
+def quiet_log(cls):
+    """Let ms-swift's and transformers' own `log` do nothing: it wants a whole training run."""
+    for base in upstream_bases(cls, "log"):
+        base.log = lambda self, *args, **kwargs: None
+
+
+def logged(made, request, rank, events, *, pending=True, broken=False):
+    """The trainer's own `log` at the end of a step."""
+
+    def finalize(**_):
+        if broken:
+            events.append("fails in metrics")
+            raise RuntimeError("a metric is no number")
+        return dict(request["metrics"][rank])
+
+    step = made.state.global_step
+    kept = types.SimpleNamespace(finalize=finalize)
+    for name in ("_stage2_pending_train_logs", "_rm_pending_train_logs"):
+        setattr(made, name, {step: kept} if pending else {})
+    made._build_train_rollout_log_payload = lambda kept: kept.finalize()
+    if not pending:
+        events.append("has nothing to log")
+    events.append("begins log")
+    logs = {"loss": 1.0}
+    made.log(logs)
+    events.append("ends log")
+    return {"metrics": {k: float(v) for k, v in logs.items()}}
+
+
+def not_ready(made, request, rank, events):
+    return logged(made, request, rank, events, pending=rank == 0)
+
+
+def before_metrics(made, request, rank, events):
+    return logged(made, request, rank, events, broken=rank == 1)
+
+
+def weight_sync(made, request, rank, events):
+    def refuse(*args, **kwargs):
+        events.append("fails in weight sync")
+        raise RuntimeError("the server refused the weights")
+
+    made._vllm_server_client = types.SimpleNamespace(init_communicator=refuse, sessions=[])
+    made._stage2_skip_vllm_server_sync, made._vllm_server_last_synced_step = False, -1
+    made.model = types.SimpleNamespace(device="cpu")
+    events.append("begins weight sync")
+    made._sync_vllm_server_rollout_model_if_needed()
+    events.append("ends weight sync")
+
+
+def rollout_fails(made, request, rank, events):
+    _, sessions = stage.connected(made)
+    if rank == 1:
+        reply = stage.Reply([])
+        reply.status_code, reply.text = 500, "Internal Server Error"
+        sessions.sessions[0].post = lambda *args, **kwargs: reply
+    events.append("begins rollout")
+    made._rollout_many(stage.numbered(2))
+    events.append("ends rollout")
+    return logged(made, request, rank, events)
+
+
+def metrics(made, request, rank, events):
+    events.append("begins reduction")
+    reduced = getattr(made, REDUCERS[request["reducer"]])(dict(request["metrics"][rank]))
+    events.append("ends reduction")
+    return {"metrics": {k: float(v) for k, v in reduced.items()}}
+
+
+def channel(made, request, rank, events):
+    return {"channels": "".join(made._stage2_channel_for_step(s) for s in range(request["steps"]))}
+
+
+SCENARIOS = {
+    "not_ready": not_ready,
+    "before_metrics": before_metrics,
+    "weight_sync": weight_sync,
+    "rollout_fails": rollout_fails,
+    "metrics": metrics,
+    "channel": channel,
+}

@@ -1,0 +1,350 @@
+"""The project's own Channel-A and Channel-B code on a small real model, and what it makes of given rollouts."""
+
+from __future__ import annotations
+
+import contextlib
+import types
+
+from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS, IM_END
+from coordexp_audit_lib.pipelines.api import Refused, Unbound, binds, remembered
+from coordexp_audit_lib.pipelines.coordexp import symbols
+from coordexp_audit_lib.pipelines.coordexp.answers.supervision.measure import Recorder, measure, split_norms
+from coordexp_audit_lib.pipelines.coordexp.harness import trainer as harness
+from coordexp_audit_lib.pipelines.coordexp.harness.trainer import short
+
+ALL_TERMS = ("coord_ce_weight", "coord_el1_weight", "coord_ehuber_weight", "coord_entropy_weight", "coord_gate_weight")
+NO_TIMES = ("time/", "rollout/parse_truncated_rate")
+
+
+def configs(request):
+    """The stage-2 and rollout settings that a request asks for, as the trainers read them."""
+    stage2 = {
+        **harness.STAGE2,
+        "n_softctx_iter": request.get("n_iter", 1),
+        "softctx_grad_mode": request.get("grad_mode", "unroll"),
+        "desc_ce_weight": request["desc_ce_weight"],
+        "bbox_ciou_weight": request["ciou_weight"],
+        "channel_b": {"drop_invalid_struct_ce_multiplier": request.get("multiplier", 1.0)},
+    }
+    if request.get("all_terms"):
+        stage2.update(dict.fromkeys(ALL_TERMS, 0.1))
+    matching = {**harness.MATCHING, "packing_enabled": bool(request["packed"])}
+    return stage2, matching
+
+
+def make_trainer(request, here, world):
+    stage2, matching = configs(request)
+    made = harness.make_trainer(
+        here.trainer,
+        world,
+        step=request["step"],
+        seed=request["seed"],
+        stage2=stage2,
+        matching=matching,
+        order=request["order"],
+    )
+    if request.get("all_terms"):
+        made.coord_soft_ce_w1_cfg = types.SimpleNamespace(
+            enabled=True, soft_ce_weight=0.1, w1_weight=0.1, target_sigma=2.0, target_truncate=8, temperature=1.0
+        )
+    return made
+
+
+def accepted(channel, here):
+    """Say `unbound` where this tree's trainer refuses the plainest sample under the settings that the harness knows.
+
+    Later trees want their objective spelled out in settings that this harness does not write; that is no answer about
+    rollouts, and must not read like one. The trainer of the reference commit takes them: what it refuses is its answer.
+    """
+    if here.trainer.__module__ == symbols.STAGE2[0]:
+        return
+    try:
+        plainest({"channel": channel}, here)
+    except Refused as refused:
+        what = "%s: %s" % (refused.type_name, refused)
+        raise Unbound("the trainer refuses the settings that the harness gives it: " + what[:200]) from refused
+
+
+@remembered
+def plainest(asked, here):
+    """One sample, its one object predicted exactly: what every era's trainer must take."""
+    world = harness.world(here)
+    text = '{"objects": [{"desc": "cat", "bbox_2d": [<|coord_1|>, <|coord_1|>, <|coord_900|>, <|coord_900|>]}]}'
+    ids = [*world.tokenizer.encode(text, add_special_tokens=False), IM_END]
+    request = {
+        "samples": [{"gt": [{"desc": "cat", "bbox": [1, 1, 900, 900]}], "rollout": ids}],
+        "order": "desc_first",
+        "desc_ce_weight": 1.0,
+        "ciou_weight": 1.0,
+        "packed": False,
+        "image": 0,
+        "seed": 0,
+        "step": 0,
+        "backward": True,
+        "unclosed": [],
+        "n_iter": 1,
+    }
+    return (channel_a_of if asked["channel"] == "a" else channel_b_of)(request, here, world)
+
+
+@binds("supervision.channel_b", prepare=symbols.PREPARE_B, loss=symbols.STAGE2_LOSS, trainer=symbols.STAGE2_TRAINER)
+@remembered
+def channel_b(request, here):
+    """The project's own Channel-B preparation and loss on given rollouts; only `_rollout_many` is replaced."""
+    accepted("b", here)
+    return channel_b_of(request, here, harness.world(here))
+
+
+@binds("supervision.channel_a", loss=symbols.STAGE2_LOSS, prepare=symbols.PREPARE_A, trainer=symbols.STAGE2_TRAINER)
+@remembered
+def channel_a(request, here):
+    """The project's own Channel-A preparation, soft self-context loop and loss."""
+    accepted("a", here)
+    return channel_a_of(request, here, harness.world(here))
+
+
+def channel_b_of(request, here, world):
+    made = make_trainer(request, here, world)
+    samples = [harness.sample(s["gt"], request["image"]) for s in request["samples"]]
+    rollouts = [list(s["rollout"]) for s in request["samples"]]
+    pending = list(zip(rollouts, [harness.prompt_ids(world.template, s) for s in samples], strict=False))
+
+    def answered(chunk, **_):
+        taken = [pending.pop(0) for _ in chunk]
+        return [(ids, world.tokenizer.decode(ids), "greedy", prompt) for ids, prompt in taken]
+
+    made._rollout_many = answered
+    prepare = made._prepare_batch_inputs_b
+    if not request["backward"]:
+        with blinded(prepare, request["unclosed"]):
+            segments, metrics = here.call(prepare, samples, _segments_only=True)
+        return {
+            "segments": [segment(m, encoded["input_ids"]) for encoded, m, _ in segments],
+            "metrics": counted(metrics),
+            "kwargs": [],
+            "losses": {},
+            "use_cache": False,
+        }
+    batch = here.call(prepare, samples, _segments_only=False)
+    metas, metrics = batch["_rollout_matching_meta"], batch.get("_rollout_matching_batch_metrics", {})
+    ids = batch["input_ids"]
+    seen, loss = forward_backward(made, batch, here, world)
+    rows = places(metas, ids)
+    found = [segment(m, ids[b, start:].tolist()) for m, (b, start) in zip(metas, rows, strict=False)]
+    measure(found, rows, seen, request)
+    call = seen.calls[-1]
+    return {
+        "segments": found,
+        "metrics": counted(metrics),
+        "kwargs": sorted(k for k, v in call.items() if v is not None),
+        "losses": {"total": short(loss)},
+        "use_cache": bool(call.get("use_cache", True)),
+    }
+
+
+CLOSURES = ("_stage2_ab_tail_closure_positions", "tail_closure_positions", "_tail_closure_positions")
+
+
+@contextlib.contextmanager
+def blinded(prepare, calls):
+    """Let the project's own closure search, at these calls, see a target whose end is cut off."""
+    names = prepare.__globals__
+    name = next((n for n in CLOSURES if n in names), None)
+    if not calls:
+        yield
+        return
+    if name is None:
+        raise Unbound("the preparation calls none of the known closure searches: %s" % ", ".join(CLOSURES))
+    original, numbers = names[name], iter(range(10**6))
+
+    def cut(**kwargs):
+        if next(numbers) in calls:
+            kwargs["assistant_span_ids"] = list(kwargs["assistant_span_ids"])[:-4]
+        return original(**kwargs)
+
+    names[name] = cut
+    try:
+        yield
+    finally:
+        names[name] = original
+
+
+def add_helper_keys(batch):
+    """What collators of other stages leave in a batch, and what no model takes."""
+    import torch
+
+    batch.setdefault("labels", batch["input_ids"].clone())
+    batch.setdefault("loss_scale", torch.ones(batch["input_ids"].shape))
+    batch["channel"] = "x"
+    batch["logits_to_keep"] = None
+
+
+def forward_backward(made, batch, here, world):
+    add_helper_keys(batch)
+    world.model.zero_grad(set_to_none=True)
+    world.model.train()
+    seen = Recorder(world.model)
+    with seen.watching():
+        loss = here.call(made.compute_loss, world.model, batch)
+        if loss.requires_grad:
+            here.call(loss.backward)
+    return seen, loss.detach()
+
+
+def places(metas, ids):
+    """For each segment the row of the batch and the position in it where the segment starts."""
+    if len(metas) == ids.shape[0]:
+        return [(b, 0) for b in range(len(metas))]
+    starts, cursor = [], 0
+    for meta in metas:
+        starts.append((0, cursor))
+        cursor += int(meta["encoded_len"])
+    return starts
+
+
+def segment(meta, ids):
+    """The bookkeeping of one training segment; positions are relative to the assistant's first token."""
+    prompt, length, prefix = int(meta["prompt_len"]), int(meta["train_len"]), int(meta["prefix_len"])
+
+    def groups(name):
+        found = meta.get(name) or []
+        return [{"pos": [int(p) - prompt for p in g["pos"]], "bins": [int(k) for k in g["gt_bins"]]} for g in found]
+
+    return {
+        "prompt_len": prompt,
+        "prefix_len": prefix,
+        "ids": [int(t) for t in ids[prompt : prompt + length]],
+        "invalid": bool(meta.get("stage2_invalid_rollout", 0)),
+        "valid": int(meta.get("valid_pred_objects", 0)),
+        "matched": int(meta.get("matched_for_supervision", 0)),
+        "fn": int(meta.get("fn_count", 0)),
+        "dropped": int(meta.get("drop_invalid_total", 0)),
+        "truncated": bool(meta.get("parse_truncated", False)),
+        "prefix_groups": groups("bbox_groups_prefix"),
+        "fn_groups": groups("bbox_groups_fn"),
+        "struct_pos": [int(p) for p in meta.get("prefix_struct_pos") or []],
+        "closure_pos": [prefix + int(p) for p in meta.get("tail_closure_pos") or []],
+        "desc_pos": [prefix + int(p) for p in meta.get("tail_desc_pos") or []],
+        "seed_base": meta.get("rollout_seed_base"),
+        "labels": [],
+        "share": [],
+        "text_grad": [],
+        "coord_grad": [],
+        "pulls": [],
+        "targets": [],
+    }
+
+
+def counted(metrics):
+    return {k: short(v) for k, v in sorted(metrics.items()) if not k.startswith(NO_TIMES) and "/_" not in k}
+
+
+class Session:
+    """A server that answers every request with an empty rollout and notes how many there were, and the seed."""
+
+    def __init__(self, prompt):
+        self.prompt, self.calls = prompt, []
+
+    def post(self, url, json=None, timeout=None):
+        count = len(json["infer_requests"])
+        self.calls.append([count, int(json["request_config"]["seed"])])
+        choice = {"message": {"content": ""}, "token_ids": [IM_END]}
+        outputs = [{"prompt_token_ids": self.prompt, "choices": [choice]} for _ in range(count)]
+        return types.SimpleNamespace(status_code=200, text="", json=lambda: outputs)
+
+
+@binds("supervision.request_seeds", prepare=symbols.PREPARE_B, trainer=symbols.STAGE2_TRAINER)
+def request_seeds(request, here):
+    """The seeds that one Channel-B step sends to its server: a session object stands for it, nothing is sent."""
+    accepted("b", here)
+    world = harness.world(here)
+    plain = {"desc_ce_weight": 1.0, "ciou_weight": 0.0, "packed": False, "order": "desc_first"}
+    made = make_trainer({**plain, **request}, here, world)
+    server = {"servers": [{"base_url": "http://127.0.0.1:9", "group_port": 1}], "timeout_s": 1, "infer_timeout_s": 1}
+    vllm = {"mode": "server", "server": server}
+    made.rollout_matching_cfg = {
+        **made.rollout_matching_cfg,
+        "rollout_backend": "vllm",
+        "vllm": vllm,
+        "decode_batch_size": request["chunk"],
+    }
+    gt = [{"desc": "cat", "bbox": [1, 1, 9, 9]}]
+    one = harness.sample(gt)
+    one["messages"] = [{"role": "system", "content": "Answer."}, *one["messages"]]
+    session = Session(harness.prompt_ids(world.template, one))
+    made._sync_vllm_server_rollout_model_if_needed = lambda *_, **__: None
+    made._ensure_vllm_server_client = lambda *_, **__: types.SimpleNamespace(sessions=[session])
+    made._vllm_server_world_sizes = lambda *_, **__: [1]
+    here.call(made._prepare_batch_inputs_b, [dict(one) for _ in range(request["samples"])], _segments_only=True)
+    return {"calls": session.calls}
+
+
+def channel_a_of(request, here, world):
+    import torch
+
+    made = make_trainer(request, here, world)
+    made._stage2_channel_override = "A"
+    samples = [harness.sample(s["gt"], request["image"]) for s in request["samples"]]
+    batch = here.call(made._prepare_batch_inputs_a, samples, _segments_only=False)
+    metas, ids = batch["_rollout_matching_meta"], batch["input_ids"]
+    seen, loss = forward_backward(made, batch, here, world)
+    rows = places(metas, ids)
+    found = [segment(m, ids[b, start:].tolist()) for m, (b, start) in zip(metas, rows, strict=False)]
+    slots = [
+        (b, start + s["prompt_len"] + i)
+        for s, (b, start) in zip(found, rows, strict=False)
+        for i, t in enumerate(s["ids"])
+        if COORD_0 <= t < COORD_0 + COORD_BINS
+    ]
+    for i, (s, (b, start)) in enumerate(zip(found, rows, strict=False)):
+        s["sample"], s["start"], s["row"] = i, start, b
+    with torch.no_grad():
+        table = world.model.get_input_embeddings()(torch.arange(COORD_0, COORD_0 + COORD_BINS))
+        base = world.model.get_input_embeddings()(ids)
+        passes = [one_pass(seen, n, base, table, slots) for n in range(len(seen.calls))]
+    return {
+        "segments": [{k: s[k] for k in ("ids", "prompt_len", "start", "row")} for s in found],
+        "length": ids.shape[1],
+        "passes": passes,
+        "slots": [b * ids.shape[1] + p for b, p in slots],
+        "loss": short(loss),
+    }
+
+
+def one_pass(seen, n, base, table, slots):
+    """What forward `n` got, which embedding rows differ from the plain ones, and where the loss reaches its logits."""
+    import torch
+
+    call, logits = seen.calls[n], seen.logits[n]
+    embeds, length = call.get("inputs_embeds"), base.shape[1]
+    changed = [] if embeds is None else (embeds.detach() != base).any(-1).nonzero().tolist()
+    grads = logits.grad
+    text: list[float] = []
+    coord: list[float] = []
+    for b in range(base.shape[0]):
+        t, c = split_norms(grads[b]) if grads is not None else ([0.0] * length, [0.0] * length)
+        text += t
+        coord += c
+    at_slot = {b * length + p - 1 for b, p in slots}
+    distances = [None, None]
+    if n > 0 and embeds is not None and slots:
+        rows, places_ = torch.tensor([b for b, _ in slots]), torch.tensor([p for _, p in slots])
+        for i, shift in enumerate((1, 0)):
+            before = seen.logits[n - 1].detach()[rows, places_ - shift, COORD_0 : COORD_0 + COORD_BINS].float()
+            expected = torch.softmax(before, -1) @ table
+            distances[i] = short((embeds.detach()[rows, places_] - expected).abs().max())
+    return {
+        "kwargs": sorted(k for k, v in call.items() if v is not None),
+        "ids": call.get("input_ids") is not None,
+        "embeds": embeds is not None,
+        "use_cache": bool(call.get("use_cache", True)),
+        "past": call.get("past_key_values") is not None,
+        "tracked": bool(logits.requires_grad),
+        "changed": [b * length + p for b, p in changed],
+        "update_error": distances[0],
+        "update_error_unshifted": distances[1],
+        "text_rows": [i for i, v in enumerate(text) if v > 0],
+        "slot_grad": short(sum(coord[i] ** 2 for i in at_slot) ** 0.5),
+        "text_grad": short(sum(v**2 for v in text) ** 0.5),
+        "slots_reached": sum(1 for i in at_slot if coord[i] > 0),
+    }

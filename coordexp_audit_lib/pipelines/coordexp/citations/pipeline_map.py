@@ -1,0 +1,14 @@
+"""Where CoordExp demands what the map's claims demand."""
+
+from __future__ import annotations
+
+from coordexp_audit_lib.pipelines.coordexp.citing import spec
+
+_AUDIT = spec("training-pipeline-audit", "Audit scope is anchored to operational entrypoints")
+
+CITATIONS = {
+    "pipeline_map.entrypoints_exist": (_AUDIT,),
+    "pipeline_map.owners_resolve": (_AUDIT,),
+    "pipeline_map.keys_exist": (_AUDIT,),
+    "pipeline_map.keys_are_read": (_AUDIT,),
+}

@@ -1,0 +1,59 @@
+"""The project's dataset, as `src/sft.py` makes it, over records whose pictures are drawn into the scratch folder."""
+
+from __future__ import annotations
+
+import copy
+import os
+
+from coordexp_audit_lib.kit import picture, stand_ins
+from coordexp_audit_lib.pipelines.api import CannotImport, Refused
+from coordexp_audit_lib.pipelines.coordexp import symbols
+from coordexp_audit_lib.pipelines.coordexp.harness.trainer import boxed
+
+DATASET = {"dataset": symbols.DATASET, "coord_config": symbols.COORD_TOKENS_CONFIG}
+
+
+def dataset_of(here, records, template, **options):
+    """The dataset over these records; options are its own, but for those that this tree's lacks."""
+    told = {
+        "base_records": copy.deepcopy(records),
+        "template": template,
+        "user_prompt": "Locate.",
+        "emit_norm": "none",
+        "json_format": "standard",
+        "seed": 0,
+        "coord_tokens": here.coord_config(enabled=True, skip_bbox_norm=True),
+        "object_ordering": "sorted",
+        "object_field_order": "desc_first",
+        "dataset_name": "audit",
+        **options,
+    }
+    return here.call(here.dataset, **here.fitting(here.dataset, **told))
+
+
+def record_of(here, made):
+    """A record with its pictures as files. Objects stand as given: the requests have them in sorted order."""
+    width, height = made["pictures"][0] if made["pictures"] else (64, 64)
+    return {
+        "images": [drawn(here, number, size) for number, size in enumerate(made["pictures"])],
+        "objects": [boxed(desc, box) for desc, box in made["objects"]],
+        "width": width,
+        "height": height,
+    }
+
+
+def drawn(here, number, size):
+    """The file of a picture; sides that are multiples of 32 are not resized."""
+    path = os.path.join(here.scratch, "picture-%d-%d-%d.png" % (*size, number))
+    return path if os.path.exists(path) else picture.written(path, *size, number=number)
+
+
+def encoding(here, function, *args, **kwargs):
+    """`here.call`, with stand-ins for what upstream wants of torchvision; what can't be imported is no refusal."""
+    with stand_ins.visible(stand_ins.vision()):
+        try:
+            return here.call(function, *args, **kwargs)
+        except Refused as refused:
+            if refused.type_name in ("ModuleNotFoundError", "ImportError"):
+                raise CannotImport("the template cannot encode: %s" % refused) from refused
+            raise

@@ -1,0 +1,156 @@
+"""A trainer of the target's own class on a CPU: its own `__init__` chain, a real ms-swift template, a small real model.
+
+Only the upstream bases' `__init__` (of `swift` and `transformers`) is left out, for it wants datasets, devices and
+output folders. Configs are plain mappings, as the project's own entrypoint sets them after construction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import types
+
+from coordexp_audit_lib.kit import model, picture, template, tokenizer
+from coordexp_audit_lib.kit.tokenizer import IM_END
+
+PROMPT = "Locate every object."
+UPSTREAM = ("swift", "transformers")
+STAGE2 = {
+    "schedule": {"b_ratio": 0.5},
+    "n_softctx_iter": 1,
+    "softctx_grad_mode": "unroll",
+    "softctx_temperature": 1.0,
+    "desc_ce_weight": 1.0,
+    "bbox_smoothl1_weight": 1.0,
+    "bbox_ciou_weight": 1.0,
+    "channel_b": {"drop_invalid_struct_ce_multiplier": 1.0},
+}
+MATCHING = {
+    "rollout_backend": "hf",
+    "decode_mode": "greedy",
+    "decode_batch_size": 4,
+    "max_new_tokens": 4096,
+    "maskiou_gate": 0.3,
+    "candidate_top_k": 64,
+    "maskiou_resolution": 1000,
+    "fp_cost": 1.0,
+    "fn_cost": 1.0,
+    "decoding": {"temperature": 0.0},
+    "packing_enabled": False,
+    "packing_length": 16384,
+    "packing_buffer": 64,
+    "packing_min_fill_ratio": 0.1,
+    "packing_drop_last": True,
+}
+
+
+class World:
+    """What every trainer of one worker shares: tokenizer, model, template."""
+
+    def __init__(self, tokenizer, model, template):
+        self.tokenizer, self.model, self.template = tokenizer, model, template
+
+
+def world(here):
+    """The shared parts, made on first use (about ten seconds, most of them imports)."""
+    return _world(here.scratch)
+
+
+@functools.lru_cache(maxsize=1)
+def _world(scratch):
+    model.settle()
+    words, small = tokenizer.fast(tokenizer.at(scratch)), model.small()
+    return World(words, small, template.build(template.processor(words, small.config), small))
+
+
+def upstream_bases(cls, member):
+    """The classes of `cls`'s method resolution order that come from upstream and define `member` themselves."""
+    return [b for b in cls.__mro__ if b.__module__.split(".")[0] in UPSTREAM and member in vars(b)]
+
+
+@contextlib.contextmanager
+def quiet_bases(cls):
+    """The upstream classes of `cls`'s method resolution order with an `__init__` that does nothing."""
+    kept = {base: base.__init__ for base in upstream_bases(cls, "__init__")}
+    for base in kept:
+        base.__init__ = lambda self, *args, **kwargs: None
+    try:
+        yield
+    finally:
+        for base, original in kept.items():
+            base.__init__ = original
+
+
+def make_trainer(cls, parts, *, step=0, seed=0, stage2=None, matching=None, order="desc_first"):
+    """A trainer whose own constructors ran; `parts` is a World or None where no model is needed."""
+    with quiet_bases(cls):
+        trainer = cls()
+    trainer.args = types.SimpleNamespace(
+        seed=seed,
+        per_device_train_batch_size=1,
+        world_size=1,
+        process_index=0,
+        gradient_accumulation_steps=1,
+        logging_steps=1,
+        output_dir="",
+    )
+    trainer.state = types.SimpleNamespace(global_step=step)
+    trainer.stage2_ab_cfg = stage2 if stage2 is not None else {"schedule": {"b_ratio": 0.5}}
+    trainer.rollout_matching_cfg = matching or {}
+    trainer.object_field_order = order
+    if parts is not None:
+        trainer.model, trainer.template = parts.model, parts.template
+        trainer.accelerator = types.SimpleNamespace(device=parts.model.device)
+    return trainer
+
+
+def sample(gt, image=0, width=1000, height=1000):
+    """A dataset sample as the trainers receive it: messages, and the ground truth as `assistant_payload`.
+
+    gt: list of {"desc", "bbox": 4 bins}. image: side of a generated RGB image in pixels, a multiple of 32; 0 for none.
+    """
+    made = {
+        "messages": [{"role": "user", "content": ("<image>" if image else "") + PROMPT}],
+        "assistant_payload": {"objects": [boxed(o["desc"], o["bbox"]) for o in gt]},
+        "width": width,
+        "height": height,
+    }
+    if image:
+        made["images"] = [picture.image(0, image, image)]
+    return made
+
+
+def boxed(desc, bins):
+    """An object as the project's records have it."""
+    return {"desc": desc, "bbox_2d": ["<|coord_%d|>" % k for k in bins]}
+
+
+def generated(parts, text, one):
+    """A rollout of the sample as `_rollout_many` returns it."""
+    ids = [*parts.tokenizer.encode(text, add_special_tokens=False), IM_END]
+    return ids, text, "greedy", prompt_ids(parts.template, one)
+
+
+def prompt_ids(made, one):
+    """The ids before the assistant's first token, as a rollout server would report them."""
+    with_answer = dict(one)
+    with_answer["messages"] = [*one["messages"], {"role": "assistant", "content": [0]}]
+    encoded = made.encode(with_answer, return_length=True)
+    return whole(encoded["input_ids"])[: answer_at(encoded["labels"])]
+
+
+def answer_at(labels):
+    """Where the supervised part begins; the length if there is none."""
+    return next((i for i, label in enumerate(labels) if label != -100), len(labels))
+
+
+def whole(values):
+    """Integers of a list or a tensor."""
+    return [int(v) for v in (values.tolist() if hasattr(values, "tolist") else values)]
+
+
+def short(number):
+    """Four significant digits: enough to compare, and no more than two runs share; None where it is not finite."""
+    value = float(number)
+    return float("%.4g" % value) if math.isfinite(value) else None

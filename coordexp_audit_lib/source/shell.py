@@ -1,0 +1,340 @@
+"""What a launcher script starts, read from its text: bash is never run.
+
+Covered is what launchers use: comments, quoting, continued lines, here-documents (their bodies are skipped), scalar
+and array variables, `NAME+=(…)`, `"${NAME[@]}"`, `eval`, leading assignments and wrappers such as `env` and `setsid`.
+Branches are all taken, in order. A command counts only where it is run: an array that is built and never run starts
+nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+import msgspec
+
+from coordexp_audit_lib.core.errors import SurfaceFailed
+from coordexp_audit_lib.source.tree import Tree
+
+_HEREDOC = re.compile(r"(?<!<)<<(?!<)-?\s*(['\"]?)(\w+)\1")
+_ASSIGN = re.compile(r"^(\w+)(\+?)=(.*)$", re.DOTALL)
+_WHOLE_ARRAY = re.compile(r"^\$\{(\w+)\[[@*]\]\}$")
+_SCALAR = re.compile(r"\$\{(\w+)(?:\[[@*]\])?\}|\$(\w+)")
+_UNKNOWN = re.compile(r"^\$\{.*\}$|^\$\w+$", re.DOTALL)
+_PREFIXES = frozenset(
+    {"if", "then", "else", "elif", "while", "until", "do", "!", "{", "declare", "export", "local", "command", "time"}
+)
+_WRAPPERS = _PREFIXES | {"env", "setsid", "exec", "nohup", "eval"}
+_PYTHONS = frozenset({"python", "python3", "torchrun", "accelerate", "deepspeed"})
+_SHELLS = frozenset({"bash", "sh"})
+_BREAKS = frozenset(";&|\n")
+MOST_WORDS, MOST_CHARACTERS = 2_000, 100_000  # of one variable: a script that doubles a text forty times is cut short
+
+
+class Command(msgspec.Struct, frozen=True):
+    """A command that a script runs, with variables filled in as far as the text tells, and its line."""
+
+    line: int
+    words: tuple[str, ...]
+
+
+class Start(msgspec.Struct, frozen=True):
+    """Something that a launcher starts. kind: `module` (python -m), `script` (a file), `command` (a program).
+
+    file: the path in the tree, empty if there is none. path, line: where it is started.
+    """
+
+    kind: str
+    what: str
+    file: str
+    path: str
+    line: int
+
+
+class Word(msgspec.Struct, frozen=True):
+    """A word with its line; `array` holds the words in the parentheses of `NAME=(…)`."""
+
+    text: str
+    line: int
+    quoted: bool = False
+    array: tuple[Word, ...] | None = None
+
+
+def without_heredocs(text: str) -> str:
+    """The script with the bodies of its here-documents blanked, so that line numbers stay."""
+    lines, until = [], ""
+    for line in text.split("\n"):
+        if until:
+            lines.append("")
+            until = "" if line.strip() == until else until
+            continue
+        lines.append(line)
+        opened = None if line.lstrip().startswith("#") else _HEREDOC.search(line)
+        until = opened.group(2) if opened else ""
+    return "\n".join(lines)
+
+
+class _Scanner:
+    """Cuts a script into simple commands of words."""
+
+    def __init__(self, text: str, line: int = 1) -> None:
+        self.text, self.at, self.line = text, 0, line
+
+    def commands(self) -> Iterator[list[Word]]:
+        words: list[Word] = []
+        while self.at < len(self.text):
+            c = self.text[self.at]
+            if c in _BREAKS or c in "()":
+                if words:
+                    yield words
+                words = []
+                self._step()
+            elif not self._skip_blank():
+                words.append(self._word())
+        if words:
+            yield words
+
+    def _step(self) -> str:
+        c = self.text[self.at]
+        self.at += 1
+        self.line += c == "\n"
+        return c
+
+    def _skip_blank(self) -> bool:
+        """Pass over blanks, continued lines and comments; True if there was one."""
+        c = self.text[self.at]
+        if c in " \t\r":
+            self._step()
+            return True
+        if self.text.startswith("\\\n", self.at):
+            self._step(), self._step()
+            return True
+        if c == "#":
+            while self.at < len(self.text) and self.text[self.at] != "\n":
+                self._step()
+            return True
+        return False
+
+    def _word(self) -> Word:
+        line, quoted, text = self.line, False, ""
+        while self.at < len(self.text):
+            c = self.text[self.at]
+            if c in " \t\r" or c in _BREAKS or c == ")" or self.text.startswith("\\\n", self.at):
+                break
+            if c == "(":
+                if text.endswith("="):
+                    return Word(text, line, array=self._array())
+                break
+            if c in "\"'":
+                quoted = True
+                text += self._quoted(c)
+            elif c == "\\":
+                self._step()
+                text += self._step() if self.at < len(self.text) else ""
+            elif c == "$":
+                text += self._dollar()
+            else:
+                text += self._step()
+        return Word(text, line, quoted)
+
+    def _array(self) -> tuple[Word, ...]:
+        self._step()
+        words: list[Word] = []
+        while self.at < len(self.text) and self.text[self.at] != ")":
+            if self.text[self.at] in _BREAKS or self.text[self.at] == "(":
+                self._step()
+            elif not self._skip_blank():
+                words.append(self._word())
+        if self.at < len(self.text):
+            self._step()
+        return tuple(words)
+
+    def _quoted(self, mark: str) -> str:
+        self._step()
+        text = ""
+        while self.at < len(self.text) and self.text[self.at] != mark:
+            if mark == '"' and self.text[self.at] == "$":
+                text += self._dollar()
+            elif mark == '"' and self.text[self.at] == "\\" and self.at + 1 < len(self.text):
+                self._step()
+                text += self._step()
+            else:
+                text += self._step()
+        if self.at < len(self.text):
+            self._step()
+        return text
+
+    def _dollar(self) -> str:
+        """`$name`, `${…}`, `$(…)`: kept as written, nested brackets and quotes included."""
+        text = self._step()
+        if self.at >= len(self.text) or self.text[self.at] not in "({":
+            return text
+        opening, closing, depth = self.text[self.at], {"(": ")", "{": "}"}[self.text[self.at]], 0
+        while self.at < len(self.text):
+            c = self._step()
+            text += c
+            depth += (c == opening) - (c == closing)
+            if depth == 0:
+                break
+        return text
+
+
+class _Shell:
+    """Runs through a script's commands, keeping variables, without running anything."""
+
+    def __init__(self) -> None:
+        self.scalars: dict[str, str] = {}
+        self.arrays: dict[str, list[str]] = {}
+
+    def run(self, text: str, line: int = 1) -> Iterator[Command]:
+        for words in _Scanner(text, line).commands():
+            rest = self._after_assignments(words)
+            if not rest:
+                continue
+            filled = [w for word in rest for w in self._fill(word)]
+            if filled and filled[0] == "eval":
+                inner = " ".join(filled[1:])
+                yield from ((Command(rest[0].line, c.words)) for c in _Shell().run(inner))
+                continue
+            yield Command(rest[0].line, tuple(filled))
+
+    def _after_assignments(self, words: list[Word]) -> list[Word]:
+        """Keep what leading assignments set, if nothing follows them; return the command's own words."""
+        at, pending = 0, []
+        for word in words:
+            if word.text in _PREFIXES:
+                at += 1
+                continue
+            match = _ASSIGN.match(word.text)
+            if not match or word.text.startswith("-"):
+                break
+            pending.append((match, word))
+            at += 1
+        if at == len(words):
+            for match, word in pending:
+                self._assign(match, word)
+        return words[at:]
+
+    def _assign(self, match: re.Match[str], word: Word) -> None:
+        name, adds, value = match.groups()
+        if word.array is not None:
+            items = [w for inner in word.array for w in self._fill(inner)]
+            self.arrays[name] = [*(self.arrays.get(name, []) if adds else []), *items][:MOST_WORDS]
+        elif not value.startswith("$("):
+            self.scalars[name] = (self.scalars.get(name, "") if adds else "") + self._filled(value)
+
+    def _fill(self, word: Word) -> list[str]:
+        whole = _WHOLE_ARRAY.match(word.text)
+        if whole and whole.group(1) in self.arrays:
+            return self.arrays[whole.group(1)]
+        return [self._filled(word.text)]
+
+    def _filled(self, text: str) -> str:
+        def value(m: re.Match[str]) -> str:
+            name = m.group(1) or m.group(2)
+            if m.group(0).endswith(("[*]}", "[@]}")):
+                return " ".join(self.arrays[name]) if name in self.arrays else m.group(0)
+            return self.scalars.get(name, m.group(0))
+
+        return _SCALAR.sub(value, text)[:MOST_CHARACTERS]
+
+
+def commands(text: str) -> list[Command]:
+    """The commands that a script runs, in order."""
+    return list(_Shell().run(without_heredocs(text)))
+
+
+def started(command: Command) -> tuple[str, str] | None:
+    """The kind and name of what a command starts: a module, a script or a program; None for anything else."""
+    words = list(command.words)
+    while words and (words[0] in _WRAPPERS or _ASSIGN.match(words[0]) or _UNKNOWN.match(words[0])):
+        words.pop(0)
+    if words[:2] in (["conda", "run"], ["micromamba", "run"]):
+        words = _after_options(words[2:])
+    if words[:1] == ["-m"] and len(words) > 1:  # the interpreter's name stood in a variable
+        return "module", words[1]
+    if not words:
+        return None
+    program, rest = words[0].rsplit("/", 1)[-1], words[1:]
+    if program in _PYTHONS:
+        return _python(rest)
+    if program in _SHELLS:
+        script = next((w for w in rest if not w.startswith("-")), "")
+        return ("script", script) if script else None
+    if program == "swift" and rest:
+        return "command", f"swift {rest[0]}"
+    return ("script", words[0]) if words[0].endswith((".sh", ".py")) and "/" in words[0] else None
+
+
+def _after_options(words: list[str]) -> list[str]:
+    """What `conda run` runs: the words after its options, of which `-n` and `-p` take a value."""
+    while words and words[0].startswith("-"):
+        words = words[2 if words[0] in ("-n", "-p", "--name", "--prefix", "--cwd") else 1 :]
+    return words
+
+
+def _python(rest: list[str]) -> tuple[str, str] | None:
+    if "-m" in rest[:-1]:
+        return "module", rest[rest.index("-m") + 1]
+    script = next((w for w in rest if w.endswith(".py")), "")
+    return ("script", script) if script and "-c" not in rest else None
+
+
+def starts(tree: Tree, script: str) -> list[Start]:
+    """What a shell script starts by itself and through what it starts, in order: the first of each kind and name."""
+    seen: dict[tuple[str, str], Start] = {}
+    for start in _starts(tree, script, set()):
+        seen.setdefault((start.kind, start.what), start)
+    return list(seen.values())
+
+
+def _starts(tree: Tree, script: str, seen: set[str]) -> Iterator[Start]:
+    """What a shell script starts, and what is started by what it starts; each file is read once."""
+    seen.add(script)
+    for command in commands(tree.text(script)):
+        what = started(command)
+        if what is None:
+            continue
+        kind, name = what
+        file = _file_of(tree, kind, name, script)
+        shown = file if kind == "script" and file else name
+        yield Start(kind, shown, file, script, command.line)
+        if file and file not in seen:
+            if file.endswith(".sh"):
+                yield from _starts(tree, file, seen)
+            elif kind == "module":
+                seen.add(file)
+                yield from _starts_of_module(tree, file)
+
+
+def _file_of(tree: Tree, kind: str, name: str, script: str) -> str:
+    if kind == "command":
+        return ""
+    if kind == "module":
+        base = name.replace(".", "/")
+        return next((f for f in (f"{base}.py", f"{base}/__main__.py", f"{base}/__init__.py") if _stands(tree, f)), "")
+    below = name.split("}/", 1)[-1] if name.startswith("${") else name
+    beside = (PurePosixPath(script).parent / below).as_posix()
+    return next((f for f in (below, beside) if _stands(tree, f)), "")
+
+
+def _stands(tree: Tree, path: str) -> bool:
+    try:
+        return tree.exists(path)
+    except SurfaceFailed:  # the path leaves the tree
+        return False
+
+
+def _starts_of_module(tree: Tree, file: str) -> Iterator[Start]:
+    """Commands that a Python launcher builds: lists of words that start a program or a module."""
+    for node in ast.walk(tree.module(file)):
+        if not isinstance(node, ast.List):
+            continue
+        words = [e.value if isinstance(e, ast.Constant) and isinstance(e.value, str) else "" for e in node.elts]
+        if words[:1] == ["swift"] and len(words) > 1 and words[1]:
+            yield Start("command", f"swift {words[1]}", "", file, node.lineno)
+        elif "-m" in words[:-1] and words[0] in ("torchrun", "python", ""):
+            name = words[words.index("-m") + 1]
+            yield Start("module", name, _file_of(tree, "module", name, file), file, node.lineno)
