@@ -81,7 +81,7 @@ TABLE: list[tuple[Any, Callable[[], None], str]] = [
     (template.rows_problems, tokens, "template.vocab_fits"),
     (template.pinned_problems, prompt, "template.render_pinned"),
     (template.prefix_problems, channel_b, "template.prompt_is_prefix"),
-    (records.problems, record, "geometry.record_contract"),
+    (records.record_contract, record, "geometry.record_contract"),
     (packing.fields_aligned, batch, "packing.fields_aligned"),
     (packing.cu_seqlens, batch, "packing.cu_seqlens"),
     (positions.positions_restart, batch, "packing.positions_restart"),

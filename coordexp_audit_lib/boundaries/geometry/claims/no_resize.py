@@ -38,6 +38,8 @@ def _grid(ctx: Context, width: int, height: int) -> Iterator[Violation]:
         return
     got = answer.value
     ctx.fact("image loader", got.fetched)
+    if "stand-in" in got.fetched:
+        ctx.left_out("what the image loader makes of an image", f"there is {got.fetched}")
     if got.do_resize != [False]:
         message = f"the image processor is called with do_resize={got.do_resize} for an image of {size}"
         yield Violation(message, size, [False], got.do_resize, [width, height], where)
