@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from coordexp_audit_lib.boundaries.metrics.contract import PREDICATES, Undecided
-from coordexp_audit_lib.boundaries.metrics.log import Log, Row
+from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row
+from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.finding import tidy
+from coordexp_audit_lib.core.problem import Undecided
 from coordexp_audit_lib.guards.collator import GuardedCollator
+from coordexp_audit_lib.guards.outputs import log_predicates, words
 
 SCHEMA = 1
 KEPT_ROWS = 4096
@@ -49,9 +51,10 @@ class Diary:
     def _log(self) -> dict[str, Any]:
         """For each claim on logs what it says of the rows: its problems, or why it can't tell."""
         found: dict[str, Any] = {}
-        for claim, predicate in PREDICATES.items():
+        log = Log("training log", self.rows, words())
+        for claim, predicate in log_predicates().items():
             try:
-                found[claim] = [p.message for p in predicate(Log("training log", self.rows), lambda n: None)][:5]
+                found[claim] = [p.message for p in predicate(log, Ledger())][:5]
             except Undecided as error:
                 found[claim] = f"undecided: {error}"
         return found

@@ -8,11 +8,12 @@ from typing import Any
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.config import resolve, schema
-from coordexp_audit_lib.boundaries.config.contract import Chain
-from coordexp_audit_lib.boundaries.config.values import Problem
+from coordexp_audit_lib.boundaries.config.predicates import chains, rules
+from coordexp_audit_lib.boundaries.config.predicates.values import Broken
+from coordexp_audit_lib.boundaries.config.surfaces import Chain
 from coordexp_audit_lib.boundaries.template import cases
 from coordexp_audit_lib.boundaries.template import predicates as p
+from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.problem import Problem as Found
 from coordexp_audit_lib.guards import pins
 from coordexp_audit_lib.guards.stopping import at_token, stop
@@ -31,13 +32,14 @@ def check_config(config: Mapping[str, Any], *, world_size: int | None = None) ->
     Raises:
         InvariantViolation: `where` is the dotted path of the key.
     """
-    for problem in schema.check_config(config):
-        _stop(problem)
-    for problem in schema.check_attention(config):
-        _stop(problem)
+    contract = pipeline().contract()
+    for found in rules.check_config(config, contract):
+        _stop(found)
+    for found in rules.check_attention(config, contract):
+        _stop(found)
     if world_size is not None:
-        for problem in schema.check_batch(config, world_size):
-            _stop(problem)
+        for found in rules.check_batch(config, world_size, contract):
+            _stop(found)
 
 
 def load_config(path: Path | str, repository: Path | str = ".") -> Chain:
@@ -58,16 +60,16 @@ def load_config(path: Path | str, repository: Path | str = ".") -> Chain:
         return file.read_text(encoding="utf-8") if file.is_file() else None
 
     try:
-        chain = resolve.resolve(read, leaf)
-    except resolve.ChainBroken as error:
-        _stop(error.problem)
-    for problem in resolve.check_profile(chain):
-        _stop(problem)
+        chain = chains.resolve(read, leaf)
+    except chains.ChainBroken as error:
+        _stop(error.broken)
+    for found in chains.check_profile(chain, pipeline().contract()):
+        _stop(found)
     return chain
 
 
-def _stop(problem: Problem) -> Any:
-    stop(problem.claim, problem.what, where=problem.path, remedy=problem.remedy)
+def _stop(found: Broken) -> Any:
+    stop(found.claim, found.problem.message, where=found.problem.subject, remedy=found.problem.expected)
 
 
 def check_tokenizer(tokenizer: Any, fingerprint: str | None = None, rows: int | None = None) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from coordexp_audit_lib.boundaries.metrics.contract import PREDICATES, Undecided
-from coordexp_audit_lib.boundaries.metrics.log import Log, Row, row_of
-from coordexp_audit_lib.boundaries.provenance.checkpoints import weights_only
-from coordexp_audit_lib.boundaries.provenance.reading import checkpoint
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row, row_of
+from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabulary, vocabulary
+from coordexp_audit_lib.boundaries.provenance.artifact.reading import checkpoint
+from coordexp_audit_lib.boundaries.provenance.predicates.checkpoints import weights_only
+from coordexp_audit_lib.core.claim import Ledger, Predicate, claims_on
+from coordexp_audit_lib.core.problem import Undecided
 from coordexp_audit_lib.guards.stopping import stop
 
 # Claims that a single row can break. What needs a longer log is reported at the end, and stops nothing.
@@ -21,6 +25,19 @@ STOPPING = (
     "metrics.identity_not_averaged",
     "metrics.finite",
 )
+
+
+@lru_cache(maxsize=1)
+def words() -> Vocabulary:
+    """How the training program names what it logs: as the default pipeline's contract says."""
+    return vocabulary()
+
+
+@lru_cache(maxsize=1)
+def log_predicates() -> dict[str, Predicate]:
+    """How each claim is decided on a log."""
+    boundaries.load(["metrics"])
+    return {claim.id: claim.predicates[Log] for claim in claims_on(Log, "metrics")}
 
 
 def check_metrics(
@@ -36,7 +53,7 @@ def check_metrics(
     Args:
         logs: metric -> number, as it is logged. step: the optimizer step, from 1. earlier: rows before this one, for
             claims over several: a rollout seed that is a sum is known by its distance to the others.
-        claims: those to judge, of `metrics.contract.PREDICATES`. stage2: a Stage-2 trainer logs; without it, its own
+        claims: those to judge, of the metrics claims on logs. stage2: a Stage-2 trainer logs; without it, its own
             keys must tell.
 
     Returns:
@@ -45,11 +62,11 @@ def check_metrics(
     Raises:
         InvariantViolation: `where` is the metric.
     """
-    row = row_of(logs if step is None else {**logs, "step": step}, step or 0)
-    log = Log("training log", [*earlier, row], stage2=stage2)
+    row = row_of(logs if step is None else {**logs, "step": step}, step or 0, words())
+    log = Log("training log", [*earlier, row], words(), stage2=stage2)
     for claim in claims:
         try:
-            for p in PREDICATES[claim](log, lambda n: None):
+            for p in log_predicates()[claim](log, Ledger()):
                 stop(claim, p.message, where=p.subject, expected=p.expected, actual=p.actual)
         except Undecided:
             continue

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from coordexp_audit_lib.boundaries.config.bench import Bench
-from coordexp_audit_lib.boundaries.config.contract import LOAD, LoadRequest
-from coordexp_audit_lib.core.claim import Context, invariants
+from coordexp_audit_lib.boundaries.config.cases.bench import Bench
+from coordexp_audit_lib.boundaries.config.surfaces import LOAD, LoadRequest
+from coordexp_audit_lib.core.claim import Context, claims
 from coordexp_audit_lib.core.judge import audit, judge
 from coordexp_audit_lib.core.target import Target
 
@@ -18,7 +18,7 @@ REFERENCE_COMMIT = "b46e74f"
 
 @pytest.mark.parametrize("config", [STAGE2, STAGE1])
 def test_no_claim_ends_in_an_error(checkout: Target, config: str) -> None:
-    found = audit(checkout, invariants("config"), [config])
+    found = audit(checkout, claims("config"), [config])
     assert {f.invariant: f.note for f in found if f.status == "error"} == {}
     assert all(f.checked > 0 for f in found if f.status != "unbound")
 
@@ -39,7 +39,7 @@ def test_prompts_come_back_as_digests(checkout: Target) -> None:
 def test_the_known_verdicts_at_the_reference_commit(checkout: Target) -> None:
     if not checkout.info().commit.startswith(REFERENCE_COMMIT):
         pytest.skip(f"the verdicts are those of {REFERENCE_COMMIT}")
-    status = {i.id: judge(checkout, i, STAGE2).status for i in invariants("config")}
+    status = {i.id: judge(checkout, i, STAGE2).status for i in claims("config")}
     assert {claim for claim, s in status.items() if s == "held"} == {
         "config.removed_key_rejected",
         "config.required_key",

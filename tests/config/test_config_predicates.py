@@ -8,20 +8,17 @@ from typing import Any
 import pytest
 import yaml
 
-from coordexp_audit_lib.boundaries.config import chain as edit
-from coordexp_audit_lib.boundaries.config.chain import dotted, lookup, mapping_nodes, merge, steps
-from coordexp_audit_lib.boundaries.config.contract import (
-    Chain,
-    SourceFile,
-    batch_adds_up,
-    names_path,
-    preflight_flaws,
-    respects_segments,
-    says_what_to_do,
-)
-from coordexp_audit_lib.boundaries.config.resolve import ChainBroken, check_profile, resolve
-from coordexp_audit_lib.boundaries.config.schema import check_config
+from coordexp_audit_lib.boundaries.config.cases import edits as edit
+from coordexp_audit_lib.boundaries.config.cases.edits import mapping_nodes
+from coordexp_audit_lib.boundaries.config.predicates.chains import ChainBroken, check_profile, resolve
+from coordexp_audit_lib.boundaries.config.predicates.messages import names_path, preflight_flaws, says_what_to_do
+from coordexp_audit_lib.boundaries.config.predicates.rules import batch_adds_up, check_config, respects_segments
+from coordexp_audit_lib.boundaries.config.predicates.values import Schema
+from coordexp_audit_lib.boundaries.config.surfaces import Chain, SourceFile
+from coordexp_audit_lib.core.pipeline import pipeline
+from coordexp_audit_lib.kit.nested import dotted, lookup, merge, steps
 
+CONTRACT = pipeline().contract()
 PATH = "rollout_matching.vllm.server.servers[0].x"
 
 
@@ -90,11 +87,11 @@ GOOD_PAYLOAD = {"rollout_backend": "vllm", "vllm_mode": None, "server_base_urls"
     [({}, 0), ({"rollout_backend": None}, 1), ({"server_base_urls": "http://a"}, 1), ({"server_base_urls": [1]}, 1)],
 )
 def test_preflight_flaws(change: dict[str, Any], count: int) -> None:
-    assert len(preflight_flaws({**GOOD_PAYLOAD, **change})) == count
+    assert len(preflight_flaws({**GOOD_PAYLOAD, **change}, CONTRACT["config.preflight"]["keys"])) == count
 
 
 def test_preflight_flaws_of_nothing() -> None:
-    assert len(preflight_flaws({})) == 3
+    assert len(preflight_flaws({}, CONTRACT["config.preflight"]["keys"])) == 3
 
 
 TREE = {"a": {"b": [{"c": 1}, 2, {"d": {}}]}, "e": 3}
@@ -212,11 +209,11 @@ def test_a_diamond_is_no_cycle() -> None:
 
 def test_a_profile_is_told_everything_that_is_wrong_with_it() -> None:
     leaf = SourceFile("configs/stage2_ab/prod/x.yaml", ["../base.yaml", "../more.yaml"], {"model": {"model": "m"}})
-    problems = list(check_profile(Chain([leaf], leaf.raw)))
-    assert problems[0].path == leaf.path
-    assert "../more.yaml" in problems[0].what
-    assert {p.path for p in problems[1:]} >= {"training.run_name", "stage2_ab.n_softctx_iter"}
-    assert "model.model" not in {p.path for p in problems}
+    problems = [found.problem for found in check_profile(Chain([leaf], leaf.raw), CONTRACT)]
+    assert problems[0].subject == leaf.path
+    assert "../more.yaml" in problems[0].message
+    assert {p.subject for p in problems[1:]} >= {"training.run_name", "stage2_ab.n_softctx_iter"}
+    assert "model.model" not in {p.subject for p in problems}
 
 
 @pytest.mark.parametrize(
@@ -250,9 +247,34 @@ def test_check_config_names_what_is_wrong(values: dict[str, Any], path: str) -> 
         "training": {"effective_batch_size": 4},
         "custom": {"train_jsonl": "x", "object_field_order": "desc_first"},
     }
-    assert list(check_config(config)) == []
+    assert list(check_config(config, CONTRACT)) == []
     leaf = SourceFile("configs/x.yaml", [], config)
     broken = yaml.safe_load(edit.with_values(Chain([leaf], config), values)["configs/x.yaml"])
-    problems = list(check_config(broken))
-    assert path in {p.path for p in problems}
-    assert all(p.remedy for p in problems)
+    problems = [found.problem for found in check_config(broken, CONTRACT)]
+    assert path in {p.subject for p in problems}
+    assert all(p.expected for p in problems)
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        ("any", [None, 1, "x"], []),
+        ("free", [{}, {"a": 1}], [1, [], None]),
+        ("flag", [True, False], [1, "true", None]),
+        ("true", [True], [False, 1]),
+        ("text", ["x"], ["", 1, None]),
+        ("text a|b", ["a", "b"], ["c", ""]),
+        ("number", [1, -2.5], [math.nan, math.inf, True, "1"]),
+        ("number 0..1", [0, 1, 0.5], [-0.1, 1.1]),
+        ("number >0", [0.1], [0, -1]),
+        ("int 0..", [0, 9], [-1, 0.5, True, 2.0]),
+        ("int -1..", [-1], [-2]),
+        (["text"], [[], ["a"]], ["a", [1]]),
+        (["int 0..", 1], [[0]], [[]]),
+        ({"a!": "int 0..", "b?": "text"}, [{"a": 1}, {"a": 1, "b": None}], [{}, {"a": None}, {"a": 1, "c": 1}, []]),
+    ],
+)
+def test_kinds_of_values(kind: Any, good: list[Any], bad: list[Any]) -> None:
+    schema = Schema({"k": kind}, {}, "extra")
+    assert [v for v in good if list(schema.check({"k": v}))] == []
+    assert [v for v in bad if not list(schema.check({"k": v}))] == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from coordexp_audit_lib.kit.git import git_state
+from coordexp_audit_lib.kit.git import git_state, source_of
 
 AUTHOR = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
 
@@ -96,10 +96,47 @@ def test_nothing_of_the_repository_is_run_or_written(repository: Path, tmp_path:
     (repository / "a.py").touch()
     index = (repository / ".git/index").read_bytes()
 
-    state = git_state(repository)
+    state, source = git_state(repository), source_of(repository / "a.py")
 
     assert state.dirty is True and len(state.commit) == 40
+    assert (source.checkout, source.sha, source.dirty) == (True, state.commit, True)
     assert not ran.exists()
     assert (repository / ".git/index").read_bytes() == index
     subprocess.run(["git", "status"], cwd=repository, check=False, capture_output=True)
     assert ran.exists()  # the traps were armed
+
+
+def test_nothing_is_fetched_from_a_promisor_remote(repository: Path, tmp_path: Path) -> None:
+    """A tree of which objects are missing would run whatever the address of its remote names."""
+    ran = tmp_path / "ran"
+    tree = git(repository, "rev-parse", "HEAD^{tree}").strip()
+    (repository / ".git/objects" / tree[:2] / tree[2:]).unlink()
+    for key, value in {
+        "core.repositoryFormatVersion": "1",
+        "extensions.partialClone": "origin",
+        "remote.origin.promisor": "true",
+        "remote.origin.url": f"ext::sh -c touch% {ran}",
+        "protocol.ext.allow": "always",
+    }.items():
+        git(repository, "config", key, value)
+
+    state, source = git_state(repository), source_of(repository)
+
+    assert (state.commit, state.dirty) == ("", None) and state.note.startswith("git could not read it")
+    assert (source.checkout, source.dirty) == (None, None) and "could not read it" in str(source.statement)
+    assert not ran.exists()
+    subprocess.run(["git", "status"], cwd=repository, check=False, capture_output=True)
+    assert ran.exists()  # the trap was armed
+
+
+def test_where_a_file_comes_from(repository: Path, tmp_path: Path) -> None:
+    wheel = repository / ".venv/x"
+    wheel.mkdir(parents=True)
+    assert source_of(wheel).statement == "not a git checkout: the repository around it does not track it"
+    assert source_of(tmp_path).statement == "not a git checkout: it lies in no repository"
+    (wheel / "__init__.py").write_text("")
+    made = source_of(repository / "a.py")
+    assert (made.checkout, made.dirty, made.remote, made.statement) == (True, False, None, None)
+    git(repository, "config", "remote.origin.url", "https://u:p@h/x")
+    (repository / "new.py").write_text("")
+    assert source_of(repository)[4:6] == (True, "https://u:p@h/x")

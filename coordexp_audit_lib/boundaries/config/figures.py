@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from coordexp_audit_lib.boundaries.config.bench import Bench
-from coordexp_audit_lib.boundaries.config.chain import dotted, leaves, lookup, steps
-from coordexp_audit_lib.boundaries.config.keys import Tried, nodes_of, try_unknown_keys
-from coordexp_audit_lib.boundaries.config.ranges import cases, tolerated
+from coordexp_audit_lib.boundaries.config.cases import variations
+from coordexp_audit_lib.boundaries.config.cases.bench import Bench
+from coordexp_audit_lib.boundaries.config.cases.edits import leaves
+from coordexp_audit_lib.boundaries.config.predicates.messages import Tried
 from coordexp_audit_lib.core.claim import Context, exhibit
+from coordexp_audit_lib.kit.nested import dotted, get, lookup
+from coordexp_audit_lib.report import style
 from coordexp_audit_lib.report.text import shown, visible
 
 if TYPE_CHECKING:
@@ -22,12 +24,11 @@ if TYPE_CHECKING:
 
 TOP_LEVEL = "(top level)"
 
-# Okabe and Ito's palette: told apart by every kind of colour vision, and by lightness in print.
 VERDICTS = {
-    "refused, path and remedy": "#009E73",
-    "refused, path but no remedy": "#F0E442",
-    "refused, no path": "#E69F00",
-    "accepted in silence": "#D55E00",
+    "refused, path and remedy": style.GREEN,
+    "refused, path but no remedy": style.YELLOW,
+    "refused, no path": style.ORANGE,
+    "accepted in silence": style.VERMILION,
 }
 
 
@@ -86,7 +87,7 @@ def unknown_keys(ctx: Context) -> dict[str, Any]:
     nodes: dict[str, str] = {}
     order = list(VERDICTS)
     for stage2 in (True, False):
-        for t in try_unknown_keys(bench, nodes_of(bench, stage2=stage2)):
+        for t in variations.unknown_keys(bench, variations.nodes_of(bench, stage2=stage2)):
             node = t.path.rpartition(".")[0]
             nodes[node] = max(nodes.get(node, order[0]), verdict_of(t), key=order.index)
     sections = sorted({n.split(".")[0] for n in nodes})
@@ -99,10 +100,10 @@ def bad_values(ctx: Context) -> dict[str, Any]:
     """Keys against kinds of bad value: `refused`, or what the value was loaded as."""
     bench = Bench(ctx)
     table: dict[str, dict[str, str]] = {}
-    for bad in cases(bench):
+    for bad in variations.bad_values(bench):
         answer = bench.load_with({bad.path: bad.value})
-        right = tolerated(bad, answer)
-        loaded = "refused" if right else _loaded(lookup(answer.value.config, steps(bad.path)))
+        right = bad.tolerated(answer)
+        loaded = "refused" if right else _loaded(get(answer.value.config, bad.path))
         known = table.setdefault(bad.path, {})
         kind = "out of range" if bad.why not in KINDS else bad.why
         if known.get(kind, "refused") == "refused":

@@ -7,13 +7,13 @@ import importlib.abc
 import importlib.machinery
 import os
 import shutil
-import subprocess
 import sys
 import types
+from pathlib import Path
 from types import SimpleNamespace
 
-WHO = ("-c", "user.name=audit", "-c", "user.email=audit@audit.invalid", "-c", "commit.gpgsign=false")
-DATE = "2026-01-01T00:00:00Z"
+from coordexp_audit_lib.kit import git, planting
+
 KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 
 
@@ -59,7 +59,7 @@ def planted_modules(here, modules):
                 made.__spec__ = importlib.machinery.ModuleSpec(name, None, origin=file)
                 sys.modules[name] = made
                 if name == "swift" and module["home"] in ("checkout", "changed_checkout"):
-                    sha = git(os.path.dirname(file), "rev-parse", "HEAD").strip()
+                    sha = git.run(Path(file).parent, "rev-parse", "HEAD").strip()
             else:
                 finders.append(Raises(name, error_of(name, module["state"])))
         sys.meta_path[:0] = finders
@@ -83,51 +83,11 @@ def error_of(name, state):
 
 def home(here, name, place, number):
     """The root module's file of a planted package."""
-    root = os.path.join(here.scratch, "provenance_%s_%d" % (place, number))
-    below = {"wheel": "site-packages", "wheel_in_repository": ".venv/lib/site-packages"}.get(place, "")
-    file = os.path.join(root, below, name, "__init__.py")
-    if os.path.isfile(file):
-        return file
-    os.makedirs(os.path.dirname(file))
-    put(file, "number = 0\n")
-    if place == "wheel_in_repository":
-        put(os.path.join(root, ".gitignore"), ".venv\n")
-        commit(root, "a project with a virtual environment in it")
-    elif place != "wheel":
-        for n in range(number + 1):
-            put(file, "number = %d\n" % n)
-            commit(root, "commit %d" % n)
-        if place == "changed_checkout":
-            put(file, "number = -1\n")
-    return file
+    return str(planting.package(Path(here.scratch, "provenance_%s_%d" % (place, number)), name, place, number))
 
 
 def run_repository(here, remote):
     """A repository in place of the one that trains, with a remote of that address."""
-    root = os.path.join(here.scratch, "provenance_repository%s" % ("_remote" if remote else ""))
+    root = Path(here.scratch, "provenance_repository%s" % ("_remote" if remote else ""))
     shutil.rmtree(root, ignore_errors=True)
-    os.makedirs(os.path.join(root, "src"))
-    put(os.path.join(root, "src", "sft.py"), "pass\n")
-    commit(root, "the training code")
-    if remote:
-        git(root, "config", "remote.origin.url", remote)
-    return root
-
-
-def put(path, text):
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-
-
-def commit(root, message):
-    """Commit everything below `root`; the same files give the same commit."""
-    for command in (("init", "-q"), ("add", "-A"), (*WHO, "commit", "-q", "-m", message)):
-        git(root, *command)
-
-
-def git(folder, *command):
-    env = {k: os.environ[k] for k in KEPT if k in os.environ}
-    env.update({"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull})
-    env.update({"GIT_AUTHOR_DATE": DATE, "GIT_COMMITTER_DATE": DATE})
-    ran = subprocess.run(["git", *command], cwd=folder, env=env, check=True, capture_output=True, timeout=60)
-    return ran.stdout.decode("utf-8", "replace")
+    return str(planting.repository(root, "src/sft.py", remote))

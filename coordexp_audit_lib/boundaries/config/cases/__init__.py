@@ -1,0 +1,1 @@
+"""What is asked: variations of a config that the target accepts."""

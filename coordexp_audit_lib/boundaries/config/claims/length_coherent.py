@@ -1,0 +1,83 @@
+"""global_max_length is at most vllm.max_model_len, max_new_tokens less than it; with the HF backend the prompt and
+max_new_tokens fit max_position_embeddings.
+
+A rollout server with a shorter context cuts or refuses the long samples that training accepts: Channel B then optimises
+on truncated rollouts, in which the last objects are always missed.
+
+Example: `global_max_length: 12000` with `vllm.max_model_len: 4096` must be refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from coordexp_audit_lib.boundaries.config.cases.bench import Bench
+from coordexp_audit_lib.boundaries.config.faults import overlooks
+from coordexp_audit_lib.boundaries.config.surfaces import HF_LENGTH, LOAD, HfLength, Passed
+from coordexp_audit_lib.core.claim import Context, claim
+from coordexp_audit_lib.core.errors import AuditError, SurfaceUnbound
+from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.core.surface import Answer
+
+# (longest sample, the server's context, generation budget, coherent), in tokens
+LENGTHS = (
+    (4096, 4096, 1024, True),
+    (4096, 8192, 8191, True),
+    (4097, 4096, 1024, False),
+    (12000, 4096, 1024, False),
+    (4096, 4096, 4096, False),
+    (4096, 8192, 8192, False),
+    (4096, 8192, 20000, False),
+)
+# (prompt, max_new_tokens, max_position_embeddings, fits)
+HF_LENGTHS = ((10, 10, 20, True), (10, 11, 20, False), (21, 1, 20, False), (1, 20, 20, False), (0, 20, 20, True))
+
+
+@claim(
+    severity="P0",
+    kind="B",
+    per_config=True,
+    remedy="Compare the lengths at load (vLLM) and before generation (HF), and refuse what one side would cut.",
+)
+def length_coherent(ctx: Context) -> Iterator[Problem]:
+    bench, keys = Bench(ctx), ctx.contract["config.lengths"]
+    section = keys["limit"].rpartition(".")[0]
+    start = bench.start(tuple(section.split(".")))
+    if start is None:
+        raise AuditError(f"the target accepts no {section} section", remedy="extend the skeleton for its era")
+    for longest, limit, budget, coherent in LENGTHS:
+        values = {keys["longest"]: longest, keys["backend"]: "vllm", keys["limit"]: limit, keys["budget"]: budget}
+        answer = bench.load_with({**start, **values})
+        ctx.judged()
+        yield from _coherent(coherent, answer, values)
+    try:
+        for prompt, budget, positions, fits in HF_LENGTHS:
+            verdict = ctx.ask(HF_LENGTH, HfLength(prompt, budget, positions))
+            ctx.judged()
+            case = {"prompt": prompt, "max_new_tokens": budget, "max_position_embeddings": positions}
+            yield from _coherent(fits, verdict, case)
+    except SurfaceUnbound as unbound:
+        ctx.left_out("the lengths of the HF backend", str(unbound))
+
+
+def _coherent(coherent: bool, answer: Answer[Any], values: dict[str, Any]) -> Iterator[Problem]:
+    if answer.refused == coherent:
+        yield Problem(
+            f"Lengths that {'agree are refused' if coherent else 'contradict each other are accepted'}.",
+            subject="rollout lengths",
+            expected="accepted" if coherent else "refused",
+            actual=answer.refusal.message if answer.refusal else "accepted",
+            counterexample=values,
+        )
+
+
+fault(length_coherent, "lengths_unchecked", LOAD, "training accepts longer sequences than the rollout server")(
+    overlooks(r"less than global_max_length")
+)
+fault(length_coherent, "budget_unchecked", LOAD, "the generation budget may fill the whole context")(
+    overlooks(r"leaves no room")
+)
+fault(length_coherent, "hf_length_unchecked", HF_LENGTH, "the HF rollout may run past the model's positions")(
+    lambda request, honest: Passed()
+)

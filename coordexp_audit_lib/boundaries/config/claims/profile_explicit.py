@@ -1,0 +1,48 @@
+"""A stage-2 leaf states by itself the model, the run's name and directories, the three learning rates, the effective
+batch, eval and save strategy and steps, b_ratio and n_softctx_iter.
+
+What a leaf leaves to its base changes when the base does: the same leaf then trains with other learning rates or
+another share of rollouts than the paper's table says.
+
+Example: a leaf without `training.vit_lr` must be refused, naming that key."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+from coordexp_audit_lib.boundaries.config.cases import edits
+from coordexp_audit_lib.boundaries.config.cases.bench import profile_bench
+from coordexp_audit_lib.boundaries.config.faults import overlooks
+from coordexp_audit_lib.boundaries.config.predicates.messages import names_path
+from coordexp_audit_lib.boundaries.config.surfaces import LOAD
+from coordexp_audit_lib.core.claim import Context, claim
+from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.kit.nested import lookup, steps
+
+
+@claim(severity="P1", kind="B", remedy="Refuse a leaf that leaves one of them to its parent, and name the key.")
+def profile_explicit(ctx: Context) -> Iterator[Problem]:
+    bench = profile_bench(ctx)
+    leaf = bench.chain.files[0]
+    for key in ctx.contract["config.profile"]["explicit"]:
+        *parents, last = steps(key)
+        raw = copy.deepcopy(leaf.raw)
+        lookup(raw, tuple(parents), {}).pop(last, None)
+        answer = bench.load(edits.rewritten(leaf, raw))
+        ctx.judged()
+        if answer.refusal is None or not names_path(answer.refusal.message, key):
+            verdict = "refused without naming it" if answer.refusal else "accepted"
+            yield Problem(
+                f"A stage-2 leaf that does not state {key} is {verdict}.",
+                subject=key,
+                expected=f"refused, naming {key}",
+                actual=answer.refusal.message if answer.refusal else "accepted",
+                counterexample={"leaf without": key},
+            )
+
+
+fault(profile_explicit, "implicit_leaf", LOAD, "a stage-2 leaf may leave everything to its base")(
+    overlooks(r"a stage-2 leaf states it by itself")
+)

@@ -1,0 +1,56 @@
+"""An unknown key in any mapping at any depth under stage2_ab or rollout_matching, list items included, is refused at
+load; the error names the full dotted path and says what to do.
+
+A misspelt weight or switch that is ignored leaves the default in force: the run optimises another objective than its
+config states, and nothing in its log says so.
+
+Example: `stage2_ab.schedule.b_rato: 0.5` must not load as a schedule with the default `b_ratio`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from coordexp_audit_lib.boundaries.config.cases import variations
+from coordexp_audit_lib.boundaries.config.cases.bench import Bench
+from coordexp_audit_lib.boundaries.config.faults import overlooks, rewords
+from coordexp_audit_lib.boundaries.config.surfaces import LOAD
+from coordexp_audit_lib.core.claim import Context, claim
+from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.problem import Problem
+
+
+@claim(
+    severity="P0",
+    kind="B",
+    per_config=True,
+    remedy="Parse every nested mapping with the strict, schema-derived parser, and give its error the full path.",
+)
+def unknown_key_rejected(ctx: Context) -> Iterator[Problem]:
+    bench, sections = Bench(ctx), ctx.contract["config.stage2_sections"]
+    yield from variations.each_node(ctx, variations.unknown_keys(bench, variations.nodes_of(bench, stage2=True)))
+    for section in sections:
+        if bench.start((section,)) is None:
+            ctx.left_out(section, "the target accepts no such section")
+    yield from variations.each_node(ctx, variations.inherited_keys(bench, sections[::-1]), " in a parent file")
+
+
+fault(unknown_key_rejected, "list_items_unchecked", LOAD, "unknown keys of list items are ignored")(
+    overlooks(r"servers\[0\]\.\w+: unknown key")
+)
+fault(unknown_key_rejected, "unknown_keys_ignored", LOAD, "every unknown key is ignored")(
+    overlooks(r"unlisted_knob: unknown key")
+)
+fault(
+    unknown_key_rejected,
+    "short_paths",
+    LOAD,
+    "errors name the key without its path",
+    also=("config.unknown_section_key_rejected",),
+)(rewords(r"[\w.\[\]]+\.(\w+): unknown key", r"\1: unknown key"))
+fault(
+    unknown_key_rejected,
+    "no_cure",
+    LOAD,
+    "errors do not say what to do",
+    also=("config.unknown_section_key_rejected", "config.removed_key_rejected"),
+)(rewords(r"\. Remedy: .*", ""))

@@ -1,0 +1,58 @@
+"""An unknown key in any other schema-owned section, at any depth, and an unknown top-level section are refused, with
+the dotted path and what to do; custom.extra alone takes free keys, a top-level extra is refused.
+
+The same silence as in the Stage-2 sections, in the sections that set the data, the coordinate losses and the optimiser:
+what is written in the config is not what is trained.
+
+Example: `custom.coord_soft_ce_w1.soft_ce_wieght: 2.0` must be refused; else the soft cross-entropy keeps its default
+weight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from coordexp_audit_lib.boundaries.config.cases import variations
+from coordexp_audit_lib.boundaries.config.cases.bench import Bench
+from coordexp_audit_lib.boundaries.config.cases.variations import UNKNOWN
+from coordexp_audit_lib.boundaries.config.faults import overlooks
+from coordexp_audit_lib.boundaries.config.predicates.messages import tried, unknown_key
+from coordexp_audit_lib.boundaries.config.surfaces import LOAD
+from coordexp_audit_lib.core.claim import Context, claim
+from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.problem import Problem
+
+
+@claim(
+    severity="P1",
+    kind="B",
+    per_config=True,
+    remedy="Check the keys of each section and of its nested mappings against their schema before use.",
+)
+def unknown_section_key_rejected(ctx: Context) -> Iterator[Problem]:
+    bench = Bench(ctx)
+    yield from variations.each_node(ctx, variations.unknown_keys(bench, variations.nodes_of(bench, stage2=False)))
+    inherited = variations.inherited_keys(bench, ctx.contract["config.inherited_sections"])
+    yield from variations.each_node(ctx, inherited, " in a parent file")
+    escape, extra = ctx.contract["config.escape"]
+    for path, value in ((UNKNOWN, 1), (UNKNOWN, {}), (extra, {}), (extra, {"knob": 1})):
+        ctx.judged()
+        yield from unknown_key(tried(bench.load_with({path: value}), path, value))
+    ctx.judged()
+    free = bench.load_with({f"{escape}.{UNKNOWN}": 1})
+    if free.refusal is not None:
+        message = f"A free key under {escape}, the one escape hatch, is refused."
+        yield Problem(message, escape, "accepted", free.refusal.message)
+    foreign = ctx.contract["config.pass_through"]
+    there = {p: foreign[p] for p in sorted(foreign) if isinstance(bench.get(p), dict)}
+    ctx.fact("mappings left to their owners", there)
+
+
+fault(
+    unknown_section_key_rejected,
+    "nested_sections_unchecked",
+    LOAD,
+    "unknown keys of a nested mapping under custom are ignored",
+)(overlooks(r"custom\.coord_tokens\.\w+: unknown key"))
+fault(unknown_section_key_rejected, "extra_tolerated", LOAD, "a top-level extra is accepted")(
+    overlooks(r"^extra: the key was removed")
+)

@@ -1,0 +1,77 @@
+"""How a config file becomes one mapping: parents first, the leaf last, and which shapes of chain are allowed."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from coordexp_audit_lib.boundaries.config.predicates.values import Broken, broken
+from coordexp_audit_lib.boundaries.config.surfaces import Chain, SourceFile
+from coordexp_audit_lib.kit.nested import get, merge
+
+Read = Callable[[str], str | None]
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_ABSENT: Any = object()
+
+
+class ChainBroken(Exception):
+    """The chain of parents cannot be followed."""
+
+    def __init__(self, path: str, what: str, remedy: str) -> None:
+        self.broken = broken(path, what, remedy, "config.extends_sound")
+        super().__init__(str(self.broken))
+
+
+def parent_path(child: str, reference: str) -> str:
+    """Where a parent named in a file stands: relative to that file, as a path from the repository."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(child), reference))
+
+
+def resolve(read: Read, leaf: str) -> Chain:
+    """Follow the parents of `leaf`; `read` gives the text of a path, or None where there is no file.
+
+    Raises:
+        ChainBroken: a cycle, a missing parent, or a file that is no mapping.
+    """
+    files: dict[str, SourceFile] = {}
+    merged = _resolve(read, leaf, (), files)
+    return Chain(list(files.values()), merged)
+
+
+def _resolve(read: Read, path: str, above: tuple[str, ...], files: dict[str, SourceFile]) -> dict[str, Any]:
+    shown = " -> ".join((*above, path))
+    if path in above:
+        raise ChainBroken(path, f"a cycle of parents: {shown}", "take one `extends` out of the cycle")
+    content = read(path)
+    if content is None:
+        raise ChainBroken(path, f"no such file, in the chain {shown}", "correct the `extends` that names it")
+    raw = yaml.load(content, Loader=_LOADER) or {}
+    if not isinstance(raw, dict):
+        raise ChainBroken(path, f"the file holds no mapping, in the chain {shown}", "write a mapping")
+    parents = raw.pop("extends", None)
+    names = [str(p) for p in parents] if isinstance(parents, list) else [] if parents is None else [str(parents)]
+    files.setdefault(path, SourceFile(path, names, raw))
+    merged: dict[str, Any] = {}
+    for name in names:
+        merged = merge(merged, _resolve(read, parent_path(path, name), (*above, path), files))
+    return merge(merged, raw)
+
+
+def check_profile(chain: Chain, contract: Mapping[str, Any]) -> Iterator[Broken]:
+    """A stage-2 leaf has one parent, the base, which has none, and states the run's knobs by itself."""
+    leaf, profile = chain.files[0], contract["config.profile"]
+    if not (leaf.path.startswith(profile["folders"]) and leaf.path.endswith(".yaml")):
+        return
+    parent = profile["parent"]
+    shown = "; ".join(f"{f.path} -> {', '.join(f.extends)}" for f in chain.files if f.extends)
+    if leaf.extends != [parent] or any(f.extends for f in chain.files[1:]):
+        what = f"a stage-2 leaf extends exactly {parent}, which extends nothing; found {shown or 'no parent'}"
+        yield broken(leaf.path, what, "write what the other files set into the leaf", "config.profile_one_hop")
+    for key in profile["explicit"]:
+        if get(leaf.raw, key, _ABSENT) is _ABSENT:
+            what = f"a stage-2 leaf states it by itself, and {leaf.path} does not"
+            yield broken(key, what, "set it in the leaf", "config.profile_explicit")

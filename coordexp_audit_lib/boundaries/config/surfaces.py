@@ -1,0 +1,105 @@
+"""The questions of the config boundary: how a config resolves, loads, and is checked before a run."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from coordexp_audit_lib.core.surface import surface
+
+Depth = Literal["materialise", "arguments"]
+
+
+class ChainRequest(msgspec.Struct, frozen=True):
+    """config: path of the leaf, relative to the repository. files: texts laid over the repository's own."""
+
+    config: str
+    files: dict[str, str] = {}
+
+
+class SourceFile(msgspec.Struct, frozen=True):
+    """One file of a resolution chain: its path, the parents that it names, and its own keys (parents left out)."""
+
+    path: str
+    extends: list[str]
+    raw: dict[str, Any]
+
+
+class Chain(msgspec.Struct, frozen=True):
+    """files: leaf first, in the order in which they are read. merged: what they resolve to."""
+
+    files: list[SourceFile]
+    merged: dict[str, Any]
+
+
+class LoadRequest(msgspec.Struct, frozen=True):
+    """config: path of the leaf, relative to the repository. files: texts laid over the repository's own files.
+
+    env: environment variables set for the call. cwd: the caller's directory, relative to the repository. depth:
+    `materialise` stops at the typed config; `arguments` goes on to the arguments that upstream's trainer is given.
+    relative: name the leaf relative to `cwd` instead of absolutely.
+    """
+
+    config: str
+    files: dict[str, str] = {}
+    env: dict[str, str] = {}
+    cwd: str = "."
+    depth: Depth = "materialise"
+    relative: bool = False
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """digest: canonical hash of the materialised config. config: that config as builtins, prompts as digests.
+
+    arguments: the keyword arguments for upstream's trainer arguments; None at depth `materialise`. Floats that JSON
+    cannot hold are the texts `.nan`, `.inf`, `-.inf`.
+    """
+
+    digest: str
+    config: dict[str, Any]
+    arguments: dict[str, Any] | None = None
+
+
+class Packed(msgspec.Struct, frozen=True):
+    """The check let the config through. packing, attn_impl: as upstream's trainer would get them."""
+
+    packing: bool
+    attn_impl: str | None
+
+
+class HfLength(msgspec.Struct, frozen=True):
+    """Lengths in tokens: padded prompt, generation budget, and the model's position limit."""
+
+    prompt: int
+    max_new_tokens: int
+    max_position_embeddings: int
+
+
+class Passed(msgspec.Struct, frozen=True):
+    """The check raised nothing."""
+
+    passed: bool = True
+
+
+class Preflight(msgspec.Struct, frozen=True):
+    """The launcher's settings. Absolute paths below the repository are written `<repo>/…`."""
+
+    payload: dict[str, Any]
+
+
+class LauncherOutput(msgspec.Struct, frozen=True):
+    """What the launcher's preflight step wrote to stdout. lines: the JSON texts, one per line that carries one, taken
+    out of a shell assignment if they stand in one. terminated: the output ends with a newline."""
+
+    exit_code: int
+    lines: list[str]
+    terminated: bool
+
+
+CHAIN = surface("config.chain", ChainRequest, Chain, "which files a config resolves through, and to what")
+LOAD = surface("config.load", LoadRequest, Loaded, "load a config as training does, before a trainer exists")
+PACKING = surface("config.packing_backend", LoadRequest, Packed, "check the attention backend of a packed run")
+HF_LENGTH = surface("config.hf_length", HfLength, Passed, "check a rollout's length against the model's positions")
+PREFLIGHT = surface("config.preflight", LoadRequest, Preflight, "resolve the launcher's settings from a config")
+LAUNCHER = surface("config.launcher_output", LoadRequest, LauncherOutput, "run the launcher's own preflight step")
