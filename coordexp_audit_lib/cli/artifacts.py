@@ -114,13 +114,13 @@ def _manifest(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
 
 
 def _upstream(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
-    from coordexp_audit_lib.boundaries.upstream.command import details, matrix, rows
+    from coordexp_audit_lib.boundaries.upstream.artifact import matrix, tables
 
-    made, findings = matrix(arguments.release, arguments.cache)
+    made = matrix.read_matrix(arguments.release, arguments.cache)
     if not arguments.json:
-        for header, lines in rows(made).values():
+        for header, lines in tables.rows(made).values():
             print(Table(header, lines).text())
             print()
-        print(Table(("releases", "surface", "symbol", "verdict", "what"), details(made)).text())
+        print(Table(("releases", "surface", "symbol", "verdict", "what"), tables.details(made)).text())
         print()
-    return ", ".join(arguments.release) or "the packaged verdicts", findings
+    return ", ".join(arguments.release) or "the packaged verdicts", matrix.audit(made)

@@ -7,31 +7,38 @@ from __future__ import annotations
 
 from typing import Any
 
-from coordexp_audit_lib.boundaries.upstream import command
-from coordexp_audit_lib.boundaries.upstream import contract as c
-from coordexp_audit_lib.boundaries.upstream.invariants import CHATS, CONFIGS, GRIDS, SAMPLES, SETTINGS, rates
-from coordexp_audit_lib.boundaries.upstream.matrix import PINNED, MatrixRequest, contracts
-from coordexp_audit_lib.boundaries.upstream.predicates import mrope
-from coordexp_audit_lib.boundaries.upstream.verdict import WORDS, judge
+from coordexp_audit_lib.boundaries.upstream import surfaces as s
+from coordexp_audit_lib.boundaries.upstream.artifact import matrix as m
+from coordexp_audit_lib.boundaries.upstream.artifact import tables
+from coordexp_audit_lib.boundaries.upstream.cases import CHATS, CONFIGS, GRIDS, SAMPLES, SETTINGS, rates
+from coordexp_audit_lib.boundaries.upstream.predicates.batches import rope_index
+from coordexp_audit_lib.boundaries.upstream.predicates.installed import asked, promised
+from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import WORDS, differences
 from coordexp_audit_lib.core.claim import Context, exhibit
+from coordexp_audit_lib.report import style
 from coordexp_audit_lib.report.text import visible
 
-# Tints and hues of Okabe and Ito's palette, told apart with any colour vision; the sign in a cell says it again.
-TINTS = {"kept": "#F4F4F4", "moved": "#BFE0F5", "changed": "#F9DFA6", "gone": "#D55E00", "undecidable": "#CC79A7"}
+# Told apart with any colour vision; the sign in a cell says it again.
+TINTS = {
+    "kept": style.PALE,
+    "moved": style.TINTS[style.BLUE],
+    "changed": style.TINTS[style.ORANGE],
+    "gone": style.VERMILION,
+    "undecidable": style.PURPLE,
+}
 SIGNS = {"kept": "", "moved": "→", "changed": "≠", "gone": "×", "undecidable": "?"}
-BLUE, ORANGE, VERMILION, GREEN, GREY = "#0072B2", "#E69F00", "#D55E00", "#009E73", "#9A9A9A"
 ROW, COLUMN = 0.215, 0.42  # inches
 
 
 @exhibit("upstream.releases")
 def releases(ctx: Context) -> dict[str, Any]:
     """The verdicts: of each distribution its versions, its surfaces, and a word for each of both."""
-    matrix = ctx.value(c.MATRIX, MatrixRequest())
-    tables = command.rows(matrix)
+    matrix = ctx.value(s.MATRIX, m.MatrixRequest())
+    by_name = tables.rows(matrix)
     return {
-        "pinned": dict(PINNED),
-        "tables": {d: {"versions": list(h[1:]), "rows": [list(r) for r in rows]} for d, (h, rows) in tables.items()},
-        "details": [list(row) for row in command.details(matrix)],
+        "pinned": dict(ctx.contract["upstream.pinned"]),
+        "tables": {d: {"versions": list(h[1:]), "rows": [list(r) for r in rows]} for d, (h, rows) in by_name.items()},
+        "details": [list(row) for row in tables.details(matrix)],
         "words": {w: sum(v.word == w for v in matrix.verdicts) for w in WORDS},
     }
 
@@ -39,27 +46,20 @@ def releases(ctx: Context) -> dict[str, Any]:
 @exhibit("upstream.here")
 def here(ctx: Context) -> dict[str, Any]:
     """What the pipeline's environment has, surface by surface: parts that are as used, are not, are not decided."""
-    rows = []
+    rows: dict[str, list[Any]] = {}
     versions = {}
-    for distribution in dict.fromkeys(k.distribution for k in contracts()):
-        mine = contracts(distribution)
-        asks = [part.ask for k in mine for part in k.parts]
-        api = ctx.value(c.API, c.ApiRequest(distribution, asks))
-        versions[distribution] = api.version or "not installed"
-        rest = list(api.seen)
-        for k in mine:
-            seen, rest = rest[: len(k.parts)], rest[len(k.parts) :]
-            kinds = [[q.kind for q in judge(part, s)] for part, s in zip(k.parts, seen, strict=True)]
-            undecided = sum("undecidable" in found for found in kinds)
-            broken = sum(bool(found) and "undecidable" not in found for found in kinds)
-            rows.append([distribution, k.title, len(kinds) - undecided - broken, broken, undecided])
-    return {"versions": versions, "rows": rows}
+    for version, contract, part, seen in asked(ctx, promised(ctx)):
+        versions[contract.distribution] = version or "not installed"
+        row = rows.setdefault(contract.id, [contract.distribution, contract.title, 0, 0, 0])
+        kinds = [d.kind for d in differences(part, seen)]
+        row[4 if "undecidable" in kinds else 3 if kinds else 2] += 1
+    return {"versions": versions, "rows": list(rows.values())}
 
 
 @exhibit("upstream.rates")
 def learning_rates(ctx: Context) -> dict[str, Any]:
     """The rate and decay of each parameter of a small network, as set and as the pipeline's optimizer has them."""
-    made = ctx.value(c.TRAINER, SETTINGS)
+    made = ctx.value(s.TRAINER, SETTINGS)
     found = {n: g for g in made.wiring or [] for n in g.names}
     rows = []
     for name in made.names:
@@ -73,21 +73,21 @@ def learning_rates(ctx: Context) -> dict[str, Any]:
 @exhibit("upstream.requests")
 def requests(ctx: Context) -> dict[str, Any]:
     """The request config's fields as sent and as arrived, and the infer requests of chats with images."""
-    made = ctx.value(c.CONFIG, CONFIGS[1])
+    made = ctx.value(s.CONFIG, CONFIGS[1])
     config = [[k, made.sent.get(k), v, made.bare.get(k)] for k, v in sorted(made.config.items())]
-    sent = ctx.value(c.INFER, c.InferRequests(list(SAMPLES))).sent
+    sent = ctx.value(s.INFER, s.InferRequests(list(SAMPLES))).sent
     chats = []
-    for sample, s in zip(SAMPLES, sent, strict=True):
+    for sample, one in zip(SAMPLES, sent, strict=True):
         form = "in the messages" if isinstance(sample.messages[-1]["content"], list) else "beside the messages"
-        where = form if s.images else "none"
-        chats.append([len(sample.messages), where, s.slots, len(s.images), s.request == s.again])
+        where = form if one.images else "none"
+        chats.append([len(sample.messages), where, one.slots, len(one.images), one.request == one.again])
     return {"config": config, "chats": chats}
 
 
 @exhibit("upstream.batch")
 def batch(ctx: Context) -> dict[str, Any]:
     """Shape and dtype of each tensor of a packed and of a padded batch."""
-    made = ctx.value(c.TEMPLATE, CHATS)
+    made = ctx.value(s.TEMPLATE, CHATS)
     rows = []
     for kind, found in (("packed", made.packed), ("padded", made.padded)):
         rows += [[kind, k, found.shapes[k], found.dtypes.get(k, "-")] for k in sorted(found.shapes)]
@@ -98,13 +98,13 @@ def batch(ctx: Context) -> dict[str, Any]:
 def positions(ctx: Context) -> dict[str, Any]:
     """mRoPE positions of an image in a text as `get_rope_index` gives them, and as they should be."""
     request = GRIDS[0]
-    rows = ctx.value(c.ROWS, request)
+    rows = ctx.value(s.ROWS, request)
     return {
         "grid": list(request.grid),
         "before": request.before,
         "rope": rows.rope,
-        "wanted": mrope(request),
-        "isolated": [ctx.value(c.ROWS, g).isolated and ctx.value(c.ROWS, g).blind for g in GRIDS],
+        "wanted": rope_index(request),
+        "isolated": [ctx.value(s.ROWS, g).isolated and ctx.value(s.ROWS, g).blind for g in GRIDS],
     }
 
 
@@ -126,7 +126,7 @@ def draw_releases(data: dict[str, Any]) -> Any:
     )
     for ax, (distribution, table) in zip(axes[:, 0], tables, strict=True):
         _panel(ax, distribution, table, data["pinned"].get(distribution, ""), widest)
-    marks = [Patch(facecolor=TINTS[w], edgecolor=GREY, label=f"{SIGNS[w]} {w}".strip()) for w in WORDS]
+    marks = [Patch(facecolor=TINTS[w], edgecolor=style.GREY, label=f"{SIGNS[w]} {w}".strip()) for w in WORDS]
     figure.legend(handles=marks, loc="outside lower center", ncols=len(WORDS), frameon=False, fontsize=8)
     return figure
 
@@ -137,12 +137,14 @@ def _panel(ax: Any, distribution: str, table: dict[str, Any], pinned: str, wides
     versions, rows = table["versions"], table["rows"]
     for y, (_, *words) in enumerate(rows):
         for x, word in enumerate(words):
-            ax.add_patch(Rectangle((x, y), 1, 1, facecolor=TINTS.get(word, "white"), edgecolor="white", linewidth=1))
-            dark = "white" if word in ("gone",) else "black"
-            ax.text(x + 0.5, y + 0.52, SIGNS.get(word, "-"), ha="center", va="center", fontsize=8, color=dark)
+            ax.add_patch(
+                Rectangle((x, y), 1, 1, facecolor=TINTS.get(word, style.WHITE), edgecolor=style.WHITE, linewidth=1)
+            )
+            ink = style.WHITE if word == "gone" else style.INK
+            ax.text(x + 0.5, y + 0.52, SIGNS.get(word, "-"), ha="center", va="center", fontsize=8, color=ink)
     if pinned in versions:
         at = versions.index(pinned)
-        ax.add_patch(Rectangle((at, 0), 1, len(rows), fill=False, edgecolor=BLUE, linewidth=1.4, clip_on=False))
+        ax.add_patch(Rectangle((at, 0), 1, len(rows), fill=False, edgecolor=style.BLUE, linewidth=1.4, clip_on=False))
     ax.set_xlim(0, widest)
     ax.set_ylim(len(rows), 0)
     ax.set_xticks([x + 0.5 for x in range(len(versions))], versions, rotation=35, ha="left", rotation_mode="anchor")
@@ -162,9 +164,9 @@ def draw_rates(data: dict[str, Any]) -> Any:
     for y, (_, wanted, found, _) in enumerate(rows):
         off = abs(wanted - found) > 1e-12
         if off:
-            ax.plot([wanted, found], [y, y], color=VERMILION, linewidth=1.2, zorder=1)
-        ax.scatter([wanted], [y], s=70, facecolors="white", edgecolors=BLUE, linewidths=1.4, zorder=2)
-        ax.scatter([found], [y], s=18, color=VERMILION if off else BLUE, zorder=3)
+            ax.plot([wanted, found], [y, y], color=style.VERMILION, linewidth=1.2, zorder=1)
+        ax.scatter([wanted], [y], s=70, facecolors=style.WHITE, edgecolors=style.BLUE, linewidths=1.4, zorder=2)
+        ax.scatter([found], [y], s=18, color=style.VERMILION if off else style.BLUE, zorder=3)
     ax.set_xscale("log")
     ticks = sorted({r[1] for r in rows})
     ax.set_xticks(ticks, [f"{t:.0e}".replace("e-0", "e-") for t in ticks], fontsize=7.5)
@@ -172,7 +174,7 @@ def draw_rates(data: dict[str, Any]) -> Any:
     ax.set_yticks(range(len(rows)), [visible(r[0]) for r in rows], fontsize=7.5, parse_math=False)
     ax.invert_yaxis()
     ax.set_xlabel("learning rate (ring: as set, dot: in the optimizer)", fontsize=8)
-    ax.grid(axis="x", color="#E5E5E5", linewidth=0.6)
+    ax.grid(axis="x", color=style.LIGHT, linewidth=0.6)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
     return figure
@@ -185,10 +187,12 @@ def draw_positions(data: dict[str, Any]) -> Any:
     figure, ax = plt.subplots(figsize=(5.4, 2.3), layout="constrained")
     start = data["before"] + 1
     merged = data["grid"][1] * data["grid"][2] // 4
-    ax.axvspan(start - 0.5, start + merged - 0.5, color="#F4F4F4", zorder=0)
-    ax.text(start + merged / 2 - 0.5, 0.1, "image", ha="center", va="bottom", fontsize=7.5, color="#555555")
-    for name, row, style, colour in zip("THW", data["rope"], ("o-", "s--", "^:"), (BLUE, ORANGE, GREEN), strict=True):
-        ax.plot(range(len(row)), row, style, color=colour, markersize=4, linewidth=1, label=name)
+    ax.axvspan(start - 0.5, start + merged - 0.5, color=style.PALE, zorder=0)
+    ax.text(start + merged / 2 - 0.5, 0.1, "image", ha="center", va="bottom", fontsize=7.5, color=style.DIM)
+    for name, row, line, colour in zip(
+        "THW", data["rope"], ("o-", "s--", "^:"), (style.BLUE, style.ORANGE, style.GREEN), strict=True
+    ):
+        ax.plot(range(len(row)), row, line, color=colour, markersize=4, linewidth=1, label=name)
     ax.set_xlabel("token", fontsize=8)
     ax.set_ylabel("position", fontsize=8)
     ax.tick_params(labelsize=7.5)
@@ -199,4 +203,4 @@ def draw_positions(data: dict[str, Any]) -> Any:
 
 def titles() -> list[tuple[str, str, str]]:
     """What each surface is, and where the pipeline uses it: (distribution, surface, used by)."""
-    return [(k.distribution, k.title, k.used) for k in contracts()]
+    return [(k.distribution, k.title, k.used) for k in m.contracts()]

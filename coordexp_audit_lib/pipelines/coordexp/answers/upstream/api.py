@@ -13,6 +13,7 @@ import inspect
 import textwrap
 from importlib import metadata
 
+from coordexp_audit_lib.kit import bodies
 from coordexp_audit_lib.pipelines.api import binds
 
 PACKAGES = {"transformers": "transformers", "ms-swift": "swift", "vllm": "vllm"}
@@ -89,7 +90,7 @@ def facts(ask, reached, value, owner, package):
         "kind": "class" if is_class else "function" if callable(value) else "module" if node else "attribute",
         "bound": bound(owner, reached),
         "levels": levels(value, owner, package) if ask["call"] else None,
-        "uses_self": uses_first(node),
+        "uses_self": bodies.uses_first_parameter(node),
         "fields": fields,
         "members": [
             m
@@ -98,8 +99,8 @@ def facts(ask, reached, value, owner, package):
             or (is_class and m in set_on_self(value))
             or any(f == m for f in getattr(value, "__dataclass_fields__", ()))
         ],
-        "words": sorted(set(ask["words"]) & constants(node)),
-        "expressions": [e for e in sorted(ask["expressions"]) if has_expression(node, e)],
+        "words": bodies.words(node, ask["words"]),
+        "expressions": bodies.expressions(node, ask["expressions"]),
         "keys": sorted(set(ask["keys"]) & set(value)) if isinstance(value, dict) else [],
         "outside": sorted({b.__module__ + "." + b.__qualname__ for b in bases if outside(b, package)}),
     }
@@ -145,7 +146,7 @@ def chain(owner, name, package):
             continue
         node = syntax(function)
         found.append(one_level(function, home(function, ""), node, True))
-        if not handed_to_super(node):
+        if not bodies.handed_to_super(node):
             break
     return found
 
@@ -162,7 +163,7 @@ def one_level(function, symbol, node, is_method):
             }
             for p in parameters
         ],
-        "own": sorted({k.arg for c in handed_to_super(node) for k in c.keywords if k.arg is not None}),
+        "own": bodies.own_keywords(node),
     }
 
 
@@ -183,57 +184,9 @@ def parsed(value):
     return tree if inspect.ismodule(value) else tree.body[0]
 
 
-def handed_to_super(node):
-    rest = getattr(getattr(getattr(node, "args", None), "kwarg", None), "arg", "")
-    calls = [n for n in ast.walk(node) if isinstance(n, ast.Call)] if rest else []
-    return [
-        c
-        for c in calls
-        if ast.unparse(c.func).startswith("super(")
-        and getattr(c.func, "attr", "") == node.name
-        and any(k.arg is None and ast.unparse(k.value) == rest for k in c.keywords)
-    ]
-
-
-def uses_first(node):
-    given = getattr(node, "args", None)
-    first = [*given.posonlyargs, *given.args] if given else []
-    body = node.body if first and node is not None else []
-    return any(isinstance(n, ast.Name) and n.id == first[0].arg for s in body for n in ast.walk(s))
-
-
 def set_on_self(cls):
     """Attributes that a class or its bases set on `self` in any method."""
-    names = set()
-    for base in cls.__mro__[:-1]:
-        node = syntax(base)
-        for method in getattr(node, "body", []):
-            if isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef)) and method.args.args:
-                me = method.args.args[0].arg
-                names |= {
-                    n.attr
-                    for n in ast.walk(method)
-                    if isinstance(n, ast.Attribute)
-                    and isinstance(n.ctx, ast.Store)
-                    and isinstance(n.value, ast.Name)
-                    and n.value.id == me
-                }
-    return names
-
-
-def constants(node):
-    nodes = list(ast.walk(node)) if node is not None else []
-    there = {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-    return there - {
-        n.value.value
-        for n in nodes
-        if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant) and isinstance(n.value.value, str)
-    }
-
-
-def has_expression(node, text):
-    form = ast.dump(ast.parse(text, mode="eval").body)
-    return node is not None and any(isinstance(n, ast.expr) and ast.dump(n) == form for n in ast.walk(node))
+    return {name for base in cls.__mro__[:-1] for name in bodies.set_on_self(syntax(base))}
 
 
 def field_facts(cls, names):

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.upstream.facts import Ask, Seen
-from coordexp_audit_lib.boundaries.upstream.launcher import Launcher, LauncherRequest, launcher
-from coordexp_audit_lib.boundaries.upstream.matrix import Matrix, MatrixRequest, shipped
+from coordexp_audit_lib.boundaries.upstream.artifact.launcher import Launcher, LauncherRequest, launcher
+from coordexp_audit_lib.boundaries.upstream.artifact.matrix import Matrix, MatrixRequest, shipped
 from coordexp_audit_lib.core.surface import surface
+from coordexp_audit_lib.source.facts import Ask, Seen
 
 
 class ApiRequest(msgspec.Struct, frozen=True):
@@ -87,6 +87,8 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class InferRequests(msgspec.Struct, frozen=True):
+    """Chats that are to be posted to the rollout server, in order."""
+
     samples: list[Sample]
 
 
@@ -103,6 +105,8 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class Requested(msgspec.Struct, frozen=True):
+    """What became of the chats, in their order."""
+
     sent: list[Sent]
 
 
@@ -114,15 +118,15 @@ class TemplateRequest(msgspec.Struct, frozen=True):
 
 
 class Collated(msgspec.Struct, frozen=True):
-    """The tensors of a batch: shape and dtype by name."""
+    """The tensors of a batch: shape and dtype (`int64`, without the library's name) by the tensor's name."""
 
     shapes: dict[str, list[int]]
     dtypes: dict[str, str]
 
 
 class Templated(msgspec.Struct, frozen=True):
-    """keys, lengths, patches: of each encoded chat. row: keys of what `packing_row` makes of them. packed: the collated
-    pack. padded: the same chats collated side by side."""
+    """keys, lengths (tokens), patches (rows of `pixel_values`): of each encoded chat. row: keys of what `packing_row`
+    makes of them. packed: the collated pack. padded: the same chats collated side by side."""
 
     keys: list[list[str]]
     lengths: list[int]
@@ -142,7 +146,7 @@ class RowsRequest(msgspec.Struct, frozen=True):
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """See `parts.four_rows.facts`."""
+    """See `kit.four_rows.facts`."""
 
     rope: list[list[int]]
     delta: int

@@ -19,7 +19,7 @@ _FLAG = re.compile(r"(?<!\S)--([A-Za-z][\w-]*)")
 class LauncherRequest(msgspec.Struct, frozen=True):
     """folders: where launchers lie."""
 
-    folders: tuple[str, ...] = ("scripts", "src/launchers")
+    folders: tuple[str, ...]
 
 
 class Flag(msgspec.Struct, frozen=True):

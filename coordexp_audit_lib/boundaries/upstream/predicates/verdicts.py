@@ -10,15 +10,17 @@ from typing import Literal
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.upstream.facts import Level, Parameter, Seen
-from coordexp_audit_lib.boundaries.upstream.spec import Call, Contract, Field, Part
-from coordexp_audit_lib.boundaries.upstream.spelling import takes
+from coordexp_audit_lib.boundaries.upstream.predicates.contracts import Call, Contract, Field, Part, chosen
+from coordexp_audit_lib.core.claim import Ledger
+from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.source.facts import Level, Parameter, Seen
+from coordexp_audit_lib.source.spelling import takes
 
 Word = Literal["kept", "moved", "changed", "gone", "undecidable"]
 WORDS: tuple[Word, ...] = ("kept", "moved", "changed", "gone", "undecidable")
 
 
-class Problem(msgspec.Struct, frozen=True):
+class Difference(msgspec.Struct, frozen=True):
     """One thing that is not as the pipeline has it. symbol: of the part."""
 
     kind: Word
@@ -27,13 +29,13 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """A contract's verdict for a release, with a problem for each thing that is not kept."""
+    """A contract's verdict for a release, with a difference for each thing that is not kept."""
 
     contract: str
     distribution: str
     version: str
     word: Word
-    problems: list[Problem] = []
+    problems: list[Difference] = []
 
 
 def verdict(contract: Contract, version: str, seen: Sequence[Seen]) -> Verdict:
@@ -41,7 +43,7 @@ def verdict(contract: Contract, version: str, seen: Sequence[Seen]) -> Verdict:
 
     `gone` where every part is; `changed` where any is broken; then `undecidable`; `moved` where only names differ.
     """
-    problems = [p for part, s in zip(contract.parts, seen, strict=True) for p in judge(part, s)]
+    problems = [p for part, s in zip(contract.parts, seen, strict=True) for p in differences(part, s)]
     kinds = [p.kind for p in problems]
     gone = {p.symbol for p in problems if p.kind == "gone"}
     word: Word = "kept"
@@ -56,19 +58,56 @@ def verdict(contract: Contract, version: str, seen: Sequence[Seen]) -> Verdict:
     return Verdict(contract.id, contract.distribution, version, word, problems)
 
 
-def judge(part: Part, seen: Seen) -> Iterator[Problem]:
+class Release(msgspec.Struct, frozen=True):
+    """What was read of one release: the contracts with its distribution, and the verdict on each."""
+
+    distribution: str
+    version: str
+    contracts: tuple[Contract, ...]
+    verdicts: list[Verdict]
+
+    def about(self, claim: str) -> Release:
+        """The same release, with the contracts of one claim alone."""
+        mine = chosen(self.contracts, claim=claim)
+        ids = {c.id for c in mine}
+        kept = [v for v in self.verdicts if v.contract in ids]
+        return Release(self.distribution, self.version, tuple(mine), kept)
+
+
+def release_keeps(release: Release, ledger: Ledger) -> Iterator[Problem]:
+    """Whether a release has each part of its contracts as it is used. A part that the package alone does not decide is
+    left out."""
+    by_id = {v.contract: v for v in release.verdicts}
+    for contract in release.contracts:
+        if contract.id not in by_id:
+            ledger.left_out(contract.title, "there is no verdict on it")
+            continue
+        for part in contract.parts:
+            mine = [d for d in by_id[contract.id].problems if d.symbol == part.symbol]
+            told = [d.what for d in mine if d.kind == "undecidable"]
+            if told:
+                more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
+                ledger.left_out(part.symbol, f"not decidable from this package alone: {told[0]}{more}")
+            ledger.judged(0 if told else 1)
+            for d in mine:
+                if d.kind != "undecidable":
+                    message = f"{part.symbol} of {release.distribution} {release.version}: {d.kind}: {d.what}"
+                    yield Problem(message, contract.title, f"as used by {contract.used}", d.kind, part.symbol)
+
+
+def differences(part: Part, seen: Seen) -> Iterator[Difference]:
     """What is not as the part has it."""
     if seen.status == "gone":
-        yield Problem("gone", part.symbol, seen.why or "it is not there")
+        yield Difference("gone", part.symbol, seen.why or "it is not there")
     elif seen.status == "outside":
-        yield Problem("undecidable", part.symbol, f"it may come from another distribution: {seen.why}")
+        yield Difference("undecidable", part.symbol, f"it may come from another distribution: {seen.why}")
     elif seen.status == "undecided":
-        yield Problem("undecidable", part.symbol, seen.why or "it cannot be read")
+        yield Difference("undecidable", part.symbol, seen.why or "it cannot be read")
     else:
         if part.imported and seen.reached != part.symbol:
-            yield Problem("moved", part.symbol, f"to {seen.reached}")
+            yield Difference("moved", part.symbol, f"to {seen.reached}")
         for kind, what in _within(part, seen):
-            yield Problem(kind, part.symbol, what)
+            yield Difference(kind, part.symbol, what)
 
 
 def _within(part: Part, seen: Seen) -> Iterator[tuple[Word, str]]:

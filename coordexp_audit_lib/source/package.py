@@ -10,13 +10,26 @@ from pathlib import Path
 import griffe
 import msgspec
 
-from coordexp_audit_lib.boundaries.upstream.archive import Unreadable
-from coordexp_audit_lib.boundaries.upstream.lazy import Offers, offers
-from coordexp_audit_lib.boundaries.upstream.sources import Source
+from coordexp_audit_lib.source.archive import Files, Unreadable
+from coordexp_audit_lib.source.lazy import Offers, offers
 from coordexp_audit_lib.source.tree import find_definition
 
 logging.getLogger("griffe").setLevel(logging.CRITICAL)
 MAX_DEPTH = 60
+
+
+class Source(msgspec.Struct, frozen=True, eq=False):
+    """One release of a package.
+
+    distribution: as on PyPI. package: as imported. version: empty where nothing says it. kind: wheel, sdist, tree or
+    installed.
+    """
+
+    distribution: str
+    package: str
+    version: str
+    kind: str
+    files: Files
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -114,7 +127,7 @@ class Package:
 
     def resolve(self, symbol: str) -> Answer:
         """Where `package.module:Class.method` is defined: members are looked for on base classes as well."""
-        from coordexp_audit_lib.boundaries.upstream.classes import member
+        from coordexp_audit_lib.source.classes import member
 
         module, _, qualname = symbol.partition(":")
         parts = qualname.split(".") if qualname else []
@@ -190,7 +203,7 @@ class Package:
 
     def dotted(self, module: str, name: str, depth: int = 0) -> Answer:
         """Where `a.b`, written in a module, is defined."""
-        from coordexp_audit_lib.boundaries.upstream.classes import member
+        from coordexp_audit_lib.source.classes import member
 
         first, *rest = name.split(".")
         place = self.find(module, first, depth)

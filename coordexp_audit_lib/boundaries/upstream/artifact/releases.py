@@ -13,26 +13,15 @@ from email.parser import HeaderParser
 from importlib import metadata
 from pathlib import Path
 
-import msgspec
-
-from coordexp_audit_lib.boundaries.upstream.archive import SDIST, WHEEL, Files, Unreadable, open_archive, open_folder
 from coordexp_audit_lib.core.errors import UsageError
+from coordexp_audit_lib.source.archive import SDIST, WHEEL, Files, Unreadable, open_archive, open_folder
+from coordexp_audit_lib.source.package import Source
 
 # distribution: its import package
 PACKAGES = {"transformers": "transformers", "ms-swift": "swift", "vllm": "vllm"}
 _PINNED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9._!+-]*)")
 _ASSIGNED = re.compile(r"^__version__\s*(?::\s*str\s*)?=\s*['\"]([^'\"]+)['\"]", re.MULTILINE)
 _KNOWN = "one of " + ", ".join(PACKAGES)
-
-
-class Source(msgspec.Struct, frozen=True, eq=False):
-    """One release. distribution: as on PyPI. package: as imported. kind: wheel, sdist, tree or installed."""
-
-    distribution: str
-    package: str
-    version: str
-    kind: str
-    files: Files
 
 
 def open_source(word: str, cache: Path | None = None) -> Source:

@@ -1,4 +1,4 @@
-"""Answers to what is asked about symbols, read from a release's source."""
+"""What a package has of the symbols that are asked about, read from its source."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Iterable
 
 import griffe
 
-from coordexp_audit_lib.boundaries.upstream import bodies, classes
-from coordexp_audit_lib.boundaries.upstream.archive import Unreadable
-from coordexp_audit_lib.boundaries.upstream.facts import Ask, Level, Parameter, ParameterKind, Seen
-from coordexp_audit_lib.boundaries.upstream.package import Absent, Package, Place
+from coordexp_audit_lib.kit import bodies
+from coordexp_audit_lib.source import classes
+from coordexp_audit_lib.source.archive import Unreadable
+from coordexp_audit_lib.source.facts import Ask, Level, Parameter, ParameterKind, Seen
+from coordexp_audit_lib.source.package import Absent, Package, Place
 
 _KINDS: dict[str, ParameterKind] = {
     "positional-only": "positional",
@@ -70,7 +71,6 @@ def _seen(package: Package, ask: Ask, reached: str, place: Place) -> Seen:
     order = classes.linearised(package, place)
     levels, bound = (_levels(package, reached, place, order) if ask.call else None), _bound(place)
     body = node if node is not None else ast.Module([], [])
-    tree = package.tree(place.module)
     return Seen(
         ask.symbol,
         "found",
@@ -86,7 +86,7 @@ def _seen(package: Package, ask: Ask, reached: str, place: Place) -> Seen:
         [m for m in ask.members if isinstance(classes.member(package, place, m), Place)],
         bodies.words(body, ask.words),
         bodies.expressions(body, ask.expressions),
-        bodies.keys(tree, place.qualname, ask.keys),
+        classes.keys(package.tree(place.module), place.qualname, ask.keys),
         classes.outside(order),
     )
 
@@ -127,15 +127,13 @@ def _chain(package: Package, order: Iterable[Place | str], name: str) -> list[Le
             continue
         here = Place(owner.module, f"{owner.qualname}.{name}", found)
         levels.append(_level(package, here, found))
-        node = package.node(here)
-        if node is None or not bodies.handed_to_super(node):
+        if not bodies.handed_to_super(package.node(here)):
             break
     return levels
 
 
 def _level(package: Package, place: Place, found: griffe.Function) -> Level:
-    node = package.node(place)
     parameters = [Parameter(p.name, _KINDS[p.kind.value], p.required) for p in found.parameters if p.kind is not None]
     if "." in place.qualname and "staticmethod" not in found.labels:
         parameters = parameters[1:]
-    return Level(place.symbol, parameters, bodies.own_keywords(node) if node else [])
+    return Level(place.symbol, parameters, bodies.own_keywords(package.node(place)))

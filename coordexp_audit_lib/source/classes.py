@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import griffe
 
-from coordexp_audit_lib.boundaries.upstream import spelling
-from coordexp_audit_lib.boundaries.upstream.facts import FieldSeen
-from coordexp_audit_lib.boundaries.upstream.package import GONE, Absent, Answer, Package, Place
+from coordexp_audit_lib.kit import bodies
+from coordexp_audit_lib.source import spelling
+from coordexp_audit_lib.source.facts import FieldSeen
+from coordexp_audit_lib.source.package import GONE, Absent, Answer, Package, Place
+from coordexp_audit_lib.source.tree import statements
 
 _STRUCTS = ("Struct", "BaseModel", "NamedTuple", "TypedDict", "PydanticMsgspecMixin")
 _PLAIN = ("object", "Generic", "Protocol", "ABC", "abc.ABC", "Enum", "str", "dict")
@@ -73,7 +75,7 @@ def member(package: Package, place: Place, name: str) -> Answer:
                 return _aliased(package, owner, name, found)
             if isinstance(found, griffe.Alias):
                 return package.dotted(owner.module, found.target_path.rpartition(".")[2])
-            if name in set_on_self(package.node(owner)):
+            if name in bodies.set_on_self(package.node(owner)):
                 return Place(owner.module, f"{owner.qualname}.{name}")
     away = outside(order)
     return Absent("outside", ", ".join(away)) if away else GONE
@@ -86,23 +88,6 @@ def _aliased(package: Package, owner: Place, name: str, found: griffe.Object) ->
         if isinstance(other, griffe.Function):
             return Place(owner.module, f"{owner.qualname}.{found.value}", other)
     return Place(owner.module, f"{owner.qualname}.{name}", found)
-
-
-def set_on_self(node: ast.AST | None) -> set[str]:
-    """The attributes that the methods of a class set on their first parameter, in `__init__` or anywhere else."""
-    names: set[str] = set()
-    for method in getattr(node, "body", []):
-        if isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef)) and method.args.args:
-            me = method.args.args[0].arg
-            names |= {
-                n.attr
-                for n in ast.walk(method)
-                if isinstance(n, ast.Attribute)
-                and isinstance(n.ctx, ast.Store)
-                and isinstance(n.value, ast.Name)
-                and n.value.id == me
-            }
-    return names
 
 
 def fields(package: Package, place: Place) -> Iterator[FieldSeen]:
@@ -124,3 +109,17 @@ def fields(package: Package, place: Place) -> Iterator[FieldSeen]:
 def _has_fields(node: griffe.Class) -> bool:
     decorated = any("dataclass" in str(d.value) for d in node.decorators)
     return decorated or any(str(b).partition("[")[0].rpartition(".")[2] in _STRUCTS for b in node.bases)
+
+
+def keys(tree: ast.Module, name: str, wanted: Iterable[str]) -> list[str]:
+    """Those of the wanted keys that the mapping `name` gets at the top of a module."""
+    there: set[str] = set()
+    for node in statements(tree.body):
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        value = getattr(node, "value", None)
+        for target in targets:
+            if isinstance(target, ast.Name) and target.id == name and isinstance(value, ast.Dict):
+                there |= {k.value for k in value.keys if isinstance(k, ast.Constant) and isinstance(k.value, str)}
+            elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name) and target.value.id == name:
+                there |= {k.value for k in [target.slice] if isinstance(k, ast.Constant) and isinstance(k.value, str)}
+    return sorted(set(wanted) & there)

@@ -1,0 +1,140 @@
+"""The matrix: the verdict of every contract for every release, from sources that are read and never imported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from coordexp_audit_lib.boundaries.upstream.artifact.releases import open_source
+from coordexp_audit_lib.boundaries.upstream.predicates.contracts import Contract, chosen, read
+from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import Release, Verdict, verdict
+from coordexp_audit_lib.core.claim import claims_on
+from coordexp_audit_lib.core.evidence import Evidence
+from coordexp_audit_lib.core.finding import Finding
+from coordexp_audit_lib.core.judge import Artifact, judge_artifact
+from coordexp_audit_lib.core.pipeline import pipeline
+from coordexp_audit_lib.source.facts import Seen
+from coordexp_audit_lib.source.observed import see
+from coordexp_audit_lib.source.package import Package, Source
+
+
+class Packaged(msgspec.Struct, frozen=True):
+    """The facts that come with a pipeline. seen: of each pinned release, what the parts of each contract show."""
+
+    verdicts: list[Verdict]
+    seen: dict[str, dict[str, list[Seen]]]
+
+
+class MatrixRequest(msgspec.Struct, frozen=True):
+    """distribution: one of them, or all."""
+
+    distribution: str = ""
+
+
+class Matrix(msgspec.Struct, frozen=True):
+    """contracts: the rows, by id. versions: of each distribution, in order. verdicts: one of each."""
+
+    contracts: list[str]
+    versions: dict[str, list[str]]
+    verdicts: list[Verdict]
+
+
+@lru_cache(maxsize=1)
+def contracts() -> tuple[Contract, ...]:
+    """The contracts of the default pipeline, at its reference commit."""
+    return read(pipeline().contract()["upstream.contracts"])
+
+
+@lru_cache(maxsize=1)
+def packaged() -> Packaged:
+    """The facts that come with the default pipeline, so that the matrix is there offline."""
+    path: Path = pipeline().contract()["upstream.verdicts"]
+    return msgspec.json.decode(path.read_bytes(), type=Packaged)
+
+
+def observe(source: Source) -> dict[str, list[Seen]]:
+    """What a release has of each contract's parts, by the contract's id."""
+    package = Package(source)
+    return {c.id: [see(package, part.ask) for part in c.parts] for c in chosen(contracts(), source.distribution)}
+
+
+def verdicts(source: Source) -> list[Verdict]:
+    """The verdict of each contract with the source's distribution."""
+    seen = observe(source)
+    return [verdict(c, source.version, seen[c.id]) for c in chosen(contracts(), source.distribution)]
+
+
+def table(verdicts: Sequence[Verdict], distribution: str = "") -> Matrix:
+    """Verdicts with the rows and columns that they should fill."""
+    mine = [v for v in verdicts if distribution in ("", v.distribution)]
+    versions = {d: ordered({v.version for v in mine if v.distribution == d}) for d in {v.distribution for v in mine}}
+    return Matrix([c.id for c in chosen(contracts(), distribution) if c.distribution in versions], versions, mine)
+
+
+def ordered(versions: set[str]) -> list[str]:
+    """Version numbers from the oldest to the newest."""
+    return sorted(
+        versions, key=lambda v: [(int(n), "") if n.isdigit() else (-1, n) for n in v.replace("-", ".").split(".")]
+    )
+
+
+def shipped(_: object, request: MatrixRequest) -> Matrix:
+    """The shipped verdicts; they are about releases, and the same for every tree."""
+    return table(packaged().verdicts, request.distribution)
+
+
+def read_matrix(words: Sequence[str], cache: Path | None = None) -> Matrix:
+    """The verdicts on the releases that the user named; without a word, those that are shipped.
+
+    Raises:
+        UsageError: a word names no release that can be read.
+    """
+    if not words:
+        return table(packaged().verdicts)
+    made: dict[tuple[str, str], Verdict] = {}
+    for word in dict.fromkeys(words):
+        for found in verdicts(open_source(word, cache)):
+            made.setdefault((found.contract, found.version), found)
+    return table(list(made.values()))
+
+
+def releases(matrix: Matrix) -> Iterator[Release]:
+    """The matrix by releases: by distribution, then from the oldest to the newest."""
+    for distribution, versions in sorted(matrix.versions.items()):
+        promised = tuple(chosen(contracts(), distribution))
+        for version in versions:
+            mine = [v for v in matrix.verdicts if (v.distribution, v.version) == (distribution, version)]
+            yield Release(distribution, version, promised, mine)
+
+
+def audit(matrix: Matrix) -> list[Finding]:
+    """One finding for each release and each claim that has contracts with it; `config` names the release."""
+    found = []
+    for release in releases(matrix):
+        for claim in claims_on(Release, "upstream"):
+            mine = release.about(claim.id)
+            words = [Evidence(kind="fact", symbol=v.contract, value=v.word) for v in mine.verdicts]
+            name = f"{release.distribution}=={release.version}"
+            artifact = Artifact(mine, name, config=name, kind="S", evidence=words.copy)
+            if mine.contracts:
+                found.append(judge_artifact(artifact, claim))
+    return found
+
+
+def write_packaged(sources: Iterable[Source], path: Path) -> None:
+    """Make the shipped facts anew; the observations of the pinned releases are kept as well.
+
+    Args:
+        path: the contract's `upstream.verdicts`, or another file to look at first.
+    """
+    pinned = pipeline().contract()["upstream.pinned"]
+    opened, order = list(sources), {c.id: i for i, c in enumerate(contracts())}
+    made = sorted((v for source in opened for v in verdicts(source)), key=lambda v: order[v.contract])
+    kept = {s.distribution: observe(s) for s in opened if pinned[s.distribution] == s.version}
+    value: Any = msgspec.to_builtins(Packaged(made, kept))
+    path.write_text(json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n", encoding="utf-8")

@@ -1,0 +1,67 @@
+"""What is asked: training settings, decoding settings, chats with images, packs and grids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coordexp_audit_lib.boundaries.upstream import surfaces as s
+from coordexp_audit_lib.kit import wiring
+
+SETTINGS = s.TrainerRequest(1e-4, 0.1, 0.8, 0.95, 1e-7, 5e-5, 6e-5)
+CONFIGS = (s.ConfigRequest(512, 0.0, 1.0, -1, 1.0), s.ConfigRequest(4096, 0.7, 0.9, 40, 1.05))
+TEXT, PROMPT = "a red cup", "Locate every object."
+ANSWER = '{"objects": []}'
+SAMPLES = (
+    s.Sample([{"role": "user", "content": PROMPT}]),
+    s.Sample([{"role": "user", "content": f"<image>{PROMPT}"}], ["images/a.png"]),
+    s.Sample(
+        [
+            {"role": "system", "content": "Answer in JSON."},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "image", "image": "images/a.png"},
+                    {"type": "image", "image": "images/ü b.png"},
+                    {"type": "text", "text": PROMPT},
+                ],
+            },
+        ]
+    ),
+)
+CHATS = s.TemplateRequest(
+    [
+        [("user", f"<image>{PROMPT}"), ("assistant", ANSWER)],
+        [("system", "Answer in JSON."), ("user", PROMPT), ("assistant", TEXT)],
+        [("user", f"<image><image>{PROMPT}"), ("assistant", ANSWER)],
+    ],
+    [[(64, 96)], [], [(64, 64), (128, 32)]],
+)
+GRIDS = (s.RowsRequest((1, 4, 6), 3, 2, [5, 4, 6]), s.RowsRequest((1, 8, 2), 1, 4, [7, 3]))
+
+# What a `RequestConfig` has where nothing is given.
+DEFAULTS: dict[str, Any] = {
+    "max_tokens": None,
+    "temperature": None,
+    "top_k": None,
+    "top_p": None,
+    "repetition_penalty": None,
+    "num_beams": 1,
+    "stop": [],
+    "seed": None,
+    "stream": False,
+    "logprobs": False,
+    "n": 1,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "return_details": False,
+}
+
+
+def rates() -> dict[str, float]:
+    """The learning rate that is set for each part of the network, by a prefix of its parameters' names."""
+    return {
+        "visual": wiring.RATES["vit_lr"],
+        "visual.merger": wiring.RATES["aligner_lr"],
+        f"{wiring.OFFSETS}.embed_offset": SETTINGS.embed_lr,
+        f"{wiring.OFFSETS}.head_offset": SETTINGS.head_lr,
+    }

@@ -1,0 +1,38 @@
+"""Where CoordExp demands what the claims of `upstream` demand."""
+
+from __future__ import annotations
+
+from coordexp_audit_lib.pipelines.coordexp.citing import code, spec
+
+TESTED = spec("training-pipeline-audit", "Upstream integration surfaces have CPU-only contract tests")
+UNPATCHED = spec(
+    "stage2-ab-training", "Stage-2 AB remains compatible with ms-swift and Transformers (no upstream patches)"
+)
+SERVED = spec("rollout-matching-sft", "Rollout generation supports vLLM backends (colocate default, server optional)")
+
+CITATIONS = {
+    "upstream.trainer_helpers": (
+        TESTED,
+        spec("coord_offset", "Dedicated optimizer buckets for coord offsets"),
+        code("src/optim/coord_offset_optimizer.py", "create_multimodal_coord_offset_optimizer"),
+    ),
+    "upstream.request_config": (
+        TESTED,
+        spec("rollout-matching-sft", "Rollout generation returns token IDs (no grad) and selects one response"),
+    ),
+    "upstream.infer_request": (TESTED, SERVED),
+    "upstream.template_surface": (UNPATCHED, spec("packing-dataset", "Multimodal field preservation and position_ids")),
+    "upstream.qwen3vl_surface": (
+        UNPATCHED,
+        spec("stage2-ab-training", "Channel-A forward path is compatible with Qwen3-VL multimodal semantics"),
+    ),
+    "upstream.rollout_cli": (
+        spec("rollout-matching-sft", "Stage_2 supports a 3v1 rollout-server + learner workflow (actors vs learner)"),
+        code("scripts/train_stage2.sh", "SERVER_CMD"),
+    ),
+    "upstream.client_surface": (SERVED, UNPATCHED),
+    "upstream.versions_matrix": (
+        spec("training-pipeline-audit", "Upstream dependency provenance is recorded in run artifacts"),
+        TESTED,
+    ),
+}
