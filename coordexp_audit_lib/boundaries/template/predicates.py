@@ -51,7 +51,7 @@ def vocabulary_problems(ours: str, theirs: str, whose: str) -> Iterator[Problem]
     """Two vocabularies, told by their fingerprints, agree on every id."""
     if ours != theirs:
         text = f"{whose} vocabulary has fingerprint {theirs[:8]}, the learner's {ours[:8]}"
-        yield Problem(text, expected=theirs, actual=ours)
+        yield Problem(text, "", theirs, ours)
 
 
 def rows_problems(last_id: int, rows: int) -> Iterator[Problem]:
@@ -72,9 +72,7 @@ def coordinate_problems(ids: Sequence[int], texts: Sequence[tuple[Sequence[int],
         ids: of the bins from 0 on. texts: the ids of a text, and the bins that stand in it, in order.
     """
     if len(ids) != tokenizer.COORD_BINS or len(set(ids)) != len(ids) or min(ids) < 0:
-        yield Problem(
-            "the coordinate tokens do not have 1000 distinct ids", expected=1000, actual=len({i for i in ids if i >= 0})
-        )
+        yield Problem("the coordinate tokens do not have 1000 distinct ids", "", 1000, len({i for i in ids if i >= 0}))
         return
     bin_of = {token: k for k, token in enumerate(ids)}
     for number, (encoded, bins) in enumerate(texts):
@@ -101,7 +99,7 @@ def label_problems(
         ids, labels: of one sample [n], labels not shifted. header: the ids that open an assistant's turn.
     """
     if len(ids) != len(labels):
-        yield Problem("labels and ids differ in length", expected=len(ids), actual=len(labels))
+        yield Problem("labels and ids differ in length", "", len(ids), len(labels))
         return
     turns = assistant_turns(ids, profile, header)
     yield from _turn_problems(ids, turns, profile)
@@ -184,13 +182,11 @@ def grid_problems(
     if sizes is not None and patch:
         wanted = [[1, h // patch, w // patch] for w, h in sizes]
         if [list(g) for g in grid] != wanted:
-            yield Problem(
-                "the grids are not those of the pictures, in order", expected=wanted, actual=[list(g) for g in grid]
-            )
+            yield Problem("the grids are not those of the pictures, in order", "", wanted, [list(g) for g in grid])
             return
     runs = image_runs(ids, profile.image_pad)
     if len(runs) != len(grid):
-        yield Problem("there are not as many runs of image pads as grids", expected=len(grid), actual=len(runs))
+        yield Problem("there are not as many runs of image pads as grids", "", len(grid), len(runs))
         return
     for (start, length), (t, h, w) in zip(runs, grid, strict=True):
         cells = t * h * w // profile.merge_size**2

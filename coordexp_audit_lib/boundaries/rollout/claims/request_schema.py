@@ -39,9 +39,9 @@ def _problems(talk: cases.Talk, answer: Answer[s.Payload]) -> Iterator[Problem]:
     if answer.refusal is None:
         yield from predicates.payload_problems(talk, answer.value)
     elif talk.fits:
-        yield Problem("a sample that can be posted is refused", expected="a payload", actual=answer.refusal.message)
+        yield Problem("a sample that can be posted is refused", "", "a payload", answer.refusal.message)
     elif not answer.refusal.message.strip():
-        yield Problem("a sample is refused without a reason", expected="a message", actual=answer.refusal.type)
+        yield Problem("a sample is refused without a reason", "", "a message", answer.refusal.type)
 
 
 fault(request_schema, "no_details", s.PAYLOAD, "return_details is left at its default")(

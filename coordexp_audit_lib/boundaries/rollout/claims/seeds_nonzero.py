@@ -39,13 +39,13 @@ def seeds_nonzero(ctx: Context) -> Iterator[Problem]:
                 ctx.left_out(f"{what} of {case.requests} requests", "no request was sent")
             yield from predicates.told((p for run in runs for p in _problems(run)), what, shown)
             if runs != second:
-                again_other = Problem("a rerun sends other seeds", expected="equal calls", actual="different")
+                again_other = Problem("a rerun sends other seeds", "", "equal calls", "different")
                 yield from predicates.told([again_other], what, shown)
 
 
 def _problems(run: s.RankRun) -> Iterator[Problem]:
     if run.error:
-        yield Problem("the rollout is refused", expected="calls with seeds", actual=run.error)
+        yield Problem("the rollout is refused", "", "calls with seeds", run.error)
     else:
         yield from predicates.seed_problems(run.calls)
 
