@@ -457,9 +457,7 @@ def test_counts_are_of_what_each_claim_is_about(write: Callable[..., Path]) -> N
     found = by_id(audit_run(write()))
     judged = {"files_present": 4, "upstream_versions": 4, "swift_source": 1, "server_flags": 6, "no_secrets": 6}
     assert {n: found[n].checked for n in judged} == judged
-    assert (
-        found["config_is_the_config"].checked == 7
-    )  # the values that leaf and base set
+    assert found["config_is_the_config"].checked == 7  # the values that leaf and base set
 
 
 def test_a_source_that_is_no_yaml_is_told_without_its_text(write: Callable[..., Path]) -> None:

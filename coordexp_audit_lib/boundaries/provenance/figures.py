@@ -5,6 +5,7 @@ Exhibits ask the target and give builtins; the drawing functions take that data 
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from pathlib import Path
@@ -15,9 +16,12 @@ import msgspec
 from coordexp_audit_lib.boundaries.provenance import cases
 from coordexp_audit_lib.boundaries.provenance.artifact.run import audit_run
 from coordexp_audit_lib.boundaries.provenance.predicates.drift import RANKS, counts, differences, flat
+from coordexp_audit_lib.boundaries.provenance.reference.capture import Found
 from coordexp_audit_lib.boundaries.provenance.reference.writer import write_manifest
 from coordexp_audit_lib.boundaries.provenance.surfaces import Module
 from coordexp_audit_lib.core.claim import Context, exhibit
+from coordexp_audit_lib.core.pipeline import pipeline
+from coordexp_audit_lib.kit.nested import merge, nest
 from coordexp_audit_lib.report import style
 from coordexp_audit_lib.report.text import shown
 
@@ -113,10 +117,12 @@ def secrets(ctx: Context) -> dict[str, Any]:
 def own_run() -> tuple[list[tuple[str, str, str]], int]:
     """A run's folder by this library's writer, audited: (claim, verdict, note) rows, and how many planted secrets any
     byte of it holds."""
+    resolved: dict[str, Any] = {"training": {"seed": 17, "learning_rate": 1e-6, "save_only_model": True}}
+    for key, value, _ in pipeline().contract()["provenance.server"]["mode"]:
+        resolved = merge(resolved, nest(key, value))
     with tempfile.TemporaryDirectory() as place:
         config = Path(place) / "leaf.yaml"
-        config.write_text("training: {seed: 17, learning_rate: 1.0e-6, save_only_model: true}\n")
-        resolved = {"training": {"seed": 17, "learning_rate": 1e-6, "save_only_model": True}}
+        config.write_text(json.dumps(resolved))
         environ = {**cases.SECRETS, **cases.UNLISTED, "OMP_NUM_THREADS": "8"}
         command = ["train", "--hub_token", cases.HUB_TOKEN, f"--url=http://u:{cases.URL_PASSWORD}@host.invalid"]
         out = Path(place) / "run"
@@ -129,6 +135,7 @@ def own_run() -> tuple[list[tuple[str, str, str]], int]:
             command=command,
             server=cases.FLAGS,
             repository=place,
+            lookup=lambda name, distribution: Found("1.2.3", f"{place}/{name}.py"),  # whatever is installed here
         )
         written = b"\n".join(p.read_bytes() for p in out.rglob("*") if p.is_file())
         planted = [*cases.searched().values(), cases.HUB_TOKEN, cases.URL_PASSWORD]
