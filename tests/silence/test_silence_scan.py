@@ -6,7 +6,8 @@ import ast
 
 import pytest
 
-from coordexp_audit_lib.boundaries.silence.contract import lacks, suppressions
+from coordexp_audit_lib.boundaries.silence.predicates import lacks
+from coordexp_audit_lib.source.handlers import suppressions
 
 TRY = "try:\n    f()\nexcept {}:\n    {}\n"
 

@@ -78,7 +78,7 @@ def key_read(reads: StageReads, key: Key, answer: KeyReads) -> Iterator[Problem]
             where = Where(at.path, at.line, at.symbol) if at else None
             only = msgspec.to_builtins(at) if at else "read nowhere"
             subject = f"{reads.entrypoint}/{reads.stage}"
-            yield Problem(message, subject, "a place in the stage's modules", only, key.path, where)
+            yield Problem(message, subject, "a place in the stage's modules", only, key.path, where=where)
         return
     section = key.path.split(".")[0]
     if not any(f.section == section for f in answer.forwards):

@@ -23,12 +23,19 @@ def tree() -> Tree:
     return Tree(ROOT)
 
 
-for _surface, _read in (
-    (entrypoints.ENTRYPOINTS, entrypoints.entrypoints),
-    (owners.OWNERS, owners.owners),
-    (key_reads.KEY_READS, key_reads.key_reads),
-):
-    answers(_surface)(lambda request, read=_read: read(tree(), request))
+@answers(entrypoints.ENTRYPOINTS)
+def started(request: entrypoints.EntrypointsRequest) -> entrypoints.Entrypoints:
+    return entrypoints.entrypoints(tree(), request)
+
+
+@answers(owners.OWNERS)
+def owned(request: owners.OwnersRequest) -> owners.Owners:
+    return owners.owners(tree(), request)
+
+
+@answers(key_reads.KEY_READS)
+def read(request: key_reads.KeyReadsRequest) -> key_reads.KeyReads:
+    return key_reads.key_reads(tree(), request)
 
 
 @answers(keys.KEYS)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from coordexp_audit_lib.boundaries.silence.contract import SUPPRESSIONS, ScanRequest, lacks
+from coordexp_audit_lib.boundaries.silence.predicates import PARTS, lacks
+from coordexp_audit_lib.boundaries.silence.surfaces import SUPPRESSIONS, ScanRequest
 from coordexp_audit_lib.core.claim import Context, exhibit, provocations
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.report.tables import Table
-
-PARTS = ("a cause", "a place", "a remedy")
 
 
 @exhibit("silence.scan")
 def scan(ctx: Context) -> dict[str, Any]:
     """What was read, and each place where every exception vanishes."""
-    found = ctx.value(SUPPRESSIONS, ScanRequest())
+    found = ctx.value(SUPPRESSIONS, ScanRequest(ctx.contract["silence.core_folder"]))
     rows = [[f"{s.path}:{s.line}", s.symbol or "-", s.form] for s in found.suppressions]
     return {"files": found.files, "handlers": found.handlers, "unparsed": found.unparsed, "rows": rows}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from coordexp_audit_lib.boundaries.silence.contract import SUPPRESSIONS, Scan, ScanRequest, scan_tree
+from coordexp_audit_lib.boundaries.silence.surfaces import SUPPRESSIONS, Scan, ScanRequest, scan_tree
 from coordexp_audit_lib.core.surface import answers
 from coordexp_audit_lib.source.tree import Tree
 

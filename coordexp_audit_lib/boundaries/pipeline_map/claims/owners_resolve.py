@@ -4,8 +4,7 @@ is reported as moved, one that is gone as missing.
 A finding is of use where it leads to the code that computes the loss, the batch or the metric. A stage whose owners are
 all gone is a stage that nobody looks at: what changes there changes the objective or the evaluation unseen.
 
-Example: `src.trainers.rollout_matching_sft:RolloutMatchingSFTTrainer.evaluate` stands in a renamed module: it is `moved`,
-with the new file and line."""
+Example: `trainers.rollouts:Trainer.evaluate` stands in a renamed module: it is `moved`, with the new file and line."""
 
 from __future__ import annotations
 

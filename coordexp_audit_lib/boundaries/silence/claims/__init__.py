@@ -1,0 +1,1 @@
+"""The claims of silence, one a file."""

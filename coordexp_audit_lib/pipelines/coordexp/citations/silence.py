@@ -1,0 +1,15 @@
+"""Where CoordExp demands that failures be seen."""
+
+from __future__ import annotations
+
+from coordexp_audit_lib.pipelines.coordexp.citing import spec
+
+CITATIONS = {
+    "silence.no_blanket_suppression": (
+        spec("silent-failure-policy", "Core execution paths do not swallow unexpected exceptions"),
+        spec("silent-failure-policy", "Blanket suppression is forbidden by direct CI scanning"),
+    ),
+    "silence.errors_actionable": (
+        spec("silent-failure-policy", "Core execution paths do not swallow unexpected exceptions"),
+    ),
+}
