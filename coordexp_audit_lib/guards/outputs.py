@@ -8,8 +8,8 @@ from typing import Any
 
 from coordexp_audit_lib.boundaries.metrics.contract import PREDICATES, Undecided
 from coordexp_audit_lib.boundaries.metrics.log import Log, Row, row_of
-from coordexp_audit_lib.boundaries.provenance.checkpoints import weights_only
-from coordexp_audit_lib.boundaries.provenance.reading import checkpoint
+from coordexp_audit_lib.boundaries.provenance.artifact.reading import checkpoint
+from coordexp_audit_lib.boundaries.provenance.predicates.checkpoints import weights_only
 from coordexp_audit_lib.guards.stopping import stop
 
 # Claims that a single row can break. What needs a longer log is reported at the end, and stops nothing.

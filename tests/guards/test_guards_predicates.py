@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from coordexp_audit_lib import guards
-from coordexp_audit_lib.boundaries.config import schema
+from coordexp_audit_lib.boundaries.config.predicates import rules
 from coordexp_audit_lib.boundaries.geometry import records
 from coordexp_audit_lib.boundaries.metrics import contract as metrics
 from coordexp_audit_lib.boundaries.packing import contract as packing
 from coordexp_audit_lib.boundaries.packing import positions
-from coordexp_audit_lib.boundaries.provenance import checkpoints
+from coordexp_audit_lib.boundaries.provenance.predicates import checkpoints
 from coordexp_audit_lib.boundaries.rollout import client
 from coordexp_audit_lib.boundaries.supervision import judge
 from coordexp_audit_lib.boundaries.template import predicates as template
@@ -70,9 +70,9 @@ def channel_b() -> None:
 
 # predicate, guard that uses it, invariant of the audit that uses it
 TABLE: list[tuple[Any, Callable[[], None], str]] = [
-    (schema.check_config, config, "config.unknown_key_rejected"),
-    (schema.check_batch, config, "config.batch_divisible"),
-    (schema.check_attention, config, "config.packing_backend"),
+    (rules.check_config, config, "config.unknown_key_rejected"),
+    (rules.check_batch, config, "config.batch_divisible"),
+    (rules.check_attention, config, "config.packing_backend"),
     (template.coordinate_problems, tokens, "template.coord_tokens_atomic"),
     (template.vocabulary_problems, tokens, "template.vocab_fits"),
     (template.rows_problems, tokens, "template.vocab_fits"),

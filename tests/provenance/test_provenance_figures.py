@@ -5,13 +5,13 @@ from __future__ import annotations
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
+from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.provenance import figures
-from coordexp_audit_lib.boundaries.provenance import reference as _reference
-from coordexp_audit_lib.boundaries.provenance.drift import RANKS
+from coordexp_audit_lib.boundaries.provenance.predicates.drift import RANKS
 from coordexp_audit_lib.core.claim import Context
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
-assert _reference
+boundaries.load(["provenance"])
 mpl.use("agg")
 
 

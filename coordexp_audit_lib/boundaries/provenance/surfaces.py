@@ -6,11 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.provenance.checkpoints import Checkpoint
 from coordexp_audit_lib.core.surface import surface
-
-STAGE1 = "configs/stage1/ablation/geometry_first_coco80.yaml"
-STAGE2 = "configs/stage2_ab/prod/ab_mixed.yaml"
 
 State = Literal["importable", "absent", "import_error", "os_error"]
 Home = Literal["wheel", "wheel_in_repository", "checkout", "changed_checkout"]
@@ -99,6 +95,16 @@ class SaveRequest(msgspec.Struct, frozen=True):
 
     save_only_model: bool = True
     shard_bytes: int = 0
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """files: names in the folder. tensors: by safetensors file, its tensors with their sizes in bytes. broken: by
+    safetensors file, why it cannot be read. index: the index as parsed, None if there is none."""
+
+    files: list[str]
+    tensors: dict[str, dict[str, int]]
+    broken: dict[str, str] = {}
+    index: Any = None
 
 
 UPSTREAM = surface("provenance.upstream", Upstream, Collected, "collect versions and sources of the packages below")

@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
-from coordexp_audit_lib.boundaries.provenance.reading import Unreadable, inside
-from coordexp_audit_lib.boundaries.provenance.writer import BASE_SOURCE, CONFIG_SOURCE, PARENTS
+from coordexp_audit_lib.boundaries.provenance.artifact.reading import Unreadable, inside
+from coordexp_audit_lib.boundaries.provenance.predicates.documents import BASE_SOURCE, CONFIG_SOURCE, PARENTS
+from coordexp_audit_lib.kit.nested import merge
 
 MAX_SOURCES = 64
 MAX_NODES = 200_000  # aliases of aliases can make a short file as large as one likes
@@ -27,18 +28,7 @@ def merged(root: Path) -> dict[str, Any]:
     made: dict[str, Any] = {}
     if inside(root, BASE_SOURCE) is not None:
         made = _resolved(root, BASE_SOURCE, ())
-    if inside(root, CONFIG_SOURCE) is None:
-        raise Incomplete(f"the run kept no {CONFIG_SOURCE}")
-    return over(made, _resolved(root, CONFIG_SOURCE, ()))
-
-
-def over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Deep merge: mappings are merged, anything else is replaced."""
-    made = dict(below)
-    for key, value in above.items():
-        held = made.get(key)
-        made[key] = over(held, value) if isinstance(held, dict) and isinstance(value, dict) else value
-    return made
+    return merge(made, _resolved(root, CONFIG_SOURCE, ()))
 
 
 def _resolved(root: Path, name: str, chain: tuple[str, ...]) -> dict[str, Any]:
@@ -51,8 +41,8 @@ def _resolved(root: Path, name: str, chain: tuple[str, ...]) -> dict[str, Any]:
     parents = own.pop("extends", None) or own.pop("inherit", None) or []
     made: dict[str, Any] = {}
     for parent in [parents] if isinstance(parents, str) else parents:
-        made = over(made, _resolved(root, _kept_as(root, str(parent), name), (*chain, name)))
-    return over(made, own)
+        made = merge(made, _resolved(root, _kept_as(root, str(parent), name), (*chain, name)))
+    return merge(made, own)
 
 
 def _kept_as(root: Path, parent: str, child: str) -> str:
@@ -69,7 +59,11 @@ def _mapping(raw: bytes, name: str) -> dict[str, Any]:
     try:
         value = yaml.safe_load(raw.decode("utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise Unreadable(f"{name} is no YAML: {' '.join(str(error).split())[:200]}") from error
+        mark = getattr(error, "problem_mark", None)  # the error's own text quotes the line, which may hold a secret
+        place = f" (line {mark.line + 1})" if mark else ""
+        raise Unreadable(
+            f"{name} is no YAML: {getattr(error, 'problem', None) or type(error).__name__}{place}"
+        ) from error
     if not isinstance(value, dict):
         raise Unreadable(f"{name} is no YAML mapping")
     waiting: list[Any] = [value]

@@ -12,8 +12,10 @@ from typing import Any
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.provenance.checkpoints import INDEX, Checkpoint, header
-from coordexp_audit_lib.boundaries.provenance.redaction import FILE_SUFFIXES, Sighting, sightings
+from coordexp_audit_lib.boundaries.provenance.predicates.checkpoints import INDEX
+from coordexp_audit_lib.boundaries.provenance.predicates.redaction import FILE_SUFFIXES, Sighting, sightings
+from coordexp_audit_lib.boundaries.provenance.surfaces import Checkpoint
+from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.errors import UsageError
 
 MAX_DOCUMENT = 64 << 20
@@ -140,6 +142,32 @@ def checkpoints(root: Path) -> list[str]:
     return sorted((p.name for p in found), key=lambda n: (len(n), n))
 
 
+_BITS = {"F64": 64, "I64": 64, "U64": 64, "C64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16}
+_BITS |= {"I16": 16, "U16": 16, "F8_E4M3": 8, "F8_E5M2": 8, "I8": 8, "U8": 8, "BOOL": 8, "F8_E8M0": 8, "F4": 4}
+
+
+def header(path: Path) -> dict[str, int]:
+    """Tensor names and sizes in bytes of a safetensors file.
+
+    Raises:
+        ValueError: it is no whole safetensors file; the message is one line.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    made = {}
+    try:
+        with safe_open(path, framework="numpy") as file:
+            for name in file.keys():  # noqa: SIM118  not a mapping
+                part = file.get_slice(name)
+                size = _BITS.get(str(part.get_dtype()), 8)
+                for n in part.get_shape():
+                    size *= n
+                made[name] = size // 8
+    except (SafetensorError, OSError, UnicodeError) as error:
+        raise ValueError(" ".join(str(error).split())[:200]) from error
+    return made
+
+
 def checkpoint(root: Path, name: str) -> Checkpoint:
     """What a checkpoint's folder holds."""
     folder = root / name
@@ -161,8 +189,9 @@ def checkpoint(root: Path, name: str) -> Checkpoint:
     return Checkpoint(files, tensors, broken, None if index.missing else index.value)
 
 
-def texts(root: Path) -> Iterator[tuple[str, str]]:
-    """The text files of the folder by relative name: no weights, nothing large, no links."""
+def texts(root: Path, ledger: Ledger) -> Iterator[tuple[str, str]]:
+    """The text files of the folder by relative name: no weights and no links; what can't be read is left out of the
+    ledger's claim."""
     seen = 0
     for folder, below, names in os.walk(root, followlinks=False):
         below.sort()
@@ -170,19 +199,26 @@ def texts(root: Path) -> Iterator[tuple[str, str]]:
             path = Path(folder) / name
             seen += 1
             if seen > MAX_FILES:
+                ledger.left_out("further files", f"the folder holds more than {MAX_FILES}")
                 return
             if path.suffix.lower() not in FILE_SUFFIXES or path.is_symlink():
                 continue
             relative = path.relative_to(root).as_posix()
             try:
                 raw = inside(root, relative, MAX_TEXT)
-            except Unreadable:
+            except Unreadable as error:
+                ledger.left_out(relative, str(error))
                 continue
             if raw and b"\0" not in raw[:4096]:
                 yield relative, raw.decode("utf-8", "replace")
 
 
-def secrets(root: Path) -> Iterator[tuple[str, Sighting]]:
-    """Everything in the folder's text files that looks like a secret, by file."""
-    seen = ((relative, sighting) for relative, text in texts(root) for sighting in sightings(text))
-    yield from islice(seen, MAX_SIGHTINGS)
+def secrets(root: Path, ledger: Ledger) -> Iterator[tuple[str, Sighting]]:
+    """Everything in the folder's text files that looks like a secret, by file; each file counts as judged."""
+
+    def every() -> Iterator[tuple[str, Sighting]]:
+        for relative, text in texts(root, ledger):
+            ledger.judged()
+            yield from ((relative, sighting) for sighting in sightings(text))
+
+    yield from islice(every(), MAX_SIGHTINGS)

@@ -17,15 +17,15 @@ from typing import Any
 import msgspec
 import yaml
 
-from coordexp_audit_lib.boundaries.provenance import capture, fingerprints
-from coordexp_audit_lib.boundaries.provenance.redaction import known_secrets, named, redact_lines, redacted
-from coordexp_audit_lib.boundaries.provenance.repository import source_of
-from coordexp_audit_lib.boundaries.provenance.server import NAMES, canonical
+from coordexp_audit_lib.boundaries.provenance.predicates import documents as d
+from coordexp_audit_lib.boundaries.provenance.predicates.redaction import known_secrets, named, redact_lines, redacted
+from coordexp_audit_lib.boundaries.provenance.predicates.server import Server
+from coordexp_audit_lib.boundaries.provenance.reference import capture, fingerprints
 from coordexp_audit_lib.core.errors import UsageError
+from coordexp_audit_lib.core.pipeline import pipeline
+from coordexp_audit_lib.kit.git import source_of
 
 SCHEMA_VERSION = 1
-RESOLVED, ENVIRONMENT, METADATA = "resolved_config.json", "runtime_env.json", "run_metadata.json"
-CONFIG_SOURCE, BASE_SOURCE, PARENTS = "config_source.yaml", "base_config_source.yaml", "config_parents"
 
 
 def write_manifest(
@@ -65,46 +65,54 @@ def write_manifest(
     Raises:
         UsageError: an input cannot be read or written down; nothing has been written then.
     """
-    out = Path(out_dir)
-    environ = os.environ if environ is None else environ
-    resolved_config = plain(config)
+    out, environ, resolved_config = Path(out_dir), os.environ if environ is None else environ, plain(config)
     texts = _sources(config_path, base_config_path, parents or {})
     known = _known(environ, resolved_config, texts.values())
-    sources = {name: redact_lines(text, known) for name, text in texts.items()}
-    resolved = {
-        "schema_version": SCHEMA_VERSION,
-        "config_path": str(config_path),
-        "base_config_path": str(base_config_path or ""),
-        "seeds": dict(seeds or {}),
-        "resolved": resolved_config,
-    }
+    resolved = _resolved(resolved_config, config_path, base_config_path, seeds)
     runtime = {"schema_version": SCHEMA_VERSION, "env": capture.environment(environ, known)}
-    files = {RESOLVED: _json(resolved, known), ENVIRONMENT: _json(runtime, known), **sources}
+    files = {d.RESOLVED: _json(resolved, known), d.ENVIRONMENT: _json(runtime, known)}
+    files |= {name: redact_lines(text, known) for name, text in texts.items()}
     about = {
         "schema_version": SCHEMA_VERSION,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "run_name": run_name,
         "output_dir": str(out),
         "command": list(sys.argv if command is None else command),
-        "code": msgspec.to_builtins(source_of(Path(repository or ".").resolve())),
+        "code": capture.told(source_of(Path(repository or ".").resolve())),
         "upstream": capture.upstream(lookup),
         "hardware": capture.hardware(),
-        "datasets": {name: fingerprints.dataset(Path(path)) for name, path in (datasets or {}).items()},
-        "tokenizer": "not given" if tokenizer is None else fingerprints.tokenizer(tokenizer),
-        "template": "not given" if template is None else fingerprints.template(template),
+        **_read(datasets or {}, tokenizer, template),
         "seeds": dict(seeds or {}),
         "launcher": _server(server),
         "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in sorted(files.items())},
     }
-    _write_all(out, {**files, METADATA: _json(about, known)})
-    return out / METADATA
+    _write_all(out, {**files, d.METADATA: _json(about, known)})
+    return out / d.METADATA
+
+
+def _resolved(
+    config: Any, path: Path | str, base: Path | str | None, seeds: Mapping[str, int] | None
+) -> dict[str, Any]:
+    """The document of the resolved config."""
+    about = {"config_path": str(path), "base_config_path": str(base or ""), "seeds": dict(seeds or {})}
+    return {"schema_version": SCHEMA_VERSION, **about, "resolved": config}
+
+
+def _read(datasets: Mapping[str, Path | str], tokenizer: Any, template: Any) -> dict[str, Any]:
+    """Fingerprints of what the run reads."""
+    return {
+        "datasets": {name: fingerprints.dataset(Path(path)) for name, path in datasets.items()},
+        "tokenizer": "not given" if tokenizer is None else fingerprints.tokenizer(tokenizer),
+        "template": "not given" if template is None else fingerprints.template(template),
+    }
 
 
 def _server(server: Mapping[str, Any] | None) -> dict[str, Any]:
     if server is None:
         return {"server_mode": False}
-    flags = canonical(server)
-    missing = [name for name in NAMES if flags.get(name) in (None, "")]
+    promised = Server(pipeline().contract()["provenance.server"])
+    flags = promised.canonical(server)
+    missing = [name for name in promised.names if flags.get(name) in (None, "")]
     if missing:
         remedy = "give every flag as the server was launched with"
         raise UsageError(f"lacks {', '.join(missing)}", where="server", remedy=remedy)
@@ -127,14 +135,14 @@ def _named(text: str) -> list[str]:
 
 def _sources(config: Path | str, base: Path | str | None, parents: Mapping[str, Path | str]) -> dict[str, str]:
     """The YAML sources by the name under which the run's folder will hold them."""
-    wanted = {CONFIG_SOURCE: Path(config)}
+    wanted = {d.CONFIG_SOURCE: Path(config)}
     if base:
-        wanted[BASE_SOURCE] = Path(base)
+        wanted[d.BASE_SOURCE] = Path(base)
     for relative, path in parents.items():
         steps = [part for part in Path(relative).parts if part not in (".", "..", "/")]
         if not steps:
             raise UsageError("a parent needs a relative path", where=relative, remedy="name it as the config does")
-        wanted["/".join([PARENTS, *steps])] = Path(path)
+        wanted["/".join([d.PARENTS, *steps])] = Path(path)
     made = {}
     for name, path in wanted.items():
         try:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from coordexp_audit_lib.boundaries.provenance.contract import STAGE1, STAGE2, Module, WriteRequest
-from coordexp_audit_lib.boundaries.provenance.drift import Rank
+from msgspec.structs import replace
+
+from coordexp_audit_lib.boundaries.provenance.predicates.drift import Rank
+from coordexp_audit_lib.boundaries.provenance.surfaces import WRITE, Module, WriteRequest, Written
+from coordexp_audit_lib.core.claim import Context
+from coordexp_audit_lib.core.evidence import Where
+from coordexp_audit_lib.core.pipeline import pipeline
+from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.core.surface import Answer
 
 VERSIONS = {"transformers": "4.91.2", "torch": "2.93.1", "vllm": "0.94.3", "swift": "3.95.7"}
 SOUND = {name: Module(version=version) for name, version in VERSIONS.items()}
@@ -42,26 +50,56 @@ QUERY_TOKEN = "planted-query-token-1"
 HUB_TOKEN = "hf_ConfigPlantedConfigPlantedConfig01"
 
 
+def ask(ctx: Context, request: WriteRequest) -> Answer[Written]:
+    """Have a manifest written; the configs' names are those of the target."""
+    return ctx.ask(WRITE, replace(request, config=ctx.target.config_path(request.config)))
+
+
+def write(ctx: Context, request: WriteRequest) -> Written:
+    """The manifest of a run that must not be refused."""
+    return ask(ctx, request).value
+
+
+def place(ctx: Context, written: Written) -> Where | None:
+    """The statement that writes the manifest, inside the function that answers."""
+    where = ctx.where(WRITE)
+    return Where(where.path, written.line, where.symbol) if where and written.line else where
+
+
+def about(
+    problems: Iterable[Problem], case: str, counterexample: Any = None, where: Where | None = None
+) -> Iterator[Problem]:
+    """The problems of one case, which is named in front of each subject."""
+    for p in problems:
+        subject = f"{case}: {p.subject}" if p.subject else case
+        yield replace(p, subject=subject, counterexample=counterexample, where=where)
+
+
+def _key(name: str) -> str:
+    key: str = pipeline().contract()["provenance.keys"][name]
+    return key
+
+
 def searched() -> dict[str, str]:
     """The secrets of the environment, by the label under which a find is reported."""
     return {**SECRETS, "HTTPS_PROXY": PROXY_PASSWORD, **UNLISTED}
 
 
-def baseline(config: str = STAGE2, **changed: Any) -> WriteRequest:
-    """A run in server mode whose every input is set."""
+def baseline(config: str = "", **changed: Any) -> WriteRequest:
+    """A run whose every input is set; by default of the anchored Stage-2 config, in server mode."""
+    stage2 = pipeline().configs[-1]
     swift = Module(version=VERSIONS["swift"], home="checkout")
     made: dict[str, Any] = {
         "env": {"ROOT_IMAGE_DIR": "/data/images", "OMP_NUM_THREADS": "8", "CUDA_VISIBLE_DEVICES": "0,1"},
-        "server": dict(FLAGS) if config == STAGE2 else None,
+        "server": dict(FLAGS) if config in ("", stage2) else None,
         "modules": {**SOUND, "swift": swift},
     }
-    return WriteRequest(config, **{**made, **changed})
+    return WriteRequest(config or stage2, **{**made, **changed})
 
 
 def leaking() -> dict[str, WriteRequest]:
     """Runs with secrets in different places, by place."""
     base = baseline()
-    server = "rollout_matching.vllm.server.servers"
     url = f"http://audit:{URL_PASSWORD}@127.0.0.1:8000"
     servers = [{"base_url": url, "group_port": 51216}]
     return {
@@ -69,12 +107,14 @@ def leaking() -> dict[str, WriteRequest]:
         "the rollout server's address": baseline(
             server={**FLAGS, "base_url": url}, search={"a password in a URL": URL_PASSWORD}
         ),
-        "a URL in the config": baseline(values={server: servers}, search={"a password in a URL": URL_PASSWORD}),
+        "a URL in the config": baseline(
+            values={_key("servers"): servers}, search={"a password in a URL": URL_PASSWORD}
+        ),
         "a token in the config": baseline(
-            values={"training.hub_token": HUB_TOKEN}, search={"a Hugging Face token": HUB_TOKEN}
+            values={_key("token"): HUB_TOKEN}, search={"a Hugging Face token": HUB_TOKEN}
         ),
         "a URL's query in the config": baseline(
-            values={"training.run_name": f"https://hub.invalid/x?token={QUERY_TOKEN}"},
+            values={_key("name"): f"https://hub.invalid/x?token={QUERY_TOKEN}"},
             search={"a token in a query": QUERY_TOKEN},
         ),
         "the git remote": baseline(
@@ -113,7 +153,7 @@ def changes() -> dict[str, tuple[WriteRequest, Rank]]:
     swift = base.modules["swift"]
     other: dict[str, tuple[dict[str, Any], Rank]] = {
         "the seed": ({"seed": 18}, "objective"),
-        "the learning rate": ({"values": {"training.learning_rate": 3e-6}}, "objective"),
+        "the learning rate": ({"values": {_key("rate"): 3e-6}}, "objective"),
         "transformers": ({"modules": {**base.modules, "transformers": Module(version="4.91.3")}}, "objective"),
         "ms-swift's commit": (
             {"modules": {**base.modules, "swift": Module(version=swift.version, home="checkout", commit=0)}},
@@ -133,5 +173,5 @@ def plain_runs() -> dict[str, WriteRequest]:
     return {
         "stage 2, server mode": baseline(),
         "stage 2, a base config given": baseline(with_base=True),
-        "stage 1": baseline(STAGE1),
+        "stage 1": baseline(pipeline().configs[0]),
     }

@@ -10,37 +10,44 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import yaml
 
-from coordexp_audit_lib.boundaries.provenance import planting
-from coordexp_audit_lib.boundaries.provenance.capture import PACKAGES, Found, upstream
-from coordexp_audit_lib.boundaries.provenance.checkpoints import INDEX, Checkpoint
-from coordexp_audit_lib.boundaries.provenance.contract import (
-    LAUNCH,
-    SAVE,
-    UPSTREAM,
-    WRITE,
-    Collected,
-    Flags,
-    Launch,
-    Module,
-    SaveRequest,
-    Upstream,
-    WriteRequest,
-    Written,
-)
-from coordexp_audit_lib.boundaries.provenance.reading import checkpoint
-from coordexp_audit_lib.boundaries.provenance.server import NAMES
-from coordexp_audit_lib.boundaries.provenance.sources import over
-from coordexp_audit_lib.boundaries.provenance.writer import write_manifest
+from coordexp_audit_lib.boundaries.provenance import surfaces as q
+from coordexp_audit_lib.boundaries.provenance.artifact.reading import checkpoint
+from coordexp_audit_lib.boundaries.provenance.predicates.checkpoints import INDEX
+from coordexp_audit_lib.boundaries.provenance.reference.capture import PACKAGES, Found, upstream
+from coordexp_audit_lib.boundaries.provenance.reference.writer import write_manifest
 from coordexp_audit_lib.core.evidence import digest
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.surface import answers
+from coordexp_audit_lib.kit import git, planting
+from coordexp_audit_lib.kit.nested import merge, nest
 
-CONFIGS = pipeline().reference
+CONFIGS, CONTRACT = pipeline().reference, pipeline().contract()
 _TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 _LONG = 200
+
+
+@cache
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="audit-provenance-")
+
+
+def scratch() -> Path:
+    """A folder that lives as long as this process."""
+    return Path(_scratch().name).resolve()
+
+
+@cache
+def home(name: str, place: str, number: int) -> Path:
+    """The root module's file of a planted package that is installed at `place` (a `surfaces.Home`)."""
+    return planting.package(scratch() / f"{place}-{number}", name, place, number)
+
+
+@cache
+def run_repository(remote: str) -> Path:
+    """The repository that trains, with a remote of that address."""
+    return planting.repository(scratch() / f"run-{digest(remote)}", "train.py", remote)
 
 
 def facts(value: Any, key: str = "") -> Any:
@@ -52,36 +59,38 @@ def facts(value: Any, key: str = "") -> Any:
     if key in ("cpu", "cores", "memory", "system", "gpu", "python"):
         return f"<{key}>"
     if isinstance(value, str):
-        value = value.replace(str(planting.scratch()), "<scratch>").replace(str(CONFIGS), "<tree>")
+        value = value.replace(str(scratch()), "<scratch>").replace(str(CONFIGS), "<tree>")
         if _TIME.match(value):
             return "<time>"
         return f"sha256:{digest(value)}" if len(value) > _LONG else value
     return value
 
 
-def _lookup(modules: dict[str, Module]) -> Any:
+def _lookup(modules: dict[str, q.Module]) -> Any:
     def look(name: str, distribution: str) -> Found:
-        if name in modules:
-            return planting.found(name, modules[name])
-        return Found(error=f"ModuleNotFoundError: No module named {name!r}")
+        module = modules.get(name)
+        if module is None or module.state == "absent":
+            return Found(error=f"ModuleNotFoundError: No module named {name!r}")
+        error = {"import_error": "ImportError: planted", "os_error": "OSError: planted"}.get(module.state)
+        return Found(module.version, str(home(name, module.home, module.commit)), error)
 
     return look
 
 
-@answers(UPSTREAM)
-def collect(request: Upstream) -> Collected:
+@answers(q.UPSTREAM)
+def collect(request: q.Upstream) -> q.Collected:
     made = upstream(_lookup(request.modules))
     swift = request.modules.get("swift")
     sha = None
     if swift is not None and swift.state == "importable" and "checkout" in swift.home:
-        sha = planting.head(planting.home("swift", swift.home, swift.commit).parent)
-    return Collected({k: facts(v, k) for k, v in made.items() if k in PACKAGES or k in ("python", "ms_swift")}, sha)
+        sha = git.run(home("swift", swift.home, swift.commit).parent, "rev-parse", "HEAD").strip()
+    return q.Collected({k: facts(v, k) for k, v in made.items() if k in PACKAGES or k in ("python", "ms_swift")}, sha)
 
 
-@answers(LAUNCH)
-def launch(request: Flags) -> Launch:
-    launched = {NAMES[name][0]: value for name, value in request.flags.items()}
-    return Launch(launched, dict(request.flags))
+@answers(q.LAUNCH)
+def launch(request: q.Flags) -> q.Launch:
+    launched = {CONTRACT["provenance.server"]["names"][name][0]: value for name, value in request.flags.items()}
+    return q.Launch(launched, dict(request.flags))
 
 
 def chain(path: Path) -> list[Path]:
@@ -99,15 +108,15 @@ def _merged(text: str, folder: Path) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for parent in [parents] if isinstance(parents, str) else parents:
         path = (folder / parent).resolve()
-        made = over(made, _merged(path.read_text(encoding="utf-8"), path.parent))
-    return over(made, own)
+        made = merge(made, _merged(path.read_text(encoding="utf-8"), path.parent))
+    return merge(made, own)
 
 
-@answers(WRITE)
-def write(request: WriteRequest) -> Written:
+@answers(q.WRITE)
+def write(request: q.WriteRequest) -> q.Written:
     leaf = CONFIGS / request.config
     text = leaf.read_text(encoding="utf-8")
-    place = Path(tempfile.mkdtemp(dir=planting.scratch()))
+    place = Path(tempfile.mkdtemp(dir=scratch()))
     base = place / "base.yaml"
     base.write_text("debug: {}\n")
     config = place / "leaf.yaml"
@@ -116,10 +125,7 @@ def write(request: WriteRequest) -> Written:
     (place / "train.jsonl").write_text('{"objects": []}\n')
     merged = _merged(text, leaf.parent)
     for path, value in request.values.items():
-        below = value
-        for step in reversed(path.split(".")):
-            below = {step: below}
-        merged = over(merged, below)
+        merged = merge(merged, nest(path, value))
     out = place / "run"
     write_manifest(
         out,
@@ -132,7 +138,7 @@ def write(request: WriteRequest) -> Written:
         tokenizer=place / "vocab.json",
         template="{{ messages }}",
         seeds={"dataset": request.seed},
-        repository=planting.run_repository(request.remote),
+        repository=run_repository(request.remote),
         run_name=request.run_name,
         environ=request.env,
         command=["train", "--config", request.config],
@@ -143,7 +149,7 @@ def write(request: WriteRequest) -> Written:
     return written
 
 
-def _written(request: WriteRequest, out: Path, merged: dict[str, Any], sources: dict[str, Path]) -> Written:
+def _written(request: q.WriteRequest, out: Path, merged: dict[str, Any], sources: dict[str, Path]) -> q.Written:
     files = {p.relative_to(out).as_posix(): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
     documents = {n: facts(json.loads(raw)) for n, raw in files.items() if n.endswith(".json")}
     for name in ("output_dir", "files"):
@@ -151,15 +157,15 @@ def _written(request: WriteRequest, out: Path, merged: dict[str, Any], sources: 
     documents["resolved_config.json"]["config_path"] = request.config
     leaks = [(label, n) for label, text in request.search.items() for n, raw in files.items() if text.encode() in raw]
     same = {n: files[n] == sources[n].read_bytes() for n in sources if n in files and not request.search}
-    return Written(list(files), documents, same, facts(merged), True, leaks)
+    return q.Written(list(files), documents, same, facts(merged), True, leaks)
 
 
-@answers(SAVE)
-def save(request: SaveRequest) -> Checkpoint:
+@answers(q.SAVE)
+def save(request: q.SaveRequest) -> q.Checkpoint:
     import numpy as np
     from safetensors.numpy import save_file
 
-    folder = Path(tempfile.mkdtemp(dir=planting.scratch()))
+    folder = Path(tempfile.mkdtemp(dir=scratch()))
     weights = {f"layers.{n}.weight": np.zeros((16, 32), np.float32) for n in range(4)}
     shards = [dict([pair]) for pair in weights.items()] if request.shard_bytes else [weights]
     names = [f"model-{n + 1:05d}-of-{len(shards):05d}.safetensors" for n in range(len(shards))]
@@ -173,4 +179,4 @@ def save(request: SaveRequest) -> Checkpoint:
     (folder / "trainer_state.json").write_text("{}")
     made = checkpoint(folder.parent.resolve(), folder.name)
     shutil.rmtree(folder)
-    return msgspec.structs.replace(made)
+    return made

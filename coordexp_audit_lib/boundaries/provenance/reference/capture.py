@@ -18,10 +18,10 @@ from typing import Any
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.provenance.redaction import redacted
-from coordexp_audit_lib.boundaries.provenance.repository import Source, source_of
+from coordexp_audit_lib.boundaries.provenance.predicates.redaction import redact, redacted
+from coordexp_audit_lib.kit.git import Source, source_of
 
-# Import name -> distribution. The first four are what the audited project's specification demands.
+# Import name -> distribution.
 PACKAGES = {
     "transformers": "transformers",
     "torch": "torch",
@@ -35,7 +35,6 @@ PACKAGES = {
     "tokenizers": "tokenizers",
     "trl": "trl",
 }
-REQUIRED = ("transformers", "torch", "vllm", "swift")
 
 # Only these variables are ever read into a manifest: none of them holds a secret by its purpose.
 ALLOWED_ENVIRONMENT = (
@@ -100,7 +99,7 @@ def upstream(lookup: Lookup = installed) -> dict[str, Any]:
     made: dict[str, Any] = {"python": platform.python_version()}
     for name, found in packages.items():
         made[name] = {k: v for k, v in msgspec.to_builtins(found).items() if v is not None}
-    made["ms_swift"] = msgspec.to_builtins(swift_source(packages["swift"]))
+    made["ms_swift"] = told(swift_source(packages["swift"]))
     return made
 
 
@@ -109,6 +108,12 @@ def swift_source(swift: Found) -> Source:
     if swift.file is None:
         return Source("", False, statement=f"not a git checkout: ms-swift is not there ({swift.error or 'no file'})")
     return source_of(Path(swift.file).resolve())
+
+
+def told(source: Source) -> dict[str, Any]:
+    """Where code comes from, as a manifest tells it: what is known, without the credentials of a remote's address."""
+    kept = {k: v for k, v in source._asdict().items() if v is not None or k == "checkout"}
+    return {k: redact(v) if k in ("branch", "remote") else v for k, v in kept.items()}
 
 
 def environment(environ: Mapping[str, str], known: tuple[str, ...] = ()) -> dict[str, str]:
