@@ -24,7 +24,7 @@ from coordexp_audit_lib.kit import chat, model, mrope, picture, tokenizer, varia
 from coordexp_audit_lib.kit.profile import BUILT_IN
 from coordexp_audit_lib.kit.schedule import is_b_step, seed_base
 
-CONFIG = "configs/stage2_ab/prod/ab_mixed.yaml"
+CONFIG = pipeline().configs[1]
 TREE = pipeline().reference
 QWEN = BUILT_IN["qwen3_vl"]
 SYSTEM, USER = "Answer with JSON.", "<image>Locate every object."
@@ -45,7 +45,7 @@ BREAKS = (
     Break("split_token", "a coordinate token that the tokenizer splits", "template.coord_tokens_atomic"),
     Break("shifted_labels", "labels shifted by one", "packing.no_cross_boundary_label"),
     Break("running_positions", "positions that do not restart in the second sample", "packing.positions_restart"),
-    Break("foreign_prompt", "a rollout from a prompt that is no prefix of what is supervised", "template.prompt_is_prefix"),
+    Break("foreign_prompt", "a rollout from a prompt that is no prefix of its target", "template.prompt_is_prefix"),
     Break("missing_metric", "a Channel-B step that logs no throughput", "metrics.required_keys"),
     Break("averaged_seed", "a rollout seed averaged over two ranks", "metrics.identity_not_averaged"),
     Break("optimizer_file", "an optimizer's state in a weights-only checkpoint", "provenance.weights_only"),
