@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
-from coordexp_audit_lib.boundaries.packing.positions import mrope_alone
 from coordexp_audit_lib.guards import check_packed_batch
-from coordexp_audit_lib.kit import chat, model, picture
+from coordexp_audit_lib.kit import chat, model, mrope, picture
+from coordexp_audit_lib.kit.profile import BUILT_IN
 
 TOKENS, SIDE, OBJECTS = 12_000, 512, 60
 
@@ -47,12 +47,12 @@ def pack() -> dict[str, Any]:
         bounds.append(bounds[-1] + len(m[0]))
     grid = torch.tensor([m[2] for m in members])
     text = torch.cat([torch.arange(len(m[0])) for m in members])
-    mrope = torch.from_numpy(mrope_alone(ids.numpy(), grid.numpy(), bounds))
+    rows = torch.from_numpy(mrope.positions(ids.numpy(), BUILT_IN["qwen3_vl"], bounds, images=grid.numpy()))
     cu = torch.tensor(bounds, dtype=torch.int32)
     return {
         "input_ids": ids[None],
         "labels": torch.tensor([y for m in members for y in m[1]])[None],
-        "position_ids": torch.cat([text[None], mrope])[:, None],
+        "position_ids": torch.cat([text[None], rows])[:, None],
         "cu_seq_lens_q": cu,
         "cu_seq_lens_k": cu,
         "max_length_q": int(cu.diff().max()),

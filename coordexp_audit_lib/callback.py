@@ -25,8 +25,9 @@ from coordexp_audit_lib.guards.collator import GuardedCollator, Inbox
 from coordexp_audit_lib.guards.diary import Diary
 from coordexp_audit_lib.guards.inputs import check_config, check_template, check_tokenizer, load_config
 from coordexp_audit_lib.guards.outputs import STOPPING, check_checkpoint, check_metrics
-from coordexp_audit_lib.guards.pins import prompt_ids, read_pins
+from coordexp_audit_lib.guards.pins import profile_of, prompt_ids, read_pins
 from coordexp_audit_lib.guards.ranks import TIMEOUT_S, Ranks
+from coordexp_audit_lib.kit.profile import Profile
 
 FOLDER = "audit"
 EARLIER = 32
@@ -41,6 +42,8 @@ class AuditCallback(TrainerCallback):
         pins: what `guards.pins_of` kept, or the JSON file of it; without it tokenizer and prompt are not compared.
         every: judge every n-th collated batch; 0 for none. packing_length: of a pack, the config's
             `global_max_length` by default.
+        profile: of the model's family, or its name (`kit.profile.named`); by default read from the model's config, or
+            from the tokenizer's vocabulary.
         metrics: the claims that a logged row must keep. manifest: further arguments of `write_manifest`.
         timeout_s: how long a check waits for the slowest rank.
     """
@@ -55,6 +58,7 @@ class AuditCallback(TrainerCallback):
         pins: Path | str | Mapping[str, Any] | None = None,
         every: int = 1,
         packing_length: int | None = None,
+        profile: Profile | str | None = None,
         metrics: Collection[str] = STOPPING,
         manifest: Mapping[str, Any] | None = None,
         timeout_s: float = TIMEOUT_S,
@@ -62,7 +66,7 @@ class AuditCallback(TrainerCallback):
         self.config, self.repository = Path(config), Path(repository)
         self.tokenizer, self.template, self.pins = tokenizer, template, pins
         self.every, self.packing_length, self.metrics = every, packing_length, metrics
-        self.manifest = dict(manifest or {})
+        self.manifest, self.profile = dict(manifest or {}), profile
         self.ranks, self.inbox = Ranks(timeout_s), Inbox()
         self.collators: list[GuardedCollator] = []
         self.diary = Diary(self.collators)
@@ -135,6 +139,9 @@ class AuditCallback(TrainerCallback):
             collator.packing_length = collator.packing_length or chain.merged.get("global_max_length")
         pins = read_pins(self.pins)
         tokenizer = self.tokenizer or kwargs.get("processing_class")
+        profile = self.profile or profile_of(kwargs.get("model"), tokenizer)
+        for collator in self.collators:
+            collator.profile = collator.profile or profile
         if tokenizer is not None:
             check_tokenizer(tokenizer, pins.get("tokenizer"), _rows(kwargs.get("model")))
             self.diary.count("tokenizer")

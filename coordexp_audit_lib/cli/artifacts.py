@@ -12,7 +12,9 @@ from typing import Any
 from tqdm import tqdm
 
 from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.finding import Finding
+from coordexp_audit_lib.core.judge import judge_all
 from coordexp_audit_lib.core.target import TargetInfo
 from coordexp_audit_lib.report.tables import Table
 
@@ -44,6 +46,12 @@ def declare(add: Add, judged: argparse.ArgumentParser, report: Report) -> None:
     batch = command("batch", _batch, "audit one packed training batch, from any framework")
     batch.add_argument("file", type=Path, help="npz or safetensors")
     batch.add_argument("--packing-length", type=int, help="the pack's capacity, if it is to be judged")
+    batch.add_argument(
+        "--profile",
+        metavar="NAME|FOLDER|config.json",
+        help="the model's family: qwen2_vl, qwen2_5_vl, qwen3_vl, text, a tokenizer's or model's folder, or a "
+        "config.json; then single values, as in qwen3_vl,label_shift=1; by default what the batch shows",
+    )
     metrics = command("metrics", _metrics, "audit a run's metrics")
     metrics.add_argument(
         "path", type=Path, help="logging.jsonl, trainer_state.json, an event file, or a folder of them"
@@ -64,7 +72,7 @@ def _document(audited: str, findings: Sequence[Finding]) -> dict[str, Any]:
 
 
 def _data(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
-    from coordexp_audit_lib.boundaries.geometry.data_files import audit_data
+    from coordexp_audit_lib.boundaries.geometry.artifact import audit_data
 
     total = sum(p.stat().st_size for p in arguments.file if p.is_file())
     found: list[Finding] = []
@@ -75,14 +83,19 @@ def _data(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
 
 
 def _batch(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
-    from coordexp_audit_lib.boundaries.packing.batch_file import read
-    from coordexp_audit_lib.boundaries.packing.decide import decide
+    from coordexp_audit_lib.boundaries.packing import artifact
+    from coordexp_audit_lib.kit.profile import named
 
-    return arguments.file.name, decide(read(arguments.file), arguments.packing_length, arguments.file.name)
+    try:
+        profile = named(arguments.profile) if arguments.profile else None
+    except ValueError as error:
+        raise UsageError(str(error), where="--profile") from error
+    name, tensors = arguments.file.name, artifact.read(arguments.file)
+    return name, judge_all(artifact.of_tensors(tensors, arguments.packing_length, name, profile), "packing")
 
 
 def _metrics(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
-    from coordexp_audit_lib.boundaries.metrics.command import audit_log
+    from coordexp_audit_lib.boundaries.metrics.artifact.run import audit_log
 
     return arguments.path.name, audit_log(arguments.path)
 

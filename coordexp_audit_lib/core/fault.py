@@ -52,6 +52,23 @@ def fault(
     return register
 
 
+def asked(**changes: Callable[[Any], Any]) -> Callable[[Any, Honest], Any]:
+    """A break that answers another question: each named field is what its function makes of the request."""
+    return lambda request, honest: honest(
+        msgspec.structs.replace(request, **{n: made(request) for n, made in changes.items()})
+    )
+
+
+def answered(**changes: Callable[[Any], Any]) -> Callable[[Any, Honest], Any]:
+    """A break of the answer: each named field is what its function makes of the honest answer."""
+
+    def apply(request: Any, honest: Honest) -> Any:
+        answer = honest(request)
+        return msgspec.structs.replace(answer, **{n: made(answer) for n, made in changes.items()})
+
+    return apply
+
+
 def faults(boundary: str | None = None) -> list[Fault]:
     """Declared faults by id; of one boundary if named."""
     return [f for _, f in sorted(_FAULTS.items()) if boundary in (None, f.id.partition(".")[0])]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from coordexp_audit_lib.boundaries.geometry.records import Ordering, Space, problems
-from coordexp_audit_lib.boundaries.packing.decide import first_problems
-from coordexp_audit_lib.boundaries.packing.row import TENSORS
+from coordexp_audit_lib.boundaries.geometry.predicates.records import Ordering, Record, Space
+from coordexp_audit_lib.boundaries.packing.artifact import TENSORS, packed
 from coordexp_audit_lib.core.errors import UsageError
-from coordexp_audit_lib.guards.stopping import at_token, stop
+from coordexp_audit_lib.guards.stopping import judge_live, stop_at
+from coordexp_audit_lib.kit.profile import Profile, named
 
-WHATEVER_IT_IS = {"packing.capacity"}
+WHATEVER_IT_IS, LAST = {"packing.capacity"}, {"packing.fields_aligned"}
 
 
 def check_record(record: Any, space: Space = "bins", ordering: Ordering = "random") -> None:
@@ -24,40 +24,48 @@ def check_record(record: Any, space: Space = "bins", ordering: Ordering = "rando
     Raises:
         InvariantViolation: it does not; `where` is the path within the record.
     """
-    for p in problems(record, space, ordering):
-        stop(p.invariant, p.message, where=p.path or "record", expected=p.expected, actual=p.actual)
+    for verdict in judge_live(Record(record, space, ordering), "geometry"):
+        stop_at(verdict, fallback="record")
 
 
-def check_packed_batch(batch: Mapping[str, Any], packing_length: int | None = None) -> list[str]:
+def check_packed_batch(
+    batch: Mapping[str, Any], packing_length: int | None = None, profile: Profile | str | None = None
+) -> list[str]:
     """A packed batch keeps its samples apart: fields aligned, positions restart, labels unshifted, images in order.
 
     Args:
-        batch: tensors of torch or NumPy by name; any of `packing.row.TENSORS`, others are left alone. Nothing is copied
-            that lies in this machine's memory, but bfloat16, which NumPy does not know.
+        batch: tensors of torch or NumPy by name; any of `packing.artifact.TENSORS`, others are left alone. Nothing is
+            copied that lies in this machine's memory, but bfloat16, which NumPy does not know.
         packing_length: the pack's capacity in tokens; without it, it is not judged.
+        profile: of the model's family, or its name (`kit.profile.named`); without it, what the batch itself shows.
 
     Returns:
-        The claims that the tensors decide.
+        The claims that the tensors decide, if only in part.
 
     Raises:
         InvariantViolation: a claim is broken; the message says at which token.
         UsageError: the tensors decide no claim, or none but the capacity, which is not about packs alone.
     """
-    decided = judge_batch(batch, packing_length)
+    decided = judge_batch(batch, packing_length, profile)
     if not set(decided) - WHATEVER_IT_IS:
         remedy = "pass input_ids, labels and position_ids of one packed row, with cu_seq_lens_q if there is one"
         raise UsageError("its tensors decide no claim on packing", where="batch", remedy=remedy)
     return decided
 
 
-def judge_batch(batch: Mapping[str, Any], packing_length: int | None = None) -> list[str]:
+def judge_batch(
+    batch: Mapping[str, Any], packing_length: int | None = None, profile: Profile | str | None = None
+) -> list[str]:
     """As `check_packed_batch`; an empty list where the batch is none of one packed row."""
-    broken, decided = first_problems({n: array(batch[n]) for n in TENSORS if n in batch}, packing_length)
-    for claim, p in broken.items():
-        others = ", ".join(c for c in broken if c is not claim)
-        text = at_token(p.message, p.token) + (f" (it breaks {others} too)" if others else "")
-        stop(claim, text, where="batch", expected=p.expected, actual=p.actual)
-    return decided
+    tensors = {n: array(batch[n]) for n in TENSORS if n in batch}
+    row = packed(tensors, named(profile) if isinstance(profile, str) else profile, packing_length)
+    verdicts = judge_live(row, "packing")
+    # That fields disagree comes last, for it is seldom the cause.
+    verdicts.sort(key=lambda v: v.finding.invariant in LAST)
+    broken = [v.finding.invariant for v in verdicts if v.first is not None]
+    for verdict in sorted(verdicts, key=lambda v: v.first is None):
+        stop_at(verdict, "batch", also=broken[1:])
+    return [v.finding.invariant for v in verdicts if v.finding.checked]
 
 
 def array(tensor: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 
 from coordexp_audit_lib.core.errors import AuditError, InvariantViolation
 from coordexp_audit_lib.guards.batches import check_packed_batch, judge_batch
+from coordexp_audit_lib.kit.profile import Profile
 
 
 class Inbox:
@@ -73,6 +74,7 @@ class GuardedCollator:
     Args:
         collator: the trainer's own; its attributes stay reachable. every: judge the first batch and every n-th after.
         packing_length: capacity of a pack, in tokens. packed: a batch that is no pack is an error.
+        profile: of the model's family, or its name; without it, what each batch shows.
         inbox: where to leave what is found, to be raised at the next check; without one it is raised at once.
     """
 
@@ -83,9 +85,10 @@ class GuardedCollator:
         every: int = 1,
         packing_length: int | None = None,
         packed: bool = True,
+        profile: Profile | str | None = None,
         inbox: Inbox | None = None,
     ) -> None:
-        self.collator, self.every, self.packing_length = collator, every, packing_length
+        self.collator, self.every, self.packing_length, self.profile = collator, every, packing_length, profile
         self.packed, self.inbox, self.seen = packed, inbox, 0
         self.decided: dict[str, int] = {}
 
@@ -103,7 +106,7 @@ class GuardedCollator:
 
     def _judge(self, batch: Mapping[str, Any]) -> None:
         judge = check_packed_batch if self.packed else judge_batch
-        for claim in judge(batch, self.packing_length):
+        for claim in judge(batch, self.packing_length, self.profile):
             self.decided[claim] = self.decided.get(claim, 0) + 1
 
     def __getattr__(self, name: str) -> Any:

@@ -12,13 +12,14 @@ from typing import Any
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.geometry.bins import TOKENS as COORD_TOKENS
 from coordexp_audit_lib.boundaries.template.predicates import vocabulary_fingerprint
-from coordexp_audit_lib.boundaries.template.trace import trace
 from coordexp_audit_lib.core.errors import UsageError
-from coordexp_audit_lib.kit.chat import IGNORE_INDEX
+from coordexp_audit_lib.kit.boxes import TOKENS as COORD_TOKENS
+from coordexp_audit_lib.kit.profile import BUILT_IN, Profile, of_values, of_vocabulary
+from coordexp_audit_lib.kit.prompt_trace import trace
 
 __all__ = ["COORD_TOKENS"]
+IGNORE_INDEX = BUILT_IN["text"].ignore_index
 # What is rendered to pin a template's prompt: it shows the system prompt, the roles and the special tokens.
 QUESTION = {"role": "user", "content": "What is in the picture?"}
 ANSWER = {"role": "assistant", "content": "Nothing."}
@@ -74,6 +75,15 @@ def prompt_ids(template: Any) -> list[int]:
 def tokenizer_of(given: Any) -> Any:
     """A processor's tokenizer, or the tokenizer itself."""
     return getattr(given, "tokenizer", given)
+
+
+def profile_of(model: Any, tokenizer: Any) -> Profile | None:
+    """The profile of a model at hand by its config, or of a tokenizer by its vocabulary; None without either."""
+    config: Any = getattr(model, "config", None)
+    if hasattr(config, "to_dict"):
+        return of_values(config.to_dict())
+    given = tokenizer_of(tokenizer)
+    return of_vocabulary(vocabulary(given)) if hasattr(given, "get_vocab") else None
 
 
 def vocabulary(tokenizer: Any) -> dict[str, int]:

@@ -15,17 +15,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coordexp_audit_lib.boundaries.metrics import names
-from coordexp_audit_lib.boundaries.metrics.schedule import is_b_step
-from coordexp_audit_lib.boundaries.metrics.telemetry import Stage2Telemetry
+from coordexp_audit_lib.boundaries.metrics.reference.telemetry import Stage2Telemetry
 from coordexp_audit_lib.core.errors import InvariantViolation
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.guards.pins import pins_of
 from coordexp_audit_lib.guards.rollouts import check_rollout_prefix, check_rollout_response, check_supervision
-from coordexp_audit_lib.kit import chat, model, picture, tokenizer, variants
+from coordexp_audit_lib.kit import chat, model, mrope, picture, tokenizer, variants
+from coordexp_audit_lib.kit.profile import BUILT_IN
+from coordexp_audit_lib.kit.schedule import is_b_step, seed_base
 
-CONFIG = "configs/stage2_ab/prod/ab_mixed.yaml"
+CONFIG = pipeline().configs[1]
 TREE = pipeline().reference
+QWEN = BUILT_IN["qwen3_vl"]
 SYSTEM, USER = "Answer with JSON.", "<image>Locate every object."
 CUP, CAT = ("cup", [12, 34, 256, 480]), ("cat", [300, 310, 640, 999])
 
@@ -44,7 +45,7 @@ BREAKS = (
     Break("split_token", "a coordinate token that the tokenizer splits", "template.coord_tokens_atomic"),
     Break("shifted_labels", "labels shifted by one", "packing.no_cross_boundary_label"),
     Break("running_positions", "positions that do not restart in the second sample", "packing.positions_restart"),
-    Break("foreign_prompt", "a rollout from a prompt that is no prefix of what is taught", "template.prompt_is_prefix"),
+    Break("foreign_prompt", "a rollout from a prompt that is no prefix of its target", "template.prompt_is_prefix"),
     Break("missing_metric", "a Channel-B step that logs no throughput", "metrics.required_keys"),
     Break("averaged_seed", "a rollout seed averaged over two ranks", "metrics.identity_not_averaged"),
     Break("optimizer_file", "an optimizer's state in a weights-only checkpoint", "provenance.weights_only"),
@@ -68,8 +69,6 @@ def collate(packs: list[list[int]], broken: str = "") -> dict[str, Any]:
     """One packed row of the samples of the first pack, as torch tensors."""
     import torch
 
-    from coordexp_audit_lib.boundaries.packing.positions import mrope_alone
-
     chosen = [samples()[i] for i in packs[0]]
     ids = torch.tensor([t for s in chosen for t in s["ids"]])
     labels = torch.tensor([y for s in chosen for y in s["labels"]])
@@ -81,14 +80,14 @@ def collate(packs: list[list[int]], broken: str = "") -> dict[str, Any]:
     if broken == "running_positions":
         text = torch.arange(len(ids))
     if broken == "shifted_labels":
-        labels = torch.cat([labels[1:], labels.new_full((1,), chat.IGNORE_INDEX)])
-    mrope = torch.from_numpy(mrope_alone(ids.numpy(), grid.numpy(), bounds))
+        labels = torch.cat([labels[1:], labels.new_full((1,), QWEN.ignore_index)])
+    rows = torch.from_numpy(mrope.positions(ids.numpy(), QWEN, bounds, images=grid.numpy()))
     cu = torch.tensor(bounds, dtype=torch.int32)
     longest = int(cu.diff().max())
     return {
         "input_ids": ids[None],
         "labels": labels[None],
-        "position_ids": torch.cat([text[None], mrope])[:, None],
+        "position_ids": torch.cat([text[None], rows])[:, None],
         "cu_seq_lens_q": cu,
         "cu_seq_lens_k": cu,
         "max_length_q": longest,
@@ -135,11 +134,12 @@ def channel_b(broken: str = "") -> Mapping[str, int]:
 
     The ground truth is both objects; the rollout finds the first.
     """
-    from coordexp_audit_lib.boundaries.supervision.contract import ChannelBRequest, Sample, Thing
-    from coordexp_audit_lib.boundaries.supervision.teaching import build, write
+    from coordexp_audit_lib.boundaries.supervision.cases import rollouts
+    from coordexp_audit_lib.boundaries.supervision.reference.target import build
+    from coordexp_audit_lib.boundaries.supervision.surfaces import ChannelBRequest, Sample, Thing
 
     gt = [Thing(*CUP), Thing(*CAT)]
-    said = tokenizer.encode('{"objects": [' + write(gt[:1], "desc_first") + "]}<|im_end|>")
+    said = rollouts.rollout(gt[:1])
     asked = prompt("Another prompt." if broken == "foreign_prompt" else SYSTEM)
     answer = [{"prompt_token_ids": asked, "choices": [{"token_ids": said, "message": {"content": ""}}]}]
     [(generated_from, rollout, _)] = check_rollout_response(answer, 1)
@@ -149,7 +149,7 @@ def channel_b(broken: str = "") -> Mapping[str, int]:
     if broken == "corrupt_prefix":
         ids[3] += 1
     check_rollout_prefix(prompt() + ids, prompt=generated_from, rollout=rollout, kept=target.prefix_len)
-    labels = [t if w > 0 else chat.IGNORE_INDEX for t, w in zip(ids, target.weights, strict=True)]
+    labels = [t if w > 0 else QWEN.ignore_index for t, w in zip(ids, target.weights, strict=True)]
     boxes = [(g.pos, g.bins) for g in (*target.matched_groups, *target.missed_groups)]
     truth = [(t.desc, t.bbox) for t in gt]
     check_supervision(ids, labels, target.weights, gt=truth, boxes=boxes, prefix_len=target.prefix_len)
@@ -163,18 +163,18 @@ def record(telemetry: Stage2Telemetry, step: int, broken: str = "") -> None:
     if channel == "A":
         return
     counts = channel_b(broken)
-    telemetry.identity("rollout/seed_base", (17 + step * 1_000_003) % (1 << 31))
-    telemetry.seconds(names.GENERATE, 0.25)
+    telemetry.identity(telemetry.words.seed, seed_base(17, step))
+    telemetry.seconds(telemetry.words.generate, 0.25)
     telemetry.count("rollout/gen_new_tokens_total", counts["tokens"])
-    telemetry.count(names.VALID, counts["valid"])
-    telemetry.rate(names.THROUGHPUT, over="rollout/gen_new_tokens_total", under=names.GENERATE)
+    telemetry.count(telemetry.words.valid, counts["valid"])
+    telemetry.rate(telemetry.words.throughput, over="rollout/gen_new_tokens_total", under=telemetry.words.generate)
 
 
 def payload(telemetry: Stage2Telemetry, broken: str = "") -> dict[str, Any]:
     """What is logged of the step."""
     made: dict[str, Any] = telemetry.finish()
     if broken == "missing_metric":
-        made.pop(names.THROUGHPUT, None)
+        made.pop(telemetry.words.throughput, None)
     if broken == "averaged_seed" and "rollout/seed_base" in made:
         made["rollout/seed_base"] += 0.5  # the mean of this seed and the next
     return made

@@ -1,20 +1,28 @@
-"""Guards for Channel-B: what the server answers, what is kept of a rollout, and what of the target is taught."""
+"""Guards for Channel-B: what the server answers, what is kept of a rollout, and what of the target is supervised."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
-from coordexp_audit_lib.boundaries.rollout.client import Item, RolloutError, read_outputs
-from coordexp_audit_lib.boundaries.supervision import judge
-from coordexp_audit_lib.boundaries.supervision.contract import Group, Order, Sample, SegmentB, Thing
-from coordexp_audit_lib.boundaries.supervision.reading import read
+from msgspec.structs import replace
+
+from coordexp_audit_lib.boundaries.rollout.reference.client import Item, RolloutError, read_outputs
+from coordexp_audit_lib.boundaries.supervision.predicates import targets
+from coordexp_audit_lib.boundaries.supervision.predicates.reading import read
+from coordexp_audit_lib.boundaries.supervision.predicates.targets import IGNORED, Supervised
+from coordexp_audit_lib.boundaries.supervision.surfaces import Group, Sample, SegmentB, Thing
 from coordexp_audit_lib.boundaries.template.predicates import prefix_problems
-from coordexp_audit_lib.boundaries.template.trace import trace
-from coordexp_audit_lib.guards.stopping import at_token, stop
-from coordexp_audit_lib.kit.chat import IGNORE_INDEX
+from coordexp_audit_lib.core.claim import Ledger
+from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.guards.stopping import Found, check, claim_of, stop
+from coordexp_audit_lib.kit.coordjson import Order
+from coordexp_audit_lib.kit.prompt_trace import trace
 
 Box = tuple[Sequence[int], Sequence[int]]
+TARGET = ("supervision.coord_out_of_ce", "supervision.closure")
+GROUND_TRUTH = ("supervision.fn_injected", "supervision.fp_neutral", "supervision.matched_struct_only")
 
 
 def check_rollout_response(answer: Any, requests: int | Sequence[str], route: str = "/infer/") -> list[Item]:
@@ -37,18 +45,18 @@ def check_rollout_response(answer: Any, requests: int | Sequence[str], route: st
 
 
 def check_rollout_prefix(
-    taught: Sequence[int],
+    supervised: Sequence[int],
     *,
     prompt: Sequence[int],
     answer_at: int | None = None,
     rollout: Sequence[int] | None = None,
     kept: int = 0,
 ) -> None:
-    """What is taught begins with the ids that were generated from, and goes on with the rollout's own tokens.
+    """What is supervised begins with the ids that were generated from, and goes on with the rollout's own tokens.
 
     Args:
-        taught: ids of the whole teacher-forced sequence. prompt: ids that the server generated from.
-        answer_at: where the answer begins in `taught`; by default behind the prompt.
+        supervised: ids of the whole teacher-forced sequence. prompt: ids that the server generated from.
+        answer_at: where the answer begins in `supervised`; by default behind the prompt.
         rollout: the ids that the server generated; None for an invalid rollout, of which nothing is kept.
         kept: how many tokens of the answer are the rollout's.
 
@@ -56,11 +64,11 @@ def check_rollout_prefix(
         InvariantViolation: the message names the first token that differs.
     """
     start = len(prompt) if answer_at is None else answer_at
-    for found in prefix_problems(trace(prompt), trace(taught[: len(prompt)]), start, "of this rollout"):
-        text = at_token(found.message, found.token)
-        stop("template.prompt_is_prefix", text, where="prompt", expected=found.expected, actual=found.actual)
-    for problem in judge.kept(taught[start : start + kept], rollout) if rollout is not None else ():
-        _stop("supervision.prefix_kept", problem, "rollout prefix")
+    sides = trace(prompt), trace(supervised[: len(prompt)])
+    check("template.prompt_is_prefix", lambda _: prefix_problems(*sides, start, "of this rollout"), "prompt")
+    if rollout is not None:
+        prefix = supervised[start : start + kept]
+        _check("supervision.prefix_kept", lambda _: targets.kept(prefix, rollout), "rollout prefix")
 
 
 def check_supervision(
@@ -74,12 +82,12 @@ def check_supervision(
     order: Order = "desc_first",
     desc_weight: float = 1.0,
 ) -> None:
-    """A Channel-B target teaches what it must: no coordinate by cross-entropy, no false positive, every ground truth.
+    """A Channel-B target supervises what it must: no coordinate by cross-entropy, no false positive, each ground truth.
 
     Args:
         ids: the assistant's tokens [n], what the template appends included. labels: of the cross-entropy [n], not
             shifted.
-        weights: of each label (1 by default; one of 0 teaches nothing).
+        weights: of each label (1 by default; one of 0 supervises nothing).
         gt: ground truth as (desc, four bins); without it only coordinates and the closure are judged.
         boxes: what geometry supervises, as (four token positions, four bins): matched ones, then appended ones.
         prefix_len: how many tokens are the rollout's. desc_weight: of an appended object's desc.
@@ -89,17 +97,9 @@ def check_supervision(
     """
     target = [Thing(desc, list(bins)) for desc, bins in gt or ()]
     segment = _segment(ids, labels, weights, boxes=boxes, prefix_len=prefix_len)
-    reading = read(segment, Sample(target), order)
-    _first("supervision.coord_out_of_ce", judge.coordinates_out(segment, reading, False))
-    _first("supervision.closure", judge.closed(segment, reading))
-    if gt is None:
-        return
-    closed = reading.view.container.closed if reading.view.container else None
-    _first("supervision.fn_injected", judge.complete(segment, reading, target))
-    _first("supervision.fn_injected", judge.parses(reading.view.text[:closed], order))
-    _first("supervision.fp_neutral", judge.neutral(segment, reading))
-    _first("supervision.matched_struct_only", judge.matched(segment, reading, target, True))
-    _first("supervision.fn_injected", judge.appended(segment, reading, target, True, desc_weight))
+    one = Supervised(segment, read(segment, Sample(target), order), target, order, desc_weight=desc_weight)
+    for claim in (*TARGET, *(GROUND_TRUTH if gt is not None else ())):
+        _check(claim, partial(claim_of(claim).predicates[Supervised], one), "target")
 
 
 def _segment(
@@ -127,18 +127,16 @@ def _segment(
         seed_base=None,
         labels=list(labels),
         share=share,
-        text_grad=[w if y != IGNORE_INDEX else 0.0 for w, y in zip(share, labels, strict=True)],
+        text_grad=[w if y != IGNORED else 0.0 for w, y in zip(share, labels, strict=True)],
         coord_grad=[float(p in pulls) for p in range(len(ids))],
         pulls=list(labels),
         targets=[pulls.get(p, -1) for p in range(len(ids))],
     )
 
 
-def _first(claim: str, problems: Iterable[judge.Problem]) -> None:
-    for problem in problems:
-        _stop(claim, problem, "target")
+def _check(claim: str, found: Found, where: str) -> None:
+    def placed(ledger: Ledger) -> Iterator[Problem]:
+        for problem in found(ledger):
+            yield replace(problem, message=f"{problem.message}, at {problem.subject}")
 
-
-def _stop(claim: str, problem: judge.Problem, where: str) -> None:
-    message, subject, expected, actual = problem
-    stop(claim, f"{message}, at {subject}", where=where, expected=expected, actual=actual)
+    check(claim, placed, where)

@@ -1,15 +1,79 @@
-"""From what a predicate yields to the one error that stops a run."""
+"""From what the judge finds on a live object to the one error that stops a run."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, NoReturn
 
-from coordexp_audit_lib.core.claim import invariants
-from coordexp_audit_lib.core.errors import InvariantViolation
-from coordexp_audit_lib.core.finding import tidy
+from msgspec.structs import replace
+
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.core.claim import Claim, Ledger, claims, claims_on
+from coordexp_audit_lib.core.errors import AuditError, InvariantViolation
+from coordexp_audit_lib.core.finding import Finding, Violation, tidy
+from coordexp_audit_lib.core.judge import Artifact, Sheet, finding_of
+from coordexp_audit_lib.core.problem import Problem
 
 LONGEST = 160
+UNJUDGED = ("error",)
+Found = Callable[[Ledger], Iterable[Problem]]
+
+
+class Verdict(NamedTuple):
+    """A finding of the judge, and the violation that was found first, with all digits of its numbers."""
+
+    finding: Finding
+    first: Violation | None
+
+
+def judged(claim: Claim, found: Found) -> Verdict:
+    """Judge a claim on a live object by what its predicate finds there."""
+    seen: list[Violation] = []
+
+    def noted(violation: Violation) -> Violation:
+        seen.append(violation)
+        return violation
+
+    sheet = Sheet(place=noted)
+    sheet.run(lambda: map(_at_one_token, found(sheet.ledger)))
+    return Verdict(finding_of(Artifact(None), claim, sheet), next(iter(seen), None))
+
+
+def judge_live(subject: Any, boundary: str) -> list[Verdict]:
+    """Judge every claim of a boundary that has a word to say on such an object."""
+    kind: Any = type(subject)
+    return [judged(c, partial(c.predicates[kind], subject)) for c in _on(kind, boundary)]
+
+
+def check(claim: str, found: Found, where: str = "") -> None:
+    """Judge one claim of a live object; `where` is what was judged, by default the subject that a problem names.
+
+    Raises:
+        InvariantViolation: it is broken. AuditError: it could not be judged.
+    """
+    stop_at(judged(claim_of(claim), found), where)
+
+
+def stop_at(verdict: Verdict, where: str = "", *, fallback: str = "", also: Sequence[str] = ()) -> None:
+    """Raise if the claim is broken, or could not be judged.
+
+    Args:
+        where: what was judged, by default the subject that the problem names, or else `fallback`. also: other claims
+            that it breaks.
+    """
+    finding, first = verdict
+    if first is not None:
+        text = first.message + (f" (it breaks {', '.join(also)} too)" if also else "")
+        stop(
+            finding.invariant,
+            text,
+            where=where or first.subject or fallback,
+            expected=first.expected,
+            actual=first.actual,
+        )
+    if finding.status in UNJUDGED:
+        raise AuditError(finding.note, where=where)
 
 
 def stop(
@@ -23,14 +87,13 @@ def stop(
     what = message.rstrip(".")
     if expected is not None or actual is not None:
         what += f": expected {shown(expected)}, found {shown(actual)}"
-    raise InvariantViolation(
-        claim, what, where=where, remedy=remedy or remedy_of(claim), expected=_exact(expected), actual=_exact(actual)
-    )
+    remedy, expected, actual = remedy or claim_of(claim).remedy, _exact(expected), _exact(actual)
+    raise InvariantViolation(claim, what, where=where, remedy=remedy, expected=expected, actual=actual)
 
 
-def at_token(message: str, token: int | None) -> str:
-    """A message with the place that it is about."""
-    return message if token is None or f"token {token}" in message else f"{message} (token {token})"
+def _at_one_token(problem: Problem) -> Problem:
+    """A problem whose message names its token already does not name it twice."""
+    return replace(problem, token=None) if f"token {problem.token}" in problem.message else problem
 
 
 def shown(value: Any) -> str:
@@ -44,8 +107,15 @@ def _exact(value: Any) -> Any:
     return value if isinstance(value, (int, float)) else tidy(value)
 
 
-def remedy_of(claim: str) -> str:
-    """What the invariant itself says to do about its violation."""
-    boundary = claim.partition(".")[0]
-    import_module(f"coordexp_audit_lib.{boundary}.invariants")
-    return next((i.remedy for i in invariants(boundary) if i.id == claim), "")
+@lru_cache
+def claim_of(id: str) -> Claim:
+    """The claim of that id; its boundary is loaded."""
+    boundary = id.partition(".")[0]
+    boundaries.load([boundary])
+    return {c.id: c for c in claims(boundary)}[id]
+
+
+@lru_cache
+def _on(kind: type, boundary: str) -> tuple[Claim, ...]:
+    boundaries.load([boundary])
+    return tuple(claims_on(kind, boundary))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -135,7 +135,11 @@ def of_config(path: Path | str) -> Profile:
     Raises:
         ValueError: the file holds no JSON object.
     """
-    config = _read(Path(path))
+    return of_values(_read(Path(path)))
+
+
+def of_values(config: Mapping[str, Any]) -> Profile:
+    """As `of_config`, of a config that is read already (`model.config.to_dict()`)."""
     family = str(config.get("model_type", "")).removesuffix("_moe")
     vision = config.get("vision_config") or {}
     known = BUILT_IN.get(family) or (_QWEN if vision and "image_token_id" in config else BUILT_IN["text"])
@@ -173,19 +177,28 @@ def of_tokenizer(folder: Path | str) -> Profile:
     found |= {"pad": ids[pad]} if pad in ids else {}
     if base.image_pad is None:  # a text model whose vocabulary happens to hold the tokens of another
         found = {n: i for n, i in found.items() if n in ("pad", "turn_start", "turn_end")}
-    first = ids.get(_COORDINATE)
-    if first is not None:
-        number = 0
-        while ids.get(f"<|coord_{number}|>") == first + number:
-            number += 1
-        found |= {"first_coordinate": first, "coordinates": number}
-    return replace(base, **found)
+    return replace(base, **found, **_coordinates(ids))
 
 
-def of_vocabulary(ids: Mapping[str, int], base: Profile) -> Profile:
-    """`base` with the ids that a tokenizer at hand gives its special tokens; what it lacks is not there."""
+def of_vocabulary(ids: Mapping[str, int], base: Profile | None = None) -> Profile:
+    """A profile with the ids that a vocabulary gives the special tokens; one that it lacks is not there.
+
+    Args:
+        base: what else is known; by default of the Qwen-VL families, where the vocabulary has their image token.
+    """
+    known = base or (_QWEN if _TOKENS["image_pad"] in ids else BUILT_IN["text"])
     found: dict[str, Any] = {n: ids.get(t) for n, t in _TOKENS.items()}
-    return replace(base, **found)
+    return replace(known, **found, **_coordinates(ids))
+
+
+def _coordinates(ids: Mapping[str, int]) -> dict[str, Any]:
+    """The first coordinate token, and how many follow it one by one."""
+    first, number = ids.get(_COORDINATE), 0
+    if first is None:
+        return {}
+    while ids.get(f"<|coord_{number}|>") == first + number:
+        number += 1
+    return {"first_coordinate": first, "coordinates": number}
 
 
 def _family(place: Path, ids: Mapping[str, int]) -> Profile:
@@ -243,10 +256,15 @@ def of_batch(tensors: Mapping[str, Any]) -> Profile:
     if width == BUILT_IN["qwen2_vl"].pixel_width:
         found = BUILT_IN["qwen2_5_vl"] if "second_per_grid_ts" in tensors else replace(_QWEN, patch_size=14)
     if ids is not None and not any(shown.values()):
-        found = replace(found, image_pad=None, video_pad=None)
-    return found
+        return replace(found, image_pad=None, video_pad=None)
+    return BUILT_IN["qwen3_vl"] if not found.videos and shown["video_pad"] and _frame_by_frame(tensors) else found
 
 
-def known(word: str | Profile | None, default: Callable[[], Profile]) -> Profile:
-    """A profile that is given, named, or by default made."""
-    return default() if word is None else named(word) if isinstance(word, str) else word
+def _frame_by_frame(tensors: Mapping[str, Any]) -> bool:
+    """Whether a video's pads stand in as many runs as it has frames, as with timestamps between them."""
+    grid: Any = tensors.get("video_grid_thw")
+    if getattr(grid, "ndim", 0) != 2:
+        return False
+    pads = tensors["input_ids"].reshape(-1) == _QWEN.video_pad
+    runs = int(pads[0]) + int((pads[1:] & ~pads[:-1]).sum())
+    return len(grid) < runs == int(grid[:, 0].sum())

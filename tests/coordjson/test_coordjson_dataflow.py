@@ -2,8 +2,9 @@
 
 import pytest
 
-from coordexp_audit_lib.boundaries.coordjson.dataflow import ScanRequest, scan
+from coordexp_audit_lib.boundaries.coordjson.surfaces import scan
 from coordexp_audit_lib.core.errors import SurfaceUnbound
+from coordexp_audit_lib.source.sinks import ScanRequest
 from coordexp_audit_lib.source.tree import Tree
 
 TRANSPILER = """

@@ -13,15 +13,16 @@ import pytest
 import torch
 
 from coordexp_audit_lib import guards
-from coordexp_audit_lib.boundaries.supervision.contract import ChannelBRequest, Sample, Thing
-from coordexp_audit_lib.boundaries.supervision.roles import is_coordinate
-from coordexp_audit_lib.boundaries.supervision.teaching import Target, build, write
-from coordexp_audit_lib.boundaries.template.trace import trace
+from coordexp_audit_lib.boundaries.supervision.cases.rollouts import rollout
+from coordexp_audit_lib.boundaries.supervision.predicates.roles import is_coordinate
+from coordexp_audit_lib.boundaries.supervision.reference.target import Target, build
+from coordexp_audit_lib.boundaries.supervision.surfaces import ChannelBRequest, Sample, Thing
 from coordexp_audit_lib.core.errors import InvariantViolation, UsageError
 from coordexp_audit_lib.guards import pins, rehearsal
 from coordexp_audit_lib.guards.batches import array
 from coordexp_audit_lib.guards.collator import GuardedCollator
 from coordexp_audit_lib.kit import tokenizer, variants
+from coordexp_audit_lib.kit.prompt_trace import trace
 
 
 def violation(guard: Callable[[], Any]) -> InvariantViolation:
@@ -82,7 +83,7 @@ STRANGER = Thing("dog", [700, 700, 800, 800])
 
 def target() -> Target:
     """A rollout with one object that is there and one that is not; the second ground truth is appended."""
-    said = tokenizer.encode('{"objects": [' + write([GT[0], STRANGER], "desc_first") + "]}<|im_end|>")
+    said = rollout([GT[0], STRANGER])
     sample = Sample(GT, said)
     return build(sample, ChannelBRequest([sample]))
 

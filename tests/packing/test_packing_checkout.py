@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from coordexp_audit_lib.boundaries.packing import cases, reference, render
-from coordexp_audit_lib.boundaries.packing.isolation import FORWARD
-from coordexp_audit_lib.boundaries.packing.row import TENSORS
-from coordexp_audit_lib.boundaries.packing.surfaces import BATCH, ENCODE, BatchRequest, EncodeRequest
-from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.boundaries.packing import cases
+from coordexp_audit_lib.boundaries.packing.artifact import TENSORS
+from coordexp_audit_lib.boundaries.packing.reference import batches as reference
+from coordexp_audit_lib.boundaries.packing.surfaces import BATCH, ENCODE, FORWARD, BatchRequest, EncodeRequest
+from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.target import Target
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.checkout
 STAGE1, STAGE2 = "configs/stage1/ablation/geometry_first_coco80.yaml", "configs/stage2_ab/prod/ab_mixed.yaml"
 
 
-def test_samples_alone_are_rendered_token_for_token(checkout: Target) -> None:
+def test_unpacked_samples_are_rendered_token_for_token(checkout: Target) -> None:
     request = EncodeRequest(cases.samples())
     real, ours = checkout.ask(ENCODE, request).value.encoded, reference.encode(request).encoded
     assert len(real) == 8
@@ -32,7 +32,7 @@ def test_a_pack_is_collated_tensor_for_tensor(checkout: Target, path: str, paddi
     batches = checkout.ask(BATCH, request).value.batches
     assert sorted(m for b in batches for m in b.members) == list(range(8))
     for real in batches:
-        ours = render.collate(encoded, real.members, padding_to)
+        ours = reference.collate(encoded, real.members, padding_to)
         assert {k: v for k, v in real.ints.items() if k in TENSORS} == ours.ints
         assert {k: v for k, v in real.shapes.items() if k in TENSORS} == ours.shapes
         assert {k: v for k, v in real.dtypes.items() if k in TENSORS} == ours.dtypes
@@ -47,7 +47,7 @@ def test_a_text_only_pack_has_no_vision_tensor(checkout: Target) -> None:
 
 
 def finding(checkout: Target, claim: str, config: str = STAGE2) -> Finding:
-    (check,) = [i for i in invariants("packing") if i.id == claim]
+    (check,) = [i for i in claims("packing") if i.id == claim]
     return judge(checkout, check, config)
 
 

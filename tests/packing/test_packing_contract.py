@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coordexp_audit_lib.boundaries.packing import contract, positions
-from coordexp_audit_lib.boundaries.packing.contract import Problem, Undecided
-from coordexp_audit_lib.boundaries.packing.row import PackedRow
+from coordexp_audit_lib.boundaries.packing.artifact import PackedRow, Unpacked
+from coordexp_audit_lib.boundaries.packing.predicates import batch, positions, vision
+from coordexp_audit_lib.core.claim import Ledger
+from coordexp_audit_lib.core.problem import Problem, Undecided
 
 PAD, START = 151_655, 151_644
 
@@ -52,8 +53,8 @@ def block(lengths: list[int]) -> np.ndarray:
     return (number[:, None] == number[None, :])[None, None]
 
 
-FIELDS, CU = contract.fields_aligned, contract.cu_seqlens
-POSITIONS, LABELS, VISION = positions.positions_restart, contract.no_cross_boundary_label, contract.vision_in_order
+FIELDS, CU, LABELS = batch.fields_aligned, batch.cu_seqlens, batch.no_cross_boundary_label
+POSITIONS, VISION = positions.positions_restart, vision.vision_in_order
 NO_CU: dict[str, Any] = {"cu_seq_lens_q": None, "cu_seq_lens_k": None, "lengths": None}
 TWO_RUNS = np.array([[-100, 101, -100, 103, -100, -100, 106]])
 CASES: list[tuple[str, Callable[..., Iterator[Problem]], PackedRow, list[int | None]]] = [
@@ -100,9 +101,9 @@ CASES: list[tuple[str, Callable[..., Iterator[Problem]], PackedRow, list[int | N
 
 @pytest.mark.parametrize(("predicate", "row", "tokens"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
 def test_predicate(
-    predicate: Callable[[PackedRow], Iterator[Problem]], row: PackedRow, tokens: list[int | None]
+    predicate: Callable[[PackedRow, Ledger], Iterator[Problem]], row: PackedRow, tokens: list[int | None]
 ) -> None:
-    found = list(predicate(row))
+    found = list(predicate(row, Ledger()))
     assert sorted({str(p.token) for p in found}) == sorted({str(t) for t in tokens}), found
 
 
@@ -130,13 +131,13 @@ def test_padding_is_no_violation(style: str, predicate: Any, lengths: list[int] 
     row = padded(style)
     if lengths is not None:
         row = PackedRow({**row.tensors, "lengths": np.array(lengths)})
-    assert list(predicate(row)) == []
+    assert list(predicate(row, Ledger())) == []
 
 
 def test_a_fault_before_the_padding_is_still_found() -> None:
     row = padded("zeros")
     broken = PackedRow({**row.tensors, "text_position_ids": text_of(7, tail=[0] * 5)})
-    assert {p.token for p in POSITIONS(broken)} == {4}
+    assert {p.token for p in POSITIONS(broken, Ledger())} == {4}
 
 
 def seen(grid: list[list[int]], pads: list[int], rows: int, at: int = 2) -> PackedRow:
@@ -162,7 +163,7 @@ def seen(grid: list[list[int]], pads: list[int], rows: int, at: int = 2) -> Pack
     ids=["one image", "two images", "grids swapped", "an image without grid", "pixel rows missing", "text only"],
 )
 def test_vision(row: PackedRow, tokens: list[int | None]) -> None:
-    assert [p.token for p in VISION(row)] == tokens
+    assert [p.token for p in VISION(row, Ledger())] == tokens
 
 
 @pytest.mark.parametrize(
@@ -177,23 +178,27 @@ def test_vision(row: PackedRow, tokens: list[int | None]) -> None:
 )
 def test_what_the_tensors_cannot_decide_is_said(predicate: Any, tensors: dict[str, Any], missing: str) -> None:
     with pytest.raises(Undecided, match=missing):
-        list(predicate(PackedRow(tensors)))
+        list(predicate(PackedRow(tensors), Ledger()))
 
 
 def test_samples_alone_convict_a_pack_that_is_consistent_in_itself() -> None:
     row = good(4, 3)
     ids, labels = row.tensors["input_ids"][0], row.tensors["labels"][0]
     none = (np.zeros((0, 3), int), np.zeros(0))
-    first, second = (contract.Alone(ids[a:b], labels[a:b], *none) for a, b in ((0, 4), (4, 7)))
-    assert list(LABELS(row, [first, second])) == []
-    assert [p.token for p in LABELS(row, [second, first])] == [2]
-    assert [p.token for p in contract.tokens_concatenated(row, [second, first])] == [0]
+    first, second = (Unpacked(ids[a:b], labels[a:b], *none) for a, b in ((0, 4), (4, 7)))
+
+    def of(*samples: Unpacked) -> PackedRow:
+        return PackedRow(row.tensors, samples=samples)
+
+    assert list(LABELS(of(first, second), Ledger())) == []
+    assert [p.token for p in LABELS(of(second, first), Ledger())] == [2]
+    assert [p.token for p in batch.tokens_concatenated(of(second, first))] == [0]
 
 
-def test_capacity() -> None:
-    assert list(contract.capacity(good(4, 3), 7)) == []
-    assert list(contract.capacity(good(9), 7)) == []
-    assert [p.token for p in contract.capacity(good(4, 4), 7)] == [7]
+@pytest.mark.parametrize(("lengths", "tokens"), [((4, 3), []), ((9,), []), ((4, 4), [7])])
+def test_capacity(lengths: tuple[int, ...], tokens: list[int]) -> None:
+    row = PackedRow(good(*lengths).tensors, packing_length=7)
+    assert [p.token for p in batch.capacity(row, Ledger())] == tokens
 
 
 def test_twelve_thousand_tokens_are_judged_in_a_few_milliseconds() -> None:
@@ -205,5 +210,5 @@ def test_twelve_thousand_tokens_are_judged_in_a_few_milliseconds() -> None:
 def _seconds(row: PackedRow) -> float:
     started = time.process_time()
     for predicate in (FIELDS, CU, POSITIONS, LABELS):
-        assert not list(predicate(row))
+        assert not list(predicate(row, Ledger()))
     return time.process_time() - started

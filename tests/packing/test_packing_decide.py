@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,21 @@ import numpy as np
 import pytest
 from safetensors.numpy import save, save_file
 
-from coordexp_audit_lib.boundaries.packing import cases, render
-from coordexp_audit_lib.boundaries.packing.batch_file import read
-from coordexp_audit_lib.boundaries.packing.decide import decide
-from coordexp_audit_lib.boundaries.packing.row import TENSORS
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.boundaries.packing import cases
+from coordexp_audit_lib.boundaries.packing.artifact import TENSORS, of_tensors, read
+from coordexp_audit_lib.boundaries.packing.reference import batches
 from coordexp_audit_lib.core.errors import UsageError
-from coordexp_audit_lib.kit import picture
+from coordexp_audit_lib.core.finding import Finding
+from coordexp_audit_lib.core.judge import judge_all
+from coordexp_audit_lib.kit import mrope, picture
+from coordexp_audit_lib.kit.profile import BUILT_IN, named
 
+boundaries.load(["packing"])
 Tensors = dict[str, Any]
 DECIDED = ("fields_aligned", "cu_seqlens", "positions_restart", "no_cross_boundary_label", "vision_in_order")
+# A batch by itself does not tell what its samples supervise, nor whose pixel rows are whose.
+IN_PART = {"no_cross_boundary_label", "vision_in_order"}
 PLANS = ("each_once", "stable_order", "ddp_aligned", "fill_at_least_fifo")
 MODEL = ("segments_isolated", "loss_equivalent", "eval_unpacked")
 
@@ -26,8 +33,8 @@ MODEL = ("segments_isolated", "loss_equivalent", "eval_unpacked")
 def real(padding_to: int = 0, lengths: bool = False) -> Tensors:
     """Four samples, two of them with pictures, as the reference collates them, pixels included."""
     chosen = [cases.samples()[i] for i in (0, 1, 3, 4)]
-    encoded = [render.encode_alone(s) for s in chosen]
-    made = render.collate(encoded, [0, 1, 2, 3], padding_to)
+    encoded = [batches.encode_one(s) for s in chosen]
+    made = batches.collate(encoded, [0, 1, 2, 3], padding_to)
     found = {n: np.array(v, dtype=made.dtypes[n]) for n, v in made.ints.items()}
     rows = [picture.patches(picture.pixels(p.number, p.width, p.height))[1] for s in chosen for p in s.pictures]
     found["pixel_values"] = (np.concatenate(rows) / 255).astype(np.float32)
@@ -37,22 +44,42 @@ def real(padding_to: int = 0, lengths: bool = False) -> Tensors:
 TOKENS = real()["input_ids"].shape[1]
 
 
-def verdicts(tensors: Tensors, packing_length: int | None = None) -> dict[str, str]:
-    return {f.invariant.removeprefix("packing."): f.status for f in decide(tensors, packing_length)}
+def decide(tensors: Tensors, packing_length: int | None = None, profile: str = "") -> list[Finding]:
+    return judge_all(of_tensors(tensors, packing_length, profile=named(profile) if profile else None), "packing")
 
 
-def violated(tensors: Tensors, packing_length: int | None = None) -> set[str]:
-    return {name for name, status in verdicts(tensors, packing_length).items() if status == "violated"}
+def verdicts(tensors: Tensors, packing_length: int | None = None, profile: str = "") -> dict[str, str]:
+    return {f.invariant.removeprefix("packing."): f.status for f in decide(tensors, packing_length, profile)}
+
+
+def violated(tensors: Tensors, packing_length: int | None = None, profile: str = "") -> set[str]:
+    return {name for name, status in verdicts(tensors, packing_length, profile).items() if status == "violated"}
+
+
+def found(tensors: Tensors, claim: str, profile: str = "") -> Finding:
+    return {f.invariant: f for f in decide(tensors, profile=profile)}[f"packing.{claim}"]
 
 
 @pytest.mark.parametrize("lengths", [False, True])
 @pytest.mark.parametrize("padding_to", [0, 400])
 def test_a_correct_batch(padding_to: int, lengths: bool) -> None:
-    found = decide(real(padding_to, lengths), packing_length=400)
-    status = {f.invariant.removeprefix("packing."): f.status for f in found}
-    assert len(found) == 13
-    assert status == dict.fromkeys(("capacity", *DECIDED), "held") | dict.fromkeys((*PLANS, *MODEL), "unbound")
-    assert all(f.checked == (f.status == "held") and (f.note != "") == (f.status == "unbound") for f in found)
+    findings = {f.invariant.removeprefix("packing."): f for f in decide(real(padding_to, lengths), packing_length=400)}
+    status = {name: f.status for name, f in findings.items()}
+    assert len(findings) == 13
+    held = {"capacity", *DECIDED} - IN_PART
+    assert status == dict.fromkeys(held, "held") | dict.fromkeys((*IN_PART, *PLANS, *MODEL), "unbound")
+    assert all((f.note != "") == (f.status == "unbound") for f in findings.values())
+    assert all("needs the samples" in findings[name].note for name in IN_PART)
+    # Packs, fields, segments, segments, supervised labels, images; of what a batch can't tell, nothing.
+    assert {n: f.checked for n, f in findings.items() if n not in (*PLANS, *MODEL)} == {
+        "capacity": 1,
+        "fields_aligned": 4,
+        "cu_seqlens": 4,
+        "positions_restart": 4,
+        "no_cross_boundary_label": 102,
+        "vision_in_order": 3,
+    }
+    assert all(findings[n].checked == 0 for n in (*PLANS, *MODEL))
 
 
 def counted_tail() -> Tensors:
@@ -148,9 +175,9 @@ def test_four_rows_carry_the_text_row() -> None:
 
 
 def test_three_rows_alone_cannot_tell_the_text_row() -> None:
-    (found,) = (f for f in decide(changed(text_position_ids=None)) if f.invariant == "packing.positions_restart")
-    assert (found.status, found.checked) == ("unbound", 0)
-    assert "text_position_ids" in found.note
+    finding = found(changed(text_position_ids=None), POSITIONS)
+    assert (finding.status, finding.checked) == ("unbound", 0)
+    assert "text_position_ids" in finding.note
     swapped = changed(text_position_ids=None, position_ids=lambda a: a[[0, 2, 1]])
     assert POSITIONS in violated(swapped)  # but they can break the claim by themselves
 
@@ -163,11 +190,18 @@ def test_three_rows_alone_cannot_tell_the_text_row() -> None:
         ("image_grid_thw", VISION, "image_grid_thw"),
         ("image_grid_thw", POSITIONS, "image_grid_thw"),
         ("position_ids", POSITIONS, "position_ids"),
+        ("input_ids", POSITIONS, "input_ids"),
+        ("input_ids", LABELS, "input_ids"),
+        ("labels", ALIGNED, "labels"),
+        ("position_ids", ALIGNED, "position_ids"),
+        ("cu_seq_lens_k", CU, "cu_seq_lens_k"),
+        ("max_length_q", CU, "max_length_q"),
+        ("pixel_values", VISION, "pixel_values"),
     ],
 )
 def test_what_is_missing_is_named(gone: str, undecided: str, word: str) -> None:
-    found = {f.invariant: f for f in decide(changed(**{gone: None}))}[f"packing.{undecided}"]
-    assert found.status == "unbound" and word in found.note
+    finding = found(changed(**{gone: None}), undecided)
+    assert finding.status == "unbound" and word in finding.note
 
 
 def test_capacity_is_judged_once_the_length_is_known() -> None:
@@ -186,10 +220,10 @@ def test_a_file_says_what_its_tensors_say(write: Callable[..., None], tmp_path: 
     tensors = {n: np.ascontiguousarray(a) for n, a in real(lengths=True).items()}
     path = tmp_path / "packed.npz"
     write(*((tensors, path) if write is save_file else (path, {**tensors, "unknown": np.ones(3)})))
-    found = read(path)
-    assert set(found) == set(tensors) <= set(TENSORS)
-    assert all(np.array_equal(found[n], a) and found[n].dtype == a.dtype for n, a in tensors.items())
-    assert verdicts(found) == verdicts(real(lengths=True))
+    there = read(path)
+    assert set(there) == set(tensors) <= set(TENSORS)
+    assert all(np.array_equal(there[n], a) and there[n].dtype == a.dtype for n, a in tensors.items())
+    assert verdicts(there) == verdicts(real(lengths=True))
 
 
 def test_bfloat16_pixels_are_read(tmp_path: Path) -> None:
@@ -252,3 +286,73 @@ def test_no_file_is_refused(place: str, tmp_path: Path) -> None:
 def test_nothing_to_judge_is_refused() -> None:
     with pytest.raises(UsageError, match="no tensor"):
         decide({"x": np.ones(3)})
+
+
+def text_only() -> Tensors:
+    chosen = [batches.encode_one(cases.samples()[i]) for i in (1, 4)]
+    made = batches.collate(chosen, [0, 1])
+    return {n: np.array(v, dtype=made.dtypes[n]) for n, v in made.ints.items()}
+
+
+def test_of_a_pack_without_images_nothing_is_said_about_images() -> None:
+    finding = found(text_only(), VISION)
+    assert (finding.status, finding.checked) == ("unbound", 0) and "nothing that the claim is about" in finding.note
+    assert not violated(text_only()) and not violated(text_only(), profile="qwen3_vl")
+
+
+def other_ids(tensors: Tensors) -> Tensors:
+    """The batch of a model whose image token has another id."""
+    return {**tensors, "input_ids": np.where(tensors["input_ids"] == 151_655, 9, tensors["input_ids"])}
+
+
+def test_image_tokens_of_other_ids_are_known_by_their_profile() -> None:
+    for claim in (VISION, POSITIONS):
+        finding = found(other_ids(real()), claim)
+        assert finding.status == "unbound" and "needs the profile" in finding.note
+    assert found(other_ids(real()), VISION, "qwen3_vl,image_pad=9").checked == 3
+    assert found(other_ids(real()), POSITIONS, "qwen3_vl,image_pad=9").status == "held"
+    assert VISION in violated(other_ids(real()), profile="qwen3_vl")  # named, so that its pads are missing here
+
+
+def shifted(tensors: Tensors, *, each: bool) -> Tensors:
+    """Labels that are shifted already: within each sample, or over the whole pack."""
+    labels, ends = tensors["labels"].copy(), tensors["cu_seq_lens_q"].tolist()
+    for a, b in pairwise(ends if each else [0, TOKENS]):
+        labels[0, a:b] = np.append(labels[0, a + 1 : b], -100)
+    return {**tensors, "labels": labels}
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_labels_that_are_shifted_already_are_judged_as_the_profile_says(each: bool) -> None:
+    tensors = shifted(real(), each=each)
+    assert violated(tensors) == {LABELS}
+    assert not violated(tensors, profile="qwen3_vl,label_shift=1")
+    assert violated(real(), profile="qwen3_vl,label_shift=1") == {LABELS}
+    crossing = shifted(changed(labels=first_taught), each=False)
+    assert violated(crossing, profile="qwen3_vl,label_shift=1") == {LABELS}
+
+
+def video(**changes: Any) -> Tensors:
+    """One sample with a video of two frames as Qwen3-VL writes them: each with its own pads, text between."""
+    frame = [151_652, *[151_656] * 6, 151_653]
+    ids = [5, 6, *frame, 7, 8, *frame, 9]
+    n = len(ids)
+    grid = np.array([[2, 4, 6]])
+    rows = mrope.positions(ids, BUILT_IN["qwen3_vl"], videos=grid)
+    made = {
+        "input_ids": np.array([ids]),
+        "labels": np.array([[-100] * (n - 1) + [9]]),
+        "position_ids": np.concatenate([np.arange(n)[None], rows])[:, None],
+        "video_grid_thw": grid,
+        "pixel_values_videos": np.zeros((48, 1536), np.float32),
+    }
+    return made | changes
+
+
+def test_a_video_is_judged_as_its_family_numbers_it() -> None:
+    assert not violated(video()) and found(video(), VISION).checked == 1
+    text = np.broadcast_to(np.arange(video()["input_ids"].shape[1]), video()["position_ids"].shape)
+    assert violated(video(position_ids=text)) == {POSITIONS}
+    assert violated(video(pixel_values_videos=np.zeros((47, 1536), np.float32))) == {VISION}
+    assert violated(video(video_grid_thw=np.array([[2, 4, 4]]))) == {VISION}
+    assert found(video(video_grid_thw=np.array([[2, 4, 4]])), POSITIONS).status == "unbound"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import matplotlib
 import pytest
 
-from coordexp_audit_lib.boundaries.packing import figures, figures_model
+from coordexp_audit_lib.boundaries.packing.figures import layout, model
 from coordexp_audit_lib.core.claim import Context
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
@@ -18,27 +18,27 @@ def context() -> Context:
 
 
 def test_layout_accounts_for_every_token(context: Context) -> None:
-    data = figures.layout(context)
+    data = layout.layout(context)
     assert sum(map(sum, data["packs"])) == data["tokens"]
     assert sum(map(len, data["packs"])) == data["samples"] == 240
     assert max(data["fills"]) <= 1 and data["fills"] == sorted(data["fills"], reverse=True)
     assert data["lower_bound"] <= len(data["packs"])
-    shown = figures.shown_packs(data)
-    assert (shown[0], shown[-1], len(shown)) == (0, len(data["packs"]) - 1, figures.SHOWN)
-    figures.draw_layout(data).savefig("/dev/null", format="png")
+    shown = layout.shown_packs(data)
+    assert (shown[0], shown[-1], len(shown)) == (0, len(data["packs"]) - 1, layout.SHOWN)
+    layout.draw_layout(data).savefig("/dev/null", format="png")
 
 
 def test_ribbon_shows_segments_runs_and_restarts(context: Context) -> None:
-    data = figures.ribbon(context)
+    data = layout.ribbon(context)
     assert [s["runs"] for s in data["segments"]] == [1, 2, 2, 1]
     assert [data["text_positions"][s] for s in data["starts"]] == [0] * 4
     assert set(data["roles"]) == {0, 1, 2, 3}
     assert sum(s["supervised"] for s in data["segments"]) == sum(data["supervised"])
-    figures.draw_ribbon(data).savefig("/dev/null", format="png")
+    layout.draw_ribbon(data).savefig("/dev/null", format="png")
 
 
 def test_influence_is_block_diagonal_and_causal(context: Context) -> None:
-    data = figures_model.influence(context)
+    data = model.influence(context)
     assert data["inside_nonzero"] == sum(n * (n + 1) // 2 for n in data["lengths"])
     assert (data["outside_nonzero"], data["ahead_nonzero"]) == (0, 0)
     assert data["outside"] == sum(data["lengths"]) ** 2 - sum(n * n for n in data["lengths"])
@@ -48,13 +48,13 @@ def test_influence_is_block_diagonal_and_causal(context: Context) -> None:
         ("post_rollout", "varlen", False),
         ("post_rollout", "sdpa", False),
     ]
-    figures_model.draw_influence(data).savefig("/dev/null", format="png")
-    figures_model.draw_segments(data).savefig("/dev/null", format="png")
+    model.draw_influence(data).savefig("/dev/null", format="png")
+    model.draw_segments(data).savefig("/dev/null", format="png")
 
 
-def test_mrope_planes_are_those_of_the_samples_alone(context: Context) -> None:
-    data = figures_model.mrope(context)
-    assert data["different"] == 0 and data["rows"] == data["alone"]
+def test_mrope_planes_are_those_of_the_unpacked_samples(context: Context) -> None:
+    data = model.mrope(context)
+    assert data["different"] == 0 and data["rows"] == data["unpacked"]
     assert [s["images"] for s in data["segments"]] == [1, 0, 2]
     assert [s["largest mRoPE position"] < s["largest text position"] for s in data["segments"]] == [True, False, True]
-    figures_model.draw_mrope(data).savefig("/dev/null", format="png")
+    model.draw_mrope(data).savefig("/dev/null", format="png")

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordexp_audit_lib.boundaries.packing import plans, reference
+from coordexp_audit_lib.boundaries.packing.predicates import plans
+from coordexp_audit_lib.boundaries.packing.reference import plans as reference
 from coordexp_audit_lib.boundaries.packing.surfaces import DrainRequest, PlanRequest, StreamRequest
 from coordexp_audit_lib.core.surface import Refuse
 

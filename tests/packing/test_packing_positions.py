@@ -1,22 +1,24 @@
-"""The mRoPE rows that the audit computes by itself: against the reference's, transformers' own, and by hand."""
+"""The mRoPE rows that the audit computes by itself: against transformers' own, and by hand."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from coordexp_audit_lib.boundaries.packing import cases, render
-from coordexp_audit_lib.boundaries.packing.contract import Undecided
-from coordexp_audit_lib.boundaries.packing.positions import mrope_alone, mrope_rows
-from coordexp_audit_lib.boundaries.packing.row import PackedRow
-from coordexp_audit_lib.kit import model
+from coordexp_audit_lib.boundaries.packing import cases
+from coordexp_audit_lib.boundaries.packing.artifact import PackedRow
+from coordexp_audit_lib.boundaries.packing.predicates.positions import mrope_rows
+from coordexp_audit_lib.boundaries.packing.reference import batches
+from coordexp_audit_lib.core.claim import Ledger
+from coordexp_audit_lib.core.problem import Undecided
+from coordexp_audit_lib.kit import model, mrope
 
 PAD = 151_655
-ENCODED = [render.encode_alone(s) for s in cases.samples()]
+ENCODED = [batches.encode_one(s) for s in cases.samples()]
 
 
 def rows_of(ids: list[int], grid: list[list[int]]) -> list[list[int]]:
-    found: list[list[int]] = mrope_alone(np.array(ids), np.array(grid).reshape(-1, 3), [0, len(ids)]).tolist()
+    found: list[list[int]] = mrope.positions(ids, batches.PROFILE, images=grid).tolist()
     return found
 
 
@@ -34,12 +36,11 @@ def test_the_largest_position_is_not_the_length() -> None:
 
 
 @pytest.mark.parametrize("i", range(len(ENCODED)))
-def test_as_the_reference_and_transformers_compute_them(i: int) -> None:
+def test_as_transformers_computes_them(i: int) -> None:
     import torch
 
     one = ENCODED[i]
     mine = rows_of(one.input_ids, one.grid)
-    assert mine == render.mrope(one)
     grid = torch.tensor(one.grid) if one.grid else None
     theirs, _ = model.small().model.get_rope_index(torch.tensor([one.input_ids]), grid)
     assert mine == theirs[:, 0].tolist()
@@ -49,15 +50,15 @@ def test_a_pack_is_its_samples_one_after_the_other() -> None:
     ids = np.concatenate([e.input_ids for e in ENCODED])
     grid = np.concatenate([np.array(e.grid, dtype=int).reshape(-1, 3) for e in ENCODED])
     bounds = np.concatenate([[0], np.cumsum([e.length for e in ENCODED])]).tolist()
-    alone = np.concatenate([render.mrope(e) for e in ENCODED], axis=1)
-    assert np.array_equal(mrope_alone(ids, grid, bounds), alone)
+    unpacked = np.concatenate([rows_of(e.input_ids, e.grid) for e in ENCODED], axis=1)
+    assert np.array_equal(mrope.positions(ids, batches.PROFILE, bounds, images=grid), unpacked)
 
 
 def pictured(**changes: object) -> PackedRow:
     """A text-only sample, then one with an image, in one pack."""
-    made = render.collate([ENCODED[1], ENCODED[0]], [0, 1])
+    made = batches.collate([ENCODED[1], ENCODED[0]], [0, 1])
     tensors = {n: np.array(v) for n, v in made.ints.items()} | changes
-    return PackedRow({n: a for n, a in tensors.items() if a is not None})
+    return PackedRow({n: a for n, a in tensors.items() if a is not None}, batches.PROFILE)
 
 
 @pytest.mark.parametrize(("row", "name"), [(0, "temporal"), (1, "height"), (2, "width")])
@@ -65,7 +66,7 @@ def pictured(**changes: object) -> PackedRow:
 def test_a_wrong_entry_is_named_with_its_row_and_token(row: int, name: str, token: int) -> None:
     ids = pictured().tensors["position_ids"].copy()
     ids[row, 0, token] += 1
-    (found,) = mrope_rows(pictured(position_ids=ids))
+    (found,) = mrope_rows(pictured(position_ids=ids), Ledger())
     assert name in found.message and found.token == token % ids.shape[-1]
 
 
@@ -80,4 +81,4 @@ def test_a_wrong_entry_is_named_with_its_row_and_token(row: int, name: str, toke
 )
 def test_what_cannot_be_decided_is_said(changes: dict[str, object], words: str) -> None:
     with pytest.raises(Undecided, match=words):
-        list(mrope_rows(pictured(**changes)))
+        list(mrope_rows(pictured(**changes), Ledger()))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from coordexp_audit_lib.boundaries.supervision import invariants as _invariants
-from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.target import Target
 
-assert _invariants
+boundaries.load(["supervision"])
 REFERENCE_COMMIT = "b46e74f"
 VIOLATED = {
     "supervision.append_tokenization",
@@ -23,7 +23,7 @@ VIOLATED = {
 
 @pytest.mark.checkout
 def test_the_real_trainer_is_judged_on_every_claim(checkout: Target) -> None:
-    found = [judge(checkout, claim, "") for claim in invariants("supervision")]
+    found = [judge(checkout, claim, "") for claim in claims("supervision")]
     assert [f.note for f in found if f.status == "error"] == []
     if checkout.info().commit.startswith(REFERENCE_COMMIT):
         assert {f.invariant for f in found if f.status == "violated"} == VIOLATED

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from coordexp_audit_lib.boundaries.supervision import faults as _faults
-from coordexp_audit_lib.boundaries.supervision import invariants as _invariants
-from coordexp_audit_lib.boundaries.supervision import reference as _reference
-from coordexp_audit_lib.core.claim import Invariant, invariants
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.core.claim import Claim, claims
 from coordexp_audit_lib.core.fault import Fault, faults
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
-assert _faults and _invariants and _reference
-CLAIMS = {i.id: i for i in invariants("supervision")}
-FAULTS = [f for f in faults() if f.id.startswith("supervision.")]
+boundaries.load(["supervision"])
+CLAIMS = {i.id: i for i in claims("supervision")}
+FAULTS = faults("supervision")
 CATALOGUE = {
     "schedule",
     "rollout_seed",
@@ -44,7 +42,7 @@ def test_every_row_of_the_catalogue_is_a_claim_with_a_known_bad_case() -> None:
 
 
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=list(CLAIMS))
-def test_the_reference_keeps_the_claim(claim: Invariant) -> None:
+def test_the_reference_keeps_the_claim(claim: Claim) -> None:
     found = judge(ReferenceTarget(), claim, "")
     assert (found.status, found.violations, found.note) == ("held", [], "")
     assert found.checked >= 7

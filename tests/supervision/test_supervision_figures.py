@@ -5,11 +5,12 @@ from __future__ import annotations
 import matplotlib
 import pytest
 
-from coordexp_audit_lib.boundaries.supervision import drawing, figures, reference, tables
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.boundaries.supervision.figures import drawing, tables
 from coordexp_audit_lib.core.claim import Context, exhibits
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
-assert figures and reference
+boundaries.load(["supervision"])
 matplotlib.use("Agg")
 
 
@@ -20,10 +21,10 @@ def data() -> dict[str, dict]:
 
 def test_the_ribbon_tells_matched_false_and_appended_apart(data: dict[str, dict]) -> None:
     tokens = data["supervision.ribbon"]["tokens"]
-    taught = {(t["fate"], t["role"]): t["taught"] for t in tokens}
-    assert taught["matched", "structure"] and taught["appended", "structure"] and taught["appended", "desc"]
-    assert not any(t["taught"] or t["geometry"] for t in tokens if t["fate"] == "false positive")
-    assert not taught["matched", "desc"] and not taught["matched", "desc+structure"]
+    supervised = {(t["fate"], t["role"]): t["supervised"] for t in tokens}
+    assert supervised["matched", "structure"] and supervised["appended", "structure"] and supervised["appended", "desc"]
+    assert not any(t["supervised"] or t["geometry"] for t in tokens if t["fate"] == "false positive")
+    assert not supervised["matched", "desc"] and not supervised["matched", "desc+structure"]
     assert [t["target"] for t in tokens if t["geometry"]] == [110, 100, 300, 310, 600, 610, 900, 900]
     figure = drawing.draw_ribbon(data["supervision.ribbon"])
     assert len(figure.axes) == -(-len(tokens) // drawing.PER_LINE)

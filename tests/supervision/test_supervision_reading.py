@@ -7,11 +7,13 @@ from random import Random
 
 import pytest
 
-from coordexp_audit_lib.boundaries.supervision import inputs, judge, pairing
-from coordexp_audit_lib.boundaries.supervision.contract import Thing
-from coordexp_audit_lib.boundaries.supervision.roles import layout, shown, text_of
-from coordexp_audit_lib.boundaries.supervision.scan import container, strict
-from coordexp_audit_lib.boundaries.supervision.teaching import cut_tokens, keep, write
+from coordexp_audit_lib.boundaries.supervision.cases import rollouts
+from coordexp_audit_lib.boundaries.supervision.cases.rollouts import write
+from coordexp_audit_lib.boundaries.supervision.predicates import matching
+from coordexp_audit_lib.boundaries.supervision.predicates.roles import around, layout, shown, text_of
+from coordexp_audit_lib.boundaries.supervision.reference.target import cut_tokens, keep
+from coordexp_audit_lib.boundaries.supervision.surfaces import Thing
+from coordexp_audit_lib.kit.coordjson import container, is_strict, salvage
 from coordexp_audit_lib.kit.tokenizer import encode
 
 BOX = ", ".join(f"<|coord_{k}|>" for k in (1, 2, 3, 4))
@@ -41,14 +43,14 @@ STRICT = {
 
 @pytest.mark.parametrize(("text", "accepted"), STRICT.items())
 def test_strict_reading(text: str, accepted: bool) -> None:
-    assert (strict(text.encode(), "desc_first") is not None) is accepted
+    assert is_strict(text.encode(), "desc_first") is accepted
 
 
 def test_a_text_that_is_cut_keeps_its_whole_records() -> None:
     text = f'{{"objects": [{RECORD}, {RECORD[:20]}'.encode()
-    found = container(text, "desc_first")
+    found = salvage(text, "desc_first")
     assert found is not None
-    assert (len(found.records), found.closed) == (1, None)
+    assert (len(found.entries), found.end) == (1, None)
 
 
 ROLES = {
@@ -64,30 +66,30 @@ ROLES = {
 
 
 def test_roles_of_the_tokens_of_a_text() -> None:
-    ids = inputs.rollout([Thing("t-shirt.", [1, 2, 3, 4])])
+    ids = rollouts.rollout([Thing("t-shirt.", [1, 2, 3, 4])])
     found = {shown(t.id): t.role for t in layout(ids, "desc_first").tokens}
     assert {k: found[k] for k in ROLES} == ROLES
 
 
 def test_every_byte_of_every_text_is_in_exactly_one_token() -> None:
-    for things in ([], inputs.ODD, [inputs.CAT] * 3):
-        ids = inputs.rollout(list(things))
+    for things in ([], rollouts.ODD, [rollouts.CAT] * 3):
+        ids = rollouts.rollout(list(things))
         view = layout(ids, "desc_first")
         assert [t.span[0] for t in view.tokens[1:]] == [t.span[1] for t in view.tokens[:-1]]
         assert view.tokens[-1].span[1] == len(view.text) == len(text_of(ids))
         assert len(view.records) == len(things)
-        assert [r.text for r in view.records] == [t.desc for t in things]
+        assert [r.desc for r in view.records] == [t.desc for t in things]
 
 
 def test_the_closure_is_not_fooled_by_braces_in_a_description() -> None:
-    ids = inputs.rollout([Thing("}]} {", [1, 2, 3, 4])])
+    ids = rollouts.rollout([Thing("}]} {", [1, 2, 3, 4])])
     assert [shown(ids[p]) for p in layout(ids, "desc_first").closing()] == ["]}", "<|im_end|>"]
     assert layout(ids, "desc_first").closing() == [len(ids) - 2, len(ids) - 1]
 
 
 @pytest.mark.parametrize("cut", range(1, 40))
 def test_a_cut_keeps_tokens_and_spells_the_rest(cut: int) -> None:
-    ids = encode('{"objects": [' + write([inputs.CAT], "desc_first") + "]}")
+    ids = encode(container(write([rollouts.CAT])))
     kept = cut_tokens(ids, cut)
     assert text_of(kept) == text_of(ids)[:cut]
     shared = next((i for i, (a, b) in enumerate(zip(kept, ids, strict=False)) if a != b), len(kept))
@@ -95,7 +97,7 @@ def test_a_cut_keeps_tokens_and_spells_the_rest(cut: int) -> None:
 
 
 def test_a_rollout_is_cut_before_its_first_record_that_is_refused() -> None:
-    for case in inputs.with_invalid_records():
+    for case in rollouts.with_invalid_records():
         kept = keep(case.request.samples[0].rollout, "desc_first")
         assert (kept.valid, kept.invalid, kept.reasons) == (1, False, {"invalid": 1})
         assert text_of(kept.ids).endswith(b"]}")
@@ -103,8 +105,8 @@ def test_a_rollout_is_cut_before_its_first_record_that_is_refused() -> None:
 
 def test_tokens_around_a_seam() -> None:
     ids = encode("ab") + encode(" cd") + encode(" ef")
-    assert [shown(t) for t in judge.around(ids, 5)] == [" cd", " ef"]
-    assert [shown(t) for t in judge.around(ids, 4)] == [" cd"]
+    assert [shown(t) for t in around(ids, 5)] == [" cd", " ef"]
+    assert [shown(t) for t in around(ids, 4)] == [" cd"]
 
 
 def test_the_assignment_is_the_cheapest_of_all() -> None:
@@ -113,12 +115,12 @@ def test_the_assignment_is_the_cheapest_of_all() -> None:
         for _ in range(20):
             cost = [[rng.choice([0.0, 1.0, rng.random(), 1e6]) for _ in range(n)] for _ in range(n)]
             best = min(sum(cost[i][j] for i, j in enumerate(p)) for p in permutations(range(n)))
-            chosen = pairing.assign(cost)
+            chosen = matching.assign(cost)
             assert sorted(chosen) == list(range(n))
             assert sum(cost[i][j] for i, j in enumerate(chosen)) == pytest.approx(best)
 
 
 def test_a_pair_below_the_gate_is_left_alone() -> None:
-    assert pairing.match([[0, 0, 100, 100]], [[0, 0, 100, 100], [0, 0, 10, 10]], 0.3) == [(0, 0)]
-    assert pairing.match([[0, 0, 10, 10]], [[0, 0, 100, 100]], 0.3) == []
-    assert pairing.match([], [[0, 0, 1, 1]], 0.3) == []
+    assert matching.match([[0, 0, 100, 100]], [[0, 0, 100, 100], [0, 0, 10, 10]], 0.3) == [(0, 0)]
+    assert matching.match([[0, 0, 10, 10]], [[0, 0, 100, 100]], 0.3) == []
+    assert matching.match([], [[0, 0, 1, 1]], 0.3) == []

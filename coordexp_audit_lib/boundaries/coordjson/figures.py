@@ -10,13 +10,13 @@ from coordexp_audit_lib.boundaries.coordjson import surfaces
 from coordexp_audit_lib.boundaries.coordjson.cases.fringe import fringe_texts, unjudged_texts
 from coordexp_audit_lib.boundaries.coordjson.cases.rollouts import families
 from coordexp_audit_lib.boundaries.coordjson.cases.texts import members, mixed_texts, record
-from coordexp_audit_lib.boundaries.coordjson.dataflow import ScanRequest
 from coordexp_audit_lib.boundaries.coordjson.predicates.parsing import BIN, SUPERLINEAR
 from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, ParseRequest
 from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.kit.coordjson import REASONS, Broken, Order, Source, array, container, salvage
 from coordexp_audit_lib.report import style
 from coordexp_audit_lib.report.text import visible
+from coordexp_audit_lib.source.sinks import ScanRequest
 
 ORDER: Order = "desc_first"
 COLOURS = {
@@ -136,7 +136,7 @@ def growths(ctx: Context) -> dict[str, Any]:
 @exhibit("coordjson.sinks")
 def sinks(ctx: Context) -> dict[str, Any]:
     """Every strict parser call of the owner modules with its verdict."""
-    found = ctx.value(surfaces.JSON_SINKS, ScanRequest())
+    found = ctx.value(surfaces.JSON_SINKS, ScanRequest(**ctx.contract["coordjson.scanned"]))
     return {
         "sinks": [[s.verdict, f"{s.path}:{s.line}", s.symbol, s.parser] for s in found.sinks],
         "modules": found.modules,

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 from coordexp_audit_lib.boundaries.coordjson import surfaces as s
-from coordexp_audit_lib.boundaries.coordjson.dataflow import Scan, ScanRequest, scan
 from coordexp_audit_lib.core.surface import Refuse, answers
 from coordexp_audit_lib.kit import coordjson
 from coordexp_audit_lib.kit.tracing import growth
+from coordexp_audit_lib.source.sinks import Scan, ScanRequest
 from coordexp_audit_lib.source.tree import Tree
 
 
@@ -79,4 +79,4 @@ def rollout_growth(request: s.GrowthRequest) -> s.Growth:
 @answers(s.JSON_SINKS)
 def json_sinks(request: ScanRequest) -> Scan:
     """The same scan over this boundary's own modules."""
-    return scan(Tree(Path(__file__).resolve().parent), ScanRequest(roots=("",), leave_out=()))
+    return s.scan(Tree(Path(__file__).resolve().parent), ScanRequest(roots=("",), leave_out=()))

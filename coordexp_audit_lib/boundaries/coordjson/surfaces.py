@@ -9,9 +9,12 @@ from typing import Literal
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.coordjson.dataflow import Scan, ScanRequest, scan
+from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.surface import surface
 from coordexp_audit_lib.kit.coordjson import Order
+from coordexp_audit_lib.source import sinks
+from coordexp_audit_lib.source.sinks import Scan, ScanRequest
+from coordexp_audit_lib.source.tree import Tree
 
 Geometry = Literal["bbox_2d", "poly"]
 Mode = Literal["strict", "salvage"]
@@ -115,6 +118,14 @@ PREDICTION_GROWTH = surface(
 ROLLOUT_GROWTH = surface(
     "coordjson.rollout_growth", GrowthRequest, Growth, "The work of the trainer's reading of a rollout."
 )
+
+
+def scan(tree: Tree, request: ScanRequest) -> Scan:
+    """Judge every strict parser call below the roots, for the format that the pipeline speaks."""
+    spoken = pipeline().contract()["coordjson.format"]
+    return sinks.scan(tree, request, sinks.Format(frozenset(spoken["transpilers"]), frozenset(spoken["writers"])))
+
+
 JSON_SINKS = surface(
     "coordjson.json_sinks",
     ScanRequest,

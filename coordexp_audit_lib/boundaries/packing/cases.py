@@ -1,21 +1,39 @@
-"""The inputs that the checks of this boundary ask about. All are made from the seed; prompts are our own."""
+"""The inputs that the checks of this boundary ask about, and what asks them. All are made from the seed; prompts are
+our own."""
 
 from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from coordexp_audit_lib.boundaries.packing.isolation import Attention, ForwardRequest
+import numpy as np
+
+from coordexp_audit_lib.boundaries.packing import surfaces as s
+from coordexp_audit_lib.boundaries.packing.artifact import PackedRow, Unpacked
 from coordexp_audit_lib.boundaries.packing.surfaces import (
     BatchRequest,
     DrainRequest,
+    ForwardRequest,
     Picture,
     PlanRequest,
     Sample,
     StreamRequest,
 )
+from coordexp_audit_lib.core.claim import Context, Predicate
+from coordexp_audit_lib.core.errors import SurfaceUnbound
+from coordexp_audit_lib.core.finding import Violation
+from coordexp_audit_lib.core.problem import Problem, Undecided
+from coordexp_audit_lib.core.surface import Surface
+from coordexp_audit_lib.kit.profile import Profile, named
 
+PACKERS: dict[Surface[Any, Any], str] = {
+    s.PLAN: "static packing",
+    s.STREAM: "dynamic packing",
+    s.DRAIN: "post-rollout packing",
+}
+KERNELS = {"varlen": "a variable-length kernel", "sdpa": "sdpa"}
 GLOBAL_MAX_LENGTH = 12_000
 TASK = ("system", "List the objects of the picture as JSON.")
 
@@ -119,7 +137,7 @@ def forward_requests() -> list[tuple[str, ForwardRequest]]:
         [("user", "Red?"), ("assistant", "No."), ("user", "<image>And this?"), ("assistant", "Yes.")], [wide]
     )
     paths = (("dataset packs", "dataset", [*every, several]), ("post-rollout packs", "post_rollout", every))
-    kernels: tuple[Attention, ...] = ("varlen", "sdpa")
+    kernels: tuple[s.Attention, ...] = ("varlen", "sdpa")
     return [(n, ForwardRequest(chosen, 130, path=p, attention=a)) for n, p, chosen in paths for a in kernels]
 
 
@@ -131,3 +149,105 @@ def pictured_samples() -> list[Sample]:
         Sample([("user", "Is it blue?"), ("assistant", "Mostly, and it has a handle.")]),
         Sample([("user", "<image><image>Which is larger?"), ("assistant", "The second.")], [tall, square]),
     ]
+
+
+def each_plan(ctx: Context) -> Iterator[tuple[Surface[Any, Any], Any, Any]]:
+    """Every (surface, request, answer) of the packers that this target has; the ones it lacks are left out."""
+    made: tuple[Any, ...] = (plan_requests, stream_requests, drain_requests)
+    makers = dict(zip(PACKERS, made, strict=True))
+    there = [q for q in makers if ctx.answers(q)]
+    if not there:
+        raise SurfaceUnbound("the target has no packer at all", where=s.PLAN.name)
+    for question, make in makers.items():
+        if question not in there:
+            ctx.left_out(PACKERS[question], "not in this tree")
+            continue
+        for request in make(ctx.rng("plans")):
+            yield question, request, ctx.ask(question, request)
+
+
+def of_plan(question: Surface[Any, Any], request: Any, problem: Problem) -> Violation:
+    """A problem of a plan, with the request that shows it."""
+    fields = {f: getattr(request, f) for f in request.__struct_fields__ if f != "repeat"}
+    if len(fields["lengths"]) > 40:
+        fields["lengths"] = f"{len(fields['lengths'])} realistic lengths"
+    name = PACKERS[question]
+    return Violation(f"{name}: {problem.message}", name, problem.expected, problem.actual, fields)
+
+
+def profile_of(ctx: Context) -> Profile | None:
+    """The profile that the target's pipeline promises; None where it promises none."""
+    word = ctx.contract.get("packing.profile")
+    return named(word) if word else None
+
+
+def row_of(batch: s.Batch, encoded: list[s.Encoded] | None = None, profile: Profile | None = None) -> PackedRow:
+    """The tensors of a batch as arrays, with its samples as each is encoded by itself; pixel rows are digests."""
+    tensors: dict[str, Any] = {n: np.array(v, batch.dtypes[n]) for n, v in batch.ints.items() if n in batch.dtypes}
+    if batch.pixel_rows is not None:
+        tensors["pixel_values"] = np.array(batch.pixel_rows)
+    if encoded is None:
+        return PackedRow(tensors, profile)
+    chosen = [encoded[m] for m in batch.members]
+    tensors["lengths"] = np.array([e.length for e in chosen], dtype=np.int64)
+    return PackedRow(tensors, profile, samples=[_unpacked(e) for e in chosen])
+
+
+def _unpacked(encoded: s.Encoded) -> Unpacked:
+    grid = np.array(encoded.grid, dtype=np.int64).reshape(-1, 3)
+    rows = np.array(encoded.pixel_rows, dtype="<U8")
+    return Unpacked(np.array(encoded.input_ids), np.array(encoded.labels), grid, rows)
+
+
+def each_batch(ctx: Context, predicate: Predicate) -> Iterator[Violation]:
+    """Judge every batch of every case; a pipeline that lacks what the claim is about is unbound, not right."""
+    packs = tokens = images = 0
+    for name, request in batch_requests():
+        if request.path == "post_rollout" and not ctx.answers(s.DRAIN):
+            ctx.left_out("post-rollout packs", "not in this tree")
+            continue
+        encoded = ctx.value(s.ENCODE, s.EncodeRequest(request.samples)).encoded
+        batches = ctx.value(s.BATCH, request).batches
+        if sorted(m for b in batches for m in b.members) != list(range(len(encoded))):
+            yield Violation("the packs do not hold each sample once", name, len(encoded), [b.members for b in batches])
+            continue
+        for batch in batches:
+            row = row_of(batch, encoded, profile_of(ctx))
+            packs, tokens = packs + 1, tokens + (row.length or 0)
+            images += len(batch.ints.get("image_grid_thw", []))
+            case = {"case": name, "members": batch.members, "lengths": [encoded[m].length for m in batch.members]}
+            try:
+                for p in predicate(row, ctx):
+                    found = p.violation(name, case)
+                    yield Violation(found.message, name, p.expected, p.actual, {**case, "token": p.token})
+            except Undecided as error:
+                raise SurfaceUnbound(f"the packed batch can't tell: {error}", where=s.BATCH.name) from error
+    ctx.fact("judged", f"{packs} packs with {tokens} tokens and {images} images")
+
+
+def each_forward(
+    ctx: Context, judge: Callable[[s.Pack, ForwardRequest], Iterator[Problem]], measured: Callable[[list[s.Pack]], str]
+) -> Iterator[Violation]:
+    """Judge every pack under the kernels that the pipeline lets packed training use; the rest is measured and noted."""
+    for name, request in forward_requests():
+        label = f"{name}, {KERNELS[request.attention]}"
+        try:
+            answer = ctx.value(s.FORWARD, request)
+        except SurfaceUnbound as error:
+            if request.path == "dataset":
+                raise
+            ctx.left_out(label, error.what)
+            continue
+        refused = request.attention == "sdpa" and not answer.sdpa_accepted
+        ctx.fact(label, measured(answer.packs) + ("; the pipeline refuses sdpa for packed training" if refused else ""))
+        if refused:
+            continue
+        members = [p.members for p in answer.packs]
+        if sorted(m for pack in members for m in pack) != list(range(len(request.samples))):
+            yield Violation("the packs do not hold each sample once", label, len(request.samples), members)
+        for pack in answer.packs:
+            ctx.judged()
+            case: dict[str, Any] = {"members": pack.members, "lengths": pack.lengths, "attention": request.attention}
+            case |= {"keys": pack.keys, "position_rows": pack.position_rows}
+            for p in judge(pack, request):
+                yield Violation(f"{label}: {p.message}", label, p.expected, p.actual, case)

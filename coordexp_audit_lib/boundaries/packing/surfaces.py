@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from coordexp_audit_lib.core.surface import surface
+
+Attention = Literal["varlen", "sdpa"]
 
 
 class PlanRequest(msgspec.Struct, frozen=True):
@@ -115,13 +117,13 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class EncodeRequest(msgspec.Struct, frozen=True):
-    """Encode each sample alone, for training."""
+    """Encode each sample by itself, for training."""
 
     samples: list[Sample]
 
 
 class Encoded(msgspec.Struct, frozen=True):
-    """One sample alone. labels: unshifted, −100 where ignored. grid: [images, 3]. pixel_rows: a digest of each."""
+    """One sample, unpacked. labels: unshifted, −100 where ignored. grid: [images, 3]. pixel_rows: a digest of each."""
 
     input_ids: list[int]
     labels: list[int]
@@ -162,9 +164,92 @@ class BatchResponse(msgspec.Struct, frozen=True):
     batches: list[Batch]
 
 
+class ForwardRequest(msgspec.Struct, frozen=True):
+    """Pack samples, run each pack and each sample unpacked through a small Qwen3-VL as the trainer does.
+
+    path: as in `BatchRequest`. attention: `varlen`, a kernel that is told the segments by `cu_seq_lens`, as packed
+    training uses; or `sdpa`, which reads them from the text positions. by_token: measure token by token, too.
+    """
+
+    samples: list[Sample]
+    packing_length: int
+    path: str = "dataset"
+    attention: Attention = "varlen"
+    by_token: bool = False
+
+
+class Loss(msgspec.Struct, frozen=True):
+    """The trainer's loss of one row, and how many tokens it supervises (rows of the logits with a gradient)."""
+
+    loss: float
+    taught: int
+
+
+class Pack(msgspec.Struct, frozen=True):
+    """What was measured of one pack of S segments.
+
+    keys: the model's keyword arguments that held something. position_rows: of `position_ids`: 4 with a text row, 3
+    mRoPE rows, 1 for [B, L], 0 for none. differences: of each segment, max |logit in the pack − logit unpacked|.
+    largest_logit: the largest magnitude. influence: [S][S]; of row i and column j, max |d loss_i / d embedding| over
+    segment j. tokens: [L][L] if asked for; of row i and column j, the decade (`parts.influence.decade`) of the gradient
+    of the largest logit at token i with respect to the embedding of token j.
+    """
+
+    members: list[int]
+    lengths: list[int]
+    keys: list[str]
+    position_rows: int
+    use_cache: bool
+    differences: list[float]
+    largest_logit: float
+    influence: list[list[float]]
+    loss: float
+    taught: int
+    alone: list[Loss]
+    tokens: list[list[int]] = []
+
+
+class Forward(msgspec.Struct, frozen=True):
+    """sdpa_accepted: whether the pipeline lets packed training run without a variable-length kernel."""
+
+    packs: list[Pack]
+    sdpa_accepted: bool
+
+
+class EvalRequest(msgspec.Struct, frozen=True):
+    """training: the config's `training` section, laid over that of `config` (path in the tree) if one is named."""
+
+    training: dict[str, Any] = {}
+    config: str = ""
+
+
+class EvalPlan(msgspec.Struct, frozen=True):
+    """packing, eval_packing: as the pipeline reads them. asked: what the config itself says, null where it is silent.
+
+    rollout: the variant's evaluation generates, and no dataset of it is packed.
+    """
+
+    packing: bool
+    eval_packing: bool
+    asked: bool | None
+    variant: str
+    rollout: bool
+
+
+class Allowed(msgspec.Struct, frozen=True):
+    """The launcher's policy let the config through."""
+
+    allowed: bool = True
+
+
 PLAN = surface("packing.plan", PlanRequest, Plan, "The static packing plan of a dataset, and each rank's share of it.")
 STREAM = surface("packing.stream", StreamRequest, Stream, "The packs that dynamic packing emits.")
 SELECT = surface("packing.select", SelectRequest, Select, "Which buffered rollout segments go into the next pack.")
 DRAIN = surface("packing.drain", DrainRequest, Drain, "The packs that the post-rollout buffer gives until it is empty.")
 ENCODE = surface("packing.encode", EncodeRequest, EncodeResponse, "Chat samples encoded one by one.")
 BATCH = surface("packing.batch", BatchRequest, BatchResponse, "Chat samples packed and collated for training.")
+FORWARD = surface(
+    "packing.forward", ForwardRequest, Forward, "Packs and unpacked samples through a small real Qwen3-VL."
+)
+EVAL = surface("packing.eval_plan", EvalRequest, EvalPlan, "How packing and packed evaluation are read from a config.")
+POLICY = surface("packing.policy", EvalRequest, Allowed, "The launcher's own check of packing, before training.")

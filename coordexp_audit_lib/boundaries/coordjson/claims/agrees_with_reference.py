@@ -2,8 +2,8 @@
 rest is dropped.
 
 What one reader keeps and another drops is an object that training matches and evaluation misses, or the other way
-round: the metric then measures the difference of two readers. The reference is the contract's
-grammar, clause by clause.
+round: the metric then measures the difference of two readers. The reference is the contract's grammar, clause by
+clause.
 
 Example: a trailing comma makes a record malformed; whoever keeps it reads another language than the specification."""
 
@@ -17,12 +17,11 @@ from coordexp_audit_lib.boundaries.coordjson.cases import texts
 from coordexp_audit_lib.boundaries.coordjson.cases.fringe import CLAUSES, fringe_texts
 from coordexp_audit_lib.boundaries.coordjson.cases.rollouts import rollouts
 from coordexp_audit_lib.boundaries.coordjson.cases.texts import Case
-from coordexp_audit_lib.boundaries.coordjson.faults import answered
 from coordexp_audit_lib.boundaries.coordjson.predicates import parsing
 from coordexp_audit_lib.boundaries.coordjson.predicates.tally import Tally
 from coordexp_audit_lib.boundaries.coordjson.reference import render
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import answered, fault
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit import coordjson
 from coordexp_audit_lib.kit.coordjson import ORDERS, Order

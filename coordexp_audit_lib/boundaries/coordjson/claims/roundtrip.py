@@ -11,12 +11,11 @@ from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.coordjson.cases import texts
 from coordexp_audit_lib.boundaries.coordjson.cases.rollouts import rollouts
-from coordexp_audit_lib.boundaries.coordjson.faults import answered, asked
 from coordexp_audit_lib.boundaries.coordjson.predicates import parsing
 from coordexp_audit_lib.boundaries.coordjson.predicates.tally import Tally
 from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, RENDER, Parsed, ParseRequest, RenderRequest
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import Honest, fault
+from coordexp_audit_lib.core.fault import Honest, answered, asked, fault
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.core.surface import Refuse
 from coordexp_audit_lib.kit.coordjson import ORDERS

@@ -3,19 +3,19 @@
 How many records a rollout lost, and why, drives the structure multiplier and is the only sign in a log that the model
 forgets the format. A record that vanishes uncounted makes a decaying run look sound.
 
-Example: two good records, one with three bins and one that the length limit cut off are 2 kept + 1 dropped + 1 tail."""
+Example: two good records, one with three bins and one that the length limit cut off are 2 kept + 1 dropped + 1
+tail."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.coordjson.cases.texts import salvage_cases
-from coordexp_audit_lib.boundaries.coordjson.faults import answered
 from coordexp_audit_lib.boundaries.coordjson.predicates import parsing
 from coordexp_audit_lib.boundaries.coordjson.predicates.tally import Tally
 from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, Parsed, ParseRequest
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import answered, fault
 from coordexp_audit_lib.core.problem import Problem
 
 

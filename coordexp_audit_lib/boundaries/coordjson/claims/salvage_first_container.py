@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.coordjson.cases.texts import junk_texts, lost_texts
-from coordexp_audit_lib.boundaries.coordjson.faults import asked
 from coordexp_audit_lib.boundaries.coordjson.predicates.tally import Tally
 from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, Parsed, ParseRequest
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import Honest, fault
+from coordexp_audit_lib.core.fault import Honest, asked, fault
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.coordjson import OPENING, ORDERS
 

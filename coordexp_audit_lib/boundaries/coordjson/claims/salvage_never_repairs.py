@@ -1,8 +1,8 @@
 """A kept record is byte for byte in the input; nothing is invented, clamped or reordered.
 
 Kept records are what matching and the rollout prefix are made of. A record that was completed or clamped was not
-sampled: the trainer then supervises positions of a prefix that the model never took, and its metric counts the
-repair as skill.
+sampled: the trainer then supervises positions of a prefix that the model never took, and its metric counts the repair
+as skill.
 
 Example: `<|coord_1000|>` is no `<|coord_999|>`; a record that the length limit cut off is the tail, not an object."""
 
@@ -12,12 +12,11 @@ import re
 from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.coordjson.cases.texts import salvage_cases
-from coordexp_audit_lib.boundaries.coordjson.faults import answered, asked
 from coordexp_audit_lib.boundaries.coordjson.predicates import parsing
 from coordexp_audit_lib.boundaries.coordjson.predicates.tally import Tally
 from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, ParseRequest
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import answered, asked, fault
 from coordexp_audit_lib.core.problem import Problem
 
 FAR = re.compile(r"<\|coord_[0-9]{4,}\|>")

@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.coordjson.cases.texts import salvage_cases
-from coordexp_audit_lib.boundaries.coordjson.faults import answered
 from coordexp_audit_lib.boundaries.coordjson.predicates import parsing
 from coordexp_audit_lib.boundaries.coordjson.predicates.tally import Tally
 from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, Parsed, ParseRequest, Record
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import answered, fault
 from coordexp_audit_lib.core.problem import Problem
 
 

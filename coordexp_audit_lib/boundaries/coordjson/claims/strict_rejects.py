@@ -1,10 +1,11 @@
-"""Strict mode refuses: text before or after; wrong key order; unknown, duplicate or missing keys; two geometries; wrong
-arity; k > 999; quoted or numeric coordinates; empty desc; truncation; a second container.
+"""Strict mode refuses: text before or after; wrong key order; unknown, duplicate or missing keys; two geometries;
+wrong arity; k > 999; quoted or numeric coordinates; empty desc; truncation; a second container.
 
 Strict mode reads training targets. What it lets through is supervised token by token: the model learns a form that the
 next stage's reader drops, so that the loss falls and recall with it.
 
-Example: a record with three bins, with `<|coord_1000|>`, or with its coordinates in quotes is refused, not repaired."""
+Example: a record with three bins, with `<|coord_1000|>`, or with its coordinates in quotes is refused, not
+repaired."""
 
 from __future__ import annotations
 
@@ -12,11 +13,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from coordexp_audit_lib.boundaries.coordjson.cases.texts import broken_texts
-from coordexp_audit_lib.boundaries.coordjson.faults import asked
 from coordexp_audit_lib.boundaries.coordjson.predicates.tally import Tally
 from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, ParseRequest
 from coordexp_audit_lib.core.claim import Context, claim, provokes
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import asked, fault
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.core.surface import Answer
 from coordexp_audit_lib.kit.coordjson import ORDERS

@@ -1,7 +1,8 @@
 """No assistant text reaches a strict JSON parser without being transpiled first.
 
-CoordJSON is not JSON: its coordinates are bare tokens. A strict parser refuses it, and code that then falls back to "no
-prediction" counts a right answer as an empty one: in evaluation as a missed object, in training as a false negative.
+CoordJSON is not JSON: its coordinates are bare tokens. A strict parser refuses it, and code that then falls back to
+"no prediction" counts a right answer as an empty one: in evaluation as a missed object, in training as a false
+negative.
 
 Example: `json.loads(tokenizer.decode(ids))` is a violation, `json.loads(coordjson_to_strict_json(text))` is none."""
 
@@ -9,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from coordexp_audit_lib.boundaries.coordjson.dataflow import ScanRequest, Sink
-from coordexp_audit_lib.boundaries.coordjson.faults import answered
 from coordexp_audit_lib.boundaries.coordjson.surfaces import JSON_SINKS
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.evidence import Where
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import answered, fault
 from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.source.sinks import ScanRequest, Sink
 
 
 @claim(
@@ -25,7 +25,7 @@ from coordexp_audit_lib.core.problem import Problem
 )
 def transpiled_before_json(ctx: Context) -> Iterator[Problem]:
     verdicts: dict[str, int] = {}
-    for sink in ctx.value(JSON_SINKS, ScanRequest()).sinks:
+    for sink in ctx.value(JSON_SINKS, ScanRequest(**ctx.contract["coordjson.scanned"])).sinks:
         ctx.judged()
         verdicts[sink.verdict] = verdicts.get(sink.verdict, 0) + 1
         if sink.verdict == "raw":

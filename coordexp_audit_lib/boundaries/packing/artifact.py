@@ -1,0 +1,359 @@
+"""A packed batch as it lies in a file or in memory: one row of L tokens, cut into segments, one segment per sample."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from coordexp_audit_lib.core.errors import UsageError
+from coordexp_audit_lib.core.evidence import Evidence
+from coordexp_audit_lib.core.judge import Artifact
+from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.kit.profile import Profile, of_batch
+
+Array = npt.NDArray[Any]
+LARGEST = 1 << 40
+INTEGERS, NUMBERS = "iu", "biuf"
+
+
+class Form(msgspec.Struct, frozen=True):
+    """Of a tensor that can be judged. kinds: NumPy's dtype kinds. dims: how many dimensions. least: value."""
+
+    kinds: str
+    dims: tuple[int, ...]
+    least: int | None = None
+
+
+FORMS: dict[str, Form] = {
+    "input_ids": Form(INTEGERS, (1, 2), 0),
+    "labels": Form("i", (1, 2)),
+    "position_ids": Form(INTEGERS, (1, 2, 3)),
+    "text_position_ids": Form(INTEGERS, (1, 2)),
+    "cu_seq_lens_q": Form(INTEGERS, (1,)),
+    "cu_seq_lens_k": Form(INTEGERS, (1,)),
+    "max_length_q": Form(INTEGERS, (0, 1), 0),
+    "max_length_k": Form(INTEGERS, (0, 1), 0),
+    "attention_mask": Form(NUMBERS, (1, 2, 3, 4)),
+    "lengths": Form(INTEGERS, (1,), 1),
+    "image_grid_thw": Form(INTEGERS, (2,), 1),
+    "pixel_values": Form("iuf", (2, 3, 4, 5)),
+    "video_grid_thw": Form(INTEGERS, (2,), 1),
+    "pixel_values_videos": Form("iuf", (2, 3, 4, 5)),
+    "second_per_grid_ts": Form("iuf", (1,)),
+}
+TENSORS = tuple(FORMS)
+
+
+class Unpacked(msgspec.Struct, frozen=True):
+    """One sample as it is encoded outside any pack: `input_ids` and `labels` [n], `grid` [images, 3], a digest or the
+    content of each pixel row."""
+
+    input_ids: Any
+    labels: Any
+    grid: Any
+    pixel_rows: Any
+
+
+class PackedRow:
+    """Views of the tensors of one packed batch. Nothing is copied but what must be flattened.
+
+    Args:
+        tensors: any of `TENSORS`. `input_ids`, `labels`, `text_position_ids`: [1, L] or [L]. `position_ids`: [1, L] or
+            [L] (text only), [3, 1, L] or [3, L] (mRoPE), [4, 1, L] or [4, L] (text row, then mRoPE).
+            `cu_seq_lens_*`: [S+1]. `lengths`: the samples' own lengths [S]. `pixel_values`: [rows, …].
+        profile: of the model's family; by default what the batch itself shows of it. samples: those in the pack, in
+            order, as each is encoded by itself. packing_length: the pack's capacity in tokens.
+        flaws: tensors that cannot be judged, each with the reason; they are not among `tensors`.
+    """
+
+    def __init__(
+        self,
+        tensors: Mapping[str, Array],
+        profile: Profile | None = None,
+        *,
+        samples: Sequence[Unpacked] = (),
+        packing_length: int | None = None,
+        flaws: Mapping[str, Problem] | None = None,
+    ) -> None:
+        self.tensors = {name: np.asarray(a) for name, a in tensors.items() if a is not None}
+        self.samples, self.packing_length, self.flaws = samples, packing_length, dict(flaws or {})
+        self.profile = profile or of_batch(self.tensors)
+
+    def get(self, name: str) -> Array | None:
+        return self.tensors.get(name)
+
+    def missing(self, *names: str) -> list[str]:
+        return [n for n in names if n not in self.tensors]
+
+    @cached_property
+    def rows(self) -> int:
+        """Batch size; a packed batch has one row."""
+        for name in ("input_ids", "labels"):
+            a = self.get(name)
+            if a is not None:
+                return a.shape[0] if a.ndim == 2 else 1
+        return 1
+
+    @cached_property
+    def length(self) -> int | None:
+        """L, the number of tokens."""
+        for name in ("input_ids", "labels", "text_position_ids", "position_ids"):
+            a = self.get(name)
+            if a is not None and a.ndim:
+                return int(a.shape[-1])
+        cu = self.get("cu_seq_lens_q")
+        return int(cu[-1]) if cu is not None and cu.size else None
+
+    def flat(self, name: str) -> Array | None:
+        """A [1, L] or [L] tensor as [L]; None if it is absent or of another shape."""
+        a = self.get(name)
+        return a.reshape(-1) if a is not None and a.size == self.length and a.shape[-1:] == (self.length,) else None
+
+    @cached_property
+    def labels(self) -> Array | None:
+        """The labels [L], unshifted: entry i is the token at i, or is ignored. Where the profile says that they are
+        shifted already, the first entry is ignored, and what the last one predicts is not in the pack."""
+        labels, shift = self.flat("labels"), self.profile.label_shift
+        if labels is None or not shift:
+            return labels
+        return np.concatenate([np.full(shift, self.profile.ignore_index, labels.dtype), labels[:-shift]])
+
+    @cached_property
+    def position_rows(self) -> Array | None:
+        """`position_ids` as [rows, L]; None if absent or if it has more than one sequence."""
+        a = self.get("position_ids")
+        if a is None or a.ndim == 0 or a.shape[-1] != self.length or (a.ndim == 3 and a.shape[1] != 1):
+            return None
+        return a.reshape(-1, a.shape[-1])
+
+    @cached_property
+    def text_positions(self) -> Array | None:
+        """The text row [L]: `text_position_ids`, or the row of `position_ids` that is one."""
+        if "text_position_ids" in self.tensors:
+            return self.flat("text_position_ids")
+        rows = self.position_rows
+        return rows[0] if rows is not None and len(rows) in (1, self.profile.position_rows) else None
+
+    @cached_property
+    def mrope(self) -> Array | None:
+        """The temporal, height and width rows [3, L]."""
+        rows, count = self.position_rows, self.profile.mrope_rows
+        given = rows is not None and count > 0 and len(rows) in (count, self.profile.position_rows)
+        return rows[-count:] if given and rows is not None else None
+
+    @cached_property
+    def padding(self) -> int:
+        """Where trailing padding begins; L if there is none.
+
+        Padding shows as a rest beyond `lengths`, as zeros at the end of `attention_mask`, or as a run of at least two
+        text positions 0 at the end, none of them supervised.
+        """
+        total = self.length or 0
+        found = [total]
+        lengths = self.get("lengths")
+        if lengths is not None and int(lengths.sum()) < total:
+            found.append(int(lengths.sum()))
+        mask = self.flat("attention_mask")
+        found.append(total - _tail(mask == 0) if mask is not None else total)
+        positions, labels = self.text_positions, self.labels
+        if positions is not None:
+            idle = positions == 0
+            if labels is not None:
+                idle &= labels == self.profile.ignore_index
+            found.append(total - _tail(idle) if _tail(idle) > 1 else total)
+        return min(found)
+
+    @cached_property
+    def starts(self) -> dict[str, Array]:
+        """First tokens of the segments, ascending, as each tensor at hand tells them."""
+        found: dict[str, Array] = {}
+        for name in ("cu_seq_lens_q", "cu_seq_lens_k"):
+            cu = self.get(name)
+            if cu is not None and cu.ndim == 1 and cu.size:
+                found[name] = cu[:-1]
+        if self.text_positions is not None:
+            found["text positions"] = np.flatnonzero(self.text_positions == 0)
+        if self.mrope is not None:
+            found["mRoPE rows"] = np.flatnonzero((self.mrope == 0).all(axis=0))
+        lengths = self.get("lengths")
+        if lengths is not None:
+            ends = np.cumsum(lengths.reshape(-1))
+            inner = ends[:-1] if ends.size and ends[-1] >= (self.length or 0) else ends
+            found["lengths"] = np.concatenate([[0], inner])
+        return found
+
+    @cached_property
+    def segments(self) -> Array:
+        """Every first token that any tensor names, padding left out: where a context may begin anew."""
+        if not self.starts:
+            return np.zeros(0, dtype=np.int64)
+        union = np.unique(np.concatenate([s.astype(np.int64) for s in self.starts.values()]))
+        return union[(union >= 0) & (union < max(self.padding, 1))]
+
+
+def _tail(flags: Array) -> int:
+    """How many of the last entries are true."""
+    stops = np.flatnonzero(~flags)
+    return len(flags) - int(stops[-1]) - 1 if stops.size else len(flags)
+
+
+def packed(tensors: Mapping[str, Any], profile: Profile | None = None, packing_length: int | None = None) -> PackedRow:
+    """The tensors of a batch from anywhere, apart from those that cannot be judged. Unknown names are left out.
+
+    A tensor of the wrong dtype, shape or values breaks `fields_aligned` and its own claim, and decides no other.
+    """
+    given = {n: np.asarray(tensors[n]) for n in TENSORS if tensors.get(n) is not None}
+    ignored = (profile or of_batch(given)).ignore_index
+    flaws = {n: p for n, a in given.items() if (p := next(_flaws(n, a, ignored), None))}
+    good = {n: a.reshape(()) if n.startswith("max_length") else a for n, a in given.items() if n not in flaws}
+    return PackedRow(good, profile, packing_length=packing_length, flaws=flaws)
+
+
+def of_tensors(
+    tensors: Mapping[str, Any], packing_length: int | None = None, name: str = "batch", profile: Profile | None = None
+) -> Artifact:
+    """A batch for the judge, with the dtype and shape of each of its tensors as evidence.
+
+    Args:
+        tensors: any of `TENSORS` as arrays (shapes: `PackedRow`); other names are left out.
+        packing_length: the pack's capacity, where it is known. name: what the findings call the batch.
+
+    Raises:
+        UsageError: none of the tensors is there.
+    """
+    if not any(n in tensors for n in TENSORS):
+        raise UsageError("holds no tensor of a packed batch", where=name, remedy=f"give any of {', '.join(TENSORS)}")
+    arrays = {n: np.asarray(tensors[n]) for n in TENSORS if n in tensors}
+    shapes = [Evidence("fact", symbol=n, value=f"{a.dtype} {list(a.shape)}") for n, a in arrays.items()]
+    return Artifact(packed(tensors, profile, packing_length), name, evidence=lambda: shapes)
+
+
+def _flaws(name: str, a: Array, ignore_index: int) -> Iterator[Problem]:
+    """Each way in which a tensor is not of its form."""
+    form = FORMS[name]
+    if a.dtype.kind not in form.kinds:
+        wanted = "numbers" if "f" in form.kinds else "signed integers" if form.kinds == "i" else "integers"
+        yield Problem(f"{name} is {a.dtype}: {wanted} are expected", expected=wanted, actual=str(a.dtype))
+    elif a.ndim not in form.dims:
+        wanted = " or ".join(map(str, form.dims))
+        text = f"{name} has {a.ndim} dimensions, {wanted} are expected"
+        yield Problem(text, expected=wanted, actual=list(a.shape))
+    elif a.size == 0:
+        yield Problem(f"{name} is empty", expected="at least one entry", actual=list(a.shape))
+    elif name.endswith("grid_thw") and a.shape[1] != 3:
+        text = f"{name} has {a.shape[1]} columns: t, h and w are expected"
+        yield Problem(text, expected=3, actual=a.shape[1])
+    elif name.startswith("max_length") and a.size != 1:
+        yield Problem(f"{name} has {a.size} values, one is expected", expected=1, actual=a.size)
+    elif a.dtype.kind == "f":
+        yield from _floats(name, a)
+    elif a.dtype.kind != "b":
+        yield from _integers(name, a, form.least, ignore_index)
+
+
+def _floats(name: str, a: Array) -> Iterator[Problem]:
+    # A mask of floats may hold −inf where it hides; NaN means nothing anywhere.
+    wrong = np.isnan(a) if name == "attention_mask" else ~np.isfinite(a)
+    if wrong.any():
+        first = np.unravel_index(int(wrong.argmax()), a.shape)
+        at = f"{name}[{', '.join(map(str, first))}]"
+        text = f"{at} is {a[first]}, the first of {int(wrong.sum())}"
+        yield Problem(text, expected="a number", actual=str(a[first]))
+
+
+def _integers(name: str, a: Array, least: int | None, ignore_index: int) -> Iterator[Problem]:
+    low, high = int(a.min()), int(a.max())
+    if high > LARGEST or low < -LARGEST:
+        largest = high if high > LARGEST else low
+        text = f"{name} holds {largest}, beyond any length or vocabulary"
+        yield Problem(text, expected=f"up to {LARGEST}", actual=largest)
+    elif least is not None and low < least:
+        yield Problem(f"{name} holds {low}, less than {least}", expected=least, actual=low)
+    elif name == "labels" and low < min(ignore_index, 0):
+        yield Problem(f"{name} holds {low}, less than {ignore_index}", expected=ignore_index, actual=low)
+    elif name == "labels" and (stray := a[(a < 0) & (a != ignore_index)]).size:
+        text = f"labels hold {int(stray.flat[0])}: only {ignore_index} is ignored"
+        yield Problem(text, expected=ignore_index, actual=int(stray.flat[0]))
+
+
+ZIP, NPY = b"PK", b"\x93NUMPY"
+MOST = 16 << 30
+REMEDY = f"save a dict with any of {', '.join(TENSORS)} as npz (numpy.savez) or safetensors"
+
+
+def read(path: Path | str) -> dict[str, Array]:
+    """The tensors of `TENSORS` that an npz or safetensors file holds; others are left unread. bfloat16 becomes float32.
+
+    Raises:
+        UsageError: the file is missing, empty, truncated, of another format, or holds none of the tensors.
+    """
+    file = Path(path)
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(8)
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror}", where=str(path), remedy="name a file") from error
+    if not head:
+        raise UsageError("the file is empty", where=str(path), remedy=REMEDY)
+    if head.startswith(NPY[:6]):
+        raise UsageError("it holds one array without a name", where=str(path), remedy=REMEDY)
+    try:
+        found = _npz(file) if head.startswith(ZIP) else _safetensors(file)
+    except UsageError:
+        raise
+    except Exception as error:  # damaged files raise whatever the decoder met first
+        kind = "npz" if head.startswith(ZIP) else "safetensors"
+        what = f"is no whole {kind} file: {type(error).__name__}: {error}"
+        raise UsageError(what, where=str(path), remedy="write it again; it may be truncated") from error
+    if not found:
+        raise UsageError("holds no tensor of a packed batch", where=str(path), remedy=REMEDY)
+    return found
+
+
+def _npz(file: Path) -> dict[str, Array]:
+    with zipfile.ZipFile(file) as parts:
+        sizes = {i.filename.removesuffix(".npy"): i.file_size for i in parts.infolist()}
+    total = sum(s for n, s in sizes.items() if n in TENSORS)
+    if total > MOST:
+        what = f"unpacks to {total >> 30} GiB, more than {MOST >> 30}"
+        raise UsageError(what, where=str(file), remedy="leave pixel_values out")
+    found: dict[str, Array] = {}
+    with np.load(file, allow_pickle=False) as arrays:
+        for name in TENSORS:
+            if name in arrays.files:
+                try:
+                    found[name] = np.asarray(arrays[name])
+                except (ValueError, EOFError, OSError, zlib.error, zipfile.BadZipFile) as error:
+                    what = f"{name} can't be read: {error}"
+                    raise UsageError(what, where=str(file), remedy="write it again as a plain numeric array") from error
+    return found
+
+
+def _safetensors(file: Path) -> dict[str, Array]:
+    from safetensors import safe_open
+
+    with safe_open(file, framework="numpy") as opened:
+        there = set(opened.keys())
+        kinds = {n: str(opened.get_slice(n).get_dtype()) for n in TENSORS if n in there}
+        found = {n: np.asarray(opened.get_tensor(n)) for n, kind in kinds.items() if kind != "BF16"}
+    return found | {n: _bfloat16(file, n) for n, kind in kinds.items() if kind == "BF16"}
+
+
+def _bfloat16(file: Path, name: str) -> Array:
+    """NumPy has no bfloat16: its bits are the upper half of a float32."""
+    with file.open("rb") as opened:
+        size = int.from_bytes(opened.read(8), "little")
+        entry: dict[str, Any] = json.loads(opened.read(size))[name]
+        start, stop = entry["data_offsets"]
+        opened.seek(8 + size + start)
+        bits = np.frombuffer(opened.read(stop - start), dtype="<u2").astype(np.uint32) << 16
+    return bits.view(np.float32).reshape(entry["shape"])

@@ -1,0 +1,1 @@
+"""The claims on packing, one a file."""

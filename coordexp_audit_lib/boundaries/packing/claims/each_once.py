@@ -1,0 +1,53 @@
+"""Every sample appears once, or is in the drop count.
+
+A sample in no pack is never trained on, one in two packs counts twice in the gradient; with either the run optimises
+another data distribution than its config names, and an epoch is no longer one pass over the data.
+
+Example: of five samples in packs `[[0, 1], [3]]` two are gone; that holds only if the pipeline counts 2 as dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from coordexp_audit_lib.boundaries.packing import surfaces as s
+from coordexp_audit_lib.boundaries.packing.artifact import PackedRow
+from coordexp_audit_lib.boundaries.packing.cases import each_plan, of_plan
+from coordexp_audit_lib.boundaries.packing.faults import replaced
+from coordexp_audit_lib.boundaries.packing.predicates import plans
+from coordexp_audit_lib.core.claim import Context, claim
+from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.finding import Violation
+
+
+@claim(
+    severity="P0",
+    kind="B",
+    remedy="Count the samples of every dropped pack and report the number beside the plan; drop at most the last pack.",
+)
+def each_once(ctx: Context) -> Iterator[Violation]:
+    for question, request, answer in each_plan(ctx):
+        ctx.judged()
+        if answer.refused:  # loud, so nothing is lost in silence
+            continue
+        skipped, dropped = (getattr(answer.value, n, 0) for n in ("skipped_long", "dropped"))
+        for problem in plans.each_once(len(request.lengths), answer.value.packs, skipped, dropped):
+            yield of_plan(question, request, problem)
+    if ctx.answers(s.PLAN):
+        _note_drops(ctx)
+
+
+def _note_drops(ctx: Context) -> None:
+    """How much `drop_last` drops where several packs are underfilled: three samples of 60 at a capacity of 100."""
+    kept, cut = (ctx.ask(s.PLAN, s.PlanRequest([60, 60, 60, 90, 5], 100, drop_last=d)) for d in (False, True))
+    if kept.content and cut.content:
+        gone = len(kept.content.packs) - len(cut.content.packs)
+        name = "packs that drop_last drops of lengths 60, 60, 60, 90, 5 at 100"
+        ctx.fact(name, f"{gone} of {len(kept.content.packs)}")
+
+
+each_once.not_on(PackedRow, "needs every pack of the plan, and how many samples there are")
+
+fault(each_once, "twice", s.PLAN, "sample 0 stands in the last pack too")(
+    replaced(lambda request, made: {"packs": [*made.packs[:-1], [*made.packs[-1], 0]]})
+)
+fault(each_once, "dropped_silently", s.PLAN, "drops are not counted")(replaced(lambda request, made: {"dropped": None}))

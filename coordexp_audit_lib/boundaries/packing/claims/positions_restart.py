@@ -1,0 +1,66 @@
+"""Text positions restart at 0 in each segment; the mRoPE rows equal those computed for each sample alone.
+
+Positions tell the model where in its own text a token stands and where in its own image a patch lies. A row that runs
+on, is missing or has height and width exchanged trains the boxes of one sample on distances that no inference will
+show it; where attention reads its boundaries from the positions, it joins the samples as well.
+
+Example: text of 2 tokens, then an image of 4 x 6 patches at position 2: its six tokens have T = 2, H = 2, 2, 2, 3, 3,
+3 and W = 2, 3, 4, 2, 3, 4, and text goes on at 5."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+from coordexp_audit_lib.boundaries.packing.artifact import PackedRow
+from coordexp_audit_lib.boundaries.packing.cases import each_batch
+from coordexp_audit_lib.boundaries.packing.faults import Ints, edited, second
+from coordexp_audit_lib.boundaries.packing.predicates import positions
+from coordexp_audit_lib.boundaries.packing.surfaces import BATCH, Batch
+from coordexp_audit_lib.core.citation import Citation
+from coordexp_audit_lib.core.claim import Context, claim
+from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.finding import Violation
+
+QWEN = "src/transformers/models/qwen3_vl/modeling_qwen3_vl.py"
+
+
+@claim(
+    severity="P0",
+    kind="B",
+    remedy="Number each sample's tokens from 0, and make its mRoPE rows from its own grids, before samples are joined.",
+    spec=(Citation("huggingface/transformers", QWEN, "Qwen3VLModel.get_rope_index", "v4.57.6"),),
+)
+def positions_restart(ctx: Context) -> Iterator[Violation]:
+    yield from each_batch(ctx, positions.positions_restart)
+
+
+positions_restart.on(PackedRow, positions.positions_restart)
+
+fault(
+    positions_restart,
+    "positions_run_on",
+    BATCH,
+    "text positions count through the whole pack",
+    also=("packing.fields_aligned",),
+)(edited(lambda ints, made: ints.update(text_position_ids=[list(range(len(ints["input_ids"][0])))])))
+fault(
+    positions_restart,
+    "image_counts_its_pads",
+    BATCH,
+    "text after an image goes on at the number of its pads, not at the longer side of its grid",
+)(edited(lambda ints, made: ints.update(position_ids=[copy.deepcopy(ints["text_position_ids"]) for _ in range(3)])))
+
+
+@fault(positions_restart, "mrope_runs_on", BATCH, "the mRoPE rows of the second sample go on from those of the first")
+@edited
+def mrope_runs_on(ints: Ints, made: Batch) -> None:
+    at = second(ints)
+    for (row,) in ints["position_ids"]:
+        row[at:] = [p + at for p in row[at:]]
+
+
+@fault(positions_restart, "height_and_width_swapped", BATCH, "the mRoPE rows of height and width are exchanged")
+@edited
+def height_and_width_swapped(ints: Ints, made: Batch) -> None:
+    ints["position_ids"][1:] = ints["position_ids"][:0:-1]

@@ -1,0 +1,238 @@
+"""What a packed batch must be: one predicate per claim, `(row, ledger) -> problems`.
+
+The audit, the guards and `coordexp-audit batch` judge with these. A predicate yields a `Problem` for each way in which
+its claim fails, with the first token at which it shows; what the tensors can't decide is said, not passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from coordexp_audit_lib.boundaries.packing.artifact import Array, PackedRow
+from coordexp_audit_lib.core.claim import Ledger
+from coordexp_audit_lib.core.problem import Problem, Undecided
+
+
+def need(row: PackedRow, *names: str) -> None:
+    """Raise `Undecided` unless the batch is one row and has these tensors."""
+    if row.rows != 1:
+        raise Undecided(f"the batch has {row.rows} rows: it is not packed into one")
+    if missing := row.missing(*names):
+        raise lacking(row, f"needs {', '.join(missing)}")
+
+
+def lacking(row: PackedRow, what: str) -> Undecided:
+    """What is missing, and what is there but cannot be judged."""
+    return Undecided(f"{what}; not usable: {', '.join(row.flaws)}" if row.flaws else what)
+
+
+def flawed(row: PackedRow, ledger: Ledger, *names: str) -> Iterator[Problem]:
+    """The problems of the tensors that cannot be judged; of all by default."""
+    for name, problem in row.flaws.items():
+        if not names or name in names:
+            ledger.judged()
+            yield problem
+
+
+def capacity(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
+    """L ≤ `packing_length`; a single sample that is longer by itself may stand alone."""
+    most = row.packing_length
+    if most is None:
+        raise lacking(row, "needs packing_length")
+    if row.length is None:
+        raise lacking(row, "needs input_ids")
+    ledger.judged()
+    if row.length > most and len(row.segments) != 1:
+        yield Problem("the pack is longer than packing_length", expected=most, actual=row.length, token=most)
+
+
+def fields_aligned(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
+    """Every token field has L entries, and every tensor that tells segment boundaries tells the same. Counts fields."""
+    yield from flawed(row, ledger)
+    need(row)
+    if row.length is None or len(row.tensors) < 2:
+        raise lacking(row, "needs input_ids and one field to align with it")
+    one_row = row.text_positions is not None and not row.profile.mrope_rows
+    for name in row.missing("input_ids", "labels", *(() if one_row else ("position_ids",))):
+        ledger.left_out(name, "not in the batch")
+    yield from _lengths_agree(row, ledger)
+    told = {name: starts[starts < row.padding] for name, starts in row.starts.items()}
+    names = list(told)
+    if not names:
+        ledger.left_out("segment boundaries", "needs one of cu_seq_lens_q, lengths or text positions")
+    for name in names[1:]:
+        token = _first_difference(told[names[0]], told[name])
+        if token is not None:
+            yield Problem(
+                f"{name} and {names[0]} tell different segment boundaries",
+                expected=told[names[0]].tolist(),
+                actual=told[name].tolist(),
+                token=token,
+            )
+    yield from _mask_parts_segments(row)
+
+
+def _lengths_agree(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
+    for name in ("input_ids", "labels", "text_position_ids", "position_ids"):
+        a = row.get(name)
+        ledger.judged(a is not None)
+        if a is not None and (a.ndim == 0 or a.shape[-1] != row.length):
+            text = f"{name} has another length than the pack"
+            yield Problem(text, expected=row.length, actual=list(a.shape))
+    a, meant = row.get("position_ids"), sorted({1, row.profile.mrope_rows, row.profile.position_rows} - {0})
+    if a is not None and a.ndim > 1 and a.shape[0] not in meant:
+        text = "position_ids has a number of rows that means nothing"
+        yield Problem(text, expected=meant, actual=int(a.shape[0]))
+    mask = row.get("attention_mask")
+    ledger.judged(mask is not None)
+    if mask is not None and (mask.ndim == 0 or mask.shape[-1] != row.length):
+        text = "attention_mask has another length than the pack"
+        yield Problem(text, expected=row.length, actual=list(mask.shape))
+
+
+def _first_difference(a: Array, b: Array) -> int | None:
+    if a.size == b.size and (a == b).all():
+        return None
+    both = np.setxor1d(a, b)
+    return int(both[0]) if both.size else None
+
+
+def _mask_parts_segments(row: PackedRow) -> Iterator[Problem]:
+    """A mask must separate the segments: by zeros between them (square), by their numbers, or by not being there."""
+    mask = row.get("attention_mask")
+    inner = row.segments[row.segments > 0]
+    if mask is None or row.length is None or not inner.size or mask.shape[-1:] != (row.length,):
+        return
+    if mask.size == row.length:
+        flat = mask.reshape(-1)
+        joined = inner[flat[inner] == flat[inner - 1]]
+    elif mask.ndim >= 2 and mask.shape[-2] == row.length:
+        square = mask.reshape(-1, row.length, row.length)[0]
+        reached = square[inner, inner - 1]
+        joined = inner[(reached != 0) if square.dtype.kind in "bui" else (reached >= 0)]
+    else:
+        return
+    if joined.size:
+        text = "attention_mask lets a segment's first token see the segment before it"
+        yield Problem(text, expected="masked", actual="visible", token=int(joined[0]))
+
+
+BOUNDS = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k")
+
+
+def cu_seqlens(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
+    """int32, from 0 to L, strictly increasing, the running sum of the lengths; `max_length` is the longest segment.
+    Counts the segments that are bounded."""
+    yield from flawed(row, ledger, *BOUNDS, "lengths")
+    need(row, "cu_seq_lens_q")
+    if row.length is None:
+        raise lacking(row, "needs input_ids")
+    for name in row.missing(*BOUNDS):
+        ledger.left_out(name, "not in the batch")
+    if "lengths" not in row.tensors and row.text_positions is None:
+        ledger.left_out("the running sum of lengths", "needs lengths or text positions")
+    q, k = row.tensors["cu_seq_lens_q"], row.get("cu_seq_lens_k")
+    ledger.judged(int((q[:-1] < row.padding).sum()))
+    yield from _one_cu("cu_seq_lens_q", q, row)
+    if k is not None:
+        yield from _one_cu("cu_seq_lens_k", k, row)
+    if k is not None and not np.array_equal(q, k):
+        yield Problem("cu_seq_lens_q and cu_seq_lens_k differ", expected=q.tolist(), actual=k.tolist())
+
+
+def _one_cu(name: str, cu: Array, row: PackedRow) -> Iterator[Problem]:
+    if cu.dtype != np.int32:
+        text = f"{name} is {cu.dtype}: attention kernels read int32"
+        yield Problem(text, expected="int32", actual=str(cu.dtype))
+    if cu.ndim != 1 or cu.size < 2:
+        yield Problem(f"{name} bounds no segment", expected="[segments + 1]", actual=list(cu.shape))
+        return
+    first, last = int(cu[0]), int(cu[-1])
+    if first != 0:
+        yield Problem(f"{name} does not begin at 0", expected=0, actual=first, token=0)
+    if last != row.length:
+        text = f"{name} does not end at the number of tokens"
+        yield Problem(text, expected=row.length, actual=last, token=last)
+    sizes = np.diff(cu.astype(np.int64))
+    if (sizes <= 0).any():
+        token = int(cu[int((sizes <= 0).argmax())])
+        yield Problem(f"{name} does not increase strictly", actual=cu.tolist(), token=token)
+        return
+    lengths = row.get("lengths")
+    if lengths is not None and not np.array_equal(np.cumsum(lengths), cu[1 : lengths.size + 1]):
+        ends = np.concatenate([[0], np.cumsum(lengths)])
+        text = f"{name} is not the running sum of lengths"
+        yield Problem(text, expected=ends.tolist(), actual=cu.tolist(), token=_first_difference(ends, cu))
+    longest = row.get("max_length_q" if name.endswith("q") else "max_length_k")
+    real = sizes[cu[:-1] < row.padding]
+    if longest is not None and int(longest) not in (int(sizes.max()), int(real.max(initial=0))):
+        text = f"max_length is not the longest segment of {name}"
+        yield Problem(text, expected=int(sizes.max()), actual=int(longest))
+
+
+def no_cross_boundary_label(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
+    """No label is predicted from another sample's context; labels are the samples' own, one after the other. Counts the
+    labels that are supervised.
+
+    The logits at token i−1 predict the (unshifted) label i, so a segment's first token must be ignored. Labels that are
+    shifted already may end a segment with a token that its input no longer has, but not with the next one's first.
+    """
+    yield from flawed(row, ledger, "labels")
+    need(row, "labels")
+    labels, ignored, shift = row.labels, row.profile.ignore_index, row.profile.label_shift
+    if labels is None or not row.starts:
+        raise lacking(row, "needs labels of the pack's length, and one of cu_seq_lens_q, lengths or text positions")
+    ids, supervised = row.flat("input_ids"), labels != ignored
+    ledger.judged(int(supervised.sum()))
+    first = row.segments[row.segments > 0]
+    at_boundary = first[supervised[first]]
+    crossed = at_boundary if not shift or ids is None else at_boundary[labels[at_boundary] == ids[at_boundary]]
+    if crossed.size:
+        token = int(crossed[0])
+        text = "the first token of a segment is supervised: it would be predicted from the sample before it"
+        yield Problem(text, expected=ignored, actual=int(labels[token]), token=token)
+    if ids is None:
+        ledger.left_out("whether labels are the tokens", "needs input_ids")
+    else:
+        wrong = supervised & (labels != ids)
+        if shift:
+            wrong[first] = False
+        off = np.flatnonzero(wrong)
+        if off.size:
+            how = "shifted by one, as the profile has it" if shift else "unshifted"
+            text = f"a supervised label is not the token at its place (labels are {how})"
+            yield Problem(text, expected=int(ids[off[0]]), actual=int(labels[off[0]]), token=int(off[0]))
+    packed = row.flat("labels")
+    if row.samples and packed is not None:
+        yield from _concatenated("labels", packed, [s.labels for s in row.samples], row.padding, ignored)
+    else:
+        ledger.left_out("which tokens each sample supervises", "needs the samples")
+
+
+def tokens_concatenated(row: PackedRow) -> Iterator[Problem]:
+    """`input_ids` are the samples' own, one after the other."""
+    ids = row.flat("input_ids")
+    if ids is None:
+        raise lacking(row, "needs input_ids")
+    yield from _concatenated("input_ids", ids, [s.input_ids for s in row.samples], row.padding, None)
+
+
+def _concatenated(name: str, packed: Array, parts: Sequence[Any], end: int, rest: int | None) -> Iterator[Problem]:
+    joined = np.concatenate([np.asarray(p) for p in parts])
+    kept = packed[: max(end, joined.size)]
+    if joined.size != kept.size and not (joined.size < kept.size and end <= joined.size):
+        text = f"{name} is not as long as the samples together"
+        yield Problem(text, expected=int(joined.size), actual=int(kept.size))
+    shared = min(joined.size, kept.size)
+    wrong = np.flatnonzero(joined[:shared] != kept[:shared])
+    if wrong.size:
+        token = int(wrong[0])
+        text = f"{name} is not the concatenation of the samples' own"
+        yield Problem(text, expected=int(joined[token]), actual=int(kept[token]), token=token)
+    tail = packed[joined.size :]
+    if rest is not None and tail.size and (tail != rest).any():
+        token = int(joined.size + (tail != rest).argmax())
+        yield Problem(f"{name} of padding is not ignored", expected=rest, token=token)

@@ -1,0 +1,99 @@
+"""Images and videos of a packed batch: pads, grids and pixel rows follow the samples' order and add up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import accumulate
+
+import numpy as np
+
+from coordexp_audit_lib.boundaries.packing.artifact import Array, PackedRow
+from coordexp_audit_lib.boundaries.packing.predicates.batch import flawed, lacking, need
+from coordexp_audit_lib.core.claim import Ledger
+from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.kit import mrope
+
+KINDS = {"image": ("image_grid_thw", "pixel_values"), "video": ("video_grid_thw", "pixel_values_videos")}
+
+
+def vision_in_order(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
+    """Each run of pads is as long as its merged grid; grids and pixel rows add up and keep the samples' order. Counts
+    images and videos; of a batch without any it says nothing."""
+    yield from flawed(row, ledger, *(n for names in KINDS.values() for n in names))
+    need(row, "input_ids")
+    ids, profile = row.flat("input_ids"), row.profile
+    if ids is None:
+        raise lacking(row, "needs input_ids of the pack's length")
+    for what, pad in (("image", profile.image_pad), ("video", profile.video_pad)):
+        yield from _kind(row, ids, what, pad, ledger)
+    if row.samples:
+        yield from _of_samples(row, ledger)
+    elif any(grid in row.tensors for grid, _ in KINDS.values()):
+        ledger.left_out("the order of pixel rows", "needs the samples")
+
+
+def _kind(row: PackedRow, ids: Array, what: str, pad: int | None, ledger: Ledger) -> Iterator[Problem]:
+    """One kind, images or videos: its runs of pads against its grids, and these against its pixel rows."""
+    grid_name, pixel_name = KINDS[what]
+    grid, pixels = row.get(grid_name), row.get(pixel_name)
+    if pad is None and (grid is not None or pixels is not None):
+        raise lacking(row, f"needs the profile: {grid_name} is there and no {what} token that is known")
+    first, sizes = mrope.runs(ids == pad) if pad is not None else (np.zeros(0, np.int64),) * 2
+    if grid is None and not (row.samples and what == "image"):
+        if first.size or pixels is not None:
+            raise lacking(row, f"needs {grid_name}")
+        return
+    grid = np.zeros((0, 3), np.int64) if grid is None else grid.reshape(-1, 3)
+    if what == "video" and not row.profile.videos:
+        ledger.left_out("videos", "needs the profile: families lay out a video's frames differently")
+        return
+    ledger.judged(max(len(grid), int(first.size)) if what == "image" else len(grid))
+    yield from _runs_fit(what, first, sizes, mrope.frames(grid, row.profile) if what == "video" else grid, row)
+    spilled = [int(s) for s in row.segments if s and ids[s] == pad and ids[s - 1] == pad]
+    if spilled:
+        yield Problem(f"{_article(what)}'s pads run over a segment boundary", token=spilled[0])
+    patches = int(grid.prod(axis=1).sum())
+    have = 0 if pixels is None else len(pixels)
+    if pixels is None and not row.samples:
+        ledger.left_out(f"pixel rows of {what}s", f"needs {pixel_name}")
+    elif have != patches:
+        yield Problem("pixel rows and grids do not add up", expected=patches, actual=have)
+
+
+def _article(what: str) -> str:
+    return f"an {what}" if what == "image" else f"a {what}"
+
+
+def _runs_fit(what: str, first: Array, sizes: Array, grid: Array, row: PackedRow) -> Iterator[Problem]:
+    if len(grid) != first.size:
+        text = f"the number of {what}s is not the number of runs of {what} pads"
+        yield Problem(text, expected=int(first.size), actual=len(grid), token=int(first[0]) if first.size else None)
+        return
+    merged = grid.prod(axis=1) // row.profile.merge_size**2
+    wrong = np.flatnonzero(merged != sizes)
+    if wrong.size:
+        i = int(wrong[0])
+        text = f"{what} {i} has another number of pads than its merged grid has cells"
+        yield Problem(text, expected=int(merged[i]), actual=int(sizes[i]), token=int(first[i]))
+
+
+def _of_samples(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
+    """Grids and pixel rows of images are the samples' own, one after the other."""
+    if "video_grid_thw" in row.tensors:
+        ledger.left_out("the order of videos", "the samples at hand tell images only")
+    grid, pixels = row.get("image_grid_thw"), row.get("pixel_values")
+    grid = np.zeros((0, 3), np.int64) if grid is None else grid.reshape(-1, 3)
+    grids = np.concatenate([np.asarray(s.grid, dtype=np.int64).reshape(-1, 3) for s in row.samples])
+    if not np.array_equal(grids, grid):
+        text = "image_grid_thw is not the samples' own in order"
+        yield Problem(text, expected=grids.tolist(), actual=grid.tolist())
+        return
+    rows = np.concatenate([np.asarray(s.pixel_rows) for s in row.samples])
+    if pixels is None or pixels.shape != rows.shape or not len(rows):
+        return
+    differs = np.flatnonzero((pixels != rows).reshape(len(rows), -1).any(axis=1))
+    if differs.size:
+        at = int(differs[0])
+        image = sum(at >= end for end in accumulate(grids.prod(axis=1).tolist()))
+        text = f"pixel row {at} is not that of image {image}: rows do not follow the samples' order"
+        yield Problem(text, expected=str(rows[at]), actual=str(pixels[at]))

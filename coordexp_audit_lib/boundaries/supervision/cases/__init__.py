@@ -1,0 +1,1 @@
+"""What the boundary is asked with, and how a case is asked."""

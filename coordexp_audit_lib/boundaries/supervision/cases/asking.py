@@ -1,0 +1,79 @@
+"""How a case is asked: each segment of Channel-B's answer as it is judged, each case of Channel-A with its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from coordexp_audit_lib.boundaries.supervision import surfaces as s
+from coordexp_audit_lib.boundaries.supervision.cases import rollouts
+from coordexp_audit_lib.boundaries.supervision.cases.rollouts import Case
+from coordexp_audit_lib.boundaries.supervision.predicates.reading import read
+from coordexp_audit_lib.boundaries.supervision.predicates.targets import Supervised, overlapped
+from coordexp_audit_lib.core.claim import Context, Ledger
+from coordexp_audit_lib.core.finding import Violation
+from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.core.surface import Answer
+
+Judged = Callable[[Supervised, Ledger], Iterable[Problem]]
+
+
+def segments(request: s.ChannelBRequest, answer: s.ChannelB | None) -> Iterator[tuple[Supervised, s.Sample]]:
+    """Each segment of an answer, ready to be judged, with its sample; none of a refusal."""
+    for segment, sample in zip(answer.segments if answer else [], request.samples, strict=False):
+        one = Supervised(
+            segment,
+            read(segment, sample, request.order),
+            sample.gt,
+            request.order,
+            slopes=request.ciou_weight == 0 and not request.all_terms,
+            gated=request.all_terms,
+            desc_weight=request.desc_ce_weight,
+        )
+        yield one, sample
+
+
+def over(ctx: Context, cases: Iterable[Case], judged: Judged) -> Iterator[Violation]:
+    """Ask every case and judge each of its segments; a refusal of a case that must become a target is a violation."""
+    for case in cases:
+        found = ctx.ask(s.CHANNEL_B, case.request)
+        if found.refused:
+            ctx.judged()
+            message = "the step is refused although the rollout must become a target"
+            yield Violation(message, case.name, "a target", said(found))
+            continue
+        judgeable = list(segments(case.request, found.content))
+        if len(judgeable) < len(case.request.samples):
+            ctx.left_out(case.name, f"{len(judgeable)} segments came back for {len(case.request.samples)} samples")
+        for one, _ in judgeable:
+            text = one.reading.view.text.decode("utf-8", "replace")
+            for problem in judged(one, ctx):
+                yield msgspec.structs.replace(problem, counterexample=text).violation(case.name)
+
+
+def said(answer: Answer[Any]) -> str:
+    """A refusal in one line."""
+    return f"{answer.refusal.type}: {answer.refusal.message[:200]}" if answer.refusal else ""
+
+
+def passes(ctx: Context) -> Iterator[tuple[str, s.ChannelARequest, s.ChannelA]]:
+    """Channel-A's cases with their answers; one without a forward can't be judged, and is left out."""
+    for name, request in rollouts.channel_a():
+        answer = ctx.value(s.CHANNEL_A, request)
+        if answer.passes:
+            yield name, request, answer
+        else:
+            ctx.left_out(name, "no forward was seen")
+
+
+def with_overlap(ctx: Context, fate: str) -> Iterator[Violation]:
+    """Ask one case without and with the overlap loss: SmoothL1 alone tells the bins, but would hide a lost CIoU."""
+    case = rollouts.targets()[0]
+    plain = ctx.value(s.CHANNEL_B, case.request).segments
+    if not plain:
+        ctx.left_out("CIoU", "no segment came back")
+        return
+    raised = Case("with CIoU", msgspec.structs.replace(case.request, ciou_weight=1.0))
+    yield from over(ctx, [raised], lambda one, ledger: overlapped(one, ledger, plain[0], fate))

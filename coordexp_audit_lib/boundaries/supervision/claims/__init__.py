@@ -1,0 +1,1 @@
+"""The claims about the trainer's forward and loss, one a file."""

@@ -1,0 +1,37 @@
+"""The tokens of an object that no ground truth matches have zero weight in every term, and zero gradient.
+
+A false positive stands in the prefix because the model said it. Supervising any of its tokens teaches the model to say
+it again; punishing them teaches silence where the annotation may only be incomplete. Neither is wanted.
+
+Example: of an unmatched `{"desc": "bird", …}` not even the opening brace carries a label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from coordexp_audit_lib.boundaries.supervision.cases import rollouts
+from coordexp_audit_lib.boundaries.supervision.cases.asking import over
+from coordexp_audit_lib.boundaries.supervision.faults import of_fate, roles, scaled
+from coordexp_audit_lib.boundaries.supervision.predicates import targets
+from coordexp_audit_lib.boundaries.supervision.predicates.reading import FALSE
+from coordexp_audit_lib.boundaries.supervision.predicates.roles import STRUCTURE
+from coordexp_audit_lib.boundaries.supervision.surfaces import CHANNEL_B
+from coordexp_audit_lib.core.claim import Context, claim
+from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.finding import Violation
+
+
+@claim(
+    severity="P0",
+    kind="B",
+    remedy="Leave out every token that covers a byte of an unmatched object, also one that reaches into its neighbour.",
+)
+def fp_neutral(ctx: Context) -> Iterator[Violation]:
+    yield from over(ctx, rollouts.targets(), targets.neutral)
+
+
+fp_neutral.on(targets.Supervised, targets.neutral)
+
+fault(fp_neutral, "false_positives_taught", CHANNEL_B, "The opening brace of an unmatched object is supervised.")(
+    scaled(lambda one, p: of_fate(one, p, FALSE) and STRUCTURE in roles(one, p), 1.0)
+)

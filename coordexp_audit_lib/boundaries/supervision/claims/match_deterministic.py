@@ -1,0 +1,80 @@
+"""The match is the same on repeat, follows a permutation of its inputs, honours the gate, and its cost is the optimum.
+
+The match says which object is corrected towards which. A pair below the gate pulls a box to something that it is not;
+a match that depends on the order of its inputs makes the objective depend on the order of the annotation.
+
+Example: a prediction that overlaps its only ground truth by 0.2 is a false positive where the gate is 0.3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from coordexp_audit_lib.boundaries.supervision.predicates import matching
+from coordexp_audit_lib.boundaries.supervision.surfaces import MATCH, Match, MatchRequest
+from coordexp_audit_lib.core.claim import Context, claim
+from coordexp_audit_lib.core.fault import Honest, fault
+from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.kit.boxes import LAST_BIN, has_area, iou
+
+GATE = 0.3
+CLEAR = 0.02  # of an overlap or a cost, below which a mask's resolution may decide
+
+
+@claim(severity="P0", kind="B", remedy="Solve the assignment exactly on gated IoU costs.")
+def match_deterministic(ctx: Context) -> Iterator[Problem]:
+    rng = ctx.rng()
+    for n in range(24):
+        gts = [_box(rng.randrange(0, 600), rng.randrange(0, 600), rng.randrange(150, 390)) for _ in range(n % 7 + 1)]
+        preds = [[min(LAST_BIN, k + rng.randrange(-40, 40) % LAST_BIN) for k in b] for b in gts[: n % 5 + 1]]
+        preds = [b for b in preds if has_area(b)] or [_box(0, 0, 200)]
+        preds += [_box(rng.randrange(0, 700), rng.randrange(0, 700), 180) for _ in range(n % 3)]
+        order = rng.sample(range(len(preds)), len(preds))
+        yield from _one_match(ctx, f"case {n}", MatchRequest(preds, gts, GATE, top_k=len(gts)), order)
+
+
+def _box(x: int, y: int, side: int) -> list[int]:
+    return [x, y, x + side, y + side]
+
+
+def _one_match(ctx: Context, name: str, request: MatchRequest, order: list[int]) -> Iterator[Problem]:
+    ctx.judged()
+    preds, gts, asked = request.preds, request.gts, {"preds": request.preds, "gts": request.gts}
+    found = ctx.value(MATCH, request)
+    best = matching.match(preds, gts, GATE)
+    gap = matching.cost_of(found.pairs, preds, gts) - matching.cost_of(best, preds, gts)
+    near, clear = matching.margin(preds, gts, GATE)
+    low = [[i, j] for i, j in found.pairs if iou(preds[i], gts[j]) < GATE - CLEAR]
+    if low:
+        yield Problem("a pair below the gate is matched", name, f">= {GATE}", low, asked)
+    if gap > CLEAR * (len(preds) + 1) and near > CLEAR:
+        yield Problem("the match is not the cheapest one", name, best, found.pairs, asked)
+    used = (sorted(i for i, _ in found.pairs), sorted(j for _, j in found.pairs))
+    whole = (sorted(used[0] + found.fp) == list(range(len(preds))), sorted(used[1] + found.fn) == list(range(len(gts))))
+    if not all(whole) or any(a == b for side in used for a, b in pairwise(side)):
+        yield Problem("matched and unmatched do not add up to the inputs", name, "a partition", found.pairs, asked)
+    if ctx.value(MATCH, request) != found:
+        yield Problem("the match differs on repeat", name, found.pairs, "another", asked)
+    if near > CLEAR and clear > CLEAR:
+        yield from _permuted(ctx, name, request, found, order)
+
+
+def _permuted(ctx: Context, name: str, request: MatchRequest, found: Match, order: list[int]) -> Iterator[Problem]:
+    """Permute both sides; asked only where the best assignment has no rival."""
+    turned = list(reversed(range(len(request.gts))))
+    preds, gts = [request.preds[i] for i in order], [request.gts[j] for j in turned]
+    shuffled = MatchRequest(preds, gts, request.gate, request.top_k)
+    back = sorted((order[i], turned[j]) for i, j in ctx.value(MATCH, shuffled).pairs)
+    if back != sorted(map(tuple, found.pairs)):
+        yield Problem("the match does not follow a permutation", name, sorted(found.pairs), back)
+
+
+@fault(
+    match_deterministic,
+    "gate_ignored",
+    MATCH,
+    "Predictions are paired with ground truth in order of appearance, whatever they overlap.",
+)
+def _gate_ignored(request: MatchRequest, honest: Honest) -> Match:
+    n = min(len(request.preds), len(request.gts))
+    return Match([(i, i) for i in range(n)], list(range(n, len(request.gts))), list(range(n, len(request.preds))))

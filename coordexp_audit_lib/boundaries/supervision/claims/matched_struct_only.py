@@ -1,0 +1,54 @@
+"""A matched object's structure is supervised, its desc masked; the gradient of its geometry points to the matched
+ground truth.
+
+The model found the object, in its own words: the words are left alone, the box is corrected. With the desc in the loss
+the model is pressed to synonyms; with the prediction's own bins as the target the box is never corrected at all.
+
+Example: `cat` at `[100, 100, 300, 300]`, matched to `[110, 100, 300, 310]`, has slots that move to 110 and 310."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from coordexp_audit_lib.boundaries.supervision.cases import rollouts
+from coordexp_audit_lib.boundaries.supervision.cases.asking import over, with_overlap
+from coordexp_audit_lib.boundaries.supervision.faults import each, of_fate, scaled
+from coordexp_audit_lib.boundaries.supervision.predicates import targets
+from coordexp_audit_lib.boundaries.supervision.predicates.reading import MATCHED
+from coordexp_audit_lib.boundaries.supervision.surfaces import CHANNEL_B
+from coordexp_audit_lib.core.claim import Context, claim
+from coordexp_audit_lib.core.fault import answered, asked, fault
+from coordexp_audit_lib.core.finding import Violation
+from coordexp_audit_lib.kit.tokenizer import COORD_0
+
+
+@claim(
+    severity="P0",
+    kind="B",
+    remedy="Supervise the record's tokens without those of the desc, and give each slot the ground truth's bin.",
+)
+def matched_struct_only(ctx: Context) -> Iterator[Violation]:
+    yield from over(ctx, rollouts.targets(), targets.matched)
+    yield from with_overlap(ctx, MATCHED)
+
+
+matched_struct_only.on(targets.Supervised, targets.matched)
+
+fault(matched_struct_only, "matched_masked", CHANNEL_B, "The whole rollout is masked, matched objects included.")(
+    scaled(lambda one, p: of_fate(one, p, MATCHED), 0.0)
+)
+_PREDICTED = each(targets=lambda s: [k if k < 0 else t - COORD_0 for t, k in zip(s.ids, s.targets, strict=False)])
+fault(
+    matched_struct_only,
+    "pulled_to_prediction",
+    CHANNEL_B,
+    "Matched slots' gradients point to the bin that was predicted, not to the ground truth's.",
+    also=("supervision.expectation_decode",),
+)(answered(segments=lambda b: _PREDICTED(b.segments)))
+fault(
+    matched_struct_only,
+    "overlap_lost",
+    CHANNEL_B,
+    "CIoU is weighted in the log, but left out of the loss.",
+    also=("supervision.fn_injected",),
+)(asked(ciou_weight=lambda _: 0.0))

@@ -1,0 +1,1 @@
+"""The numbers behind the figures, their drawing, and the tables."""

@@ -1,0 +1,170 @@
+"""Drawing of the supervision boundary's exhibits. Each function takes an exhibit's data and returns a figure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coordexp_audit_lib.report import style
+from coordexp_audit_lib.report.text import visible
+
+ROLE = {"structure": style.PALE, "desc": style.SKY, "coordinate": style.TINTS[style.ORANGE], "closure": style.RULE}
+FATE = {
+    "matched": style.BLUE,
+    "false positive": style.VERMILION,
+    "appended": style.GREEN,
+    "container": style.GREY,
+    "dropped": style.PURPLE,
+}
+PER_LINE = 27
+
+
+def draw_ribbon(data: dict[str, Any]) -> Any:
+    """Lines of tokens: a band for the fate, a box coloured by role with the text, the gradients under it."""
+    import matplotlib.pyplot as plt
+
+    tokens = data["tokens"]
+    lines = [tokens[i : i + PER_LINE] for i in range(0, len(tokens), PER_LINE)]
+    figure, axes = plt.subplots(len(lines), 1, figsize=(7.2, 1.45 * len(lines) + 0.75), squeeze=False)
+    tops = {kind: max(t[kind] for t in tokens) or 1.0 for kind in ("ce", "geometry")}
+    for n, line in enumerate(lines):
+        _ribbon_line(axes[n][0], line, n * PER_LINE, data["seam"], tops)
+    _ribbon_legend(figure)
+    figure.subplots_adjust(left=0.02, right=0.98, top=1 - 0.8 / (1.45 * len(lines) + 0.75), bottom=0.01, hspace=0.06)
+    return figure
+
+
+def _ribbon_line(axis: Any, line: list[dict[str, Any]], start: int, seam: int, tops: dict[str, float]) -> None:
+    from matplotlib.patches import Rectangle
+
+    for i, token in enumerate(line):
+        roles, fates = token["role"].split("+"), token["fate"].split("+")
+        for j, role in enumerate(roles):
+            axis.add_patch(
+                Rectangle((i + j / len(roles), 0), 1 / len(roles), 1, facecolor=ROLE[role], edgecolor="none")
+            )
+        axis.add_patch(Rectangle((i, 0), 1, 1, facecolor="none", edgecolor=style.WHITE, linewidth=0.8))
+        for j, fate in enumerate(fates):
+            axis.add_patch(Rectangle((i + j / len(fates), 1.04), 1 / len(fates), 0.12, facecolor=FATE[fate]))
+        text = visible(token["text"]).replace("<|", "").replace("|>", "").replace(" ", "·")
+        axis.text(
+            i + 0.5,
+            0.5,
+            text,
+            rotation=90,
+            ha="center",
+            va="center",
+            fontsize=6.8,
+            family="DejaVu Sans Mono",
+            parse_math=False,
+        )
+        for kind, colour in (("ce", style.INK), ("geometry", style.ORANGE)):
+            if token[kind] > 0:
+                axis.add_patch(
+                    Rectangle(
+                        (i + 0.2, -0.06 - 0.55 * token[kind] / tops[kind]),
+                        0.6,
+                        0.55 * token[kind] / tops[kind],
+                        facecolor=colour,
+                    )
+                )
+        if start + i == seam:
+            axis.plot([i, i], [-0.65, 1.2], color=style.GREEN, linewidth=1.4, linestyle=(0, (3, 2)))
+    axis.plot([0, PER_LINE], [-0.06, -0.06], color=style.INK, linewidth=0.4)
+    axis.set(xlim=(0, PER_LINE), ylim=(-0.7, 1.22))
+    axis.axis("off")
+
+
+def _ribbon_legend(figure: Any) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    shown = [Patch(facecolor=FATE[f], label=f) for f in ("container", "matched", "false positive", "appended")]
+    roles = [Patch(facecolor=c, label=r) for r, c in ROLE.items()]
+    terms = [
+        Patch(facecolor=style.INK, label="cross-entropy |grad|"),
+        Patch(facecolor=style.ORANGE, label="geometry |grad|"),
+    ]
+    seam = [Line2D([], [], color=style.GREEN, linestyle=(0, (3, 2)), label="append point")]
+    figure.legend(
+        handles=[*shown, *roles, *terms, *seam],
+        ncol=3,
+        fontsize=7.5,
+        frameon=False,
+        loc="upper center",
+        handlelength=1.4,
+        columnspacing=1.4,
+    )
+
+
+def draw_match(data: dict[str, Any]) -> Any:
+    """Ground truth dashed, predictions solid; a line joins the centres of a pair."""
+    import matplotlib.pyplot as plt
+    from matplotlib.lines import Line2D
+
+    figure, axis = plt.subplots(figsize=(5.2, 4.4))
+    for j, thing in enumerate(data["gt"]):
+        _box(axis, thing["box"], style.GREEN if j in data["missed"] else style.INK, "--", name=f"g{j}", top=False)
+    for i, thing in enumerate(data["pred"]):
+        _box(axis, thing["box"], FATE[thing["fate"]], "-", name=f"p{i}", top=True)
+        if thing["gt"] >= 0:
+            ends = [_centre(thing["box"]), _centre(data["gt"][thing["gt"]]["box"])]
+            axis.plot(
+                [e[0] for e in ends], [e[1] for e in ends], color=style.BLUE, linewidth=1.2, marker="o", markersize=2.5
+            )
+    named: tuple[tuple[str, str, Any], ...] = (
+        ("matched prediction", style.BLUE, "-"),
+        ("false positive", style.VERMILION, "-"),
+        ("matched ground truth", style.INK, "--"),
+        ("missed, so appended", style.GREEN, "--"),
+    )
+    handles = [Line2D([], [], color=c, linestyle=s, label=n) for n, c, s in named]
+    figure.legend(handles=handles, ncol=2, fontsize=7, frameon=False, loc="upper center")
+    axis.set(xlim=(-15, 1014), ylim=(1014, -15), xlabel="x (bins)", ylabel="y (bins)")
+    axis.tick_params(labelsize=7)
+    axis.xaxis.label.set_fontsize(8)
+    axis.yaxis.label.set_fontsize(8)
+    figure.subplots_adjust(left=0.12, right=0.98, top=0.88, bottom=0.11)
+    return figure
+
+
+def _box(axis: Any, box: list[int], colour: str, style: str, *, name: str, top: bool) -> None:
+    from matplotlib.patches import Rectangle
+
+    x1, y1, x2, y2 = box
+    axis.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linestyle=style, linewidth=1.2))
+    place = (x1 + 3, y1 + 4) if top else (x2 - 3, y2 - 4)
+    align = ("left", "top") if top else ("right", "bottom")
+    axis.text(*place, name, color=colour, fontsize=6.5, ha=align[0], va=align[1], parse_math=False)
+
+
+def _centre(box: list[int]) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def draw_schedule(data: dict[str, Any]) -> Any:
+    """One row per share: a filled square for a Channel-B step, an outlined one for Channel-A."""
+    import matplotlib.pyplot as plt
+    from matplotlib.patches import Rectangle
+
+    figure, axis = plt.subplots(figsize=(7.2, 1.7))
+    for row, (share, steps) in enumerate(data["b_steps"].items()):
+        chosen = set(steps)
+        for s in range(data["steps"]):
+            colour = style.BLUE if s in chosen else style.WHITE
+            axis.add_patch(
+                Rectangle((s + 0.08, row + 0.1), 0.84, 0.8, facecolor=colour, edgecolor=style.GREY, linewidth=0.5)
+            )
+        axis.text(data["steps"] + 0.5, row + 0.5, f"{len(steps)} of {data['steps']}", va="center", fontsize=7)
+        axis.text(-0.6, row + 0.5, f"b = {share}", va="center", ha="right", fontsize=7)
+    axis.set(
+        xlim=(-5.5, data["steps"] + 6),
+        ylim=(len(data["b_steps"]), -0.1),
+        xlabel="optimizer step (filled: Channel-B)",
+        yticks=[],
+    )
+    axis.tick_params(labelsize=7)
+    axis.xaxis.label.set_fontsize(8)
+    for side in ("top", "left", "right"):
+        axis.spines[side].set_visible(False)
+    figure.tight_layout()
+    return figure

@@ -1,0 +1,149 @@
+"""Exhibits of the supervision boundary: the token ribbon of a Channel-B target, the match, the schedule, the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from coordexp_audit_lib.boundaries.supervision import surfaces as s
+from coordexp_audit_lib.boundaries.supervision.cases import rollouts
+from coordexp_audit_lib.boundaries.supervision.cases.asking import segments
+from coordexp_audit_lib.boundaries.supervision.cases.rollouts import Case
+from coordexp_audit_lib.boundaries.supervision.predicates.reading import MATCHED, Reading
+from coordexp_audit_lib.boundaries.supervision.predicates.roles import Token, around, canonical, layout, shown
+from coordexp_audit_lib.boundaries.supervision.predicates.targets import Supervised, treatment
+from coordexp_audit_lib.core.claim import Context, exhibit
+
+SHARES = (0.05, 0.3, 0.5, 0.85)
+STEPS = 60
+
+
+def ribbon_case() -> Case:
+    """One matched object, whose description ends inside a straddling token, one false positive, one missed object."""
+    shirt, near = s.Thing("t-shirt.", [100, 100, 300, 300]), s.Thing("t-shirt.", [110, 100, 300, 310])
+    return Case("ribbon", rollouts.one([near, rollouts.GT[2]], rollouts.rollout([shirt, rollouts.BIRD])))
+
+
+def _first(ctx: Context, case: Case) -> Supervised:
+    return next(one for one, _ in segments(case.request, ctx.value(s.CHANNEL_B, case.request)))
+
+
+def _all(ctx: Context) -> Iterator[tuple[Case, Supervised]]:
+    for case in rollouts.targets():
+        for one, _ in segments(case.request, ctx.ask(s.CHANNEL_B, case.request).content):
+            yield case, one
+
+
+@exhibit("supervision.ribbon")
+def ribbon(ctx: Context) -> dict[str, Any]:
+    """The target of `ribbon_case`, token by token: text, role, fate, label, and gradient norms at the logits."""
+    one = _first(ctx, ribbon_case())
+    segment, reading = one.segment, one.reading
+    tokens = []
+    for p, token in enumerate(reading.view.tokens):
+        fates = sorted({reading.fates[i] for i in token.objects})
+        tokens.append(
+            {
+                "text": shown(token.id),
+                "role": token.role,
+                "fate": "+".join(fates) or "container",
+                "supervised": segment.text_grad[p] > 0,
+                "ce": segment.text_grad[p],
+                "geometry": segment.coord_grad[p] if segment.text_grad[p] == 0 else 0.0,
+                "target": segment.targets[p],
+            }
+        )
+    return {"tokens": tokens, "seam": segment.prefix_len}
+
+
+@exhibit("supervision.match_drawn")
+def match_drawn(ctx: Context) -> dict[str, Any]:
+    """Boxes of a real rollout with the ground truth they are matched to, in bins."""
+    case = rollouts.real(2)[0]
+    reading = _first(ctx, case).reading
+    gt = [{"desc": t.desc, "box": t.bbox} for t in case.request.samples[0].gt]
+    pred = [
+        {"desc": r.desc, "box": list(r.values), "fate": reading.fates[i], "gt": reading.gts[i]}
+        for i, r in enumerate(reading.view.records)
+        if reading.fates[i] != "appended"
+    ]
+    return {"name": case.name, "gt": gt, "pred": pred, "missed": [j for j in range(len(gt)) if j not in _used(reading)]}
+
+
+def _used(reading: Reading) -> set[int]:
+    return {reading.gts[i] for i in reading.with_fate(MATCHED)}
+
+
+@exhibit("supervision.schedule_drawn")
+def schedule_drawn(ctx: Context) -> dict[str, Any]:
+    """The Channel-B steps among the first sixty, for four shares."""
+    asked = {b: ctx.value(s.SCHEDULE, s.ScheduleRequest(b, [0, STEPS], detail=True)) for b in SHARES}
+    return {"steps": STEPS, "b_steps": {f"{b:g}": a.positions for b, a in asked.items()}}
+
+
+@exhibit("supervision.straddling")
+def straddling(ctx: Context) -> dict[str, Any]:
+    """Tokens of two roles or two objects: in real rollouts with their number, and in targets with their treatment."""
+    counts: dict[tuple[str, str], int] = {}
+    for _, ids in rollouts.real_texts():
+        for token in layout(ids, "desc_first").tokens:
+            if token.straddles or (token.objects and token.outside):
+                key = (shown(token.id), _what(token))
+                counts[key] = counts.get(key, 0) + 1
+    rows = [row for _, one in _all(ctx) for row in _treated(one)]
+    real = [
+        {"token": t, "covers": w, "count": n} for (t, w), n in sorted(counts.items(), key=lambda kv: (-kv[1], kv[0]))
+    ]
+    return {"real": real, "treated": _grouped(rows)}
+
+
+def _what(token: Token) -> str:
+    places = [f"{len(token.objects)} objects"] if len(token.objects) > 1 else ["object"] if token.objects else []
+    whole = " + ".join(places + (["container"] if token.outside else []))
+    return " + ".join(token.roles) + (f" ({whole})" if "+" in whole or len(token.objects) > 1 else "")
+
+
+def _treated(one: Supervised) -> Iterator[tuple[str, str, str, str]]:
+    for p, token in enumerate(one.reading.view.tokens):
+        if token.objects and (token.straddles or token.outside):
+            fate = " and ".join(dict.fromkeys(one.reading.fates[i] for i in token.objects))
+            yield shown(token.id), _what(token), fate, treatment(one, p)
+
+
+def _grouped(rows: list[tuple[str, str, str, str]]) -> list[dict[str, Any]]:
+    kinds = sorted(set(rows))
+    return [
+        {"token": t, "covers": w, "fate": f, "treated": x, "count": rows.count((t, w, f, x))} for t, w, f, x in kinds
+    ]
+
+
+@exhibit("supervision.append_points")
+def append_points(ctx: Context) -> dict[str, Any]:
+    """For each case: the tokens around the append point, and those of the same text tokenized as one."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for case, one in _all(ctx):
+        ids, seam = one.segment.ids, one.reading.seam
+        key = tuple(" | ".join(map(shown, around(tokens, seam))) for tokens in (ids, canonical(ids)))
+        rows.setdefault(key, []).append(case.name)
+    return {"points": [{"target": a, "canonical": b, "cases": len(n), "example": n[0]} for (a, b), n in rows.items()]}
+
+
+@exhibit("supervision.softctx")
+def softctx(ctx: Context) -> dict[str, Any]:
+    """Channel-A, forward by forward: what changed and where the loss reaches."""
+    rows = []
+    for name, request in rollouts.channel_a():
+        answer = ctx.value(s.CHANNEL_A, request)
+        for n, one in enumerate(answer.passes):
+            rows.append(
+                {
+                    "case": name,
+                    "forward": f"{n + 1} of {request.n_iter}",
+                    "slots": len(answer.slots),
+                    "rows changed": len(one.changed),
+                    "text rows with gradient": len(one.text_rows),
+                    "slots with gradient": one.slots_reached,
+                    "tracked": one.tracked,
+                }
+            )
+    return {"passes": rows}

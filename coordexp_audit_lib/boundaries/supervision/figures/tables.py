@@ -1,0 +1,75 @@
+"""The numbers behind the supervision boundary's figures, and its tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coordexp_audit_lib.report.tables import Table
+
+
+def ribbon_table(data: dict[str, Any]) -> Table:
+    """One row per token of the ribbon."""
+    rows = [
+        (
+            n,
+            t["text"],
+            t["role"],
+            t["fate"],
+            f"{t['ce']:.3g}" if t["ce"] else "0",
+            f"{t['geometry']:.3g}" if t["geometry"] else "0",
+            t["target"] if t["target"] >= 0 else "-",
+        )
+        for n, t in enumerate(data["tokens"])
+    ]
+    head = (
+        "position",
+        "token",
+        "role",
+        "object",
+        "|grad| of cross-entropy",
+        "|grad| of geometry",
+        "gradient points to bin",
+    )
+    return Table(head, rows, f"The rollout's own tokens end before position {data['seam']}.")
+
+
+def match_table(data: dict[str, Any]) -> Table:
+    """Predictions with the ground truth that they are matched to, then the ground truth that was missed."""
+    rows = [
+        (f"p{i}", p["desc"], p["box"], p["fate"], f"g{p['gt']}" if p["gt"] >= 0 else "-")
+        for i, p in enumerate(data["pred"])
+    ]
+    rows += [(f"g{j}", data["gt"][j]["desc"], data["gt"][j]["box"], "missed, so appended", "-") for j in data["missed"]]
+    return Table(("box", "desc", "bins", "fate", "ground truth"), rows, data["name"])
+
+
+def schedule_table(data: dict[str, Any]) -> Table:
+    rows = [
+        (b, len(s), ", ".join(map(str, s[:12])) + (", …" if len(s) > 12 else "")) for b, s in data["b_steps"].items()
+    ]
+    return Table(("b", f"Channel-B steps of {data['steps']}", "which"), rows)
+
+
+def real_straddling_table(data: dict[str, Any]) -> Table:
+    rows = [(t["token"], t["covers"], t["count"]) for t in data["real"]]
+    return Table(("token", "covers", "times in the real rollouts"), rows)
+
+
+def treated_table(data: dict[str, Any]) -> Table:
+    rows = [(t["token"], t["covers"], t["fate"], t["treated"], t["count"]) for t in data["treated"]]
+    return Table(("token", "covers", "object", "what the target does with it", "times"), rows)
+
+
+def append_table(data: dict[str, Any]) -> Table:
+    rows = [
+        (p["target"], p["canonical"], "same" if p["target"] == p["canonical"] else "differ", p["cases"], p["example"])
+        for p in data["points"]
+    ]
+    return Table(("tokens in the target", "canonical tokens", "verdict", "cases", "for example"), rows)
+
+
+def softctx_table(data: dict[str, Any]) -> Table:
+    head = tuple(data["passes"][0]) if data["passes"] else ("case",)
+    return Table(
+        head, [tuple("yes" if v is True else "no" if v is False else v for v in r.values()) for r in data["passes"]]
+    )

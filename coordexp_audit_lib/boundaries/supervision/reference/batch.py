@@ -1,0 +1,54 @@
+"""The reference's batch: prompts and targets as rows of a real small Qwen3-VL, padded on the right, images included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from coordexp_audit_lib.boundaries.supervision.reference.losses import measured
+from coordexp_audit_lib.kit.model import small
+from coordexp_audit_lib.kit.picture import patches, pixels
+from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS, ENDOFTEXT, IMAGE_PAD, VISION_END, VISION_START, encode
+
+PROMPT = "Locate every object."
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """ids [B, L] and what the forward takes besides; prompt: length of the prompt, the same in each row."""
+
+    ids: Any
+    extras: dict[str, Any]
+    prompt: int
+
+
+def rows(targets: Sequence[list[int]], image: int) -> Rows:
+    """Put each target behind the prompt; `image` is the side of a generated picture in pixels, 0 for none."""
+    import torch
+
+    model = small()
+    merged = (image // 32) ** 2
+    picture = [VISION_START, *[IMAGE_PAD] * merged, VISION_END] if image else []
+    prompt = encode("<|im_start|>user\n") + picture + encode(f"{PROMPT}<|im_end|>\n<|im_start|>assistant\n")
+    length = len(prompt) + max(map(len, targets), default=0)
+    ids = torch.full((len(targets), length), ENDOFTEXT)
+    mask = torch.zeros_like(ids)
+    for b, target in enumerate(targets):
+        ids[b, : len(prompt) + len(target)] = torch.tensor(prompt + target)
+        mask[b, : len(prompt) + len(target)] = 1
+    extras: dict[str, Any] = {"attention_mask": mask}
+    if image:
+        grids, values = zip(*(patches(pixels(n, image, image)) for n in range(len(targets))), strict=True)
+        extras["image_grid_thw"] = torch.tensor([list(g) for g in grids])
+        extras["pixel_values"] = torch.cat([torch.as_tensor(v).float() / 127.5 - 1 for v in values])
+    positions, _ = model.model.get_rope_index(ids, extras.get("image_grid_thw"), attention_mask=mask)
+    extras["position_ids"] = positions
+    return Rows(ids, extras, len(prompt))
+
+
+def norms(grads: Any) -> tuple[list[float], list[float]]:
+    """Gradient norms of rows [N, V] on the ordinary and on the coordinate columns."""
+    coord = grads[:, COORD_0 : COORD_0 + COORD_BINS].norm(dim=-1)
+    plain = grads[:, :COORD_0].pow(2).sum(-1) + grads[:, COORD_0 + COORD_BINS :].pow(2).sum(-1)
+    return [measured(v) for v in plain.sqrt().tolist()], [measured(v) for v in coord.tolist()]

@@ -1,0 +1,140 @@
+"""The reference's Channel-B: build the targets, run forward and backward, and measure at the logits."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from coordexp_audit_lib.boundaries.supervision.predicates.targets import IGNORED
+from coordexp_audit_lib.boundaries.supervision.reference.batch import norms, rows
+from coordexp_audit_lib.boundaries.supervision.reference.losses import decode, geometry, measured, short, token_loss
+from coordexp_audit_lib.boundaries.supervision.reference.target import Target, build
+from coordexp_audit_lib.boundaries.supervision.surfaces import CHANNEL_B, ChannelB, ChannelBRequest, SegmentB
+from coordexp_audit_lib.core.pipeline import pipeline
+from coordexp_audit_lib.core.surface import answers
+from coordexp_audit_lib.kit.model import one_thread, small
+from coordexp_audit_lib.kit.schedule import seed_base
+from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS
+
+
+@answers(CHANNEL_B)
+def channel_b(request: ChannelBRequest) -> ChannelB:
+    """Answers are kept per request: several checks ask the same, and a backward pass is dear."""
+    with one_thread():
+        return _channel_b(msgspec.json.encode(request))
+
+
+@lru_cache(maxsize=256)
+def _channel_b(encoded: bytes) -> ChannelB:
+    request = msgspec.json.decode(encoded, type=ChannelBRequest)
+    import torch
+
+    targets = [build(s, request) for s in request.samples]
+    counted = _metrics(targets, request)
+    seed = seed_base(request.seed, request.step)
+    kept = [t for i, t in enumerate(targets) if i not in request.unclosed]
+    if not request.backward:
+        return ChannelB([_segment(t, seed) for t in kept], counted, [], {}, False)
+    batch = rows([t.ids for t in kept], request.image)
+    call = {"input_ids": batch.ids, "use_cache": False, **batch.extras}
+    logits = small()(**call).logits
+    loss = _loss(logits, kept, batch.prompt, request)
+    (grads,) = torch.autograd.grad(loss, logits)  # what stands below the logits is not asked for
+    segments = [
+        _measured(_segment(t, seed), t, (logits, grads), b=b, prompt=batch.prompt, batch=kept, request=request)
+        for b, t in enumerate(kept)
+    ]
+    return ChannelB(segments, counted, sorted(call), {"total": short(loss.detach())}, False)
+
+
+def _loss(logits: Any, targets: list[Target], prompt: int, request: ChannelBRequest) -> Any:
+    supervised = [(b, prompt + p, t.ids[p]) for b, t in enumerate(targets) for p, w in enumerate(t.weights) if w > 0]
+    weights = [w for t in targets for w in t.weights if w > 0]
+    groups = [(b, g) for b, t in enumerate(targets) for g in (*t.matched_groups, *t.missed_groups)]
+    slots = [(b, prompt + p) for b, g in groups for p in g.pos]
+    bins = [k for _, g in groups for k in g.bins]
+    boxes = geometry(logits, slots, bins, request.ciou_weight, request.all_terms)
+    return token_loss(logits, supervised, weights) + boxes
+
+
+def _segment(t: Target, seed: int) -> SegmentB:
+    return SegmentB(
+        prompt_len=0,
+        prefix_len=t.prefix_len,
+        ids=t.ids,
+        invalid=t.kept.invalid,
+        valid=t.kept.valid,
+        matched=len(t.pairs),
+        fn=len(t.missed),
+        dropped=sum(t.kept.reasons.values()),
+        truncated=t.kept.truncated,
+        prefix_groups=t.matched_groups,
+        fn_groups=t.missed_groups,
+        struct_pos=[p for p, w in enumerate(t.weights) if w > 0 and p < t.prefix_len],
+        closure_pos=t.view.closing(),
+        desc_pos=[p for p, k in enumerate(t.view.tokens) if "desc" in k.roles and p >= t.prefix_len],
+        seed_base=seed,
+        labels=[],
+        share=[],
+        text_grad=[],
+        coord_grad=[],
+        pulls=[],
+        targets=[],
+    )
+
+
+def _metrics(targets: list[Target], request: ChannelBRequest) -> dict[str, float | None]:
+    names, lost = pipeline().contract()["supervision.counters"], len(request.unclosed)
+    counts = {
+        "invalid": sum(t.kept.invalid for t in targets) + lost,
+        "unclosed": lost,
+        "dropped_records": sum(sum(t.kept.reasons.values()) for t in targets),
+        "valid_records": sum(t.kept.valid for t in targets),
+    }
+    return {names[what]: float(count) for what, count in counts.items()}
+
+
+def _measured(
+    segment: SegmentB,
+    t: Target,
+    found: tuple[Any, Any],
+    *,
+    b: int,
+    prompt: int,
+    batch: list[Target],
+    request: ChannelBRequest,
+) -> SegmentB:
+    """Fill in what the gradient at the logits says; `found`: logits and their gradient, both (B, L, V)."""
+    logits, span = found[0], slice(prompt - 1, prompt - 1 + len(t.ids))
+    grads = found[1][b, span]
+    text, coord = norms(grads)
+    best = grads.argmin(-1).tolist()
+    total = sum(w for other in batch for w in other.weights)
+    slots = sum(len(g.pos) for other in batch for g in (*other.matched_groups, *other.missed_groups))
+    targets = [-1] * len(t.ids)
+    if request.ciou_weight == 0 and not request.all_terms:
+        for p in (p for g in (*t.matched_groups, *t.missed_groups) for p in g.pos):
+            targets[p] = _target(logits[b, prompt - 1 + p].detach(), grads[p], slots)
+    return msgspec.structs.replace(
+        segment,
+        prompt_len=prompt,
+        labels=[i if w > 0 else IGNORED for i, w in zip(t.ids, t.weights, strict=True)],
+        share=[measured(w / total) for w in t.weights],
+        text_grad=text,
+        coord_grad=coord,
+        pulls=[k if v > 0 else -1 for k, v in zip(best, text, strict=True)],
+        targets=targets,
+    )
+
+
+def _target(logits: Any, grad: Any, slots: int) -> int:
+    """The bin that a slot's gradient points to: SmoothL1's gradient at logit k is (E - t) / slots times dE/dlogit_k."""
+    import torch
+
+    chosen = logits[COORD_0 : COORD_0 + COORD_BINS].double().requires_grad_()
+    mean = decode(chosen.unsqueeze(0))
+    (slope,) = torch.autograd.grad(mean.sum(), chosen)
+    size = (grad[COORD_0 : COORD_0 + COORD_BINS].double() * slope).sum() / slope.pow(2).sum()
+    return round(float((mean.detach() - size * slots) * (COORD_BINS - 1)))

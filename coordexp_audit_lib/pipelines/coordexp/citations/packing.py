@@ -1,0 +1,25 @@
+"""Where CoordExp demands the claims on packing."""
+
+from coordexp_audit_lib.pipelines.coordexp.citing import code, spec
+
+FIELDS = spec("packing-dataset", "Multimodal field preservation and position_ids")
+SELECTION = spec(
+    "rollout-matching-sft",
+    "Stage-2 post-rollout packing selection uses deterministic ms-swift-like binpacking",
+)
+ROLLOUTS = spec("rollout-matching-sft", "Post-rollout packing is supported under rollout-matching training")
+CITATIONS = {
+    "packing.capacity": (spec("packing-dataset", "Oversized sample handling"), SELECTION),
+    "packing.each_once": (spec("packing-dataset", "Bin-packing with carry-over buffer"),),
+    "packing.stable_order": (SELECTION,),
+    "packing.ddp_aligned": (code("src/datasets/wrappers/packed_caption.py", "_align_pack_plan_for_ddp"),),
+    "packing.fill_at_least_fifo": (SELECTION,),
+    "packing.fields_aligned": (FIELDS,),
+    "packing.cu_seqlens": (FIELDS,),
+    "packing.positions_restart": (FIELDS,),
+    "packing.no_cross_boundary_label": (FIELDS, ROLLOUTS),
+    "packing.vision_in_order": (FIELDS,),
+    "packing.segments_isolated": (FIELDS,),
+    "packing.loss_equivalent": (ROLLOUTS,),
+    "packing.eval_unpacked": (spec("packing-dataset", "Eval default off"),),
+}

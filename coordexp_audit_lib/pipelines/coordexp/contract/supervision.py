@@ -1,0 +1,19 @@
+"""What CoordExp promises of its Stage-2 trainer."""
+
+from __future__ import annotations
+
+COUNTERS = {
+    "invalid": "stage2_ab/channel_b/invalid_rollout",
+    "unclosed": "stage2_ab/channel_b/closure_supervision/N_drop",
+    "dropped_records": "stage2_ab/channel_b/strict_drop/N_drop_invalid",
+    "valid_records": "stage2_ab/channel_b/strict_drop/N_valid_pred",
+}
+HELPER_KEYS = (
+    *("labels", "loss_scale", "text_position_ids", "channel", "compute_loss_func", "logits_to_keep"),
+    *("num_items_in_batch", "_stage2_ab_channel", "_rollout_matching_meta", "_rollout_matching_batch_metrics"),
+)
+
+CONTRACT = {
+    "supervision.counters": COUNTERS,  # names of a step's counters in the log
+    "supervision.helper_keys": HELPER_KEYS,  # of a batch, for the trainer alone
+}
