@@ -234,7 +234,8 @@ def test_a_function_fits_on_a_screen() -> None:
 
 def test_names_say_what_is_inside() -> None:
     vague = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "managers"}
-    assert [m for m in MODULES if vague & set(m.stem.split("_"))] == []
+    named = (m for m in MODULES if m.parent.name != "claims")  # those are called as their ids are
+    assert [m for m in named if vague & set(m.stem.split("_"))] == []
 
 
 def test_every_check_has_a_known_bad_case() -> None:
