@@ -10,9 +10,10 @@ from coordexp_audit_lib.core.fault import Fault, faults
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.target import Target
-from coordexp_audit_lib.targets.reference import ReferenceTarget
+from coordexp_audit_lib.targets.reference import Memory, ReferenceTarget
 
 boundaries.load(["geometry"])
+MEMORY: Memory = {}
 CLAIMS = {i.id: i for i in claims("geometry")}
 FAULTS = [f for f in faults() if f.surface.name.startswith("geometry.")]
 CATALOGUE = {
@@ -41,7 +42,7 @@ def test_the_catalogue_is_covered() -> None:
 @pytest.mark.parametrize("claim", CLAIMS)
 @pytest.mark.parametrize("seed", [0, 7])
 def test_held_on_the_reference(claim: str, seed: int) -> None:
-    finding = found(ReferenceTarget(), claim, seed)
+    finding = found(ReferenceTarget(memory=MEMORY), claim, seed)
     assert (finding.status, finding.violations, finding.note) == ("held", [], "")
     assert finding.checked >= 10
 
@@ -49,7 +50,7 @@ def test_held_on_the_reference(claim: str, seed: int) -> None:
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.id)
 def test_a_fault_is_caught(fault: Fault) -> None:
     for claim in fault.caught_by:
-        finding = found(ReferenceTarget(fault), claim)
+        finding = found(ReferenceTarget(fault, memory=MEMORY), claim)
         assert finding.status == "violated", (claim, finding.note)
         first = finding.violations[0]
         assert first.message and first.where is not None and first.where.line > 0

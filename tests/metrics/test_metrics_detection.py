@@ -8,9 +8,10 @@ from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.fault import faults
 from coordexp_audit_lib.core.judge import judge
-from coordexp_audit_lib.targets.reference import ReferenceTarget
+from coordexp_audit_lib.targets.reference import Memory, ReferenceTarget
 
 boundaries.load(["metrics"])
+MEMORY: Memory = {}
 CLAIMS = {i.id: i for i in claims("metrics")}
 BREAKS = {f.id: f for f in faults() if f.id.startswith("metrics.")}
 CATALOGUE = {
@@ -33,14 +34,14 @@ def test_every_row_of_the_catalogue_is_there_with_its_severity() -> None:
 
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_the_reference_holds(claim: str) -> None:
-    finding = judge(ReferenceTarget(), CLAIMS[claim], "")
+    finding = judge(ReferenceTarget(memory=MEMORY), CLAIMS[claim], "")
     assert (finding.status, finding.violations) == ("held", [])
     assert finding.checked >= 2
 
 
 @pytest.mark.parametrize(("broken", "claim"), [(f, c) for f in BREAKS for c in BREAKS[f].caught_by])
 def test_a_break_is_caught(broken: str, claim: str) -> None:
-    finding = judge(ReferenceTarget(BREAKS[broken]), CLAIMS[claim], "")
+    finding = judge(ReferenceTarget(BREAKS[broken], memory=MEMORY), CLAIMS[claim], "")
     assert finding.status == "violated"
     assert all(v.message and v.counterexample for v in finding.violations)
 
