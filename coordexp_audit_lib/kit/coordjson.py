@@ -15,6 +15,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
+from coordexp_audit_lib.kit.boxes import is_ordered, token
+
 Order = Literal["desc_first", "geometry_first"]
 Span = tuple[int, int]
 
@@ -22,7 +24,6 @@ ORDERS: tuple[Order, ...] = ("desc_first", "geometry_first")
 GEOMETRIES = ("bbox_2d", "poly")
 REASONS = ("unexpected_keys", "missing_desc", "order_violation", "wrong_arity", "other")  # highest precedence first
 OPENING = '{"objects": ['
-BINS = 1000
 
 _BLANK = r"[ \t\n\r]*"
 _TOKEN = r"<\|coord_(?:0|[1-9][0-9]{0,2})\|>"
@@ -40,9 +41,9 @@ _EDGE = re.compile(r'["{}\[\],]')
 FORM = "the text must be one closed container of closed records, each with desc and one geometry, and nothing else"
 
 
-def array(values: Iterable[object]) -> str:
+def array(values: Iterable[int]) -> str:
     """Coordinate tokens of bins, bare, in an array."""
-    return "[" + ", ".join(f"<|coord_{k}|>" for k in values) + "]"
+    return "[" + ", ".join(map(token, values)) + "]"
 
 
 def record(desc: str, geometry: str, values: Iterable[int], order: Order) -> str:
@@ -105,8 +106,7 @@ class Entry(NamedTuple):
         """The bins of a valid, ordered box; None for anything that a trainer can't use as one."""
         if not self.valid or self.geometry != "bbox_2d":
             return None
-        x1, y1, x2, y2 = self.values
-        return [x1, y1, x2, y2] if x1 <= x2 and y1 <= y2 else None
+        return list(self.values) if is_ordered(self.values) else None
 
 
 class Container(NamedTuple):

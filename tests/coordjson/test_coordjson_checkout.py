@@ -3,7 +3,7 @@
 import pytest
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.judge import judge
 
 boundaries.load(["coordjson"])
@@ -23,10 +23,10 @@ AT_B46E74F = {
 
 
 @pytest.mark.checkout
-@pytest.mark.parametrize("claim", [i.id for i in invariants("coordjson")])
+@pytest.mark.parametrize("claim", [i.id for i in claims("coordjson")])
 def test_the_claim_is_judged(checkout, claim):
     """No crash, nothing held vacuously; at b46e74f exactly what was confirmed by hand is violated."""
-    (inv,) = [i for i in invariants("coordjson") if i.id == claim]
+    (inv,) = [i for i in claims("coordjson") if i.id == claim]
     finding = judge(checkout, inv, CONFIG)
     assert finding.status in ("held", "violated", "unbound"), finding.note
     assert finding.checked > 0 or finding.status == "unbound"

@@ -3,7 +3,7 @@
 import pytest
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.fault import faults
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.targets.reference import ReferenceTarget
@@ -11,7 +11,7 @@ from coordexp_audit_lib.targets.reference import ReferenceTarget
 boundaries.load(["coordjson"])
 CONFIG = "configs/stage2_ab/prod/ab_mixed.yaml"
 OURS = [f for f in faults() if f.id.startswith("coordjson.")]
-CLAIMS = {i.id: i for i in invariants("coordjson")}
+CLAIMS = {i.id: i for i in claims("coordjson")}
 
 CATALOGUE = {
     "coordjson.transpiled_before_json": ("P0", "S"),

@@ -26,8 +26,8 @@ def test_every_character_has_its_part():
     spans = data("coordjson.spans")
     text, parts = spans["text"], spans["parts"]
     assert len(text) == len(parts)
-    assert set(parts) == set(figures.PARTS)
-    said = {part: "".join(c for c, p in zip(text, parts, strict=True) if p == part) for part in figures.PARTS}
+    assert set(parts) == set(figures.COLOURS)
+    said = {part: "".join(c for c, p in zip(text, parts, strict=True) if p == part) for part in figures.COLOURS}
     assert said["desc"] == '"sign with ]} on it""roof"'
     assert said["outside"] == "Here it is: "
     assert said["coordinate token"].count("<|coord_") == 10

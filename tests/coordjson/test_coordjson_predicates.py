@@ -3,12 +3,15 @@
 import pytest
 from msgspec.structs import replace
 
-from coordexp_audit_lib.boundaries.coordjson import cases, predicates
-from coordexp_audit_lib.boundaries.coordjson.contract import ORDERS, Growth, ParseRequest, Thing
-from coordexp_audit_lib.boundaries.coordjson.growth import growth
-from coordexp_audit_lib.boundaries.coordjson.reference import parse_coordjson, read
+from coordexp_audit_lib.boundaries.coordjson.cases import texts
+from coordexp_audit_lib.boundaries.coordjson.predicates import parsing
+from coordexp_audit_lib.boundaries.coordjson.reference import parse_coordjson
+from coordexp_audit_lib.boundaries.coordjson.surfaces import Growth, ParseRequest, Thing
+from coordexp_audit_lib.kit import coordjson
+from coordexp_audit_lib.kit.coordjson import ORDERS
+from coordexp_audit_lib.kit.tracing import growth
 
-TEXT = "So: " + cases.container(cases.record("cat", "desc_first"), cases.record("dog", "desc_first", 7))
+TEXT = "So: " + coordjson.container(texts.record("cat", "desc_first"), texts.record("dog", "desc_first", 7))
 FOUND = parse_coordjson(ParseRequest(TEXT, "salvage", "desc_first"))
 CAT, DOG = FOUND.records
 THINGS = (Thing("cat", "bbox_2d", (0, 20, 300, 899)), Thing("dog", "bbox_2d", (7, 27, 307, 906)))
@@ -19,10 +22,10 @@ def altered(**fields):
 
 
 def test_an_honest_answer_has_no_problem():
-    assert predicates.span_problems(TEXT, FOUND) == []
-    assert predicates.repair_problems(TEXT, FOUND) == []
-    assert predicates.account_problems(FOUND, 2) == []
-    assert predicates.roundtrip_problems(THINGS, "desc_first", FOUND) == []
+    assert not list(parsing.exact_spans(TEXT, FOUND))
+    assert not list(parsing.unrepaired(TEXT, FOUND))
+    assert not list(parsing.accounts(FOUND, 2))
+    assert not list(parsing.roundtrip(THINGS, "desc_first", FOUND))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +43,7 @@ def test_an_honest_answer_has_no_problem():
     ],
 )
 def test_a_span_that_cuts_something_else(fields):
-    assert predicates.span_problems(TEXT, altered(**fields))
+    assert list(parsing.exact_spans(TEXT, altered(**fields)))
 
 
 @pytest.mark.parametrize(
@@ -53,19 +56,19 @@ def test_a_span_that_cuts_something_else(fields):
     ],
 )
 def test_a_record_that_is_not_in_the_text(fields):
-    assert predicates.repair_problems(TEXT, altered(**fields))
-    assert predicates.roundtrip_problems(THINGS, "desc_first", altered(**fields))
+    assert list(parsing.unrepaired(TEXT, altered(**fields)))
+    assert list(parsing.roundtrip(THINGS, "desc_first", altered(**fields)))
 
 
 def test_records_out_of_order():
-    assert predicates.repair_problems(TEXT, replace(FOUND, records=[DOG, CAT]))
+    assert list(parsing.unrepaired(TEXT, replace(FOUND, records=[DOG, CAT])))
 
 
 @pytest.mark.parametrize(
     ("dropped", "tail", "seen"), [({}, 0, 3), ({"other": 1}, 0, 2), ({"other": -1}, 1, 2), ({}, 2, 4)]
 )
 def test_accounts_that_do_not_add_up(dropped, tail, seen):
-    assert predicates.account_problems(replace(FOUND, dropped=dropped, incomplete_tail=tail), seen)
+    assert list(parsing.accounts(replace(FOUND, dropped=dropped, incomplete_tail=tail), seen))
 
 
 @pytest.mark.parametrize(
@@ -85,17 +88,18 @@ def test_accounts_that_do_not_add_up(dropped, tail, seen):
     ],
 )
 def test_reasons_are_matched_to_records(counts, allowed, fits):
-    assert predicates.reasons_fit(counts, allowed) is fits
+    assert parsing.reasons_fit(counts, allowed) is fits
 
 
 def test_a_disagreement_is_named():
-    reading = read(ParseRequest(TEXT, "salvage", "desc_first"))
-    assert predicates.disagreements(FOUND, reading) == []
-    assert predicates.disagreements(replace(FOUND, failed=True), reading)
-    assert predicates.disagreements(FOUND, None)
-    assert predicates.disagreements(replace(FOUND, records=[CAT]), reading) == ["kept records [0], expected [0, 1]"]
-    assert predicates.disagreements(altered(desc=" cat "), reading) == []
-    assert predicates.disagreements(replace(FOUND, container_start=0), reading)
+    reading = coordjson.salvage(TEXT, "desc_first")
+    assert not list(parsing.agreement(FOUND, reading))
+    assert list(parsing.agreement(replace(FOUND, failed=True), reading))
+    assert list(parsing.agreement(FOUND, None))
+    (lost,) = parsing.agreement(replace(FOUND, records=[CAT]), reading)
+    assert lost.message == "kept records [0], expected [0, 1]"
+    assert not list(parsing.agreement(altered(desc=" cat "), reading))
+    assert list(parsing.agreement(replace(FOUND, container_start=0), reading))
 
 
 @pytest.mark.parametrize(
@@ -115,24 +119,24 @@ def test_growth(function, superlinear):
             total += 1
         return total
 
-    assert predicates.is_superlinear(growth(work, ("{" * 40, "{" * 80, "{" * 160))) is superlinear
+    assert parsing.is_superlinear(Growth(**growth(work, ("{" * 40, "{" * 80, "{" * 160)))) is superlinear
 
 
 def test_growth_in_c_is_seen_in_the_time():
     def work(text):
         return sum(text[i:].count("}") for i in range(0, len(text), 20))
 
-    seen = growth(work, ("{" * 10_000, "{" * 20_000, "{" * 40_000))
-    assert (seen.lines, predicates.is_superlinear(seen)) == (1.0, True)
+    seen = Growth(**growth(work, ("{" * 10_000, "{" * 20_000, "{" * 40_000)))
+    assert (seen.lines, parsing.is_superlinear(seen)) == (1.0, True)
 
 
 def test_superlinear_starts_at_one_and_a_half():
-    assert [predicates.is_superlinear(Growth(x, "unclear")) for x in (1.0, 1.4, 1.5, 2.0)] == [False, False, True, True]
+    assert [parsing.is_superlinear(Growth(x, "unclear")) for x in (1.0, 1.4, 1.5, 2.0)] == [False, False, True, True]
 
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_the_inputs_are_what_they_say(order):
-    kinds = {c.kind for c in cases.broken_texts(order)}
+    kinds = {c.kind for c in texts.broken_texts(order)}
     claimed = {
         "text before",
         "text after",
@@ -150,7 +154,7 @@ def test_the_inputs_are_what_they_say(order):
         "second container",
     }
     assert claimed <= kinds
-    for source in (cases.junk_texts, cases.mixed_texts, cases.cut_texts, cases.lost_texts):
+    for source in (texts.junk_texts, texts.mixed_texts, texts.cut_texts, texts.lost_texts):
         made = list(source(order))
         assert len(made) >= 10
         assert all(c.kept is not None and c.seen is not None and c.seen >= len(c.kept) for c in made)

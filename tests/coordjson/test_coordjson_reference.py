@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordexp_audit_lib.boundaries.coordjson import cases, reference, rollouts
-from coordexp_audit_lib.boundaries.coordjson.contract import ORDERS, ParseRequest, RenderRequest, Thing
-from coordexp_audit_lib.boundaries.coordjson.grammar import Defect, admissible
-from coordexp_audit_lib.boundaries.coordjson.predicates import roundtrip_problems, span_problems
+from coordexp_audit_lib.boundaries.coordjson import reference
+from coordexp_audit_lib.boundaries.coordjson.cases import rollouts, texts
+from coordexp_audit_lib.boundaries.coordjson.predicates import parsing
+from coordexp_audit_lib.boundaries.coordjson.surfaces import ParseRequest, RenderRequest, Thing
 from coordexp_audit_lib.core.surface import Refuse
+from coordexp_audit_lib.kit.boxes import encode_share
+from coordexp_audit_lib.kit.coordjson import ORDERS, Defect, admissible
 
 BOX = "[<|coord_1|>, <|coord_2|>, <|coord_3|>, <|coord_4|>]"
 CAT = f'{{"desc": "cat", "bbox_2d": {BOX}}}'
@@ -109,7 +111,7 @@ def test_real_rollouts_are_there_and_their_bins_fit():
     assert len(made) == 12
     assert sum(map(len, made)) > 100
     assert all(0 <= v <= 999 for things in made for t in things for v in t.values)
-    assert [rollouts.to_bin(*p) for p in ((0, 10), (10, 10), (11, 10), (5, 10))] == [0, 999, 999, 500]
+    assert [encode_share(*p) for p in ((0, 10), (10, 10), (11, 10), (5, 10))] == [0, 999, 999, 500]
 
 
 THINGS = st.lists(
@@ -127,17 +129,17 @@ THINGS = st.lists(
 @settings(max_examples=60, deadline=None)
 def test_whatever_is_written_is_read_again(things, order, junk):
     text = reference.render(RenderRequest(things, order)).text
-    assert roundtrip_problems(things, order, strict(text, order)) == []
+    assert not list(parsing.roundtrip(things, order, strict(text, order)))
     found = salvage(junk + text + junk, order)
-    assert roundtrip_problems(things, order, found) == []
-    assert span_problems(junk + text + junk, found) == []
+    assert not list(parsing.roundtrip(things, order, found))
+    assert not list(parsing.exact_spans(junk + text + junk, found))
 
 
-@given(st.lists(st.sampled_from([*cases.FRAGMENTS, CAT, ",", '{"objects": [', "]}"]), max_size=30).map("".join))
+@given(st.lists(st.sampled_from([*texts.FRAGMENTS, CAT, ",", '{"objects": [', "]}"]), max_size=30).map("".join))
 @settings(max_examples=150, deadline=None)
 def test_salvage_answers_whatever_it_is_given(text):
     found = salvage(text)
-    assert span_problems(text, found) == []
+    assert not list(parsing.exact_spans(text, found))
     assert found.failed == (found.container_start is None)
 
 

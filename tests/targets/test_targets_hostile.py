@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from coordexp_audit_lib.core.claim import Context, Invariant
+from coordexp_audit_lib.core.claim import Claim, Context
 from coordexp_audit_lib.core.errors import SurfaceFailed, UsageError
 from coordexp_audit_lib.core.finding import Finding, Violation
 from coordexp_audit_lib.core.judge import judge
@@ -73,7 +73,7 @@ def finding_of(target: CheckoutTarget, question: Surface[Any, Any], deed: str, p
         if ctx.value(question, question.request(deed=deed, pids=str(pids))).said != "done":
             yield Violation("it said something else")
 
-    claim = Invariant("hostile.done", "hostile", "P1", "B", "It is done.", "Do it.", "", False, check)
+    claim = Claim("hostile.done", "It is done.", check, severity="P1", kind="B", remedy="Do it.")
     return judge(target, claim, "")
 
 

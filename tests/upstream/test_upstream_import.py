@@ -22,7 +22,7 @@ from coordexp_audit_lib.core.judge import judge as judge_claim
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.target import Target
 from coordexp_audit_lib.kit import four_rows, wiring
-from coordexp_audit_lib.pipelines.coordexp.answers import upstream_api
+from coordexp_audit_lib.pipelines.coordexp.answers.upstream import api as upstream_api
 from coordexp_audit_lib.source.facts import Seen
 from coordexp_audit_lib.source.observed import see
 from coordexp_audit_lib.source.package import Package

@@ -6,31 +6,29 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from coordexp_audit_lib.boundaries.coordjson import contract
-from coordexp_audit_lib.boundaries.coordjson.cases import box, container, members, mixed_texts, record
+from coordexp_audit_lib.boundaries.coordjson import surfaces
+from coordexp_audit_lib.boundaries.coordjson.cases.fringe import fringe_texts, unjudged_texts
+from coordexp_audit_lib.boundaries.coordjson.cases.rollouts import families
+from coordexp_audit_lib.boundaries.coordjson.cases.texts import members, mixed_texts, record
 from coordexp_audit_lib.boundaries.coordjson.dataflow import ScanRequest
-from coordexp_audit_lib.boundaries.coordjson.fringe import fringe_texts, unjudged_texts
-from coordexp_audit_lib.boundaries.coordjson.grammar import REASONS, Broken, Source
-from coordexp_audit_lib.boundaries.coordjson.predicates import BIN, SUPERLINEAR
-from coordexp_audit_lib.boundaries.coordjson.reference import read
-from coordexp_audit_lib.boundaries.coordjson.rollouts import families
+from coordexp_audit_lib.boundaries.coordjson.predicates.parsing import BIN, SUPERLINEAR
+from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, ParseRequest
 from coordexp_audit_lib.core.claim import Context, exhibit
+from coordexp_audit_lib.kit.coordjson import REASONS, Broken, Order, Source, array, container, salvage
+from coordexp_audit_lib.report import style
 from coordexp_audit_lib.report.text import visible
 
-ORDER: contract.Order = "desc_first"
-PARTS = (
-    "outside",
-    "container",
-    "kept record",
-    "desc",
-    "geometry",
-    "coordinate token",
-    "dropped record",
-    "incomplete tail",
-)
-# Tints of Okabe and Ito's palette: told apart with any colour vision, dark text readable on each.
-COLOURS = ("#FFFFFF", "#DDDDDD", "#BFE0F5", "#8FD6BC", "#F9DFA6", "#F0B54A", "#F2B79A", "#D9A3C4")
-BLUE, VERMILION = (0.0, 0.447, 0.698), (0.835, 0.369, 0.0)
+ORDER: Order = "desc_first"
+COLOURS = {
+    "outside": style.WHITE,
+    "container": style.LIGHT,
+    "kept record": style.TINTS[style.BLUE],
+    "desc": style.TINTS[style.GREEN],
+    "geometry": style.TINTS[style.ORANGE],
+    "coordinate token": style.ORANGE,
+    "dropped record": style.TINTS[style.VERMILION],
+    "incomplete tail": style.TINTS[style.PURPLE],
+}
 WIDTH = 92
 FONT: dict[str, Any] = {"family": "monospace", "fontsize": 7.8, "parse_math": False}
 COLUMNS = ("strict refuses", *REASONS, "broken one kept", "good ones lost")
@@ -39,10 +37,10 @@ COLUMNS = ("strict refuses", *REASONS, "broken one kept", "good ones lost")
 @exhibit("coordjson.spans")
 def spans(ctx: Context) -> dict[str, Any]:
     """A rollout cut off by its length limit, read by salvage: each character's part, and the records' spans."""
-    poly = members(ORDER, '"roof"', ("poly", box(12, 8, 410, 3, 400, 96)))
-    whole = container(record("sign with ]} on it", ORDER), members(ORDER, '"cat"', ("bbox_2d", box(5, 6, 7))), poly)
+    poly = members(ORDER, '"roof"', ("poly", array((12, 8, 410, 3, 400, 96))))
+    whole = container(record("sign with ]} on it", ORDER), members(ORDER, '"cat"', ("bbox_2d", array((5, 6, 7)))), poly)
     text = "Here it is: " + whole[:-2] + ", " + record("dog", ORDER, 60)[:48]
-    parsed = ctx.value(contract.PARSE, contract.ParseRequest(text, "salvage", ORDER))
+    parsed = ctx.value(PARSE, ParseRequest(text, "salvage", ORDER))
     parts = ["outside"] * len(text)
     for name, start, end in _parts(text, parsed):
         parts[start:end] = [name] * (end - start)
@@ -58,7 +56,7 @@ def spans(ctx: Context) -> dict[str, Any]:
     }
 
 
-def _parts(text: str, parsed: contract.Parsed) -> Iterator[tuple[str, int, int]]:
+def _parts(text: str, parsed: surfaces.Parsed) -> Iterator[tuple[str, int, int]]:
     """(part, start, end), the inner ones after those around them."""
     if parsed.container_start is None:
         return
@@ -77,7 +75,7 @@ def _parts(text: str, parsed: contract.Parsed) -> Iterator[tuple[str, int, int]]
         at = end
 
 
-def _inner_parts(source: Source, found: contract.Record) -> Iterator[tuple[str, int, int]]:
+def _inner_parts(source: Source, found: surfaces.Record) -> Iterator[tuple[str, int, int]]:
     try:
         for member in source.members(*found.span):
             if member.key == "desc":
@@ -101,10 +99,10 @@ def classes(ctx: Context) -> dict[str, Any]:
     for case in [*mixed_texts(ORDER), *fringe_texts(ORDER)]:
         row = table.setdefault(case.kind, dict.fromkeys(("texts", *COLUMNS), 0))
         row["texts"] += 1
-        row["strict refuses"] += ctx.ask(contract.PARSE, contract.ParseRequest(case.text, "strict", ORDER)).refused
-        parsed = ctx.value(contract.PARSE, contract.ParseRequest(case.text, "salvage", ORDER))
-        reading = read(contract.ParseRequest(case.text, "salvage", ORDER))
-        surplus = len(parsed.records) - (len(reading.records) if reading else 0)
+        row["strict refuses"] += ctx.ask(PARSE, ParseRequest(case.text, "strict", ORDER)).refused
+        parsed = ctx.value(PARSE, ParseRequest(case.text, "salvage", ORDER))
+        reading = salvage(case.text, ORDER)
+        surplus = len(parsed.records) - sum(e.valid for e in (reading.entries if reading else ()))
         row["broken one kept"] += surplus > 0 or (reading is None and not parsed.failed)
         row["good ones lost"] += surplus < 0
         for reason, count in parsed.dropped.items():
@@ -121,30 +119,24 @@ def leniencies(ctx: Context) -> dict[str, Any]:
     """Texts on which the contract is silent, and whether strict mode takes them. Shown, never judged."""
     taken = {}
     for case in unjudged_texts(ORDER):
-        taken[case.kind] = not ctx.ask(contract.PARSE, contract.ParseRequest(case.text, "strict", ORDER)).refused
+        taken[case.kind] = not ctx.ask(PARSE, ParseRequest(case.text, "strict", ORDER)).refused
     return {"accepted": taken}
 
 
 @exhibit("coordjson.growth")
 def growths(ctx: Context) -> dict[str, Any]:
     """The growth exponent of each reader on each family of texts; null where the target has no such reader."""
-    bindings = ctx.target.bindings()
-    readers = {"salvage": contract.GROWTH, "inference": contract.PREDICTION_GROWTH, "trainer": contract.ROLLOUT_GROWTH}
     rows: dict[str, list[float | None]] = {}
     for name, texts in families(ORDER).items():
-        rows[name] = [
-            ctx.value(q, contract.GrowthRequest(texts, ORDER)).lines
-            if q.name in bindings and bindings[q.name].status in ("bound", "moved")
-            else None
-            for q in readers.values()
-        ]
-    return {"readers": list(readers), "families": rows}
+        request = surfaces.GrowthRequest(texts, ORDER)
+        rows[name] = [ctx.value(q, request).lines if ctx.answers(q) else None for q in surfaces.READERS.values()]
+    return {"readers": list(surfaces.READERS), "families": rows}
 
 
 @exhibit("coordjson.sinks")
 def sinks(ctx: Context) -> dict[str, Any]:
     """Every strict parser call of the owner modules with its verdict."""
-    found = ctx.value(contract.JSON_SINKS, ScanRequest())
+    found = ctx.value(surfaces.JSON_SINKS, ScanRequest())
     return {
         "sinks": [[s.verdict, f"{s.path}:{s.line}", s.symbol, s.parser] for s in found.sinks],
         "modules": found.modules,
@@ -161,14 +153,14 @@ def draw_spans(data: dict[str, Any]) -> Any:
     figure, axes = plt.subplots(figsize=(7.2, 0.21 * len(lines) + 0.75), layout="constrained")
     for y, (start, end) in enumerate(lines):
         for x, i in enumerate(range(start, end)):
-            colour = COLOURS[PARTS.index(parts[i])]
+            colour = COLOURS[parts[i]]
             axes.add_patch(Rectangle((x, y), 1.02, 0.94, facecolor=colour, linewidth=0))
             axes.text(x + 0.5, y + 0.5, text[i], ha="center", va="center", **FONT)
     axes.set(xlim=(0, WIDTH), ylim=(len(lines), 0))
     axes.axis("off")
-    shown = [p for p in PARTS if p in parts and p != "outside"]
+    shown = [p for p in COLOURS if p in parts and p != "outside"]
     figure.legend(
-        handles=[Patch(facecolor=COLOURS[PARTS.index(p)], label=p) for p in shown],
+        handles=[Patch(facecolor=COLOURS[p], label=p) for p in shown],
         loc="outside lower center",
         ncols=4,
         frameon=False,
@@ -213,23 +205,23 @@ def _matrix(rows: Sequence[str], columns: Sequence[str], cells: Sequence[Sequenc
     """A table of cells (shade from 0 to 1, text, whether it is bad: then the shade is vermilion, not blue)."""
     import matplotlib.pyplot as plt
 
-    colours = [[_tint(VERMILION if bad else BLUE, shade) for shade, _, bad in row] for row in cells]
+    colours = [[_tint(style.VERMILION if bad else style.BLUE, shade) for shade, _, bad in row] for row in cells]
     size = (2.2 + 0.62 * len(columns), 0.7 + 0.225 * len(rows))
     figure, axes = plt.subplots(figsize=size, layout="constrained")
     _ = axes.imshow(colours, aspect="auto")
     for y, row in enumerate(cells):
         for x, (shade, text, _) in enumerate(row):
-            axes.text(x, y, text, ha="center", va="center", fontsize=8, color="white" if shade > 0.6 else "black")
+            axes.text(x, y, text, ha="center", va="center", fontsize=8, color=style.WHITE if shade > 0.6 else style.INK)
     axes.set_xticks(range(len(columns)), columns, fontsize=7.5)
     axes.set_yticks(range(len(rows)), [visible(r) for r in rows], fontsize=8, parse_math=False)
     axes.xaxis.tick_top()
     axes.set_xticks([x - 0.5 for x in range(1, len(columns))], minor=True)
     axes.set_yticks([y - 0.5 for y in range(1, len(rows))], minor=True)
-    axes.grid(which="minor", color="#CCCCCC", linewidth=0.6)
+    axes.grid(which="minor", color=style.RULE, linewidth=0.6)
     axes.tick_params(which="both", length=0)
     return figure
 
 
-def _tint(colour: tuple[float, float, float], shade: float) -> tuple[float, ...]:
+def _tint(colour: str, shade: float) -> tuple[float, ...]:
     """White at 0, the colour at 1."""
-    return tuple(1 - shade * (1 - c) for c in colour)
+    return tuple(1 - shade * (1 - int(colour[i : i + 2], 16) / 255) for i in (1, 3, 5))

@@ -20,7 +20,7 @@ SUCCESSORS = {
 
 # Newest first: the first era whose every file or folder stands in the tree is the tree's.
 ERAS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("2026-05", ("src/trainers/stage1_set_continuation",)),
+    ("2026-05", (symbols.SET_CONTINUATION.folder,)),
     ("2026-03", ("configs/stage2_two_channel", "configs/stage1/profiles")),
     ("2026-02-24", (symbols.TWO_CHANNEL.path,)),
     ("2026-02", (symbols.PARSING.path, symbols.TRANSPILER.path)),

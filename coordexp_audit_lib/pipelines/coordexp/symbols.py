@@ -38,9 +38,14 @@ class Name(tuple):  # type: ignore[type-arg]
         return Name(self[:1])
 
     @property
+    def folder(self) -> str:
+        """The first candidate's package as a folder, relative to the tree's root."""
+        return str(self[0]).partition(":")[0].replace(".", "/")
+
+    @property
     def path(self) -> str:
         """The first candidate's file, relative to the tree's root."""
-        return str(self[0]).partition(":")[0].replace(".", "/") + ".py"
+        return self.folder + ".py"
 
 
 def _module(dotted: str, since: str = "", until: str = "") -> Name:
@@ -52,10 +57,13 @@ def _module(dotted: str, since: str = "", until: str = "") -> Name:
 
 SFT = _module("src.sft")
 RUN_METADATA = _module("src.bootstrap.run_metadata", since="2026-03")
+TRAINER_SETUP = _module("src.bootstrap.trainer_setup", since="2026-03")
 VLLM_LAUNCHER = _module("src.launchers.stage2_vllm_server", since="2026-03")
 CONFIG_LOADER = _module("src.config.loader")
 SCHEMA = _module("src.config.schema")
+ROLLOUT_SCHEMA = _module("src.config.rollout_matching_schema", since="2026-02")
 PROMPTS = _module("src.config.prompts")
+PROMPT_VARIANTS = _module("src.config.prompt_variants", since="2026-02")
 
 MAIN = SFT / "main"
 PARSE_PACKING = SFT / "_parse_packing_config"
@@ -73,6 +81,7 @@ LOAD_EXTENDED = LOADER / "load_yaml_with_extends"
 MATERIALISE = LOADER / "load_materialized_training_config" | LOADER / "load_training_config"
 MATERIALISE_MERGED = LOADER / "_materialize_training_config"
 RESOLVE_PROMPTS = LOADER / "resolve_prompts"
+BUILD_ARGUMENTS = LOADER / "build_train_arguments"
 COORD_TOKENS_CONFIG = SCHEMA / "CoordTokensConfig"
 TEMPLATE_PROMPTS = PROMPTS / "get_template_prompts"
 
@@ -81,10 +90,14 @@ TEMPLATE_PROMPTS = PROMPTS / "get_template_prompts"
 CONTRACTS = _module("src.datasets.contracts")
 DENSE_CAPTION = _module("src.datasets.dense_caption")
 PACKED_CAPTION = _module("src.datasets.wrappers.packed_caption")
+RANDOM_SAMPLE = _module("src.datasets.wrappers.random_sample")
+JSONLINES = _module("src.datasets.builders.jsonlines")
 AUGMENTATION_STAGE = _module("src.datasets.preprocessors.augmentation")
 AUGMENTATION = _module("src.datasets.augmentation.base")
 CODEC = _module("src.coord_tokens.codec")
 VALIDATOR = _module("src.coord_tokens.validator")
+TEMPLATE_ADAPTER = _module("src.coord_tokens.template_adapter")
+OFFSET_ADAPTER = _module("src.coord_tokens.offset_adapter")
 COORD_UTILS = _module("src.common.geometry.coord_utils")
 STANDARDIZER_MODULE = _module("src.common.coord_standardizer")
 FIELD_ORDER = _module("src.common.object_field_order", since="2026-02")
@@ -122,11 +135,19 @@ EXPAND_VOCABULARY = VOCABULARY_SCRIPT / "main"
 
 OLD_COLLATORS = _module("src.data_collators.dataset_metrics", until="2026-02-11")
 COLLATORS = _module("src.data_collators.batch_extras_collator", since="2026-02-11")
+ENRICHERS = _module("src.data_collators.enrichers")
+TOKEN_TYPES = _module("src.data_collators.token_types")
 OLD_METRICS = _module("src.metrics.dataset_metrics", until="2026-02-11")
 METRIC_MIXINS = _module("src.trainers.metrics.mixins", since="2026-02-11")
+REPORTER = _module("src.metrics.reporter")
+TOKEN_METRICS = _module("src.metrics.aggregate_token_metrics")
+COORD_MONITORS = _module("src.metrics.coord_monitors")
+DETECTION = _module("src.eval.detection")
 COORD_LOSS_MODULE = _module("src.trainers.losses.coord_soft_ce_w1")
 FINAL_CHECKPOINT = _module("src.trainers.final_checkpoint")
+SAVE_DELAY = _module("src.callbacks.save_delay_callback")
 OPTIMIZER = _module("src.optim.coord_offset_optimizer")
+SET_CONTINUATION = _module("src.trainers.stage1_set_continuation", since="2026-05")
 RUN_MANIFEST = _module("src.utils.run_manifest", since="2026-02")
 TF_GEOMETRY = _module("src.trainers.teacher_forcing.geometry", since="2026-02-24")
 TF_ROLLOUT_META = _module("src.trainers.teacher_forcing.rollout_meta", since="2026-02-24")
@@ -147,6 +168,7 @@ WRITE_MANIFEST = RUN_MANIFEST / "write_run_manifest_files"
 OLD_STAGE2 = _module("src.trainers.stage2_ab_training", until="2026-02-24")
 TWO_CHANNEL = _module("src.trainers.stage2_two_channel", since="2026-02-24")
 STAGE2 = OLD_STAGE2 | TWO_CHANNEL
+TARGET_BUILDER = _module("src.trainers.stage2_two_channel.target_builder", since="2026-03")
 EXECUTORS = _module("src.trainers.stage2_ab.executors", "2026-02-11", "2026-02-24") | _module(
     "src.trainers.stage2_two_channel.executors", since="2026-02-24"
 )
@@ -183,6 +205,12 @@ PARSING = _module("src.trainers.rollout_matching.parsing", since="2026-02-11")
 MATCHING = _module("src.trainers.rollout_matching.matching", since="2026-02-11")
 ROLLOUT_CONTRACTS = _module("src.trainers.rollout_matching.contracts", since="2026-02-11")
 PREFLIGHT = _module("src.trainers.rollout_matching.preflight", since="2026-02")
+ROLLOUT_PACKING = _module("src.trainers.rollout_matching.packing", since="2026-02-11")
+ROLLOUT_TELEMETRY = _module("src.trainers.rollout_matching.telemetry", since="2026-02-11")
+ALIGNED_TARGETS = _module("src.trainers.rollout_aligned_targets", since="2026-03")
+ALIGNED_EVALUATOR = _module("src.trainers.rollout_aligned_evaluator", since="2026-03")
+ROLLOUT_DISPATCH = _module("src.trainers.rollout_runtime.dispatch", since="2026-03")
+ENGINE_CONFIG = _module("src.trainers.rollout_runtime.vllm_config", since="2026-03")
 
 ROLLOUT_TRAINER = ROLLOUT / "RolloutMatchingSFTTrainer"
 ROLLOUT_TRAINER_OF_ANY_NAME = ROLLOUT_TRAINER | ROLLOUT_ALIGNED / "Stage2RolloutAlignedTrainer"

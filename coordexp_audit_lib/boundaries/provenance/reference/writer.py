@@ -65,21 +65,13 @@ def write_manifest(
     Raises:
         UsageError: an input cannot be read or written down; nothing has been written then.
     """
-    out = Path(out_dir)
-    environ = os.environ if environ is None else environ
-    resolved_config = plain(config)
+    out, environ, resolved_config = Path(out_dir), os.environ if environ is None else environ, plain(config)
     texts = _sources(config_path, base_config_path, parents or {})
     known = _known(environ, resolved_config, texts.values())
-    sources = {name: redact_lines(text, known) for name, text in texts.items()}
-    resolved = {
-        "schema_version": SCHEMA_VERSION,
-        "config_path": str(config_path),
-        "base_config_path": str(base_config_path or ""),
-        "seeds": dict(seeds or {}),
-        "resolved": resolved_config,
-    }
+    resolved = _resolved(resolved_config, config_path, base_config_path, seeds)
     runtime = {"schema_version": SCHEMA_VERSION, "env": capture.environment(environ, known)}
-    files = {d.RESOLVED: _json(resolved, known), d.ENVIRONMENT: _json(runtime, known), **sources}
+    files = {d.RESOLVED: _json(resolved, known), d.ENVIRONMENT: _json(runtime, known)}
+    files |= {name: redact_lines(text, known) for name, text in texts.items()}
     about = {
         "schema_version": SCHEMA_VERSION,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -89,15 +81,30 @@ def write_manifest(
         "code": capture.told(source_of(Path(repository or ".").resolve())),
         "upstream": capture.upstream(lookup),
         "hardware": capture.hardware(),
-        "datasets": {name: fingerprints.dataset(Path(path)) for name, path in (datasets or {}).items()},
-        "tokenizer": "not given" if tokenizer is None else fingerprints.tokenizer(tokenizer),
-        "template": "not given" if template is None else fingerprints.template(template),
+        **_read(datasets or {}, tokenizer, template),
         "seeds": dict(seeds or {}),
         "launcher": _server(server),
         "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in sorted(files.items())},
     }
     _write_all(out, {**files, d.METADATA: _json(about, known)})
     return out / d.METADATA
+
+
+def _resolved(
+    config: Any, path: Path | str, base: Path | str | None, seeds: Mapping[str, int] | None
+) -> dict[str, Any]:
+    """The document of the resolved config."""
+    about = {"config_path": str(path), "base_config_path": str(base or ""), "seeds": dict(seeds or {})}
+    return {"schema_version": SCHEMA_VERSION, **about, "resolved": config}
+
+
+def _read(datasets: Mapping[str, Path | str], tokenizer: Any, template: Any) -> dict[str, Any]:
+    """Fingerprints of what the run reads."""
+    return {
+        "datasets": {name: fingerprints.dataset(Path(path)) for name, path in datasets.items()},
+        "tokenizer": "not given" if tokenizer is None else fingerprints.tokenizer(tokenizer),
+        "template": "not given" if template is None else fingerprints.template(template),
+    }
 
 
 def _server(server: Mapping[str, Any] | None) -> dict[str, Any]:

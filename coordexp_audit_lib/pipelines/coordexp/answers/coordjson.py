@@ -6,18 +6,11 @@ The format is that of `{"objects": [...]}` with bare coordinate tokens, which ca
 
 from __future__ import annotations
 
-import math
-import sys
-import time
-
+from coordexp_audit_lib.kit.boxes import TOKENS
+from coordexp_audit_lib.kit.coordjson import OPENING
+from coordexp_audit_lib.kit.tracing import growth
 from coordexp_audit_lib.pipelines.api import binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
-
-BINS = 1000
-REPEATS = 3
-SHORTEST = 0.004  # seconds at the largest size, below which a ratio of times says nothing
-SUPERLINEAR = 9.2  # time(4n) / time(n) of an exponent of 1.6
-FEWEST = 16  # lines: fewer are noise
 
 
 @binds("coordjson.render", dumps=symbols.DUMPS_COORDJSON, build=symbols.BUILD_OBJECT, token=symbols.INT_TO_TOKEN)
@@ -108,7 +101,7 @@ class Letters:
     """A tokenizer: ids 0..999 are the coordinate tokens, the others stand for one character each."""
 
     def __init__(self, letters):
-        self.pieces = ["<|coord_%d|>" % k for k in range(BINS)] + letters
+        self.pieces = [*TOKENS, *letters]
         self.ids = {piece: i for i, piece in enumerate(self.pieces)}
 
     def decode(self, ids, **_):
@@ -122,59 +115,12 @@ class Letters:
 
 
 def tokenized(text):
-    """Token ids of a text, and the characters behind the ids from 1000 on."""
+    """Token ids of a text, and the characters behind the ids behind the coordinate tokens."""
     pieces, at = [], 0
     while at < len(text):
         end = text.find("|>", at) + 2 if text.startswith("<|coord_", at) else at + 1
         pieces.append(text[at:end])
         at = end
-    letters = sorted({p for p in pieces if len(p) == 1} | set('{"objects": ['))
-    ids = {"<|coord_%d|>" % k: k for k in range(BINS)}
-    ids.update({c: BINS + i for i, c in enumerate(letters)})
+    letters = sorted({p for p in pieces if len(p) == 1} | set(OPENING))
+    ids = {piece: i for i, piece in enumerate([*TOKENS, *letters])}
     return [ids[p] for p in pieces], letters
-
-
-def growth(function, texts):
-    """The growth exponent of the executed lines over sizes n, 2n and 4n, and whether CPU time agrees.
-
-    What every call costs cancels out: the lines that 2n more take are compared with those that n more took.
-    """
-    first, second, third = (lines(function, text) for text in texts)
-    steps = max(second - first, FEWEST), max(third - second, FEWEST)
-    return {"lines": max(0.0, round(math.log2(steps[1] / steps[0]), 1)), "time": time_verdict(function, texts)}
-
-
-def lines(function, text):
-    counted = [0]
-
-    def trace(frame, event, argument):
-        if event == "line":
-            counted[0] += 1
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        function(text)
-    finally:
-        sys.settrace(before)
-    return counted[0]
-
-
-def time_verdict(function, texts):
-    for _ in range(REPEATS):  # superlinear only if every attempt says so
-        first, last = seconds(function, texts[0]), seconds(function, texts[2])
-        if last < SHORTEST:
-            return "unclear"
-        if last < SUPERLINEAR * first:
-            return "linear"
-    return "superlinear"
-
-
-def seconds(function, text):
-    best = math.inf
-    for _ in range(REPEATS):
-        started = time.process_time()
-        function(text)
-        best = min(best, time.process_time() - started)
-    return best

@@ -5,7 +5,7 @@ Keys are written as `boundaries.pipeline_map.cases.Map.keys_of` reads them.
 
 from __future__ import annotations
 
-from coordexp_audit_lib.pipelines.coordexp import eras
+from coordexp_audit_lib.pipelines.coordexp import eras, symbols
 
 STAGE1, STAGE2 = "stage1", "stage2"
 BOTH = (STAGE1, STAGE2)
@@ -136,14 +136,14 @@ CONTRACT = {
             "title": "Stage 1 (supervised fine-tuning)",
             "launcher": "scripts/train.sh",
             "config": eras.STAGE1,
-            "must_start": (("module", "src.sft"),),
+            "must_start": (("module", symbols.SFT[0]),),
         },
         {
             "id": STAGE2,
             "title": "Stage 2 AB (rollouts through a vLLM server)",
             "launcher": "scripts/train_stage2.sh",
             "config": eras.STAGE2,
-            "must_start": (("module", "src.sft"), ("command", "swift rollout")),
+            "must_start": (("module", symbols.SFT[0]), ("command", "swift rollout")),
             "mark": "stage2",
         },
     ),
@@ -159,7 +159,7 @@ CONTRACT = {
     ),
     "pipeline_map.keys": {"": _BOTH, STAGE1: _STAGE1, STAGE2: _STAGE2},
     "pipeline_map.not_keys": _NOT_KEYS,
-    "pipeline_map.forwarders": ("src.config.loader:ConfigLoader.build_train_arguments",),
+    "pipeline_map.forwarders": tuple(symbols.BUILD_ARGUMENTS),
     "pipeline_map.sections": ("model", "quantization", "data", "template", "tuner", "training", "rlhf"),
     "pipeline_map.open": ("custom.extra.",),
 }

@@ -16,6 +16,7 @@ import re
 import shutil
 import sys
 import textwrap
+from pathlib import Path
 from types import SimpleNamespace
 
 from coordexp_audit_lib.pipelines.api import Unbound, binds
@@ -24,7 +25,6 @@ from coordexp_audit_lib.pipelines.coordexp.answers.provenance.launch import reco
 from coordexp_audit_lib.pipelines.coordexp.answers.provenance.planting import (
     environment,
     planted_modules,
-    put,
     run_repository,
 )
 from coordexp_audit_lib.pipelines.coordexp.harness.configs import plain, sha, shortened, workspace
@@ -64,7 +64,7 @@ def write(request, here):
         loader = place.loader.ConfigLoader
         base = os.path.join(here.scratch, "provenance_base.yaml") if request["with_base"] else None
         if base:
-            put(base, "debug: {}\n")
+            Path(base).write_text("debug: {}\n", encoding="utf-8")
         training_config, merged = loaded(here, request, loader, place.leaf, base)
         sources = {"config_source.yaml": place.leaf}
         if base:

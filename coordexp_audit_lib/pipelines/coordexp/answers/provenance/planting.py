@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from coordexp_audit_lib.kit import git, planting
+from coordexp_audit_lib.pipelines.coordexp import symbols
 
 KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 
@@ -90,4 +91,4 @@ def run_repository(here, remote):
     """A repository in place of the one that trains, with a remote of that address."""
     root = Path(here.scratch, "provenance_repository%s" % ("_remote" if remote else ""))
     shutil.rmtree(root, ignore_errors=True)
-    return str(planting.repository(root, "src/sft.py", remote))
+    return str(planting.repository(root, symbols.SFT.path, remote))

@@ -7,6 +7,7 @@ import hashlib
 import os
 
 from coordexp_audit_lib.kit import tokenizer
+from coordexp_audit_lib.kit.prompt_trace import trace
 from coordexp_audit_lib.pipelines.api import Refused, binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.answers.template.conversation import (
@@ -16,7 +17,6 @@ from coordexp_audit_lib.pipelines.coordexp.answers.template.conversation import 
     new_template,
     prompted,
     teacher_forced_ids,
-    trace,
     trainer_of,
 )
 from coordexp_audit_lib.pipelines.coordexp.harness import trainer as harness
@@ -30,7 +30,7 @@ MISSING = "(no such setting)"
 def prompt(request, here):
     _, encoded = encoded_fixed(here, request)
     ids = harness.whole(encoded["input_ids"])[: harness.answer_at(encoded["labels"])]
-    return {"tokens": trace(ids), "system": ids[1] == tokenizer.encode("system")[0]}
+    return {"tokens": vars(trace(ids)), "system": ids[1] == tokenizer.encode("system")[0]}
 
 
 @binds("template.rollout_prompt", ask=symbols.ROLLOUT_MANY, trainer=symbols.STAGE2_TRAINER, **PROMPTED)
@@ -39,7 +39,8 @@ def rollout_prompt(request, here):
     trainer = trainer_of(here, template, request, request["backend"])
     generated = generated_prompt(here, trainer, sample, request["backend"])
     forced, start = teacher_forced_ids(here, trainer, sample)
-    return {"generated": trace(generated), "teacher_forced": trace(forced[: len(generated)]), "answer_at": start}
+    made = {"generated": generated, "teacher_forced": forced[: len(generated)]}
+    return {**{name: vars(trace(ids)) for name, ids in made.items()}, "answer_at": start}
 
 
 @binds("template.encode", collator=symbols.SAMPLE_COLLATOR, **DATASET)

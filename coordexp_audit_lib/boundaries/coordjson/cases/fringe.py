@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from coordexp_audit_lib.boundaries.coordjson.cases import Case, box, container, members, record
-from coordexp_audit_lib.boundaries.coordjson.contract import Order
+from coordexp_audit_lib.boundaries.coordjson.cases.texts import FLIPPED, Case, members, record
+from coordexp_audit_lib.kit.coordjson import Order, array, container
 
 CLAUSES = {
     "trailing comma": "no trailing commas are permitted; a record with an extra comma is malformed and dropped",
@@ -34,15 +34,14 @@ def fringe_texts(order: Order) -> Iterator[Case]:
 
 def _doubly_broken(order: Order) -> Iterator[str]:
     """Records with two defects whose names and precedence the contract both fixes."""
-    good, far = ("bbox_2d", box(1, 2, 3, 4)), ("bbox_2d", box(1, 2, 3, 1000))
-    short, extra = ("bbox_2d", box(1, 2, 3)), ("label", '"x"')
-    flipped: Order = "geometry_first" if order == "desc_first" else "desc_first"
+    good, far = ("bbox_2d", array((1, 2, 3, 4))), ("bbox_2d", array((1, 2, 3, 1000)))
+    short, extra = ("bbox_2d", array((1, 2, 3))), ("label", '"x"')
     yield members(order, '"cat"', far, extra)
     yield members(order, '""', good, extra)
     yield members(order, '"cat"', short, extra)
-    yield members(flipped, '""', good)
-    yield members(flipped, '"cat"', short)
-    yield members(flipped, '"cat"', far)
+    yield members(FLIPPED[order], '""', good)
+    yield members(FLIPPED[order], '"cat"', short)
+    yield members(FLIPPED[order], '"cat"', far)
     yield members(order, None, far)
     yield members(order, '"  "', short)
 

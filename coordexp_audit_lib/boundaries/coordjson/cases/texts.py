@@ -2,67 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.coordjson.contract import Order, Thing
+from coordexp_audit_lib.boundaries.coordjson.surfaces import Thing
+from coordexp_audit_lib.kit import coordjson
+from coordexp_audit_lib.kit.coordjson import Order, array, container
 
 FRAGMENTS = (
-    "person",
-    " ",
-    '"',
-    "\\",
-    "/",
-    "{",
-    "}",
-    "[",
-    "]",
-    ":",
-    ",",
-    "\n",
-    "\t",
-    "\x01",
-    "é",
-    "中文",
-    "🐈‍⬛",
-    "\u2028",
-    "'",
-    "<|coord_7|>",
-    "<|im_end|>",
-    '{"objects": [',
-    "]}",
-    '"desc": "',
-    '"bbox_2d": [',
-    "\\u0041",
-    "null",
-    "0",
+    *("person", *' "\\/{}[]:,\n\t\x01é', "中文", "🐈‍⬛", "\u2028", "'", "<|coord_7|>", "<|im_end|>"),
+    *('{"objects": [', "]}", '"desc": "', '"bbox_2d": [', "\\u0041", "null", "0"),
 )
 DESCS = (
-    "person",
-    'a "quoted" sign',
-    "back\\slash\\",
-    "} ] { [ in a row",
-    "line\nbreak\tand tab",
-    "🐈‍⬛ and 中文",
-    "é",
-    "looks like <|coord_7|>",
-    "ends<|im_end|>",
-    '{"objects": [',
-    '"desc": "x", "bbox_2d": [<|coord_1|>]',
-    "]}",
-    "\\",
-    '"',
-    "a\u2028b",
-    "\x01",
-    "\\u0041",
-    "t-shirt.",
-    "a, b",
-    "{'objects': []}",
-    "STOP sign",
+    *("person", 'a "quoted" sign', "back\\slash\\", "} ] { [ in a row", "line\nbreak\tand tab", "🐈‍⬛ and 中文", "é"),
+    *("looks like <|coord_7|>", "ends<|im_end|>", '{"objects": [', '"desc": "x", "bbox_2d": [<|coord_1|>]', "]}"),
+    *("\\", '"', "a\u2028b", "\x01", "\\u0041", "t-shirt.", "a, b", "{'objects': []}", "STOP sign"),
 )
+FLIPPED: dict[Order, Order] = {"desc_first": "geometry_first", "geometry_first": "desc_first"}
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -79,11 +37,6 @@ class Case(msgspec.Struct, frozen=True):
     seen: int | None = None
 
 
-def box(*values: int) -> str:
-    """An array of bare coordinate tokens."""
-    return "[" + ", ".join(f"<|coord_{v}|>" for v in values) + "]"
-
-
 def members(order: Order, desc: str | None, *geometries: tuple[str, str]) -> str:
     """A record from JSON texts of its values; `desc` None leaves the key out."""
     pairs = [f'"{key}": {value}' for key, value in geometries]
@@ -94,14 +47,7 @@ def members(order: Order, desc: str | None, *geometries: tuple[str, str]) -> str
 
 def record(desc: str, order: Order, shift: int = 0) -> str:
     """A valid record with a box."""
-    return members(
-        order, json.dumps(desc, ensure_ascii=False), ("bbox_2d", box(*(shift + k for k in (0, 20, 300, 899))))
-    )
-
-
-def container(*records: str) -> str:
-    """The container of some records' texts, in canonical form."""
-    return '{"objects": [' + ", ".join(records) + "]}"
+    return coordjson.record(desc, "bbox_2d", (shift + k for k in (0, 20, 300, 899)), order)
 
 
 def things(rng: random.Random, count: int) -> tuple[Thing, ...]:
@@ -125,11 +71,10 @@ def listed_things() -> list[tuple[Thing, ...]]:
 
 def broken_records(order: Order) -> Iterator[tuple[str, str]]:
     """(class, text of a record that breaks the contract in exactly this way)."""
-    good, other = ("bbox_2d", box(1, 2, 3, 4)), ("poly", box(1, 2, 3, 4, 5, 6))
-    flipped: Order = "geometry_first" if order == "desc_first" else "desc_first"
-    yield "wrong key order", record("cat", flipped)
-    yield "wrong key order", members(flipped, '"cat"', other)
-    for extra in (("label", '"cat"'), ("score", "0.9"), ("Desc", '"cat"'), ("bbox", box(1, 2, 3, 4))):
+    good, other = ("bbox_2d", array((1, 2, 3, 4))), ("poly", array((1, 2, 3, 4, 5, 6)))
+    yield "wrong key order", record("cat", FLIPPED[order])
+    yield "wrong key order", members(FLIPPED[order], '"cat"', other)
+    for extra in (("label", '"cat"'), ("score", "0.9"), ("Desc", '"cat"'), ("bbox", array((1, 2, 3, 4)))):
         yield "unknown key", members(order, '"cat"', good, extra)
         yield "unknown key", members(order, '"cat"', extra, good)
     yield "duplicate key", members(order, '"cat"', good, good)
@@ -139,18 +84,24 @@ def broken_records(order: Order) -> Iterator[tuple[str, str]]:
     yield "missing key", "{}"
     yield "two geometries", members(order, '"cat"', good, other)
     for size in (0, 3, 5, 8):
-        yield "wrong arity", members(order, '"cat"', ("bbox_2d", box(*range(size))))
+        yield "wrong arity", members(order, '"cat"', ("bbox_2d", array(range(size))))
     for size in (0, 4, 5, 7):
-        yield "wrong arity", members(order, '"cat"', ("poly", box(*range(size))))
+        yield "wrong arity", members(order, '"cat"', ("poly", array(range(size))))
     for k in ("1000", "4321", "10000", "-1", "", "1.5"):
         bad = f"[<|coord_1|>, <|coord_{k}|>, <|coord_3|>, <|coord_4|>]"
         yield "coordinate out of range", members(order, '"cat"', ("bbox_2d", bad))
     quoted = '["<|coord_1|>", "<|coord_2|>", "<|coord_3|>", "<|coord_4|>"]'
     yield "quoted coordinates", members(order, '"cat"', ("bbox_2d", quoted))
-    yield "quoted coordinates", members(order, '"cat"', ("bbox_2d", f'[<|coord_1|>, "<|coord_2|>", {box(3, 4)[1:]}'))
+    yield (
+        "quoted coordinates",
+        members(order, '"cat"', ("bbox_2d", f'[<|coord_1|>, "<|coord_2|>", {array((3, 4))[1:]}')),
+    )
     for numbers in ("[1, 2, 3, 4]", "[0.1, 0.2, 0.3, 0.4]", "[<|coord_1|>, <|coord_2|>, <|coord_3|>, 4]", "7", "null"):
         yield "numeric coordinates", members(order, '"cat"', ("bbox_2d", numbers))
-    yield "nested coordinates", members(order, '"cat"', ("poly", f"[{box(1, 2)}, {box(3, 4)}, {box(5, 6)}]"))
+    yield (
+        "nested coordinates",
+        members(order, '"cat"', ("poly", f"[{array((1, 2))}, {array((3, 4))}, {array((5, 6))}]")),
+    )
     for desc in ('""', '"  "', '"\\n"'):
         yield "empty desc", members(order, desc, good)
     for desc in ("null", "5", "<|coord_5|>", '["cat"]', '{"objects": []}'):
@@ -190,22 +141,17 @@ def junk_texts(order: Order) -> Iterator[Case]:
     one, two = record("first", order), record("second", order, shift=50)
     whole = container(one)
     before = (
-        "Answer: ",
-        "```json\n",
-        "I see {a cat} and ",
-        '{"objects": ',
-        '{"objects": {}} ',
-        '{"objects": 5} ',
-        "{ ",
-        "{}",
-        '{"object": []} ',
-        "{{{",
-        '{"result": ',
-        "<|im_start|>assistant\n",
-        '{"objects" ',
-        one + " ",
-        "[",
-        "\\",
+        *(
+            "Answer: ",
+            "```json\n",
+            "I see {a cat} and ",
+            '{"objects": ',
+            '{"objects": {}} ',
+            '{"objects": 5} ',
+            "{ ",
+            "{}",
+        ),
+        *('{"object": []} ', "{{{", '{"result": ', "<|im_start|>assistant\n", '{"objects" ', one + " ", "[", "\\"),
     )
     for junk in before:
         yield Case("text before", junk + whole, order, ("first",), 1)
@@ -231,7 +177,7 @@ def mixed_texts(order: Order) -> Iterator[Case]:
 
 def cut_texts(order: Order) -> Iterator[Case]:
     """A text cut at every character from behind the array's `[` on, with what is whole before the cut."""
-    first, second = record('a "{" b', order), members(order, '"roof"', ("poly", box(1, 2, 3, 4, 5, 6)))
+    first, second = record('a "{" b', order), members(order, '"roof"', ("poly", array((1, 2, 3, 4, 5, 6))))
     whole = container(first, second)
     opened = whole.index("[") + 1
     ends = (opened + len(first), opened + len(first) + 2 + len(second))
@@ -243,17 +189,15 @@ def cut_texts(order: Order) -> Iterator[Case]:
 def lost_texts(order: Order) -> Iterator[Case]:
     """Texts without a container: salvage reports the failure and keeps nothing."""
     one = record("cat", order)
-    for text in (
-        "",
-        "no objects",
-        "[]",
-        "<|im_end|>",
-        one,
-        f"[{one}]",
-        '{"object_1": ' + one + "}",
-        '{"objects',
-        "}]}",
-    ):
+    keyed = '{"object_1": ' + one + "}"
+    for text in ("", "no objects", "[]", "<|im_end|>", one, f"[{one}]", keyed, '{"objects', "}]}"):
         yield Case("no container", text, order, (), 0)
     yield Case("extra top-level key", container(one)[:-1] + ', "version": 1}', order, (), 0)
     yield Case("extra top-level key", '{"version": 1, ' + container(one)[1:], order, (), 0)
+
+
+def salvage_cases() -> Iterator[Case]:
+    """Every text of which it is known what salvage must make, in both orders."""
+    for order in coordjson.ORDERS:
+        for source in (junk_texts, mixed_texts, cut_texts, lost_texts):
+            yield from source(order)

@@ -8,10 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from coordexp_audit_lib.boundaries.coordjson.cases import box, container, record
-from coordexp_audit_lib.boundaries.coordjson.contract import Order, Thing
+from coordexp_audit_lib.boundaries.coordjson.cases.texts import record
+from coordexp_audit_lib.boundaries.coordjson.surfaces import Thing
+from coordexp_audit_lib.kit.boxes import encode_share
+from coordexp_audit_lib.kit.coordjson import OPENING, Order, array, container
 
-RESOURCE = Path(__file__).resolve().parents[2] / "resources" / "coco_val_rollouts.jsonl"
+RESOURCE = Path(__file__).resolve().parents[3] / "resources" / "coco_val_rollouts.jsonl"
 SIZES = (12, 24, 48)
 
 
@@ -25,30 +27,24 @@ def rollouts() -> tuple[tuple[Thing, ...], ...]:
 def _things(row: dict[str, Any]) -> tuple[Thing, ...]:
     sizes = (row["width"], row["height"])
     return tuple(
-        Thing(p["desc"], "bbox_2d", tuple(to_bin(v, sizes[i % 2]) for i, v in enumerate(p["bbox_2d"])))
+        Thing(p["desc"], "bbox_2d", tuple(encode_share(v, sizes[i % 2]) for i, v in enumerate(p["bbox_2d"])))
         for p in row["pred"]
     )
 
 
-def to_bin(pixel: float, size: int) -> int:
-    """clamp(round(999 · pixel / size), 0, 999)."""
-    return min(max(round(999 * pixel / size), 0), 999)
-
-
 def families(order: Order) -> dict[str, tuple[str, str, str]]:
     """Texts at sizes n, 2n and 4n on which a parser that starts over at every brace does not end in linear time."""
-    head = '{"objects": ['
     made: dict[str, Callable[[int], str]] = {
         "many {": lambda n: "{" * (8 * n),
-        "many openings": lambda n: head * n,
-        "openings in junk": lambda n: ('{"objects" ' + head[:-1] + "5}") * n,
-        "nested, failing late": lambda n: (head + '{"a": ') * n + "0" + "} 5]}" * n,
-        "nested objects": lambda n: head + '{"a": ' * n + "0" + "}" * n + "]}",
-        "unterminated string": lambda n: head + '{"desc": "' + "a{" * (4 * n),
+        "many openings": lambda n: OPENING * n,
+        "openings in junk": lambda n: ('{"objects" ' + OPENING[:-1] + "5}") * n,
+        "nested, failing late": lambda n: (OPENING + '{"a": ') * n + "0" + "} 5]}" * n,
+        "nested objects": lambda n: OPENING + '{"a": ' * n + "0" + "}" * n + "]}",
+        "unterminated string": lambda n: OPENING + '{"desc": "' + "a{" * (4 * n),
         "unterminated strings": lambda n: '{"' * (4 * n),
-        "backslashes": lambda n: head + '{"desc": "' + "\\" * (8 * n),
+        "backslashes": lambda n: OPENING + '{"desc": "' + "\\" * (8 * n),
         "blanks": lambda n: "{ " * (4 * n),
         "many records": lambda n: container(*(record("cat", order, k % 100) for k in range(n))),
-        "long polygon": lambda n: container('{"desc": "x", "poly": ' + box(*range(2 * n)) + "}"),
+        "long polygon": lambda n: container('{"desc": "x", "poly": ' + array(range(2 * n)) + "}"),
     }
     return {name: (make(SIZES[0]), make(SIZES[1]), make(SIZES[2])) for name, make in made.items()}

@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
-from types import FrameType
-from typing import Any, Literal
-
-from coordexp_audit_lib.boundaries.coordjson.contract import Growth
+from collections.abc import Callable, Sequence
+from typing import Any
 
 REPEATS = 3
 SHORTEST = 0.004  # seconds at the largest size, below which a ratio of times says nothing
@@ -17,20 +14,25 @@ SUPERLINEAR = 9.2  # time(4n) / time(n) of an exponent of 1.6
 FEWEST = 16  # lines: fewer are noise
 
 
-def growth(function: Callable[[str], Any], texts: tuple[str, str, str]) -> Growth:
-    """The growth exponent of `function` over texts of sizes n, 2n and 4n.
+def growth(function: Callable[[Any], Any], inputs: Sequence[Any]) -> dict[str, Any]:
+    """How the work of `function` grows over three inputs of sizes n, 2n and 4n.
 
     What every call costs cancels out: the lines that 2n more take are compared with those that n more took.
+
+    Returns:
+        `lines`: the growth exponent of the executed Python lines, rounded to one decimal, at least 0. `time`: whether
+        CPU time agrees: `linear`, `superlinear`, or `unclear` where it is too short to tell.
     """
-    first, second, third = (_lines(function, text) for text in texts)
+    first, second, third = (lines(function, one) for one in inputs)
     steps = max(second - first, FEWEST), max(third - second, FEWEST)
-    return Growth(lines=max(0.0, round(math.log2(steps[1] / steps[0]), 1)), time=_time_verdict(function, texts))
+    return {"lines": max(0.0, round(math.log2(steps[1] / steps[0]), 1)), "time": _verdict(function, inputs)}
 
 
-def _lines(function: Callable[[str], Any], text: str) -> int:
+def lines(function: Callable[[Any], Any], argument: Any) -> int:
+    """The number of Python lines that a call executes, with all that it calls. A tracer in place is put back."""
     counted = 0
 
-    def trace(frame: FrameType, event: str, argument: object) -> Any:
+    def trace(frame: Any, event: str, value: Any) -> Any:
         nonlocal counted
         counted += event == "line"
         return trace
@@ -38,17 +40,15 @@ def _lines(function: Callable[[str], Any], text: str) -> int:
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        function(text)
+        function(argument)
     finally:
         sys.settrace(before)
     return counted
 
 
-def _time_verdict(
-    function: Callable[[str], Any], texts: tuple[str, str, str]
-) -> Literal["linear", "superlinear", "unclear"]:
+def _verdict(function: Callable[[Any], Any], inputs: Sequence[Any]) -> str:
     for _ in range(REPEATS):  # superlinear only if every attempt says so
-        first, last = _seconds(function, texts[0]), _seconds(function, texts[2])
+        first, last = _seconds(function, inputs[0]), _seconds(function, inputs[-1])
         if last < SHORTEST:
             return "unclear"
         if last < SUPERLINEAR * first:
@@ -56,10 +56,10 @@ def _time_verdict(
     return "superlinear"
 
 
-def _seconds(function: Callable[[str], Any], text: str) -> float:
+def _seconds(function: Callable[[Any], Any], argument: Any) -> float:
     best = math.inf
     for _ in range(REPEATS):
         started = time.process_time()
-        function(text)
+        function(argument)
         best = min(best, time.process_time() - started)
     return best

@@ -1,8 +1,6 @@
 """CoordJSON at its boundary: the questions that a pipeline answers, and the types they are asked in.
 
-CoordJSON is the assistant's text: `{"objects": [record, ...]}`; a record has `desc` (a JSON string) and one of
-`bbox_2d` (4 coordinate tokens) and `poly` (an even number, at least 6), the tokens `<|coord_k|>`, k in 0..999, bare.
-Positions are character offsets into the text that was asked, half-open.
+Positions are character offsets into the text that was asked, half-open. `kit.coordjson` says what CoordJSON is.
 """
 
 from __future__ import annotations
@@ -13,12 +11,10 @@ import msgspec
 
 from coordexp_audit_lib.boundaries.coordjson.dataflow import Scan, ScanRequest, scan
 from coordexp_audit_lib.core.surface import surface
+from coordexp_audit_lib.kit.coordjson import Order
 
-Order = Literal["desc_first", "geometry_first"]
 Geometry = Literal["bbox_2d", "poly"]
 Mode = Literal["strict", "salvage"]
-
-ORDERS: tuple[Order, ...] = ("desc_first", "geometry_first")
 
 
 class Thing(msgspec.Struct, frozen=True):
@@ -126,3 +122,4 @@ JSON_SINKS = surface(
     "Every strict parser call in the owner modules and what reaches it.",
     static=scan,
 )
+READERS = {"salvage": GROWTH, "inference": PREDICTION_GROWTH, "trainer": ROLLOUT_GROWTH}

@@ -13,8 +13,8 @@ import pytest
 SCRIPT = """
 import json, os, sys, time
 import torch, torch.distributed as dist
-from coordexp_audit_lib.pipelines.coordexp.answers import metrics_ranks
-metrics_ranks.SECONDS = float(sys.argv[3])
+from coordexp_audit_lib.pipelines.coordexp.harness import ranks
+ranks.SECONDS = float(sys.argv[3])
 
 class Here:
     scratch = sys.argv[2]
@@ -40,8 +40,8 @@ def hangs(rank):
     dist.all_reduce(torch.tensor([1.0]))
 
 try:
-    print(json.dumps({"value": metrics_ranks.on_ranks(Here, 2, globals()[sys.argv[1]])}))
-except metrics_ranks.RankFailed as error:
+    print(json.dumps({"value": ranks.on_ranks(Here, 2, globals()[sys.argv[1]])}))
+except ranks.RankFailed as error:
     print(json.dumps({"error": str(error), "kind": error.kind, "left": os.listdir(Here.scratch)}))
 try:
     os.waitpid(-1, os.WNOHANG)

@@ -1,0 +1,1 @@
+"""Texts to ask about: generated, at the fringe of the contract, and from real rollouts."""

@@ -1,0 +1,1 @@
+"""The claims about the assistant output boundary, one a file."""

@@ -1,0 +1,54 @@
+"""kept + dropped (by reason) + incomplete tail = records seen.
+
+How many records a rollout lost, and why, drives the structure multiplier and is the only sign in a log that the model
+forgets the format. A record that vanishes uncounted makes a decaying run look sound.
+
+Example: two good records, one with three bins and one that the length limit cut off are 2 kept + 1 dropped + 1 tail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from coordexp_audit_lib.boundaries.coordjson.cases.texts import salvage_cases
+from coordexp_audit_lib.boundaries.coordjson.faults import answered
+from coordexp_audit_lib.boundaries.coordjson.predicates import parsing
+from coordexp_audit_lib.boundaries.coordjson.predicates.tally import Tally
+from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, Parsed, ParseRequest
+from coordexp_audit_lib.core.claim import Context, claim
+from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.problem import Problem
+
+
+@claim(
+    severity="P0",
+    kind="B",
+    remedy="Count each record of the chosen container once, when it is kept, dropped or cut off.",
+)
+def salvage_accounts(ctx: Context) -> Iterator[Problem]:
+    tally = Tally()
+    for case in salvage_cases():
+        if case.seen is not None:
+            ctx.judged()
+            parsed = ctx.value(PARSE, ParseRequest(case.text, "salvage", case.order))
+            tally.add_all(case.kind, parsing.accounts(parsed, case.seen), case.text, case.order)
+    yield from tally.problems(ctx.where(PARSE))
+
+
+def _tail_twice(parsed: Parsed) -> dict[str, int]:
+    more = {"other": parsed.dropped.get("other", 0) + 1} if parsed.incomplete_tail else {}
+    return {**parsed.dropped, **more}
+
+
+fault(
+    salvage_accounts,
+    "uncounted",
+    PARSE,
+    "records with a wrong key order vanish without being counted",
+    also=("coordjson.agrees_with_reference",),
+)(answered(dropped=lambda parsed: {k: n for k, n in parsed.dropped.items() if k != "order_violation"}))
+fault(salvage_accounts, "tail_counted_twice", PARSE, "a record that is cut off counts as dropped too")(
+    answered(dropped=_tail_twice)
+)
+fault(salvage_accounts, "total_apart", PARSE, "the total of dropped records is not the sum of its reasons")(
+    answered(dropped_total=lambda parsed: 2 * sum(parsed.dropped.values()))
+)

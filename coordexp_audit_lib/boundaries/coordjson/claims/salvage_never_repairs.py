@@ -1,0 +1,52 @@
+"""A kept record is byte for byte in the input; nothing is invented, clamped or reordered.
+
+Kept records are what matching and the rollout prefix are made of. A record that was completed or clamped was not
+sampled: the trainer then supervises positions of a prefix that the model never took, and its metric counts the
+repair as skill.
+
+Example: `<|coord_1000|>` is no `<|coord_999|>`; a record that the length limit cut off is the tail, not an object."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from coordexp_audit_lib.boundaries.coordjson.cases.texts import salvage_cases
+from coordexp_audit_lib.boundaries.coordjson.faults import answered, asked
+from coordexp_audit_lib.boundaries.coordjson.predicates import parsing
+from coordexp_audit_lib.boundaries.coordjson.predicates.tally import Tally
+from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, ParseRequest
+from coordexp_audit_lib.core.claim import Context, claim
+from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.problem import Problem
+
+FAR = re.compile(r"<\|coord_[0-9]{4,}\|>")
+
+
+@claim(severity="P0", kind="B", remedy="Drop what does not parse as it stands; never complete, clamp or sort it.")
+def salvage_never_repairs(ctx: Context) -> Iterator[Problem]:
+    tally = Tally()
+    for case in salvage_cases():
+        parsed = ctx.value(PARSE, ParseRequest(case.text, "salvage", case.order))
+        ctx.judged(len(parsed.records))
+        tally.add_all(case.kind, parsing.unrepaired(case.text, parsed), case.text, case.order)
+    yield from tally.problems(ctx.where(PARSE))
+
+
+def _completed(request: ParseRequest) -> str:
+    return request.text + "]}" if request.mode == "salvage" and request.text.endswith("|>") else request.text
+
+
+fault(
+    salvage_never_repairs,
+    "clamped",
+    PARSE,
+    "a coordinate behind 999 is clamped to 999 and its record kept",
+    also=("coordjson.agrees_with_reference",),
+)(asked(text=lambda request: FAR.sub("<|coord_999|>", request.text)))
+fault(salvage_never_repairs, "tail_completed", PARSE, "a record that is cut off in its array is closed and kept")(
+    asked(text=_completed)
+)
+fault(salvage_never_repairs, "sorted_records", PARSE, "kept records come back sorted by their coordinates, downwards")(
+    answered(records=lambda parsed: sorted(parsed.records, key=lambda r: r.values, reverse=True))
+)

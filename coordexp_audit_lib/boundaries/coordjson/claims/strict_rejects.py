@@ -1,0 +1,54 @@
+"""Strict mode refuses: text before or after; wrong key order; unknown, duplicate or missing keys; two geometries; wrong
+arity; k > 999; quoted or numeric coordinates; empty desc; truncation; a second container.
+
+Strict mode reads training targets. What it lets through is supervised token by token: the model learns a form that the
+next stage's reader drops, so that the loss falls and recall with it.
+
+Example: a record with three bins, with `<|coord_1000|>`, or with its coordinates in quotes is refused, not repaired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from coordexp_audit_lib.boundaries.coordjson.cases.texts import broken_texts
+from coordexp_audit_lib.boundaries.coordjson.faults import asked
+from coordexp_audit_lib.boundaries.coordjson.predicates.tally import Tally
+from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, ParseRequest
+from coordexp_audit_lib.core.claim import Context, claim, provokes
+from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.core.surface import Answer
+from coordexp_audit_lib.kit.coordjson import ORDERS
+
+
+@claim(severity="P0", kind="B", remedy="Refuse the class of text in strict mode, naming objects[i].")
+def strict_rejects(ctx: Context) -> Iterator[Problem]:
+    tally = Tally()
+    for order in ORDERS:
+        for case in broken_texts(order):
+            ctx.judged()
+            if not ctx.ask(PARSE, ParseRequest(case.text, "strict", order)).refused:
+                tally.add(case.kind, f"strict mode accepts a text with: {case.kind}", case.text, order)
+    yield from tally.problems(ctx.where(PARSE))
+
+
+@provokes(PARSE)
+def broken(ctx: Context) -> Iterator[tuple[str, Answer[Any]]]:
+    for case in broken_texts(ORDERS[0]):
+        yield case.kind, ctx.ask(PARSE, ParseRequest(case.text, "strict", ORDERS[0]))
+
+
+for _name, _summary, _break in (
+    (
+        "strict_is_salvage",
+        "strict mode drops what is broken, as salvage does, instead of refusing it",
+        asked(mode=lambda _: "salvage"),
+    ),
+    (
+        "strict_trims",
+        "strict mode cuts off a trailing special token before it reads",
+        asked(text=lambda request: request.text.removesuffix("<|im_end|>")),
+    ),
+):
+    fault(strict_rejects, _name, PARSE, _summary)(_break)

@@ -1,0 +1,39 @@
+"""Problems gathered by class, so that a finding shows each class once with its smallest text and its count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from coordexp_audit_lib.core.evidence import Where
+from coordexp_audit_lib.core.problem import Problem
+
+
+class Tally:
+    """Collects what is wrong with texts; `problems` yields one problem for each class of text."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, list[tuple[str, str, str]]] = {}
+
+    def add(self, kind: str, message: str, text: str, order: str) -> None:
+        self.found.setdefault(kind, []).append((text, order, message))
+
+    def add_all(self, kind: str, found: Iterable[Problem], text: str, order: str) -> None:
+        for problem in found:
+            self.add(kind, problem.message, text, order)
+
+    def problems(self, where: Where | None, clauses: Mapping[str, str] | None = None) -> Iterator[Problem]:
+        """One for each class: its smallest text, what is wrong with it, how many texts of the class fail.
+
+        where: the reader. clauses: by class, the clause of the contract that decides it.
+        """
+        for kind, failed in self.found.items():
+            text, order, message = min(failed, key=lambda f: (len(f[0]), f))
+            count = len({(t, o) for t, o, _ in failed})
+            yield Problem(
+                f"{kind}: {message}" if kind not in message else message,
+                subject=f"{kind} ({count} texts)",
+                expected=(clauses or {}).get(kind),
+                actual=message,
+                counterexample={"text": text, "order": order},
+                where=where,
+            )

@@ -1,0 +1,44 @@
+"""Where CoordExp demands what the claims on its assistant output demand."""
+
+from __future__ import annotations
+
+from coordexp_audit_lib.core.citation import Citation
+from coordexp_audit_lib.pipelines.coordexp.citing import code, spec
+
+CHANGE = "openspec/changes/archive/2026-02-23-coordjson-objects-array-output/specs"
+
+
+def _change(capability: str, requirement: str) -> Citation:
+    """A requirement of the change that brought the format; its capability has no file of its own yet."""
+    return code(f"{CHANGE}/{capability}/spec.md", requirement)
+
+
+FORM = _change(
+    "coordjson-output-format", "Each record is closed-schema and uses exactly one geometry field plus `desc`"
+)
+MODES = _change("coordjson-output-format", "Conversion supports strict mode (fail-fast) and salvage mode (robust)")
+CANONICAL = _change("coordjson-output-format", "Canonical CoordJSON formatting is fixed for deterministic stages")
+STRICT_DROP = _change("stage2-ab-training", "Channel-B record-level strict-drop behavior is explicit and measured")
+NO_REPAIR = _change("rollout-matching-sft", "Strict parsing drops invalid predicted objects (no repair)")
+
+CITATIONS = {
+    "coordjson.transpiled_before_json": (
+        spec("training-pipeline-audit", "High-risk invariants have CPU-only test coverage"),
+        _change(
+            "coordjson-output-format", "CoordJSON is converted to strict RFC 8259 JSON for downstream pipeline usage"
+        ),
+    ),
+    "coordjson.roundtrip": (CANONICAL,),
+    "coordjson.strict_rejects": (FORM, MODES),
+    "coordjson.salvage_first_container": (MODES,),
+    "coordjson.salvage_never_repairs": (MODES, NO_REPAIR),
+    "coordjson.salvage_accounts": (STRICT_DROP,),
+    "coordjson.spans_exact": (
+        _change(
+            "rollout-matching-sft",
+            "Coord-slot token indices are derived from token-aligned parsing (object-level validity)",
+        ),
+    ),
+    "coordjson.linear_time": (code("src/utils/coordjson_transpiler.py", "parse_coordjson"),),
+    "coordjson.agrees_with_reference": (MODES, STRICT_DROP, NO_REPAIR),
+}
