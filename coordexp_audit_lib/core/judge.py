@@ -14,6 +14,7 @@ from coordexp_audit_lib.core.claim import Claim, Context, Ledger, Predicate, cla
 from coordexp_audit_lib.core.errors import AuditError, SurfaceUnbound, one_line
 from coordexp_audit_lib.core.evidence import Evidence
 from coordexp_audit_lib.core.finding import MAX_EXAMPLES, Finding, Kind, Status, Violation, tidy
+from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.problem import Problem, Undecided
 from coordexp_audit_lib.core.target import Target
 
@@ -155,14 +156,17 @@ def judge_artifact(artifact: Artifact, claim: Claim) -> Finding:
 
 
 def finding_of(artifact: Artifact, claim: Claim, sheet: Sheet) -> Finding:
-    """The finding of a claim that was judged on an artifact into `sheet`, in one piece or in many."""
-    spec = "; ".join(map(str, claim.spec))
+    """The finding of a claim that was judged on an artifact into `sheet`, in one piece or in many.
+
+    An artifact belongs to no pipeline: where no library demands the claim, the default pipeline's demand is cited.
+    """
+    cited = claim.spec or pipeline().citations().get(claim.id, ())
     made = sheet.finding(
         claim,
         kind=artifact.kind,
         config=artifact.config,
         evidence=[_tidied_evidence(e) for e in artifact.evidence()],
-        spec=spec,
+        spec="; ".join(map(str, cited)),
     )
     return msgspec.structs.replace(made, note=tidy(artifact.conceal(made.note)))
 
