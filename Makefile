@@ -1,12 +1,13 @@
 # make audit: the whole audit, from nothing to the book.   make test: the whole test suite.
-# make setup, tex, bench, lint, notebooks, clean: see below.
+# make wheel, setup, tex, bench, lint, notebooks, clean: see below.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RUN ?= runs/default
+JOBS ?= 2
 BIN := .venv/bin
 TEX := latexmk texlive-xetex texlive-latex-extra texlive-fonts-recommended fonts-freefont-otf
 
-.PHONY: audit test setup tex bench lint notebooks clean
+.PHONY: audit test wheel setup tex bench lint notebooks clean
 .NOTPARALLEL:
 
 # The findings do not fail this target (they are what it publishes); an audit that could not be carried out does.
@@ -14,9 +15,21 @@ audit: setup tex
 	$(BIN)/coordexp-audit run --fail-on never --replace --out $(RUN) || [ $$? -eq 3 ]
 	$(BIN)/coordexp-audit book $(RUN)
 
+# Side by side on as many processes as there are cores; a notebook's cells stay together. What a small model computes is
+# judged again on the plainest arithmetic that the processor has: no verdict may depend on which kernels it chose.
 test: setup
-	$(BIN)/python -m pytest -q --nbval --nbval-current-env --nbval-sanitize-with notebooks/nbval_sanitize.cfg notebooks
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --nbval --nbval-current-env \
+	  --nbval-sanitize-with notebooks/nbval_sanitize.cfg notebooks
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
+	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m model
+
+# A wheel in an environment of its own, without the constraints: what `pip install` gives a stranger must work.
+wheel:
+	rm -rf build/wheel && mkdir -p build/wheel
+	$(PYTHON) -m venv build/wheel/venv
+	build/wheel/venv/bin/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	build/wheel/venv/bin/python -m pip install --quiet build/wheel/*.whl
+	cd build/wheel && env -u PYTHONPATH venv/bin/coordexp-audit check --target reference
 
 setup: .venv/made
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from coordexp_audit_lib.boundaries.provenance.writer import write_manifest
+from coordexp_audit_lib.boundaries.provenance.reference.writer import write_manifest
 from coordexp_audit_lib.core.errors import AuditError, one_line
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.guards.collator import GuardedCollator, Inbox

@@ -72,7 +72,7 @@ def _document(audited: str, findings: Sequence[Finding]) -> dict[str, Any]:
 
 
 def _data(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
-    from coordexp_audit_lib.boundaries.geometry.data_files import audit_data
+    from coordexp_audit_lib.boundaries.geometry.artifact import audit_data
 
     total = sum(p.stat().st_size for p in arguments.file if p.is_file())
     found: list[Finding] = []
@@ -95,24 +95,22 @@ def _batch(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
 
 
 def _metrics(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
-    from coordexp_audit_lib.boundaries.metrics.command import audit_log
+    from coordexp_audit_lib.boundaries.metrics.artifact.run import audit_log
 
     return arguments.path.name, audit_log(arguments.path)
 
 
 def _manifest(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
-    from coordexp_audit_lib.boundaries.provenance.command import audit_run, compare_runs, drift_finding
+    from coordexp_audit_lib.boundaries.provenance.artifact.run import RunPair, audit_pair, audit_run
 
     if arguments.against is None:
         return arguments.run.name, audit_run(arguments.run)
+    pair = RunPair(arguments.against, arguments.run)
     if not arguments.json:
-        rows = [
-            (d.rank, d.field, json.dumps(d.before), json.dumps(d.after))
-            for d in compare_runs(arguments.against, arguments.run)
-        ]
+        rows = [(d.rank, d.field, json.dumps(d.before), json.dumps(d.after)) for d in pair.differences]
         print(Table(("can change", "field", "before", "after"), rows or [("-", "no difference", "-", "-")]).text())
         print()
-    return f"{arguments.against.name} and {arguments.run.name}", [drift_finding(arguments.against, arguments.run)]
+    return f"{arguments.against.name} and {arguments.run.name}", audit_pair(pair)
 
 
 def _upstream(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:

@@ -19,7 +19,7 @@ from coordexp_audit_lib.core.errors import AuditError, UsageError, one_line
 from coordexp_audit_lib.core.fault import faults
 from coordexp_audit_lib.core.finding import SEVERITIES, Finding
 from coordexp_audit_lib.core.pipeline import pipeline
-from coordexp_audit_lib.targets.resolve import DEFAULT, open_target
+from coordexp_audit_lib.targets.resolve import default, open_target
 
 ANCHORED = pipeline().configs
 HELD, VIOLATED, UNUSABLE, UNDECIDED = 0, 1, 2, 3
@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument("--debug", action="store_true", help="show a traceback where something fails")
     audited = Parser(add_help=False)
     audited.add_argument(
-        "--target", default=DEFAULT, help=f"a checkout's folder, a recording, or `reference` ({DEFAULT})"
+        "--target", default=default(), help=f"a checkout's folder, a recording, or `reference` ({default()})"
     )
     audited.add_argument("--python", help="the interpreter of the checkout's own environment")
     audited.add_argument("--config", nargs="+", action="extend", help="configs, relative to the target (both anchored)")

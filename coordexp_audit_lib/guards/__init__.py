@@ -8,7 +8,7 @@ A guard judges with the predicates that the audit judges with; it defines none. 
 into a `transformers` trainer. Importing this package needs msgspec, numpy and pyyaml, and takes no torch.
 """
 
-from coordexp_audit_lib.boundaries.metrics.telemetry import Stage2Telemetry
+from coordexp_audit_lib.boundaries.metrics.reference.telemetry import Stage2Telemetry
 from coordexp_audit_lib.core.errors import InvariantViolation
 from coordexp_audit_lib.guards.batches import check_packed_batch, check_record
 from coordexp_audit_lib.guards.inputs import check_config, check_template, check_tokenizer, load_config

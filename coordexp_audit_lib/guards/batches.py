@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from coordexp_audit_lib.boundaries.geometry.records import Ordering, Space, problems
+from coordexp_audit_lib.boundaries.geometry.predicates.records import Ordering, Record, Space
 from coordexp_audit_lib.boundaries.packing.artifact import TENSORS, packed
 from coordexp_audit_lib.core.errors import UsageError
-from coordexp_audit_lib.guards.stopping import judge_live, stop, stop_at
+from coordexp_audit_lib.guards.stopping import judge_live, stop_at
 from coordexp_audit_lib.kit.profile import Profile, named
 
 WHATEVER_IT_IS, LAST = {"packing.capacity"}, {"packing.fields_aligned"}
@@ -24,8 +24,8 @@ def check_record(record: Any, space: Space = "bins", ordering: Ordering = "rando
     Raises:
         InvariantViolation: it does not; `where` is the path within the record.
     """
-    for p in problems(record, space, ordering):
-        stop(p.invariant, p.message, where=p.path or "record", expected=p.expected, actual=p.actual)
+    for verdict in judge_live(Record(record, space, ordering), "geometry"):
+        stop_at(verdict, fallback="record")
 
 
 def check_packed_batch(
@@ -64,7 +64,7 @@ def judge_batch(
     verdicts.sort(key=lambda v: v.finding.invariant in LAST)
     broken = [v.finding.invariant for v in verdicts if v.first is not None]
     for verdict in sorted(verdicts, key=lambda v: v.first is None):
-        stop_at(verdict, "batch", broken[1:])
+        stop_at(verdict, "batch", also=broken[1:])
     return [v.finding.invariant for v in verdicts if v.finding.checked]
 
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from coordexp_audit_lib.boundaries.metrics.contract import PREDICATES, Undecided
-from coordexp_audit_lib.boundaries.metrics.log import Log, Row
+from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.finding import tidy
 from coordexp_audit_lib.guards.collator import GuardedCollator
+from coordexp_audit_lib.guards.outputs import words
+from coordexp_audit_lib.guards.stopping import judge_live
 
 SCHEMA = 1
 KEPT_ROWS = 4096
@@ -49,11 +50,9 @@ class Diary:
     def _log(self) -> dict[str, Any]:
         """For each claim on logs what it says of the rows: its problems, or why it can't tell."""
         found: dict[str, Any] = {}
-        for claim, predicate in PREDICATES.items():
-            try:
-                found[claim] = [p.message for p in predicate(Log("training log", self.rows), lambda n: None)][:5]
-            except Undecided as error:
-                found[claim] = f"undecided: {error}"
+        for finding, _ in judge_live(Log("training log", self.rows, words()), "metrics"):
+            said = [v.message for v in finding.violations]
+            found[finding.invariant] = said if said or not finding.note else f"undecided: {finding.note}"
         return found
 
     def _write(self, what: dict[str, Any]) -> None:

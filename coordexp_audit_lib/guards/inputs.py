@@ -13,10 +13,10 @@ from coordexp_audit_lib.boundaries.config.predicates.values import Broken
 from coordexp_audit_lib.boundaries.config.surfaces import Chain
 from coordexp_audit_lib.boundaries.template import cases
 from coordexp_audit_lib.boundaries.template import predicates as p
-from coordexp_audit_lib.boundaries.template.trace import Trace, trace
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.guards import pins
-from coordexp_audit_lib.guards.stopping import at_token, stop
+from coordexp_audit_lib.guards.stopping import check, stop
+from coordexp_audit_lib.kit.prompt_trace import Trace, trace
 
 Prompt = Sequence[int] | Callable[[], Sequence[int]]
 
@@ -84,14 +84,15 @@ def check_tokenizer(tokenizer: Any, fingerprint: str | None = None, rows: int | 
     made = pins.tokenizer_of(tokenizer)
     ids = pins.vocabulary(made)
     texts = [(pins.encoded(made, text), bins) for text, bins in cases.contexts()]
-    for found in p.coordinate_problems([ids.get(t, -1) for t in pins.COORD_TOKENS], texts):
-        _stop_at("template.coord_tokens_atomic", found, "tokenizer")
+    numbers = [ids.get(t, -1) for t in pins.COORD_TOKENS]
+    check("template.coord_tokens_atomic", lambda ledger: p.coordinate_problems(numbers, texts), "tokenizer")
     if fingerprint is not None:
-        for found in p.vocabulary_problems(pins.fingerprint(made), fingerprint, "the pinned"):
-            _stop_at("template.vocab_fits", found, "tokenizer")
+        made_of = pins.fingerprint(made)
+        check(
+            "template.vocab_fits", lambda ledger: p.vocabulary_problems(made_of, fingerprint, "the pinned"), "tokenizer"
+        )
     if rows is not None:
-        for found in p.rows_problems(max(ids.values()), rows):
-            _stop_at("template.vocab_fits", found, "tokenizer")
+        check("template.vocab_fits", lambda ledger: p.rows_problems(max(ids.values()), rows), "tokenizer")
 
 
 def check_template(prompt: Prompt, pinned: Trace | Mapping[str, Any], name: str = "of the fixed sample") -> None:
@@ -105,9 +106,4 @@ def check_template(prompt: Prompt, pinned: Trace | Mapping[str, Any], name: str 
     """
     ids = prompt() if callable(prompt) else prompt
     kept = pinned if isinstance(pinned, Trace) else msgspec.convert(dict(pinned), Trace)
-    for found in p.pinned_problems(trace(ids), kept, name):
-        _stop_at("template.render_pinned", found, "template")
-
-
-def _stop_at(claim: str, found: p.Problem, where: str) -> Any:
-    stop(claim, at_token(found.message, found.token), where=where, expected=found.expected, actual=found.actual)
+    check("template.render_pinned", lambda ledger: p.pinned_problems(trace(ids), kept, name), "template")

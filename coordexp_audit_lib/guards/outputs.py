@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from coordexp_audit_lib.boundaries.metrics.contract import PREDICATES, Undecided
-from coordexp_audit_lib.boundaries.metrics.log import Log, Row, row_of
-from coordexp_audit_lib.boundaries.provenance.checkpoints import weights_only
-from coordexp_audit_lib.boundaries.provenance.reading import checkpoint
-from coordexp_audit_lib.guards.stopping import stop
+from msgspec.structs import replace
+
+from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row, row_of
+from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabulary, vocabulary
+from coordexp_audit_lib.boundaries.provenance.artifact.reading import checkpoint
+from coordexp_audit_lib.boundaries.provenance.predicates.checkpoints import weights_only
+from coordexp_audit_lib.core.claim import Ledger
+from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.guards.stopping import check, claim_of
 
 # Claims that a single row can break. What needs a longer log is reported at the end, and stops nothing.
 STOPPING = (
@@ -21,6 +26,12 @@ STOPPING = (
     "metrics.identity_not_averaged",
     "metrics.finite",
 )
+
+
+@lru_cache(maxsize=1)
+def words() -> Vocabulary:
+    """How the training program names what it logs: as the default pipeline's contract says."""
+    return vocabulary()
 
 
 def check_metrics(
@@ -36,7 +47,7 @@ def check_metrics(
     Args:
         logs: metric -> number, as it is logged. step: the optimizer step, from 1. earlier: rows before this one, for
             claims over several: a rollout seed that is a sum is known by its distance to the others.
-        claims: those to judge, of `metrics.contract.PREDICATES`. stage2: a Stage-2 trainer logs; without it, its own
+        claims: those to judge, of the metrics claims on logs. stage2: a Stage-2 trainer logs; without it, its own
             keys must tell.
 
     Returns:
@@ -45,14 +56,10 @@ def check_metrics(
     Raises:
         InvariantViolation: `where` is the metric.
     """
-    row = row_of(logs if step is None else {**logs, "step": step}, step or 0)
-    log = Log("training log", [*earlier, row], stage2=stage2)
+    row = row_of(logs if step is None else {**logs, "step": step}, step or 0, words())
+    log = Log("training log", [*earlier, row], words(), stage2=stage2)
     for claim in claims:
-        try:
-            for p in PREDICATES[claim](log, lambda n: None):
-                stop(claim, p.message, where=p.subject, expected=p.expected, actual=p.actual)
-        except Undecided:
-            continue
+        check(claim, partial(claim_of(claim).predicates[Log], log))
     return row
 
 
@@ -63,11 +70,9 @@ def check_checkpoint(folder: Path | str, *, save_only_model: bool) -> None:
         InvariantViolation: `where` is the file or tensor.
     """
     place = Path(folder)
-    for flaw in weights_only(checkpoint(place.parent.resolve(), place.name), save_only_model=save_only_model):
-        stop(
-            "provenance.weights_only",
-            flaw.message,
-            where=f"{place.name}/{flaw.subject}",
-            expected=flaw.expected,
-            actual=flaw.actual,
-        )
+
+    def flaws(ledger: Ledger) -> Iterator[Problem]:
+        for flaw in weights_only(checkpoint(place.parent.resolve(), place.name), save_only_model=save_only_model):
+            yield replace(flaw, subject=f"{place.name}/{flaw.subject}")
+
+    check("provenance.weights_only", flaws)

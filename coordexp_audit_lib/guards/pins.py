@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.geometry.bins import TOKENS as COORD_TOKENS
 from coordexp_audit_lib.boundaries.template.predicates import vocabulary_fingerprint
-from coordexp_audit_lib.boundaries.template.trace import trace
 from coordexp_audit_lib.core.errors import UsageError
+from coordexp_audit_lib.kit.boxes import TOKENS as COORD_TOKENS
 from coordexp_audit_lib.kit.profile import BUILT_IN, Profile, of_values, of_vocabulary
+from coordexp_audit_lib.kit.prompt_trace import trace
 
 __all__ = ["COORD_TOKENS"]
 IGNORE_INDEX = BUILT_IN["text"].ignore_index
@@ -78,7 +78,7 @@ def tokenizer_of(given: Any) -> Any:
 
 
 def profile_of(model: Any, tokenizer: Any) -> Profile | None:
-    """The profile of a model at hand by its config, or of a tokenizer by its vocabulary; None where neither is there."""
+    """The profile of a model at hand by its config, or of a tokenizer by its vocabulary; None without either."""
     config: Any = getattr(model, "config", None)
     if hasattr(config, "to_dict"):
         return of_values(config.to_dict())

@@ -15,8 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coordexp_audit_lib.boundaries.metrics import names
-from coordexp_audit_lib.boundaries.metrics.telemetry import Stage2Telemetry
+from coordexp_audit_lib.boundaries.metrics.reference.telemetry import Stage2Telemetry
 from coordexp_audit_lib.core.errors import InvariantViolation
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.guards.pins import pins_of
@@ -25,7 +24,7 @@ from coordexp_audit_lib.kit import chat, model, mrope, picture, tokenizer, varia
 from coordexp_audit_lib.kit.profile import BUILT_IN
 from coordexp_audit_lib.kit.schedule import is_b_step, seed_base
 
-CONFIG = "configs/stage2_ab/prod/ab_mixed.yaml"
+CONFIG = pipeline().configs[1]
 TREE = pipeline().reference
 QWEN = BUILT_IN["qwen3_vl"]
 SYSTEM, USER = "Answer with JSON.", "<image>Locate every object."
@@ -46,7 +45,7 @@ BREAKS = (
     Break("split_token", "a coordinate token that the tokenizer splits", "template.coord_tokens_atomic"),
     Break("shifted_labels", "labels shifted by one", "packing.no_cross_boundary_label"),
     Break("running_positions", "positions that do not restart in the second sample", "packing.positions_restart"),
-    Break("foreign_prompt", "a rollout from a prompt that is no prefix of what is taught", "template.prompt_is_prefix"),
+    Break("foreign_prompt", "a rollout from a prompt that is no prefix of its target", "template.prompt_is_prefix"),
     Break("missing_metric", "a Channel-B step that logs no throughput", "metrics.required_keys"),
     Break("averaged_seed", "a rollout seed averaged over two ranks", "metrics.identity_not_averaged"),
     Break("optimizer_file", "an optimizer's state in a weights-only checkpoint", "provenance.weights_only"),
@@ -164,18 +163,18 @@ def record(telemetry: Stage2Telemetry, step: int, broken: str = "") -> None:
     if channel == "A":
         return
     counts = channel_b(broken)
-    telemetry.identity("rollout/seed_base", seed_base(17, step))
-    telemetry.seconds(names.GENERATE, 0.25)
+    telemetry.identity(telemetry.words.seed, seed_base(17, step))
+    telemetry.seconds(telemetry.words.generate, 0.25)
     telemetry.count("rollout/gen_new_tokens_total", counts["tokens"])
-    telemetry.count(names.VALID, counts["valid"])
-    telemetry.rate(names.THROUGHPUT, over="rollout/gen_new_tokens_total", under=names.GENERATE)
+    telemetry.count(telemetry.words.valid, counts["valid"])
+    telemetry.rate(telemetry.words.throughput, over="rollout/gen_new_tokens_total", under=telemetry.words.generate)
 
 
 def payload(telemetry: Stage2Telemetry, broken: str = "") -> dict[str, Any]:
     """What is logged of the step."""
     made: dict[str, Any] = telemetry.finish()
     if broken == "missing_metric":
-        made.pop(names.THROUGHPUT, None)
+        made.pop(telemetry.words.throughput, None)
     if broken == "averaged_seed" and "rollout/seed_base" in made:
         made["rollout/seed_base"] += 0.5  # the mean of this seed and the next
     return made

@@ -8,17 +8,17 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from coordexp_audit_lib.boundaries.rollout.client import Item, RolloutError, read_outputs
+from coordexp_audit_lib.boundaries.rollout.reference.client import Item, RolloutError, read_outputs
 from coordexp_audit_lib.boundaries.supervision.predicates import targets
 from coordexp_audit_lib.boundaries.supervision.predicates.reading import read
 from coordexp_audit_lib.boundaries.supervision.predicates.targets import IGNORED, Supervised
 from coordexp_audit_lib.boundaries.supervision.surfaces import Group, Sample, SegmentB, Thing
 from coordexp_audit_lib.boundaries.template.predicates import prefix_problems
-from coordexp_audit_lib.boundaries.template.trace import trace
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem
-from coordexp_audit_lib.guards.stopping import Found, at_token, check, claim_of, stop
+from coordexp_audit_lib.guards.stopping import Found, check, claim_of, stop
 from coordexp_audit_lib.kit.coordjson import Order
+from coordexp_audit_lib.kit.prompt_trace import trace
 
 Box = tuple[Sequence[int], Sequence[int]]
 TARGET = ("supervision.coord_out_of_ce", "supervision.closure")
@@ -64,9 +64,8 @@ def check_rollout_prefix(
         InvariantViolation: the message names the first token that differs.
     """
     start = len(prompt) if answer_at is None else answer_at
-    for found in prefix_problems(trace(prompt), trace(supervised[: len(prompt)]), start, "of this rollout"):
-        text = at_token(found.message, found.token)
-        stop("template.prompt_is_prefix", text, where="prompt", expected=found.expected, actual=found.actual)
+    sides = trace(prompt), trace(supervised[: len(prompt)])
+    check("template.prompt_is_prefix", lambda _: prefix_problems(*sides, start, "of this rollout"), "prompt")
     if rollout is not None:
         prefix = supervised[start : start + kept]
         _check("supervision.prefix_kept", lambda _: targets.kept(prefix, rollout), "rollout prefix")

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, NoReturn
 
+from msgspec.structs import replace
+
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.claim import Claim, Ledger, claims, claims_on
 from coordexp_audit_lib.core.errors import AuditError, InvariantViolation
@@ -34,7 +36,7 @@ def judged(claim: Claim, found: Found) -> Verdict:
         return violation
 
     sheet = Sheet(place=noted)
-    sheet.run(lambda: found(sheet.ledger))
+    sheet.run(lambda: map(_at_one_token, found(sheet.ledger)))
     return Verdict(finding_of(Artifact(None), claim, sheet), next(iter(seen), None))
 
 
@@ -45,7 +47,7 @@ def judge_live(subject: Any, boundary: str) -> list[Verdict]:
 
 
 def check(claim: str, found: Found, where: str = "") -> None:
-    """Judge one claim; `where` is what was judged, by default the subject of what is wrong.
+    """Judge one claim of a live object; `where` is what was judged, by default the subject that a problem names.
 
     Raises:
         InvariantViolation: it is broken. AuditError: it could not be judged.
@@ -53,12 +55,23 @@ def check(claim: str, found: Found, where: str = "") -> None:
     stop_at(judged(claim_of(claim), found), where)
 
 
-def stop_at(verdict: Verdict, where: str = "", also: Sequence[str] = ()) -> None:
-    """Raise if the claim is broken, or could not be judged. also: other claims that are broken by the same object."""
+def stop_at(verdict: Verdict, where: str = "", *, fallback: str = "", also: Sequence[str] = ()) -> None:
+    """Raise if the claim is broken, or could not be judged.
+
+    Args:
+        where: what was judged, by default the subject that the problem names, or else `fallback`. also: other claims
+            that it breaks.
+    """
     finding, first = verdict
     if first is not None:
         text = first.message + (f" (it breaks {', '.join(also)} too)" if also else "")
-        stop(finding.invariant, text, where=where or first.subject, expected=first.expected, actual=first.actual)
+        stop(
+            finding.invariant,
+            text,
+            where=where or first.subject or fallback,
+            expected=first.expected,
+            actual=first.actual,
+        )
     if finding.status in UNJUDGED:
         raise AuditError(finding.note, where=where)
 
@@ -78,9 +91,9 @@ def stop(
     raise InvariantViolation(claim, what, where=where, remedy=remedy, expected=expected, actual=actual)
 
 
-def at_token(message: str, token: int | None) -> str:
-    """A message with the place that it is about."""
-    return message if token is None or f"token {token}" in message else f"{message} (token {token})"
+def _at_one_token(problem: Problem) -> Problem:
+    """A problem whose message names its token already does not name it twice."""
+    return replace(problem, token=None) if f"token {problem.token}" in problem.message else problem
 
 
 def shown(value: Any) -> str:

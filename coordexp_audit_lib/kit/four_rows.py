@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-VISION_START, VISION_END, IMAGE_PAD = 151652, 151653, 151655
+from coordexp_audit_lib.kit.tokenizer import IMAGE_PAD, VISION_END, VISION_START
+
 TOLERANCE = 1e-4
 
 

@@ -256,5 +256,15 @@ def of_batch(tensors: Mapping[str, Any]) -> Profile:
     if width == BUILT_IN["qwen2_vl"].pixel_width:
         found = BUILT_IN["qwen2_5_vl"] if "second_per_grid_ts" in tensors else replace(_QWEN, patch_size=14)
     if ids is not None and not any(shown.values()):
-        found = replace(found, image_pad=None, video_pad=None)
-    return found
+        return replace(found, image_pad=None, video_pad=None)
+    return BUILT_IN["qwen3_vl"] if not found.videos and shown["video_pad"] and _frame_by_frame(tensors) else found
+
+
+def _frame_by_frame(tensors: Mapping[str, Any]) -> bool:
+    """Whether a video's pads stand in as many runs as it has frames, as with timestamps between them."""
+    grid: Any = tensors.get("video_grid_thw")
+    if getattr(grid, "ndim", 0) != 2:
+        return False
+    pads = tensors["input_ids"].reshape(-1) == _QWEN.video_pad
+    runs = int(pads[0]) + int((pads[1:] & ~pads[:-1]).sum())
+    return len(grid) < runs == int(grid[:, 0].sum())

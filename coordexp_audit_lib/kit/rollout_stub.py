@@ -29,6 +29,9 @@ MISDEEDS = (
     "no_token_ids",
     "no_choices",
 )
+# Seconds after which a silent route closes the connection: far more than any wait that is bounded takes, so that a slow
+# machine is not mistaken for a wait without an end.
+PATIENCE = 30.0
 FIELDS = {"no_prompt_token_ids": "prompt_token_ids", "no_token_ids": "token_ids", "no_choices": "choices"}
 NUMBER = re.compile(r"request (\d+)")
 
@@ -80,7 +83,7 @@ class Stub:
         misdeed: str = "none",
         world_size: int = 1,
         silent: tuple[str, ...] = (),
-        patience: float = 6.0,
+        patience: float = PATIENCE,
         answers: Callable[[dict[str, Any]], dict[str, Any]] = answer,
     ) -> None:
         if misdeed not in MISDEEDS:

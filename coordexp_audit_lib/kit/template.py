@@ -13,7 +13,11 @@ from typing import Any
 from coordexp_audit_lib.kit import picture, stand_ins
 
 LONGEST = 32_768
-IMAGES = {"patch_size": picture.PATCH, "merge_size": picture.MERGE, "temporal_patch_size": picture.FRAMES}
+IMAGES: dict[str, Any] = {
+    "patch_size": picture.PATCH,
+    "merge_size": picture.MERGE,
+    "temporal_patch_size": picture.FRAMES,
+}
 
 
 def processor(tokenizer: Any, config: Any, images: Any = None) -> Any:
@@ -27,7 +31,7 @@ def processor(tokenizer: Any, config: Any, images: Any = None) -> Any:
 
     return types.SimpleNamespace(
         tokenizer=tokenizer,
-        image_processor=images or Qwen2VLImageProcessor(**IMAGES),  # type: ignore[no-untyped-call]
+        image_processor=images or Qwen2VLImageProcessor(**IMAGES),
         model_info=types.SimpleNamespace(
             config=config, task_type="causal_lm", max_model_len=LONGEST, model_dir="", torch_dtype=torch.float32
         ),

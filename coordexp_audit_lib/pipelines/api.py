@@ -72,9 +72,9 @@ def remembered(answer):
                 known[key] = answer(request, here), None
             except (Refused, Unbound) as error:
                 known[key] = None, error
-        value, error = known[key]
-        if error is not None:
-            raise error
+        value, refused = known[key]
+        if refused is not None:
+            raise refused
         return value
 
     return ask

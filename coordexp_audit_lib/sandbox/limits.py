@@ -9,15 +9,15 @@ import msgspec
 
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH")
 FOLDERS = ("home", "tmp", "work")
-TOKEN = "COORDEXP_AUDIT_WORKER"
+TOKEN = "AUDIT_WORKER_TOKEN"
 
 
 class Limits(msgspec.Struct, frozen=True):
     """Seconds for an answer, bytes and counts for the rest.
 
     start_seconds: until the worker itself runs. first_seconds: for the first answer of a surface, which includes
-    imports. memory: of all its processes together, and
-    private memory of each; address space may be three times that, for libraries are mapped larger than they are used.
+    imports. memory: of all its processes together, and private memory of each; address space may be three times that,
+    for libraries are mapped larger than they are used.
     frame: one answer. flood: printed during one question. file: one file, disk: all files of the scratch together.
     hangs: after so many questions in a row that were not answered in time, starts: after so many starts in a row that
     failed, no further one is tried.

@@ -53,6 +53,11 @@ def load_answers(folder, module):
     return name
 
 
+def bound_in(folder, module):
+    """What a module of answers binds: by surface, its `pipelines.api.Bound`."""
+    return importlib.import_module(LIBRARY + ".pipelines.api").bound_by(load_answers(folder, module))
+
+
 class Paths:
     """Replaces this machine's paths in text, so that an answer is the same on every machine."""
 
@@ -127,9 +132,8 @@ class Worker:
         """The binding of the surface and its `Here`, made when first asked for."""
         surface = message["surface"]
         if surface not in self.heres:
-            name = load_answers(self.answers, message["module"])
-            here = self.api.Here(self.tree, self.scratch, message["chosen"])
-            self.heres[surface] = (self.api.bound_by(name)[surface], here)
+            bound = bound_in(self.answers, message["module"])[surface]
+            self.heres[surface] = (bound, self.api.Here(self.tree, self.scratch, message["chosen"]))
         return self.heres[surface]
 
 

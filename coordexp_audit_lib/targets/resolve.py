@@ -9,30 +9,31 @@ from coordexp_audit_lib.core.target import Target
 from coordexp_audit_lib.targets.recording import SUFFIX, RecordingTarget, packaged, read_recording
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
-DEFAULT = "coordexp-b46e74f"
+
+def default() -> str:
+    """The target that is audited where none is named: the first recording that comes along."""
+    return next(iter(packaged()))
 
 
-def _from_file(path: Path) -> RecordingTarget:
-    recording = read_recording(path)
-    return RecordingTarget(recording, recording.target.name)
-
-
-def open_target(word: str = DEFAULT, *, python: str | None = None) -> Target:
+def open_target(word: str = "", *, python: str | None = None) -> Target:
     """Open a target: `reference`, a packaged recording's name, a recording file, or a checkout's folder.
 
     Args:
+        word: "" is the `default`.
         python: the checkout's interpreter; ignored for the other kinds.
 
     Raises:
         UsageError: the word names nothing that can be audited.
     """
+    word = word or default()
     if word == "reference":
         return ReferenceTarget()
     if word in packaged():
         return RecordingTarget(read_recording(packaged()[word]), word)
     path = Path(word).expanduser()
     if path.is_file() and path.name.endswith(SUFFIX):
-        return _from_file(path)
+        recording = read_recording(path)
+        return RecordingTarget(recording, recording.target.name)
     if path.is_dir():
         from coordexp_audit_lib.targets.checkout import CheckoutTarget
 

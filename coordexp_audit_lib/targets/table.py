@@ -11,8 +11,7 @@ import msgspec
 from coordexp_audit_lib.core.errors import AuditError, SurfaceFailed, one_line
 from coordexp_audit_lib.core.surface import Surface, surfaces
 from coordexp_audit_lib.core.target import Binding
-from coordexp_audit_lib.pipelines import api
-from coordexp_audit_lib.sandbox.worker import load_answers
+from coordexp_audit_lib.sandbox.worker import bound_in
 from coordexp_audit_lib.source.names import resolve
 from coordexp_audit_lib.source.tree import Located, Tree
 
@@ -38,12 +37,11 @@ def declared(folder: Path) -> dict[str, Declared]:
     files = (p.relative_to(folder).with_suffix("") for p in folder.rglob("*.py") if p.stem != "__init__")
     for module in sorted(".".join(p.parts) for p in files):
         try:
-            name = load_answers(str(folder), module)  # type: ignore[no-untyped-call]
+            bound = bound_in(str(folder), module)  # type: ignore[no-untyped-call]
         except Exception as error:
             what = f"the module of answers does not load: {type(error).__name__}: {error}"
             raise AuditError(what, where=f"{folder.name}/{module.replace('.', '/')}.py", remedy="correct it") from error
-        for surface, bound in api.bound_by(name).items():  # type: ignore[no-untyped-call]
-            found[surface] = Declared(module, dict(bound.symbols))
+        found |= {surface: Declared(module, dict(one.symbols)) for surface, one in bound.items()}
     return found
 
 

@@ -12,7 +12,7 @@ from coordexp_audit_lib.core.fault import Fault, faults
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.targets.recording import Recorder, RecordingTarget, read_recording, write_recording
-from coordexp_audit_lib.targets.reference import ReferenceTarget
+from coordexp_audit_lib.targets.reference import Memory, ReferenceTarget
 
 boundaries.load(["config"])
 STAGE1 = "configs/stage1/ablation/geometry_first_coco80.yaml"
@@ -35,6 +35,7 @@ CATALOGUE = (
     "config.extends_sound",
     "config.preflight_contract",
 )
+MEMORY: Memory = {}  # the oracle's answers, so that a fault costs its claim alone
 FAULTS = [f for f in faults() if f.id.startswith("config.")]
 
 
@@ -53,7 +54,7 @@ def test_every_claim_has_a_known_bad_case() -> None:
 @pytest.mark.parametrize("config", [STAGE2, SMOKE, STAGE1])
 @pytest.mark.parametrize("claim", CATALOGUE)
 def test_the_reference_holds(claim: str, config: str) -> None:
-    finding = judge(ReferenceTarget(), CLAIMS[claim], config)
+    finding = judge(ReferenceTarget(memory=MEMORY), CLAIMS[claim], config)
     assert (finding.status, finding.violations, finding.note) == ("held", [], "")
     assert finding.checked > 1
 
@@ -62,7 +63,7 @@ def test_the_reference_holds(claim: str, config: str) -> None:
     ("fault", "claim"), [(f, c) for f in FAULTS for c in f.caught_by], ids=lambda v: v if isinstance(v, str) else v.id
 )
 def test_every_fault_is_noticed(fault: Fault, claim: str) -> None:
-    finding = judge(ReferenceTarget(fault), CLAIMS[claim], STAGE2)
+    finding = judge(ReferenceTarget(fault, MEMORY), CLAIMS[claim], STAGE2)
     assert finding.status == "violated", finding.note
     assert all(v.message and v.where is not None for v in finding.violations)
 
@@ -79,13 +80,13 @@ def test_a_lost_range_is_its_own_violation_where_types_are_coerced_already() -> 
         lambda request, honest: bools.apply(request, lambda r: range_lost.apply(r, honest)),
     )
     claim = CLAIMS["config.value_range"]
-    one, two = (judge(ReferenceTarget(f), claim, STAGE2) for f in (bools, both))
+    one, two = (judge(ReferenceTarget(f, MEMORY), claim, STAGE2) for f in (bools, both))
     assert two.violation_count == one.violation_count + 1
     assert {v.subject for v in two.violations} - {v.subject for v in one.violations} == {"outside [0, 1]"}
 
 
 def test_every_mapping_node_of_the_stage2_config_is_tried() -> None:
-    found = facts(judge(ReferenceTarget(), CLAIMS["config.unknown_key_rejected"], STAGE2))
+    found = facts(judge(ReferenceTarget(memory=MEMORY), CLAIMS["config.unknown_key_rejected"], STAGE2))
     nodes = found["nodes"]
     assert isinstance(nodes, list)
     assert found["mapping nodes tried"] == len(nodes) == 14
@@ -102,12 +103,12 @@ def test_every_mapping_node_of_the_stage2_config_is_tried() -> None:
 
 
 def test_a_stage1_config_is_tried_in_the_sections_that_it_lacks() -> None:
-    found = facts(judge(ReferenceTarget(), CLAIMS["config.unknown_key_rejected"], STAGE1))
+    found = facts(judge(ReferenceTarget(memory=MEMORY), CLAIMS["config.unknown_key_rejected"], STAGE1))
     assert {"stage2_ab", "rollout_matching", "rollout_matching.vllm.server.servers[0]"} <= set(found["nodes"])  # type: ignore[call-overload]
 
 
 def test_nested_items_of_other_sections_are_tried_and_foreign_ones_left_alone() -> None:
-    found = facts(judge(ReferenceTarget(), CLAIMS["config.unknown_section_key_rejected"], STAGE1))
+    found = facts(judge(ReferenceTarget(memory=MEMORY), CLAIMS["config.unknown_section_key_rejected"], STAGE1))
     nodes = found["nodes"]
     assert isinstance(nodes, list)
     assert "custom.augmentation.ops[12].params" in nodes
@@ -120,12 +121,12 @@ def test_nested_items_of_other_sections_are_tried_and_foreign_ones_left_alone() 
 
 @pytest.mark.parametrize("claim", CATALOGUE)
 def test_a_second_run_finds_the_same(claim: str) -> None:
-    first, second = (judge(ReferenceTarget(), CLAIMS[claim], STAGE1) for _ in range(2))
+    first, second = (judge(ReferenceTarget(memory=known), CLAIMS[claim], STAGE1) for known in (MEMORY, None))
     assert (first.checked, first.violations, first.evidence) == (second.checked, second.violations, second.evidence)
 
 
 def test_a_recording_answers_the_questions_that_were_asked_of_its_target(tmp_path: Path) -> None:
-    live = Recorder(ReferenceTarget())
+    live = Recorder(ReferenceTarget(memory=MEMORY))
     asked = {claim: judge(live, CLAIMS[claim], STAGE1) for claim in CATALOGUE}
     write_recording(live.recording("test", "2026-02-23"), tmp_path / "r.json.xz")
     replayed = RecordingTarget(read_recording(tmp_path / "r.json.xz"), "r")

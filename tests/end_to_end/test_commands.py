@@ -39,25 +39,25 @@ def judged(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, di
 
 
 @pytest.mark.parametrize(
-    ("bad", "invariant"),
+    ("bad", "invariant", "checked"),
     [
-        (record(tokens(30, 2, 1, 40)), "geometry.box_ordered"),
-        (record(["<|coord_1000|>", *tokens(2, 3, 4)]), "geometry.bins_in_range"),
-        (record(tokens(1, 2, 3)), "geometry.record_contract"),
-        (record(tokens(1, 2, 3, 4), width=0), "geometry.record_contract"),
-        ("{not json", "geometry.record_contract"),
-        ('{"images": [], "images": []}', "geometry.record_contract"),
+        (record(tokens(30, 2, 1, 40)), "geometry.box_ordered", 3),
+        (record(["<|coord_1000|>", *tokens(2, 3, 4)]), "geometry.bins_in_range", 12),
+        (record(tokens(1, 2, 3)), "geometry.record_contract", 3),
+        (record(tokens(1, 2, 3, 4), width=0), "geometry.record_contract", 3),
+        ("{not json", "geometry.record_contract", 3),
+        ('{"images": [], "images": []}', "geometry.record_contract", 3),
     ],
 )
 def test_data_names_file_line_and_path(
-    bad: Any, invariant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bad: Any, invariant: str, checked: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, found = judged(capsys, "data", str(write_lines(tmp_path / "train.jsonl", GOOD, GOOD, bad)))
     assert status == 1
     assert [name for name, f in found.items() if f["status"] == "violated"] == [invariant]
     where = found[invariant]["violations"][0]["where"]
     assert (where["path"], where["line"]) == ("train.jsonl", 3)
-    assert found[invariant]["checked"] == 3
+    assert found[invariant]["checked"] == checked
 
 
 def test_data_counts_every_violation_and_shows_five(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.fault import Fault, faults
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import judge
@@ -13,7 +13,7 @@ from coordexp_audit_lib.core.target import Target
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 boundaries.load(["geometry"])
-CLAIMS = {i.id: i for i in invariants("geometry")}
+CLAIMS = {i.id: i for i in claims("geometry")}
 FAULTS = [f for f in faults() if f.surface.name.startswith("geometry.")]
 CATALOGUE = {
     "record_contract": "P0",

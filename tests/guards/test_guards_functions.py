@@ -17,12 +17,12 @@ from coordexp_audit_lib.boundaries.supervision.cases.rollouts import rollout
 from coordexp_audit_lib.boundaries.supervision.predicates.roles import is_coordinate
 from coordexp_audit_lib.boundaries.supervision.reference.target import Target, build
 from coordexp_audit_lib.boundaries.supervision.surfaces import ChannelBRequest, Sample, Thing
-from coordexp_audit_lib.boundaries.template.trace import trace
 from coordexp_audit_lib.core.errors import InvariantViolation, UsageError
 from coordexp_audit_lib.guards import pins, rehearsal
 from coordexp_audit_lib.guards.batches import array
 from coordexp_audit_lib.guards.collator import GuardedCollator
 from coordexp_audit_lib.kit import tokenizer, variants
+from coordexp_audit_lib.kit.prompt_trace import trace
 
 
 def violation(guard: Callable[[], Any]) -> InvariantViolation:

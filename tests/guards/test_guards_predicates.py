@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from coordexp_audit_lib import guards
-from coordexp_audit_lib.boundaries.config import schema
-from coordexp_audit_lib.boundaries.geometry import records
-from coordexp_audit_lib.boundaries.metrics import contract as metrics
+from coordexp_audit_lib import boundaries, guards
+from coordexp_audit_lib.boundaries.config.predicates import rules
+from coordexp_audit_lib.boundaries.geometry.predicates import records
+from coordexp_audit_lib.boundaries.metrics.predicates.log import Log
 from coordexp_audit_lib.boundaries.packing.predicates import batch as packing
 from coordexp_audit_lib.boundaries.packing.predicates import positions, vision
-from coordexp_audit_lib.boundaries.provenance import checkpoints
-from coordexp_audit_lib.boundaries.rollout import client
+from coordexp_audit_lib.boundaries.provenance.predicates import checkpoints
+from coordexp_audit_lib.boundaries.rollout.reference import client
 from coordexp_audit_lib.boundaries.supervision.predicates import targets
 from coordexp_audit_lib.boundaries.template import predicates as template
-from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.claim import claims, claims_on
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.judge import judge as judged
 from coordexp_audit_lib.guards import rehearsal
@@ -69,17 +69,19 @@ def channel_b() -> None:
     rehearsal.channel_b()
 
 
+boundaries.load(["metrics"])
+LOGGED = {c.id: c.predicates[Log] for c in claims_on(Log, "metrics")}
 # predicate, guard that uses it, invariant of the audit that uses it
 TABLE: list[tuple[Any, Callable[[], None], str]] = [
-    (schema.check_config, config, "config.unknown_key_rejected"),
-    (schema.check_batch, config, "config.batch_divisible"),
-    (schema.check_attention, config, "config.packing_backend"),
+    (rules.check_config, config, "config.unknown_key_rejected"),
+    (rules.check_batch, config, "config.batch_divisible"),
+    (rules.check_attention, config, "config.packing_backend"),
     (template.coordinate_problems, tokens, "template.coord_tokens_atomic"),
     (template.vocabulary_problems, tokens, "template.vocab_fits"),
     (template.rows_problems, tokens, "template.vocab_fits"),
     (template.pinned_problems, prompt, "template.render_pinned"),
     (template.prefix_problems, channel_b, "template.prompt_is_prefix"),
-    (records.problems, record, "geometry.record_contract"),
+    (records.record_contract, record, "geometry.record_contract"),
     (packing.fields_aligned, batch, "packing.fields_aligned"),
     (packing.cu_seqlens, batch, "packing.cu_seqlens"),
     (positions.positions_restart, batch, "packing.positions_restart"),
@@ -96,7 +98,7 @@ TABLE: list[tuple[Any, Callable[[], None], str]] = [
     (targets.neutral, channel_b, "supervision.fp_neutral"),
     (targets.matched, channel_b, "supervision.matched_struct_only"),
     (checkpoints.weights_only, checkpoint, "provenance.weights_only"),
-    *((p, logged(claim), claim) for claim, p in metrics.PREDICATES.items()),
+    *((p, logged(claim), claim) for claim, p in LOGGED.items()),
 ]
 NAMES = [f"{p.__module__.split('.')[1]}.{p.__name__}" for p, *_ in TABLE]
 
@@ -117,7 +119,7 @@ def test_a_predicate_that_is_replaced_is_missed_by_guard_and_audit(
 ) -> None:
     with pytest.raises((RuntimeError, AuditError), match="this predicate was replaced"):
         guard()
-    inv = next(i for i in invariants(claim.partition(".")[0]) if i.id == claim)
+    inv = next(c for c in claims(claim.partition(".")[0]) if c.id == claim)
     finding = judged(ReferenceTarget(), inv, CONFIG)
     assert (finding.status, "this predicate was replaced" in finding.note) == ("error", True), finding.note
 
@@ -148,5 +150,5 @@ SHAPING = [
     "pins.py: y != IGNORE_INDEX",
     "rollouts.py: max(g.pos) < prefix_len",
     "rollouts.py: max(g.pos) >= prefix_len",
-    "rollouts.py: y != IGNORE_INDEX",
+    "rollouts.py: y != IGNORED",
 ]

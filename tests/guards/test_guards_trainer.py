@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from coordexp_audit_lib.boundaries.provenance.command import audit_run
+from coordexp_audit_lib.boundaries.provenance.artifact.run import audit_run
 from coordexp_audit_lib.core.claim import invariants
 from coordexp_audit_lib.core.errors import AuditError, InvariantViolation
 from coordexp_audit_lib.guards import rehearsal

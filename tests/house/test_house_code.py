@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "pipelines": {"core", "kit", "source"},
     "report": {"core", "boundaries"},
     "run": {"core", "kit", "source", "sandbox", "targets", "boundaries", "report"},
-    "guards": {"core", "kit", "source", "boundaries", "report"},
+    "guards": {"core", "kit", "source", "boundaries", "report", "callback"},
     "cli": {"core", "kit", "source", "targets", "boundaries", "report", "run"},
 }
 ROOMS = {"surfaces", "predicates", "cases", "reference", "figures", "faults", "artifact", "claims"}

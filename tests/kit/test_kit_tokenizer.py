@@ -87,11 +87,11 @@ def test_text_survives_a_round_trip() -> None:
 
 
 def test_the_second_start_is_fast_and_a_damaged_cache_is_made_anew(tmp_path: Path) -> None:
-    tokenizer.build(tmp_path)
+    first = _seconds(tmp_path)
     (kept,) = tmp_path.iterdir()
     body = kept.read_bytes()
     best = min(_seconds(tmp_path) for _ in range(3))
-    assert best < 0.5
+    assert best < first / 3
     kept.write_bytes(body[:-100])
     assert tokenizer.build(tmp_path).get_vocab_size() == 152_670
     assert kept.read_bytes() == body

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-
 import pytest
 
-from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.fault import faults
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
-for _part in ("reference", "invariants", "faults"):
-    importlib.import_module(f"coordexp_audit_lib.boundaries.metrics.{_part}")
-
-CLAIMS = {i.id: i for i in invariants("metrics")}
+boundaries.load(["metrics"])
+CLAIMS = {i.id: i for i in claims("metrics")}
 BREAKS = {f.id: f for f in faults() if f.id.startswith("metrics.")}
 CATALOGUE = {
     "required_keys": "P0",

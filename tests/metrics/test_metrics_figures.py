@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import matplotlib as mpl
 import pytest
 
-from coordexp_audit_lib.boundaries.metrics import drawing, figures, names
-from coordexp_audit_lib.boundaries.metrics.log import Log, row_of
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.boundaries.metrics import figures
+from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, row_of
+from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import vocabulary
 from coordexp_audit_lib.core.claim import Context
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 mpl.use("agg")
-importlib.import_module("coordexp_audit_lib.boundaries.metrics.reference")
-STAGE1 = Log("a log", [row_of({"loss": 1.0, "step": n}, n) for n in range(1, 60)])
+boundaries.load(["metrics"])
+WORDS = vocabulary()
+STAGE1 = Log("a log", [row_of({"loss": 1.0, "step": n}, n, WORDS) for n in range(1, 60)], WORDS)
 ODD = Log(
     "a log",
     [
-        row_of({"loss": 1.0, "step": n, names.CHANNEL_B: 1.0, f"{names.REASON}$a_{{{k}}}$ \x1b[1m": 2.0}, n)
+        row_of({"loss": 1.0, "step": n, WORDS.channel_b: 1.0, f"{WORDS.reason}$a_{{{k}}}$ \x1b[1m": 2.0}, n, WORDS)
         for n in (1, 2)
         for k in range(12)
     ],
+    WORDS,
 )
 
 
@@ -55,12 +58,12 @@ def test_the_reference_run_is_drawn(real: dict[str, Any]) -> None:
     run = figures.run(Context(ReferenceTarget(), ""))
     assert not any(sum(numbers) for numbers in run["broken"].values())
     for data in (run, real):
-        assert len(drawing.draw_log(data).axes) == 4
-        assert len(drawing.draw_broken(data).axes) == 1
+        assert len(figures.draw_log(data).axes) == 4
+        assert len(figures.draw_broken(data).axes) == 1
 
 
 @pytest.mark.parametrize("log", [STAGE1, ODD])
 def test_any_log_can_be_drawn(log: Log) -> None:
     data = figures.series(log)
-    for figure in (drawing.draw_log(data), drawing.draw_broken(data)):
+    for figure in (figures.draw_log(data), figures.draw_broken(data)):
         figure.canvas.draw()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import struct
 import tracemalloc
@@ -15,13 +14,16 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from coordexp_audit_lib.boundaries.metrics import events, readers
-from coordexp_audit_lib.boundaries.metrics.command import audit_log, read_log, sources
-from coordexp_audit_lib.boundaries.metrics.log import PROGRESS
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.boundaries.metrics.artifact import events, jsonl
+from coordexp_audit_lib.boundaries.metrics.artifact.run import audit_log, read_log, sources
+from coordexp_audit_lib.boundaries.metrics.predicates.log import PROGRESS
+from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import vocabulary
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.report.sources import PACKAGE
 
-importlib.import_module("coordexp_audit_lib.boundaries.metrics.invariants")
+boundaries.load(["metrics"])
+WORDS = vocabulary()
 REAL = PACKAGE / "resources" / "stage2_logging.jsonl"
 EVENTS = "events.out.tfevents.1.host.1.0"
 GOOD = (
@@ -128,7 +130,7 @@ def test_a_line_of_two_gigabytes_is_refused_without_reading_it(tmp_path: Path) -
     tracemalloc.start()
     try:
         with pytest.raises(UsageError, match=r":1: the line is longer than 8 MiB"):
-            read_log(path)
+            read_log(path, WORDS)
         assert tracemalloc.get_traced_memory()[1] < 64 << 20
     finally:
         tracemalloc.stop()
@@ -193,10 +195,10 @@ def test_an_event_file_cut_anywhere_is_refused_or_shorter(tmp_path: Path) -> Non
         else:
             wanted = "is cut off in the record at byte"
         if wanted is None:
-            assert len(read_log(path).rows) == 1
+            assert len(read_log(path, WORDS).rows) == 1
         else:
             with pytest.raises(UsageError, match=wanted):
-                read_log(path)
+                read_log(path, WORDS)
 
 
 @pytest.mark.parametrize(
@@ -213,16 +215,16 @@ def test_a_damaged_event_file(tmp_path: Path, edit: Callable[[bytes], bytes], sa
     path = write_events(tmp_path / EVENTS, [(1, {"train/loss": 1.0})])
     path.write_bytes(edit(path.read_bytes()))
     with pytest.raises(UsageError, match=says) as refused:
-        read_log(path)
+        read_log(path, WORDS)
     assert "Remedy:" in str(refused.value)
 
 
 def test_logs_of_too_many_values_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "MAX_VALUES", 20)
+    monkeypatch.setattr(jsonl, "MAX_VALUES", 20)
     path = tmp_path / "logging.jsonl"
     path.write_bytes(GOOD * 10)
     with pytest.raises(UsageError, match="more than 20 values"):
-        read_log(path)
+        read_log(path, WORDS)
 
 
 def test_event_files_keep_float32_seeds_near_enough(tmp_path: Path) -> None:

@@ -7,28 +7,30 @@ from typing import Any
 
 import pytest
 
-from coordexp_audit_lib.boundaries.metrics import names
-from coordexp_audit_lib.boundaries.metrics.contract import PREDICATES, Undecided
-from coordexp_audit_lib.boundaries.metrics.log import Log, row_of
-from coordexp_audit_lib.boundaries.metrics.schedule import Interval, is_b_step, shares
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, row_of
+from coordexp_audit_lib.boundaries.metrics.predicates.series import Interval, shares
+from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import vocabulary
+from coordexp_audit_lib.core.claim import Ledger, claims_on
+from coordexp_audit_lib.core.problem import Undecided
+from coordexp_audit_lib.kit.schedule import is_b_step
 
-RATIO, A, B = (
-    names.RATIO_REALIZED,
-    {names.CHANNEL_A: 1.0, names.CHANNEL_B: 0.0},
-    {names.CHANNEL_A: 0.0, names.CHANNEL_B: 1.0},
-)
-DROP, REASON = names.DROPPED, names.REASON
+boundaries.load(["metrics"])
+WORDS = vocabulary()
+PREDICATES = {c.id: c.predicates[Log] for c in claims_on(Log, "metrics")}
+RATIO, A, B = (WORDS.ratio, {WORDS.channel_a: 1.0, WORDS.channel_b: 0.0}, {WORDS.channel_a: 0.0, WORDS.channel_b: 1.0})
+DROP, REASON = WORDS.dropped, WORDS.reason
 MATCHES = {"rollout/matched_for_supervision": 1.0, "rollout/valid_pred_objects": 1.0, "rollout/gt_objects": 3.0}
 CUT = {"rollout/parse_truncated": 1.0, "train/samples_total": 2.0, "stage2/raw_rollouts": 4.0}
 
 
 def log(*records: dict[str, Any], first: int = 1) -> Log:
     numbered = enumerate(records, first)
-    return Log("a log", [row_of({"loss": 1.0, "step": n, **r}, n) for n, r in numbered])
+    return Log("a log", [row_of({"loss": 1.0, "step": n, **r}, n, WORDS) for n, r in numbered], WORDS)
 
 
 def subjects(claim: str, made: Log) -> list[str]:
-    return [p.subject for p in PREDICATES[f"metrics.{claim}"](made, lambda cases: None)]
+    return [p.subject for p in PREDICATES[f"metrics.{claim}"](made, Ledger())]
 
 
 def channels(letters: str, ratios: list[float] | None = None) -> Log:
@@ -61,7 +63,7 @@ def channels(letters: str, ratios: list[float] | None = None) -> Log:
     ],
 )
 def test_roles_by_name(key: str, role: str) -> None:
-    assert names.role(key) == role
+    assert WORDS.role(key) == role
 
 
 @pytest.mark.parametrize(
@@ -73,8 +75,8 @@ def test_roles_by_name(key: str, role: str) -> None:
         ("BBBBBBBB", None, []),
         ("ABBB", [0.0, 0.5, 0.5, 0.75], [RATIO]),
         ("ABBB", [0.0, 0.5, 2 / 3, math.nan], [RATIO]),
-        ("BBBA", None, [names.CHANNEL_B]),  # three B first: floor(4b) = 3 needs b ≥ 3/4, floor(3b) = 3 needs b ≥ 1
-        ("ABABBB", None, [names.CHANNEL_B]),
+        ("BBBA", None, [WORDS.channel_b]),  # three B first: floor(4b) = 3 needs b ≥ 3/4, floor(3b) = 3 needs b ≥ 1
+        ("ABABBB", None, [WORDS.channel_b]),
     ],
 )
 def test_ratio_and_schedule(letters: str, ratios: list[float] | None, broken: list[str]) -> None:
@@ -97,7 +99,7 @@ def test_a_log_of_every_tenth_step_is_judged_by_its_ratios() -> None:
 
     assert subjects("b_ratio_consistent", every_tenth(0.7)) == []
     assert subjects("b_ratio_consistent", every_tenth(0.71)) == [RATIO]
-    assert subjects("b_ratio_consistent", every_tenth(0.9)) == [names.CHANNEL_B]
+    assert subjects("b_ratio_consistent", every_tenth(0.9)) == [WORDS.channel_b]
 
 
 def test_a_log_that_joins_runs_or_has_no_steps_is_undecided() -> None:
@@ -114,10 +116,10 @@ def test_a_log_that_joins_runs_or_has_no_steps_is_undecided() -> None:
     [
         ({**A}, [RATIO]),
         ({**A, RATIO: 0.0}, []),
-        ({**B, RATIO: 1.0}, [names.INVALID, names.VALID, names.DROPPED, names.GENERATE, names.THROUGHPUT]),
+        ({**B, RATIO: 1.0}, [WORDS.invalid, WORDS.valid, WORDS.dropped, WORDS.generate, WORDS.throughput]),
         (
             {"stage2/raw_rollouts": 4.0},
-            [RATIO, names.INVALID, names.VALID, names.DROPPED, names.GENERATE, names.THROUGHPUT],
+            [RATIO, WORDS.invalid, WORDS.valid, WORDS.dropped, WORDS.generate, WORDS.throughput],
         ),
     ],
 )

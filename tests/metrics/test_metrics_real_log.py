@@ -19,11 +19,17 @@ from pathlib import Path
 
 import pytest
 
-from coordexp_audit_lib.boundaries.metrics.command import audit_log, read_log
-from coordexp_audit_lib.boundaries.metrics.contract import PREDICATES, Problem
-from coordexp_audit_lib.boundaries.metrics.log import Log
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.boundaries.metrics.artifact.run import audit_log, read_log
+from coordexp_audit_lib.boundaries.metrics.predicates.log import Log
+from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import vocabulary
+from coordexp_audit_lib.core.claim import Ledger, claims_on
 from coordexp_audit_lib.core.finding import MAX_EXAMPLES
+from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.report.sources import PACKAGE
+
+boundaries.load(["metrics"])
+PREDICATES = {c.id: c.predicates[Log] for c in claims_on(Log, "metrics")}
 
 REAL = PACKAGE / "resources" / "stage2_logging.jsonl"
 B_STEPS = (2, 3, 4, 6, 7, 8)
@@ -33,15 +39,15 @@ SEEDS = [52084.375, 104167.864583, 156251.354167, 260418.333333, 375002.1875, 36
 
 @pytest.fixture(scope="module")
 def log() -> Log:
-    return read_log(REAL)
+    return read_log(REAL, vocabulary())
 
 
 def problems(log: Log, claim: str) -> list[Problem]:
-    return list(PREDICATES[f"metrics.{claim}"](log, lambda cases: None))
+    return list(PREDICATES[f"metrics.{claim}"](log, Ledger()))
 
 
 def at(found: list[Problem]) -> set[tuple[str, int | None]]:
-    return {(p.subject, row.step) for p in found for row in p.rows}
+    return {(p.subject, step) for p in found for step in p.counterexample["steps"]}
 
 
 EXPECTED = {
@@ -76,7 +82,7 @@ def test_every_claim_that_a_log_can_decide_is_expected_here() -> None:
 
 
 def test_the_seeds_were_diluted_as_worked_out_by_hand(log: Log) -> None:
-    found = {p.rows[0].step: p.actual for p in problems(log, "identity_not_averaged")}
+    found = {p.counterexample["steps"][0]: p.actual for p in problems(log, "identity_not_averaged")}
     assert [found[s] for s in B_STEPS] == pytest.approx(SEEDS)
     share = {s: (6 if s == 7 else 5) / 96 for s in B_STEPS}
     assert [found[s] for s in B_STEPS] == pytest.approx([(17 + (s - 1) * 1_000_003) * share[s] for s in B_STEPS])
@@ -97,9 +103,9 @@ def test_the_channels_and_kinds_of_rows(log: Log) -> None:
 def test_findings_name_the_file_the_line_and_how_much_was_judged() -> None:
     findings = {f.invariant: f for f in audit_log(REAL)}
     assert [i for i, f in findings.items() if f.status == "held"] == [
-        "metrics.required_keys",
         "metrics.b_ratio_consistent",
         "metrics.finite",
+        "metrics.required_keys",
     ]
     assert all(f.status in ("held", "violated") for f in findings.values())
     assert findings["metrics.finite"].checked == sum(

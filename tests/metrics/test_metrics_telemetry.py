@@ -10,11 +10,16 @@ from typing import Any
 
 import pytest
 
-from coordexp_audit_lib.boundaries.metrics import names
-from coordexp_audit_lib.boundaries.metrics.contract import PREDICATES
-from coordexp_audit_lib.boundaries.metrics.log import Log, row_of
-from coordexp_audit_lib.boundaries.metrics.telemetry import Stage2Telemetry, State, merged
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, row_of
+from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import vocabulary
+from coordexp_audit_lib.boundaries.metrics.reference.telemetry import Stage2Telemetry, State, merged
+from coordexp_audit_lib.core.claim import Ledger, claims_on
 from coordexp_audit_lib.core.errors import AuditError, InvariantViolation
+
+boundaries.load(["metrics"])
+WORDS = vocabulary()
+PREDICATES = {c.id: c.predicates[Log] for c in claims_on(Log, "metrics")}
 
 
 def begun(channel: str = "B") -> Stage2Telemetry:
@@ -52,9 +57,9 @@ def test_gauges_are_averaged_where_they_are_present() -> None:
 def test_seconds_add_within_a_rank_and_the_slowest_rank_counts() -> None:
     a, b = begun(), begun()
     for spent in (1.0, 2.0):
-        a.seconds(names.GENERATE, spent)
-    b.seconds(names.GENERATE, 2.5)
-    assert together(a, b)[0][names.GENERATE] == 3.0
+        a.seconds(WORDS.generate, spent)
+    b.seconds(WORDS.generate, 2.5)
+    assert together(a, b)[0][WORDS.generate] == 3.0
 
 
 def test_rates_are_of_the_sums_and_left_out_over_zero() -> None:
@@ -132,7 +137,7 @@ def test_the_ratio_goes_on_after_a_resume() -> None:
     resumed = Stage2Telemetry()
     resumed.load_state_dict(telemetry.state_dict())
     resumed.step_began("A")
-    assert resumed.finish()[names.RATIO_REALIZED] == 3 / 5
+    assert resumed.finish()[WORDS.ratio] == 3 / 5
 
 
 def test_what_it_emits_passes_every_claim_with_the_least_that_a_trainer_records() -> None:
@@ -142,13 +147,13 @@ def test_what_it_emits_passes_every_claim_with_the_least_that_a_trainer_records(
         telemetry.seconds("time/forward_s", 1.0 + step % 2)
         if channel == "B":
             telemetry.identity("rollout/seed_base", 17 + step * 1_000_003)
-            telemetry.seconds(names.GENERATE, 2.0 + step % 2)
+            telemetry.seconds(WORDS.generate, 2.0 + step % 2)
             telemetry.count("rollout/gen_new_tokens_total", 100)
-            telemetry.rate(names.THROUGHPUT, over="rollout/gen_new_tokens_total", under=names.GENERATE)
+            telemetry.rate(WORDS.throughput, over="rollout/gen_new_tokens_total", under=WORDS.generate)
             telemetry.dropped("wrong_arity", step % 3)
-        rows.append(row_of({"loss": 1.0, "step": step + 1, **telemetry.finish()}, step + 1))
-    made = Log("its log", rows)
-    assert {name: [p.message for p in check(made, lambda n: None)] for name, check in PREDICATES.items()} == {
+        rows.append(row_of({"loss": 1.0, "step": step + 1, **telemetry.finish()}, step + 1, WORDS))
+    made = Log("its log", rows, WORDS)
+    assert {name: [p.message for p in check(made, Ledger())] for name, check in PREDICATES.items()} == {
         name: [] for name in PREDICATES
     }
 
@@ -161,7 +166,7 @@ def test_channels_must_agree_over_ranks() -> None:
 RANK = """
 import json, sys
 import torch.distributed as dist
-from coordexp_audit_lib.boundaries.metrics.telemetry import Stage2Telemetry
+from coordexp_audit_lib.boundaries.metrics.reference.telemetry import Stage2Telemetry
 rank, store = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)
 telemetry = Stage2Telemetry()

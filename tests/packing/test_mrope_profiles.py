@@ -127,6 +127,7 @@ def test_a_file_that_holds_none_is_refused(content: str, tmp_path: Path) -> None
         profile.named(str(tmp_path))
 
 
+VIDEO = np.array([[1, 151_656, 2, 151_656]])
 IDS, NARROW = np.array([[1, 151_655, 2]]), np.zeros((4, 1176))
 
 
@@ -137,6 +138,8 @@ IDS, NARROW = np.array([[1, 151_655, 2]]), np.zeros((4, 1176))
         ({"input_ids": IDS, "pixel_values": NARROW}, "qwen_vl", 151_655),
         ({"input_ids": IDS, "pixel_values": NARROW, "second_per_grid_ts": np.ones(1)}, "qwen2_5_vl", 151_655),
         ({"input_ids": IDS}, "qwen_vl", 151_655),
+        ({"input_ids": VIDEO, "video_grid_thw": np.array([[2, 2, 2]])}, "qwen3_vl", 151_655),
+        ({"input_ids": VIDEO, "video_grid_thw": np.array([[1, 2, 2]] * 2)}, "qwen_vl", 151_655),
         ({"input_ids": np.array([[1, 2]])}, "text", None),
         ({"input_ids": np.array([[1, 2]]), "position_ids": np.zeros((3, 1, 2))}, "qwen_vl", 151_655),
         ({"input_ids": np.array([[1, 2]]), "image_grid_thw": np.ones((1, 3))}, "qwen_vl", None),

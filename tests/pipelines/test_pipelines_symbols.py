@@ -45,6 +45,13 @@ def test_no_other_module_holds_a_dotted_name() -> None:
     assert {m.relative_to(PACKAGE).as_posix(): found for m in modules if (found := named(m))} == {}
 
 
+def test_the_engine_knows_the_distribution_only() -> None:
+    """No text of another module names CoordExp; docstrings may."""
+    modules = [m for m in PACKAGE.rglob("*.py") if COORDEXP not in m.parents]
+    named = re.compile(r"coordexp(?![_-]audit)", re.IGNORECASE)
+    assert {m.relative_to(PACKAGE).as_posix(): t for m in modules for t in literals(m) if named.search(t)} == {}
+
+
 def test_each_name_stands_once() -> None:
     written = Counter(named(COORDEXP / "symbols.py"))
     assert len(written) > 40 and set(written.values()) == {1}

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from coordexp_audit_lib.boundaries.provenance import invariants as _claims
-from coordexp_audit_lib.boundaries.provenance import scenarios
-from coordexp_audit_lib.boundaries.provenance.contract import (
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.boundaries.provenance import cases
+from coordexp_audit_lib.boundaries.provenance.surfaces import (
     LAUNCH,
     SAVE,
     UPSTREAM,
@@ -24,19 +24,19 @@ from coordexp_audit_lib.boundaries.provenance.contract import (
     SaveRequest,
     Upstream,
 )
-from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.target import Target
 
-assert _claims
+boundaries.load(["provenance"])
 pytestmark = pytest.mark.checkout
 CONFIG = "configs/stage2_ab/prod/ab_mixed.yaml"
 
 
 @pytest.fixture(scope="module")
 def findings(checkout: Target) -> dict[str, Finding]:
-    return {c.id.removeprefix("provenance."): judge(checkout, c, CONFIG) for c in invariants("provenance")}
+    return {c.id.removeprefix("provenance."): judge(checkout, c, CONFIG) for c in claims("provenance")}
 
 
 @pytest.mark.parametrize(
@@ -69,11 +69,11 @@ def test_the_violations_are_those_that_the_code_shows(findings: dict[str, Findin
 
 
 def test_answers_name_no_machine(checkout: Target) -> None:
-    request = scenarios.baseline(checkout.config_path(CONFIG))
+    request = cases.baseline(checkout.config_path(CONFIG))
     answers: list[Any] = [
         checkout.ask(WRITE, request).value,
-        checkout.ask(UPSTREAM, Upstream({**scenarios.SOUND})).value,
-        checkout.ask(LAUNCH, Flags(scenarios.FLAGS)).value,
+        checkout.ask(UPSTREAM, Upstream({**cases.SOUND})).value,
+        checkout.ask(LAUNCH, Flags(cases.FLAGS)).value,
         checkout.ask(SAVE, SaveRequest()).value,
     ]
     text = repr(answers)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from coordexp_audit_lib.boundaries.provenance.checkpoints import INDEX, Checkpoint, weights_only
-from coordexp_audit_lib.boundaries.provenance.reading import checkpoint, checkpoints
+from coordexp_audit_lib.boundaries.provenance.artifact.reading import checkpoint, checkpoints
+from coordexp_audit_lib.boundaries.provenance.predicates.checkpoints import INDEX, weights_only
+from coordexp_audit_lib.boundaries.provenance.surfaces import Checkpoint
 
 ONE, TWO = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 MAP = {"a": ONE, "b": TWO}

@@ -12,19 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from coordexp_audit_lib.boundaries.provenance import write_manifest
-from coordexp_audit_lib.boundaries.provenance.capture import Found, installed, probed
-from coordexp_audit_lib.boundaries.provenance.command import audit_run, compare_runs, drift_finding
-from coordexp_audit_lib.boundaries.provenance.drift import differences, rank_of
-from coordexp_audit_lib.boundaries.provenance.fingerprints import dataset
-from coordexp_audit_lib.boundaries.provenance.predicates import upstream_versions
-from coordexp_audit_lib.boundaries.provenance.reading import parsed
-from coordexp_audit_lib.boundaries.provenance.scenarios import VERSIONS
+from coordexp_audit_lib.boundaries.provenance.artifact.reading import parsed
+from coordexp_audit_lib.boundaries.provenance.artifact.run import RunPair, audit_pair, audit_run
+from coordexp_audit_lib.boundaries.provenance.cases import VERSIONS
+from coordexp_audit_lib.boundaries.provenance.predicates.drift import differences, rank_of
+from coordexp_audit_lib.boundaries.provenance.predicates.packages import upstream_versions
+from coordexp_audit_lib.boundaries.provenance.reference.capture import Found, installed, probed
+from coordexp_audit_lib.boundaries.provenance.reference.fingerprints import dataset
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.finding import Finding
+from coordexp_audit_lib.core.pipeline import pipeline
 
+CONTRACT = pipeline().contract()
+RULES = CONTRACT["provenance.ranks"]
 FLAGS = {"dtype": "bfloat16", "data_parallel": 2, "tensor_parallel": 1, "max_model_len": 12000}
 FLAGS |= {"eager": False, "memory_utilisation": 0.75}
 ROLLOUT = {"rollout_backend": "vllm", "vllm": {"mode": "server", "max_model_len": 12000}}
@@ -91,7 +96,7 @@ def test_a_manifest_tells_all_that_a_run_stands_on(write: Callable[..., Path], t
     assert set(made["hardware"]) == {"cpu", "cores", "memory", "system", "gpu"}
     assert made["hardware"]["gpu"]["driver"]
     assert made["launcher"] == {"server_mode": True, **FLAGS}
-    assert list(upstream_versions(made["upstream"])) == []
+    assert list(upstream_versions(made["upstream"], CONTRACT["provenance.packages"])) == []
     assert made["upstream"]["transformers"]["version"]
 
 
@@ -305,7 +310,7 @@ def test_no_folder_is_one_clear_line(tmp_path: Path) -> None:
             audit_run(wrong)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="can be read"):
-        compare_runs(tmp_path / "empty", tmp_path / "empty")
+        RunPair(tmp_path / "empty", tmp_path / "empty")
     assert by_id(audit_run(tmp_path / "empty"))["files_present"].violation_count == 4
 
 
@@ -339,7 +344,7 @@ def test_no_folder_is_one_clear_line(tmp_path: Path) -> None:
     ],
 )
 def test_ranks(field: str, rank: str) -> None:
-    assert rank_of(field) == rank
+    assert rank_of(field, RULES) == rank
 
 
 def test_differences_are_ranked_worst_first_and_types_count(write: Callable[..., Path]) -> None:
@@ -348,20 +353,21 @@ def test_differences_are_ranked_worst_first_and_types_count(write: Callable[...,
     two = write(
         "two", run_name="two", config=changed, server={**FLAGS, "dtype": "float16"}, environ={"OMP_NUM_THREADS": "4"}
     )
-    found = compare_runs(one, two)
+    found = RunPair(one, two).differences
     assert [d.field.rpartition(".")[2] for d in found if d.rank == "objective"] == ["learning_rate"]
     ranks = [d.rank for d in found]
     assert ranks == sorted(ranks, key=("objective", "numerics", "speed", "nothing").index)
     assert {"objective", "numerics", "speed", "nothing"} == set(ranks)
-    assert compare_runs(one, one) == []
-    assert drift_finding(one, two).status == "violated"
-    assert drift_finding(one, one).status == "held"
-    assert [d.field for d in differences({"d": {"a": 1}}, {"d": {"a": True}})] == ["d:a"]
-    assert [d.after for d in differences({"d": {"a": 1}}, {"d": {}})] == [{}, "(not recorded)"]
+    assert RunPair(one, one).differences == []
+    assert [f.status for f in audit_pair(RunPair(one, two))] == ["violated"]
+    (same,) = audit_pair(RunPair(one, one))
+    assert same.status == "held" and same.checked > 50
+    assert [d.field for d in differences({"d": {"a": 1}}, {"d": {"a": True}}, RULES)] == ["d:a"]
+    assert [d.after for d in differences({"d": {"a": 1}}, {"d": {}}, RULES)] == [{}, "(not recorded)"]
 
 
 def test_a_large_dataset_is_sampled_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coordexp_audit_lib.boundaries.provenance.fingerprints.WHOLE", 1 << 20)
+    monkeypatch.setattr("coordexp_audit_lib.boundaries.provenance.reference.fingerprints.WHOLE", 1 << 20)
     file = tmp_path / "big"
     file.write_bytes(bytes(3 << 20))
     first = dataset(file)
@@ -378,10 +384,84 @@ def test_an_import_that_fails_is_told_by_a_probe(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert installed("absent_package_x", "absent-x").error
     assert probed("wave", "absent-x").error == "no version is stated anywhere"
-    monkeypatch.setattr("coordexp_audit_lib.boundaries.provenance.capture.metadata.version", lambda name: "1.0")
+    monkeypatch.setattr(
+        "coordexp_audit_lib.boundaries.provenance.reference.capture.metadata.version", lambda name: "1.0"
+    )
     assert "libcudart" in str(probed("broken_package", "broken").error)
     assert installed("broken_package", "broken").error is None
 
 
 def test_the_planted_versions_are_of_no_real_release() -> None:
     assert len(set(VERSIONS.values())) == 4
+
+
+def unjudged(out: Path) -> dict[str, str]:
+    return {n: f.note for n, f in by_id(audit_run(out)).items() if f.status == "unbound"}
+
+
+def test_what_was_not_judged_is_not_held(write: Callable[..., Path], tmp_path: Path) -> None:
+    """Each claim, on a folder that lacks the thing which it is about."""
+    (tmp_path / "empty").mkdir()
+    assert {f.status for f in audit_run(tmp_path / "empty")} == {"violated", "unbound"}
+
+    colocated = write("colocated", config={**CONFIG, "rollout_matching": {"vllm": {"mode": "colocate"}}})
+    assert "no rollout server" in unjudged(colocated)["server_flags"]
+
+    bare = write("bare", lookup=lambda name, _: Found(error=f"ModuleNotFoundError: No module named {name!r}"))
+    assert "ms-swift was not there" in unjudged(bare)["swift_source"]
+
+    silent = write("silent")
+    (silent / ENV).unlink()
+    assert "the captured environment" in unjudged(silent)["no_secrets"]
+
+    (tmp_path / "leaf.yaml").write_text("{}\n")
+    (tmp_path / "base.yaml").write_text("{}\n")
+    assert "config_is_the_config" in unjudged(write("unset"))
+
+
+def test_a_file_that_can_not_be_read_for_secrets_is_named(
+    write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = write()
+    (out / "train.log").write_text("x" * 100_000)
+    assert by_id(audit_run(out))["no_secrets"].status == "held"
+    monkeypatch.setattr("coordexp_audit_lib.boundaries.provenance.artifact.reading.MAX_TEXT", 50_000)
+    assert "train.log: it has 100000 bytes" in unjudged(out)["no_secrets"]
+    monkeypatch.setattr("coordexp_audit_lib.boundaries.provenance.artifact.reading.MAX_FILES", 2)
+    assert "further files" in unjudged(out)["no_secrets"]
+
+
+def test_a_checkpoint_is_judged_in_full_or_the_finding_says_what_is_missing(write: Callable[..., Path]) -> None:
+    out = write()
+    (out / "checkpoint-10").mkdir()
+    save_file({"a": np.zeros(2, np.float32)}, out / "checkpoint-10/model.safetensors")
+    assert {n: f.status for n, f in by_id(audit_run(out)).items() if n in ("weights_only", "files_present")} == {
+        "weights_only": "held",
+        "files_present": "held",
+    }
+    edit(out, RESOLVED, lambda d: d["resolved"]["training"].pop("save_only_model"))
+    edit(out, METADATA, lambda d: d.pop("created_at"))
+    assert "does not tell training.save_only_model" in unjudged(out)["weights_only"]
+    assert "states no time" in unjudged(out)["files_present"]
+
+
+def test_two_runs_that_lack_the_same_document_are_not_the_same_run(write: Callable[..., Path]) -> None:
+    one, two = write("one"), write("two")
+    for out in (one, two):
+        (out / METADATA).unlink()
+    (found,) = audit_pair(RunPair(one, two))
+    assert (found.status, found.violations) == ("unbound", []) and METADATA in found.note
+
+
+def test_counts_are_of_what_each_claim_is_about(write: Callable[..., Path]) -> None:
+    found = by_id(audit_run(write()))
+    judged = {"files_present": 4, "upstream_versions": 4, "swift_source": 1, "server_flags": 6, "no_secrets": 6}
+    assert {n: found[n].checked for n in judged} == judged
+    assert found["config_is_the_config"].checked == 7  # the values that leaf and base set
+
+
+def test_a_source_that_is_no_yaml_is_told_without_its_text(write: Callable[..., Path]) -> None:
+    out = write()
+    (out / "config_source.yaml").write_text("a: [1, my secret phrase\n")
+    (said,) = [v.message for v in by_id(audit_run(out))["config_is_the_config"].violations]
+    assert "line 2" in said and "phrase" not in said

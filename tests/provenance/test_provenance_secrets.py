@@ -14,9 +14,15 @@ import msgspec
 import pytest
 
 from coordexp_audit_lib.boundaries.provenance import write_manifest
-from coordexp_audit_lib.boundaries.provenance.command import audit_run, compare_runs
-from coordexp_audit_lib.boundaries.provenance.redaction import is_secret_name, redact, redact_lines, redacted, sightings
-from coordexp_audit_lib.boundaries.provenance.scenarios import SECRETS
+from coordexp_audit_lib.boundaries.provenance.artifact.run import RunPair, audit_pair, audit_run
+from coordexp_audit_lib.boundaries.provenance.cases import SECRETS
+from coordexp_audit_lib.boundaries.provenance.predicates.redaction import (
+    is_secret_name,
+    redact,
+    redact_lines,
+    redacted,
+    sightings,
+)
 
 # Where each of these twenty-odd secrets is planted; none may come out anywhere.
 ENVIRONMENT = {
@@ -123,7 +129,8 @@ def test_findings_and_differences_hold_no_secret_of_a_careless_run(run: Path, tm
     (careless / "config_source.yaml").write_text(YAML)
     findings = audit_run(careless)
     assert leaked(msgspec.json.encode(findings)) == []
-    assert leaked(msgspec.json.encode(compare_runs(run, careless))) == []
+    assert leaked(msgspec.json.encode(RunPair(run, careless).differences)) == []
+    assert leaked(msgspec.json.encode(audit_pair(RunPair(run, careless)))) == []
     secrets = next(f for f in findings if f.invariant == "provenance.no_secrets")
     assert secrets.status == "violated"
     assert secrets.violation_count >= 15

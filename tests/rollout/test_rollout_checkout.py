@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-import coordexp_audit_lib.boundaries.rollout.invariants
-import coordexp_audit_lib.boundaries.rollout.reference  # noqa: F401
-from coordexp_audit_lib.boundaries.rollout.contract import (
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.boundaries.rollout.surfaces import (
     DISPATCH,
     SERVER,
     TWO_RANKS,
@@ -14,13 +13,14 @@ from coordexp_audit_lib.boundaries.rollout.contract import (
     RanksRequest,
     Topology,
 )
-from coordexp_audit_lib.boundaries.rollout.contract import ServerRequest as Request
-from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.boundaries.rollout.surfaces import ServerRequest as Request
+from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.target import Target
 
 pytestmark = pytest.mark.checkout
-CLAIMS = {i.id: i for i in invariants("rollout")}
+boundaries.load(["rollout"])
+CLAIMS = {c.id: c for c in claims("rollout")}
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
@@ -42,6 +42,6 @@ def test_every_rank_sends_its_requests_to_the_servers_in_order(checkout: Target)
 
 def test_two_real_processes_reduce_metrics(checkout: Target) -> None:
     same = [{"loss/ce": 1.0}, {"loss/ce": 3.0}]
-    ended = checkout.ask(TWO_RANKS, RanksRequest("metrics", metrics=same)).value
+    ended = checkout.ask(TWO_RANKS, RanksRequest("metrics", "stage2", same)).value
     assert ended.bounded
     assert [r.metrics["loss/ce"] for r in ended.ranks] == [2.0, 2.0]

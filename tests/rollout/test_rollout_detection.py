@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 
-import coordexp_audit_lib.boundaries.rollout.faults
-import coordexp_audit_lib.boundaries.rollout.figures
-import coordexp_audit_lib.boundaries.rollout.invariants
-import coordexp_audit_lib.boundaries.rollout.reference  # noqa: F401
-from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.fault import Fault, faults
+from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import judge
-from coordexp_audit_lib.targets.reference import ReferenceTarget
+from coordexp_audit_lib.targets.reference import Memory, ReferenceTarget
 
-CLAIMS = {i.id: i for i in invariants("rollout")}
-FAULTS = [f for f in faults() if f.id.startswith("rollout.")]
+boundaries.load(["rollout"])
+CLAIMS = {c.id: c for c in claims("rollout")}
+FAULTS = faults("rollout")
 CASES = [(f, claim) for f in FAULTS for claim in f.caught_by]
+MEMORY: Memory = {}
+
+
+@cache
+def found(broken: Fault | None, claim: str) -> Finding:
+    """The finding of a claim on the reference, whole or broken."""
+    return judge(ReferenceTarget(broken, MEMORY), CLAIMS[claim], "", 3)
 
 
 def test_the_nine_claims_of_this_boundary_are_declared() -> None:
-    names = "response_schema request_schema chunking seeds_nonzero endpoints timeouts server_truth fail_together"
-    names += " no_rank_conditional_collective"
+    names = "chunking endpoints fail_together no_rank_conditional_collective request_schema response_schema"
+    names += " seeds_nonzero server_truth timeouts"
     assert [i.removeprefix("rollout.") for i in CLAIMS] == names.split()
+    assert len(FAULTS) == 28
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_holds_on_the_reference(claim: str) -> None:
-    finding = judge(ReferenceTarget(), CLAIMS[claim], "")
+    finding = found(None, claim)
     assert (finding.status, finding.violations, finding.note) == ("held", [], "")
     assert finding.checked >= 4
 
 
 @pytest.mark.parametrize(("broken", "claim"), CASES, ids=[f"{f.id}-{c}" for f, c in CASES])
 def test_fault_is_caught(broken: Fault, claim: str) -> None:
-    finding = judge(ReferenceTarget(broken), CLAIMS[claim], "")
+    finding = found(broken, claim)
     assert finding.status == "violated"
     assert finding.violations[0].message and finding.violations[0].where is not None
 
@@ -43,9 +52,14 @@ def test_every_claim_has_a_fault() -> None:
 
 
 def test_findings_are_the_same_twice() -> None:
-    def once() -> list[object]:
-        found = [judge(ReferenceTarget(), c, "", 3) for c in CLAIMS.values()]
-        found += [judge(ReferenceTarget(f), CLAIMS[c], "", 3) for f, c in CASES if f.surface.name != "rollout.server"]
-        return [(f.status, f.checked, f.violations, f.violation_count, f.evidence) for f in found]
+    def told(f: Finding) -> list[object]:
+        return [f.status, f.checked, f.violations, f.violation_count, f.evidence]
 
-    assert once() == once()
+    memory: Memory = {}
+    asked: list[tuple[Fault | None, str]] = [
+        *((None, c) for c in CLAIMS),
+        *((f, c) for f, c in CASES if f.surface.name != "rollout.server"),
+    ]
+    for broken, claim in asked:
+        again = judge(ReferenceTarget(broken, memory), CLAIMS[claim], "", 3)
+        assert told(found(broken, claim)) == told(again)

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from coordexp_audit_lib.boundaries.rollout import drawing, figures
+from coordexp_audit_lib.boundaries.rollout import figures
 from coordexp_audit_lib.core.claim import Context
-from coordexp_audit_lib.targets.reference import ReferenceTarget
+from coordexp_audit_lib.targets.reference import Memory, ReferenceTarget
+
+MEMORY: Memory = {}
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +24,7 @@ def _no_window(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def ctx() -> Context:
-    return Context(ReferenceTarget(), "", 0, "figures")
+    return Context(ReferenceTarget(memory=MEMORY), "", 0, "figures")
 
 
 def texts(figure: object) -> str:
@@ -33,10 +35,10 @@ def texts(figure: object) -> str:
 
 def test_a_request_is_shown_field_by_field(ctx: Context) -> None:
     data = figures.exchange(ctx)
-    said = texts(drawing.draw_exchange(data))
+    said = texts(figures.draw_exchange(data))
     for field in ("return_details = true", "images[1]", "prompt_token_ids", "ends with the user's turn"):
         assert field in said
-    assert data["read"] == {"prompt_token_ids": [151644, 872, 198], "token_ids": [1294, 151645], "error": ""}
+    assert data["read"] == {"prompt_token_ids": [11, 872, 198], "token_ids": [1294, 12], "error": ""}
 
 
 def test_a_chunk_plan_shows_every_request_once_for_each_rank(ctx: Context) -> None:
@@ -45,14 +47,14 @@ def test_a_chunk_plan_shows_every_request_once_for_each_rank(ctx: Context) -> No
         sent = [n for c in data["calls"] if c["rank"] == rank for n in range(c["first"], c["last"] + 1)]
         assert sent == list(range(data["requests"]))
     assert all(data["in_order"])
-    assert "server 1: 2 GPUs" in texts(drawing.draw_chunks(data))
+    assert "server 1: 2 GPUs" in texts(figures.draw_chunks(data))
 
 
 def test_misdeeds_have_a_row_each(ctx: Context) -> None:
     data = figures.misdeeds(ctx)
     assert [r["misdeed"] for r in data["rows"] if r["sound"]] == ["none: a sound answer"]
     assert all(r["raised"] and r["said"] and r["once"] and r["in_time"] for r in data["rows"] if not r["sound"])
-    said = texts(drawing.draw_misdeeds(data))
+    said = texts(figures.draw_misdeeds(data))
     assert "no" not in said.split("\n") and said.count("none due") == 2
 
 
@@ -60,7 +62,7 @@ def test_a_timeline_has_two_lanes_for_each_failure(ctx: Context) -> None:
     data = figures.timeline(ctx)
     assert [len(s["ranks"]) for s in data["scenarios"]] == [2] * 5
     assert all(r["events"][-1] == "raises" for s in data["scenarios"] for r in s["ranks"])
-    said = texts(drawing.draw_timeline(data))
+    said = texts(figures.draw_timeline(data))
     assert said.count("rank 0\n") >= 5 and "fails in weight sync" in said
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from coordexp_audit_lib.boundaries.rollout import planner, predicates
+from coordexp_audit_lib.boundaries.rollout import predicates
 from coordexp_audit_lib.boundaries.rollout.cases import Item, Talk, good_item, items, small_topologies, timeout_values
-from coordexp_audit_lib.boundaries.rollout.contract import (
+from coordexp_audit_lib.boundaries.rollout.reference import plan
+from coordexp_audit_lib.boundaries.rollout.surfaces import (
     MAX_INT32,
     Call,
     Outcome,
@@ -25,7 +26,7 @@ from coordexp_audit_lib.kit.rollout_stub import MISDEEDS
 
 RIGHT = Item("right", good_item(), right=True)
 WRONG = Item("token_ids missing", {}, "token_ids")
-READ = Outcome(prompt_token_ids=[151644, 872, 198], token_ids=[1294, 151645])
+READ = Outcome(prompt_token_ids=[11, 872, 198], token_ids=[1294, 12])
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ READ = Outcome(prompt_token_ids=[151644, 872, 198], token_ids=[1294, 151645])
     [
         (RIGHT, READ, []),
         (RIGHT, Outcome("RuntimeError", "no"), ["a right item is not read as it is"]),
-        (RIGHT, Outcome(prompt_token_ids=[151644, 872, 198], token_ids=[1]), ["a right item is not read as it is"]),
+        (RIGHT, Outcome(prompt_token_ids=[11, 872, 198], token_ids=[1]), ["a right item is not read as it is"]),
         (WRONG, Outcome("KeyError", "'token_ids'"), []),
         (WRONG, Outcome("RuntimeError", "bad response"), ["token_ids missing: the error does not name the field"]),
         (WRONG, Outcome(token_ids=[]), ["token_ids missing: accepted without an error"]),
@@ -112,7 +113,7 @@ def test_the_reference_plans_for_every_small_topology_and_gives_each_rank_its_sh
     for case in small_topologies():
         if case.decode_batch_size * sum(case.servers) < case.ranks:
             continue
-        owned = [planner.slots(case, rank) for rank in range(case.ranks)]
+        owned = [plan.slots(case, rank) for rank in range(case.ranks)]
         assert len({sum(o) for o in owned}) == 1
         for server, size in enumerate(case.servers):
             assert sum(o[server] for o in owned) <= case.decode_batch_size * size
@@ -192,6 +193,8 @@ RAISED, WENT_ON = RankEnd(["raises"], "RuntimeError", "why"), RankEnd(["goes on"
         ([RAISED, WENT_ON], True, "one rank goes on"),
         ([RAISED, RAISED], False, "still waiting"),
         ([RAISED, RankEnd([], "RuntimeError", " ")], True, "without a message"),
+        ([RAISED], True, "a rank is missing"),
+        ([], True, "a rank is missing"),
     ],
 )
 def test_endings(ranks: list[RankEnd], bounded: bool, said: str) -> None:

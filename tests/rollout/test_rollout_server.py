@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from coordexp_audit_lib.boundaries.rollout import client, ranks
-from coordexp_audit_lib.boundaries.rollout.contract import RanksRequest
+from coordexp_audit_lib.boundaries.rollout.reference import client, ranks
+from coordexp_audit_lib.boundaries.rollout.surfaces import RanksRequest
 from coordexp_audit_lib.core.surface import Refuse
 from coordexp_audit_lib.kit import rollout_stub as stub
+from coordexp_audit_lib.kit.schedule import channels
 
 REQUESTS: list[dict[str, Any]] = [{"messages": [{"role": "user", "content": f"request {i}"}]} for i in range(3)]
 
@@ -37,16 +38,16 @@ REQUESTS: list[dict[str, Any]] = [{"messages": [{"role": "user", "content": f"re
 def test_a_misdeed_has_its_error_and_one_request_is_sent(misdeed: str, error: type[Exception]) -> None:
     with stub.Stub(misdeed) as server:
         with pytest.raises(error, match=r"\w"):
-            client.infer(server.url, REQUESTS, {}, 0.3)
+            client.infer(server.url, REQUESTS, {}, 0.3 if misdeed == "hang" else 30.0)
         assert server.posts == [[0, 1, 2]]
 
 
 def test_a_sound_server_answers_in_order() -> None:
     with stub.Stub() as server:
-        items = client.infer(server.url, REQUESTS, {"return_details": True}, 5.0)
+        items = client.infer(server.url, REQUESTS, {"return_details": True}, 30.0)
         assert [tokens for _, tokens, _ in items] == [[7, 1000], [7, 1001], [7, 1002]]
         assert server.bodies[0]["request_config"] == {"return_details": True}
-        assert client.connect(server.url, 1.0) == 1
+        assert client.connect(server.url, 30.0) == 1
 
 
 def test_a_misdeed_that_is_none_is_refused() -> None:
@@ -56,10 +57,13 @@ def test_a_misdeed_that_is_none_is_refused() -> None:
 
 @pytest.mark.parametrize("silent", ["/health/", "/get_world_size/"])
 def test_connecting_to_a_silent_server_ends_in_time(silent: str) -> None:
-    begun = time.monotonic()
-    with stub.Stub(silent=(silent,)) as server, pytest.raises(client.RolloutError, match="did not answer"):
+    with (
+        stub.Stub(silent=(silent,), patience=60.0) as server,
+        pytest.raises(client.RolloutError, match="did not answer"),
+    ):
+        begun = time.monotonic()
         client.connect(server.url, 0.3)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 60  # it left before the server did
 
 
 def test_a_closed_port_is_unreachable_and_the_message_has_no_port() -> None:
@@ -76,7 +80,7 @@ def test_a_stub_leaves_no_thread_behind() -> None:
     before = threading.active_count()
     with stub.Stub("hang") as server, pytest.raises(client.ServerTimeout):
         client.infer(server.url, REQUESTS, {}, 0.1)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() == before
@@ -119,4 +123,4 @@ def test_both_ranks_name_the_culprit() -> None:
 
 @pytest.mark.parametrize(("b_ratio", "chosen"), [(0.0, "AAAAAA"), (1.0, "BBBBBB"), (0.5, "ABABAB"), (0.3, "AAABAA")])
 def test_channels_follow_the_ratio(b_ratio: float, chosen: str) -> None:
-    assert ranks.channels(b_ratio, 6) == chosen
+    assert channels(b_ratio, 0, 6) == chosen

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from coordexp_audit_lib.boundaries.rollout.collectives import ScanRequest, scan, scan_module
-from coordexp_audit_lib.boundaries.rollout.routes import RoutesRequest, used
 from coordexp_audit_lib.core.errors import SurfaceFailed
+from coordexp_audit_lib.source.collectives import ScanRequest, scan, scan_module
+from coordexp_audit_lib.source.routes import RoutesRequest, used
 from coordexp_audit_lib.source.tree import Tree
 
 
@@ -156,5 +156,5 @@ def test_routes_are_found_where_a_url_is_put_together(tmp_path: Path) -> None:
     (tmp_path / "scripts" / "b.sh").write_text(
         '# http://h:1/commented/\nURL="http://${HOST}:${PORT}/get_world_size/"\necho http://docs.test/page\n'
     )
-    got = [(u.path, u.line, u.route) for u in used(Tree(tmp_path), RoutesRequest()).used]
+    got = [(u.path, u.line, u.route) for u in used(Tree(tmp_path), RoutesRequest(("src", "scripts"))).used]
     assert got == [("scripts/b.sh", 2, "/get_world_size/"), ("src/a.py", 1, "/infer/"), ("src/a.py", 2, "/health/")]

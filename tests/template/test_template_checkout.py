@@ -4,38 +4,38 @@ from __future__ import annotations
 
 import pytest
 
-from coordexp_audit_lib.boundaries.template import cases, contract, reference
-from coordexp_audit_lib.boundaries.template import invariants as _invariants
-from coordexp_audit_lib.boundaries.template.trace import first_difference
-from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.boundaries.template import cases, reference, surfaces
+from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.judge import judge
+from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.target import Target
+from coordexp_audit_lib.kit.prompt_trace import Trace, first_difference
 
 pytestmark = pytest.mark.checkout
-DECLARED = _invariants
+PROMISED = pipeline().contract()
 STAGE1 = "configs/stage1/ablation/geometry_first_coco80.yaml"
 STAGE2 = "configs/stage2_ab/prod/ab_mixed.yaml"
 
 
 @pytest.mark.parametrize("number", range(3))
 def test_records_are_rendered_token_for_token(checkout: Target, number: int) -> None:
-    name, request = list(cases.encode_requests())[number]
-    real, ours = checkout.ask(contract.ENCODE, request).value, reference.encode(request)
-    assert len(real.alone) == len(request.records) >= 3, name
+    name, request = list(cases.encode_requests(PROMISED))[number]
+    real, ours = checkout.ask(surfaces.ENCODE, request).value, reference.encode(request)
+    assert len(real.unpacked) == len(request.records) >= 3, name
     assert real == ours  # ids, labels, grids, padded rows and the pad
 
 
 def test_the_expanded_vocabulary_is_the_reference_one(checkout: Target) -> None:
-    request = contract.VocabularyRequest(cases.BASE_ROWS, [t for t, _ in cases.contexts()])
-    assert checkout.ask(contract.VOCABULARY, request).value.encoded == reference.vocabulary(request).encoded
+    request = surfaces.VocabularyRequest(PROMISED["template.base_rows"], [t for t, _ in cases.contexts()])
+    assert checkout.ask(surfaces.VOCABULARY, request).value.encoded == reference.vocabulary(request).encoded
 
 
 def test_generation_by_the_learner_itself_starts_from_the_pinned_prompt(checkout: Target) -> None:
-    pinned = cases.pins("coordexp")
-    for request in cases.prompt_requests():
-        asked = contract.RolloutRequest("hf", request.ordering, request.field_order, request.variant)
-        made = checkout.ask(contract.ROLLOUT, asked).value
-        assert first_difference(made.generated, pinned[cases.setting(request)]) is None
+    pinned = PROMISED["template.prompt_pins"]
+    for request in cases.prompt_requests(PROMISED):
+        asked = surfaces.RolloutRequest("hf", request.ordering, request.field_order, request.variant)
+        made = checkout.ask(surfaces.ROLLOUT, asked).value
+        assert first_difference(made.generated, Trace(**pinned[cases.setting(request)])) is None
         assert made.answer_at == made.generated.length
 
 
@@ -58,6 +58,6 @@ def test_what_is_found_at_the_reference_commit(
 ) -> None:
     if not checkout.info().commit.startswith("b46e74f"):
         pytest.skip("the counts are those of b46e74f")
-    (check,) = (i for i in invariants("template") if i.id == f"template.{claim}")
+    (check,) = (c for c in claims("template") if c.id == f"template.{claim}")
     finding = judge(checkout, check, config)
     assert (finding.status, finding.violation_count, finding.note) == (status, count, "")

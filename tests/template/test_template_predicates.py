@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from coordexp_audit_lib.boundaries.template import cases, contract, reference
+from coordexp_audit_lib.boundaries.template import cases, reference, surfaces
 from coordexp_audit_lib.boundaries.template import predicates as p
-from coordexp_audit_lib.boundaries.template.chat import Template, answer, answer_at
-from coordexp_audit_lib.boundaries.template.trace import first_difference, trace
+from coordexp_audit_lib.boundaries.template.reference import Template, answer, answer_at
+from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.surface import Refuse
 from coordexp_audit_lib.kit import chat, tokenizer, variants
+from coordexp_audit_lib.kit.profile import BUILT_IN
+from coordexp_audit_lib.kit.prompt_trace import first_difference, trace
+
+PROFILE = BUILT_IN["qwen3_vl"]
+PROMISED = pipeline().contract()
+HEADER = tokenizer.encode("<|im_start|>assistant\n")
 
 GRID = [[1, 4, 4]]
 IDS, LABELS = chat.render([("system", "s"), ("user", "<image>Where?"), ("assistant", "Here.")], GRID)
@@ -21,7 +27,7 @@ def masked(*places: int) -> list[int]:
     return [-100 if i in places else y for i, y in enumerate(LABELS)]
 
 
-def taught(*places: int) -> list[int]:
+def supervised(*places: int) -> list[int]:
     return [IDS[i] if i in places else y for i, y in enumerate(LABELS)]
 
 
@@ -32,33 +38,38 @@ def taught(*places: int) -> list[int]:
         (masked(len(IDS) - 1), None, None),  # the newline after the turn may be left out
         (masked(START), START, "a token of the assistant turn is not supervised"),
         (masked(END), END, "a token of the assistant turn is not supervised"),
-        (taught(START - 1), START - 1, "a token outside the assistant turn is supervised"),
-        (taught(0), 0, "a token outside the assistant turn is supervised"),
+        (supervised(START - 1), START - 1, "a token outside the assistant turn is supervised"),
+        (supervised(0), 0, "a token outside the assistant turn is supervised"),
         ([*LABELS[1:], -100], START - 1, "a label is not its own token"),
         (LABELS[:-1], None, "labels and ids differ in length"),
     ],
 )
 def test_labels(labels: list[int], token: int | None, message: str | None) -> None:
-    found = list(p.label_problems(IDS, labels))
+    found = list(p.label_problems(IDS, labels, PROFILE, HEADER))
     assert [(f.token, f.message) for f in found] == ([] if message is None else [(token, message)])
 
 
 def test_a_turn_that_is_cut_or_ends_twice_is_noticed() -> None:
-    cut = [f.message for f in p.label_problems(IDS[:END], LABELS[:END])]
+    cut = [f.message for f in p.label_problems(IDS[:END], LABELS[:END], PROFILE, HEADER)]
     assert cut == ["the assistant turn does not end with <|im_end|>"]
-    twice = [f.message for f in p.label_problems([*IDS[: END + 1], IDS[END]], [*LABELS[: END + 1], IDS[END]])]
+    twice = [
+        f.message
+        for f in p.label_problems([*IDS[: END + 1], IDS[END]], [*LABELS[: END + 1], IDS[END]], PROFILE, HEADER)
+    ]
     assert twice == ["the assistant turn ends with more than one <|im_end|>"]
-    prompt = [f.message for f in p.label_problems(IDS[: START - 3], LABELS[: START - 3])]
+    prompt = [f.message for f in p.label_problems(IDS[: START - 3], LABELS[: START - 3], PROFILE, HEADER)]
     assert prompt == ["there is no assistant turn"]
 
 
 def test_every_turn_of_a_long_conversation_is_judged() -> None:
     turns = [("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
     ids, labels = chat.render(turns)
-    assert list(p.label_problems(ids, labels)) == [] and len(p.assistant_turns(ids)) == 2
+    assert (
+        list(p.label_problems(ids, labels, PROFILE, HEADER)) == [] and len(p.assistant_turns(ids, PROFILE, HEADER)) == 2
+    )
     first = answer_at(labels)
     last_only = [-100 if i < first + 3 else y for i, y in enumerate(labels)]
-    assert [f.token for f in p.label_problems(ids, last_only)] == [first]
+    assert [f.token for f in p.label_problems(ids, last_only, PROFILE, HEADER)] == [first]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +88,7 @@ def test_every_turn_of_a_long_conversation_is_judged() -> None:
 def test_image_pads(
     ids: list[int], grid: list[list[int]], sizes: list[tuple[int, int]] | None, messages: list[str]
 ) -> None:
-    assert [f.message for f in p.grid_problems(ids, grid, sizes)] == messages
+    assert [f.message for f in p.grid_problems(ids, grid, PROFILE, sizes)] == messages
 
 
 @pytest.mark.parametrize(
@@ -90,7 +101,7 @@ def test_image_pads(
     ],
 )
 def test_pads(ids: list[int], labels: list[int], messages: list[str]) -> None:
-    assert [f.message for f in p.pad_problems(ids, labels, [1, 2], PAD)] == messages
+    assert [f.message for f in p.pad_problems(ids, labels, [1, 2], PAD, -100)] == messages
 
 
 def test_coordinate_ids_must_be_a_thousand_and_come_out_in_order() -> None:
@@ -131,16 +142,16 @@ def test_a_trace_finds_the_first_token_that_differs() -> None:
 def test_a_trace_tells_too_little_to_read_the_prompt_back() -> None:
     made = trace(IDS)
     assert len(made.marks) == 2 * len(IDS) and len(made.digest) == 16
-    alike = [t for t in range(tokenizer.RANKS) if trace([*IDS[:3], t]).marks == trace(IDS[:4]).marks]
-    assert len(alike) > 400  # tokens that the fourth mark cannot tell apart, knowing the three before
+    alike = [t for t in range(0, tokenizer.RANKS, 8) if trace([*IDS[:3], t]).marks == trace(IDS[:4]).marks]
+    assert len(alike) > 50  # of every eighth: tokens that the fourth mark cannot tell apart, knowing the three before
 
 
 def test_every_pin_is_there_for_both_pipelines() -> None:
-    names = {cases.setting(r) for r in cases.prompt_requests()}
-    for kind in ("reference", "coordexp"):
-        pinned = cases.pins(kind)
-        assert set(pinned) == names and len({t.digest for t in pinned.values()}) == 8
-        assert all(len(t.marks) == 2 * t.length > 100 for t in pinned.values())
+    names = {cases.setting(r) for r in cases.prompt_requests(PROMISED)}
+    for kind in ("prompt_pins", "reference_prompt_pins"):
+        pinned = PROMISED[f"template.{kind}"]
+        assert set(pinned) == names and len({t["digest"] for t in pinned.values()}) == 8
+        assert all(len(t["marks"]) == 2 * t["length"] > 100 for t in pinned.values())
 
 
 def test_a_template_gives_its_settings_back_after_an_exception() -> None:
@@ -161,7 +172,7 @@ def test_the_limit_is_inclusive_and_never_cuts() -> None:
 
 
 def test_field_order_changes_the_answer_only() -> None:
-    record = contract.Record([('a "b"', [1, 2, 3, 4])])
-    first, second = (answer(record, o) for o in contract.FIELD_ORDERS)
+    record = surfaces.Record([('a "b"', [1, 2, 3, 4])])
+    first, second = (answer(record, o) for o in PROMISED["template.field_orders"])
     assert first.startswith('{"objects": [{"desc": "a \\"b\\"", "bbox_2d": [<|coord_1|>, ')
     assert sorted(first) == sorted(second) and second.endswith('"desc": "a \\"b\\""}]}')

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-for _part in ("contract", "reference", "invariants"):
-    importlib.import_module(f"coordexp_audit_lib.boundaries.upstream.{_part}")
+from coordexp_audit_lib import boundaries
+
+boundaries.load(["upstream"])
 
 Wheel = Callable[[Mapping[str, str]], Path]
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from coordexp_audit_lib.boundaries.upstream.launcher import LauncherRequest, launcher
-from coordexp_audit_lib.boundaries.upstream.matrix import ordered
-from coordexp_audit_lib.boundaries.upstream.spec_swift import FLAGS
+from coordexp_audit_lib.boundaries.upstream.artifact.launcher import LauncherRequest, launcher
+from coordexp_audit_lib.boundaries.upstream.artifact.matrix import contracts, ordered
 from coordexp_audit_lib.core.claim import Context, exhibits
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.source.tree import Tree
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
+FOLDERS = ("scripts", "src/launchers")
 COMMANDS = [
     ("one line", "a.sh", "swift rollout --model x --port 8000", [("model", 1), ("port", 1)]),
     (
@@ -41,7 +41,7 @@ COMMANDS = [
 def test_flags_of_a_launcher(tmp_path: Path, name: str, text: str, wanted: list[tuple[str, int]]) -> None:
     (tmp_path / "scripts").mkdir()
     (tmp_path / "scripts" / name).write_text(text + "\n")
-    found = launcher(Tree(tmp_path), LauncherRequest()).flags
+    found = launcher(Tree(tmp_path), LauncherRequest(FOLDERS)).flags
     assert [(f.name, f.line) for f in found] == wanted
     assert {f.path for f in found} == {f"scripts/{name}"}
 
@@ -50,12 +50,13 @@ def test_a_tree_without_the_command_is_unbound(tmp_path: Path) -> None:
     (tmp_path / "scripts").mkdir()
     (tmp_path / "scripts" / "a.sh").write_text("swift deploy --model x\n")
     with pytest.raises(SurfaceUnbound, match="no launcher"):
-        launcher(Tree(tmp_path), LauncherRequest())
+        launcher(Tree(tmp_path), LauncherRequest(FOLDERS))
 
 
 def test_the_contract_knows_flags_under_the_names_of_dataclass_fields() -> None:
-    assert len({f.name for f in FLAGS}) == len(FLAGS) == 11
-    assert all(f.name.isidentifier() for f in FLAGS)
+    (flags,) = [p.fields for c in contracts() for p in c.parts if p.symbol.endswith(":RolloutArguments")]
+    assert len({f.name for f in flags}) == len(flags) == 11
+    assert all(f.name.isidentifier() for f in flags)
 
 
 def test_versions_are_ordered_as_numbers() -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from coordexp_audit_lib.boundaries.upstream import spelling
-from coordexp_audit_lib.boundaries.upstream.facts import Ask, Seen
-from coordexp_audit_lib.boundaries.upstream.package import Package
-from coordexp_audit_lib.boundaries.upstream.reading import see
-from coordexp_audit_lib.boundaries.upstream.sources import open_source
-from coordexp_audit_lib.boundaries.upstream.spec import Call, Contract, Field, Part
-from coordexp_audit_lib.boundaries.upstream.verdict import judge, verdict
+from coordexp_audit_lib.boundaries.upstream.artifact.releases import open_source
+from coordexp_audit_lib.boundaries.upstream.predicates.contracts import Call, Contract, Field, Part
+from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import differences, verdict
+from coordexp_audit_lib.source import spelling
+from coordexp_audit_lib.source.facts import Ask, Seen
+from coordexp_audit_lib.source.observed import see
+from coordexp_audit_lib.source.package import Package
 
 LAZY = """
 from typing import TYPE_CHECKING
@@ -234,7 +234,7 @@ CALLS = [
 @pytest.mark.parametrize(("source", "call", "wanted"), [c[1:] for c in CALLS], ids=[c[0] for c in CALLS])
 def test_whether_a_call_fits(wheel, source: str, call: Call, wanted: list[str]) -> None:  # type: ignore[no-untyped-def]
     part = Part("swift.m:X", call=call)
-    assert [p.what for p in judge(part, seen(wheel, source, call=True))] == wanted
+    assert [p.what for p in differences(part, seen(wheel, source, call=True))] == wanted
 
 
 FIELDS = [
@@ -262,12 +262,12 @@ FIELDS = [
 def test_whether_a_field_is_kept(wheel, body: str, field: Field, wanted: list[str]) -> None:  # type: ignore[no-untyped-def]
     part = Part("swift.m:X", fields=(field,))
     source = f"from dataclasses import dataclass\n@dataclass\nclass X:\n{body}\n"
-    assert [p.what for p in judge(part, seen(wheel, source, fields=("x",)))] == wanted
+    assert [p.what for p in differences(part, seen(wheel, source, fields=("x",)))] == wanted
 
 
 def test_a_field_of_a_base_elsewhere_is_not_decidable(wheel) -> None:  # type: ignore[no-untyped-def]
     source = "from transformers import T\nfrom dataclasses import dataclass\n@dataclass\nclass X(T):\n    y: int = 1\n"
-    (problem,) = judge(Part("swift.m:X", fields=(Field("x"),)), seen(wheel, source, fields=("x",)))
+    (problem,) = differences(Part("swift.m:X", fields=(Field("x"),)), seen(wheel, source, fields=("x",)))
     assert problem.kind == "undecidable"
     assert "transformers.T" in problem.what
 
@@ -321,7 +321,7 @@ def test_keys_of_a_mapping(wheel) -> None:  # type: ignore[no-untyped-def]
 def test_calls_on_the_class(wheel, method: str, call: Call, wanted: list[str]) -> None:  # type: ignore[no-untyped-def]
     package = Package(open_source(str(wheel({"swift/m.py": f"class X:\n    {method}\n"}))))
     part = Part("swift.m:X.f", call=call)
-    assert [p.what for p in judge(part, see(package, part.ask))] == wanted
+    assert [p.what for p in differences(part, see(package, part.ask))] == wanted
 
 
 @pytest.mark.parametrize(

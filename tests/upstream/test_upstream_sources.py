@@ -10,16 +10,23 @@ import time
 import zipfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from coordexp_audit_lib.boundaries.upstream import archive, command
-from coordexp_audit_lib.boundaries.upstream.facts import Ask
-from coordexp_audit_lib.boundaries.upstream.matrix import CONTRACTS, PINNED, contracts, packaged, verdicts
-from coordexp_audit_lib.boundaries.upstream.package import Package
-from coordexp_audit_lib.boundaries.upstream.reading import see
-from coordexp_audit_lib.boundaries.upstream.sources import open_source
+from coordexp_audit_lib.boundaries.upstream.artifact import matrix as m
+from coordexp_audit_lib.boundaries.upstream.artifact import tables
+from coordexp_audit_lib.boundaries.upstream.artifact.matrix import contracts, packaged
+from coordexp_audit_lib.boundaries.upstream.artifact.releases import open_source
+from coordexp_audit_lib.boundaries.upstream.predicates.contracts import chosen
 from coordexp_audit_lib.core.errors import UsageError
+from coordexp_audit_lib.core.finding import Finding
+from coordexp_audit_lib.core.pipeline import pipeline
+from coordexp_audit_lib.source import archive
+from coordexp_audit_lib.source.facts import Ask
+from coordexp_audit_lib.source.observed import see
+from coordexp_audit_lib.source.package import Package
 
+PINNED = pipeline().contract()["upstream.pinned"]
 FILES = {"swift/__init__.py": "", "swift/version.py": "__version__ = '3.4.5'\n", "swift/m.py": "class X: pass\n"}
 
 
@@ -65,7 +72,7 @@ def test_every_kind_of_source_says_the_same(tmp_path: Path) -> None:
 
 def test_an_installed_package_is_found_without_importing_it() -> None:
     code = (
-        "import sys; from coordexp_audit_lib.boundaries.upstream.sources import open_source\n"
+        "import sys; from coordexp_audit_lib.boundaries.upstream.artifact.releases import open_source\n"
         "s = open_source('transformers')\n"
         "print(s.kind, s.version, 'transformers' in sys.modules, 'torch' in sys.modules)"
     )
@@ -195,21 +202,26 @@ def test_a_failed_fetch_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 # ---- the matrix ------------------------------------------------------------------------------------------------
 
 
+def audited(words: list[str]) -> tuple[m.Matrix, list[Finding]]:
+    made = m.read_matrix(words)
+    return made, m.audit(made)
+
+
 def test_the_shipped_matrix_covers_the_releases_that_were_asked_for() -> None:
-    made, found = command.matrix([])
+    made, found = audited([])
     assert set(made.versions) == {"transformers", "ms-swift", "vllm"}
     assert [v for v in made.versions["transformers"] if v.startswith("5.")]
     assert {"4.55.4", "4.57.6"} <= set(made.versions["transformers"])
     assert {"3.8", "3.9", "3.10", "3.11", "3.12", "4.0"} <= {v.rpartition(".")[0] for v in made.versions["ms-swift"]}
     assert len(made.versions["vllm"]) == 2
-    assert len(made.verdicts) == sum(len(contracts(d)) * len(v) for d, v in made.versions.items())
+    assert len(made.verdicts) == sum(len(chosen(contracts(), d)) * len(v) for d, v in made.versions.items())
     assert {f.config for f in found} == {f"{d}=={v}" for d, vs in made.versions.items() for v in vs}
 
 
 def test_the_pinned_releases_keep_every_contract() -> None:
-    made, found = command.matrix([])
+    made, found = audited([])
     pinned = [v for v in made.verdicts if v.version == PINNED[v.distribution]]
-    assert len(pinned) == len(CONTRACTS)
+    assert len(pinned) == len(contracts())
     assert {v.word for v in pinned} == {"kept"}
     assert {f.status for f in found if f.config in {f"{d}=={v}" for d, v in PINNED.items()}} == {"held"}
 
@@ -233,27 +245,33 @@ def test_what_was_looked_up_by_hand(contract: str, version: str, word: str) -> N
     assert word == "kept" or all(p.what for p in found.problems)
 
 
-def test_the_shipped_verdicts_are_those_of_the_sources_at_hand() -> None:
-    live = verdicts(open_source("transformers"))
-    shipped = [v for v in packaged().verdicts if (v.distribution, v.version) == ("transformers", live[0].version)]
-    assert live == shipped
-
-
-def test_one_release_takes_seconds(tmp_path: Path) -> None:
+def test_one_release_takes_seconds_and_has_the_shipped_verdicts() -> None:
     started = time.process_time()
-    made, found = command.matrix(["transformers"])
+    made, found = audited(["transformers"])
     assert time.process_time() - started < 20
+    shipped = [
+        v for v in packaged().verdicts if (v.distribution, v.version) == ("transformers", PINNED["transformers"])
+    ]
+    assert made.verdicts == shipped
     assert made.versions == {"transformers": [PINNED["transformers"]]}
     assert {f.status for f in found} == {"held"}
 
 
+def test_the_shipped_facts_can_be_made_anew(tmp_path: Path) -> None:
+    release = open_source(str(zipped(tmp_path / "a.whl", {**FILES, "swift/version.py": "__version__ = '3.10.3'"})))
+    m.write_packaged([release], tmp_path / "made.json")
+    made = msgspec.json.decode((tmp_path / "made.json").read_bytes(), type=m.Packaged)
+    assert made.verdicts == m.verdicts(release)
+    assert made.seen == {"ms-swift": m.observe(release)}
+
+
 def test_findings_tell_what_broke(tmp_path: Path) -> None:
-    made, found = command.matrix([str(zipped(tmp_path / "a.whl", dict(FILES)))])
+    made, found = audited([str(zipped(tmp_path / "a.whl", dict(FILES)))])
     by_id = {f.invariant: f for f in found}
     assert {f.config for f in found} == {"ms-swift==3.4.5"}
     assert by_id["upstream.client_surface"].status == "violated"
     assert any("VLLMClient" in v.message for v in by_id["upstream.client_surface"].violations)
-    ((header, rows),) = command.rows(made).values()
+    ((header, rows),) = tables.rows(made).values()
     assert header == ("ms-swift", "3.4.5")
     assert {r[1] for r in rows} == {"gone"}
-    assert len(rows) == len(contracts("ms-swift"))
+    assert len(rows) == len(chosen(contracts(), "ms-swift"))

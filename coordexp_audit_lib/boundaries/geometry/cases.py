@@ -5,16 +5,23 @@ from __future__ import annotations
 import copy
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from typing import Any
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.geometry.bins import BIN_COUNT, LAST_BIN, encode_pixel
-from coordexp_audit_lib.boundaries.geometry.records import top_left
+from coordexp_audit_lib.boundaries.geometry import surfaces
+from coordexp_audit_lib.core.claim import Context
+from coordexp_audit_lib.core.errors import SurfaceUnbound
+from coordexp_audit_lib.core.finding import Violation
+from coordexp_audit_lib.core.surface import Answer, Surface
+from coordexp_audit_lib.kit.boxes import BIN_COUNT, BIN_OF_TOKEN, LAST_BIN, encode_pixel, token, tokens, top_left
+from coordexp_audit_lib.kit.coordjson import ORDERS
 
 SIZE = (640, 480)
+SAMPLE = {"desc": "a", "bbox_2d": tokens([1, 2, 3, 4])}
+"""An object of which nothing is asked but that it is sound."""
 DEEP = 17
 """Index of the object that a malformed record breaks: far enough down that a path must count."""
 
@@ -45,14 +52,6 @@ class Malformed(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
 
 
-def token(k: int) -> str:
-    return f"<|coord_{k}|>"
-
-
-def tokens(bins: Sequence[int]) -> list[str]:
-    return [token(k) for k in bins]
-
-
 def box(rng: random.Random) -> list[int]:
     """Bins of a box with x1 <= x2 and y1 <= y2; the image's edges come up often."""
     x = sorted(_edge(rng) for _ in range(2))
@@ -79,8 +78,12 @@ def record(rng: random.Random, count: int, *, polygons: bool = True, ordered: bo
         bins = poly(rng) if kind == "poly" else box(rng)
         items.append({"desc": f"{WORDS[rng.randrange(len(WORDS))]} {i}", kind: tokens(bins)})
     if ordered:
-        items.sort(key=lambda item: top_left(item) or (0, 0))
+        items.sort(key=_anchor)
     return {"images": ["images/000000.png"], "objects": items, "width": SIZE[0], "height": SIZE[1]}
+
+
+def _anchor(item: dict[str, Any]) -> tuple[float, float]:
+    return top_left([BIN_OF_TOKEN[t] for t in item["bbox_2d" if "bbox_2d" in item else "poly"]])
 
 
 def sound(bins: Sequence[Any] = (10, 20, 30, 40), key: str = "bbox_2d", index: int = DEEP) -> dict[str, Any]:
@@ -199,6 +202,81 @@ def real_record(row: dict[str, Any]) -> dict[str, Any]:
         sizes = (row["width"], row["height"]) * 2
         bins = [encode_pixel(v, s) for v, s in zip(item["bbox_2d"], sizes, strict=True)]
         items.append({"desc": item["desc"], "bbox_2d": tokens(bins)})
-    items.sort(key=lambda item: top_left(item) or (0, 0))
+    items.sort(key=_anchor)
     name = f"images/{row['image_id']:012d}.png"
     return {"images": [name], "objects": items, "width": row["width"], "height": row["height"]}
+
+
+# ---- questions that several claims ask ---------------------------------------------------------------------------
+
+
+def render(ctx: Context, record: Any, **options: Any) -> surfaces.RenderRequest:
+    """A record through the dataset under the pipeline's own pixel limit."""
+    return surfaces.RenderRequest(record, **{"max_pixels": ctx.contract["geometry.max_pixels"], **options})
+
+
+def gate(ctx: Context, objects: list[dict[str, Any]], width: int = 64, height: int = 32) -> surfaces.GateRequest:
+    """A training file of one record with these objects, its image as it says, before the first launcher starts."""
+    record = {"images": ["images/0.png"], "objects": objects, "width": width, "height": height}
+    launcher, limit = ctx.contract["geometry.launchers"][0], ctx.contract["geometry.max_pixels"]
+    return surfaces.GateRequest(launcher, "train", [[width, height]], [record], limit)
+
+
+def grid(ctx: Context, width: int, height: int) -> surfaces.GridRequest:
+    """An image of this size under the pipeline's own pixel limit."""
+    return surfaces.GridRequest(width, height, ctx.contract["geometry.max_pixels"])
+
+
+def passes(answer: Answer[Any]) -> bool:
+    """Whether the input was let through; the launcher's check says no without refusing."""
+    return not answer.refused and getattr(answer.value, "accepted", True)
+
+
+def ask(ctx: Context, path: str, surface: Surface[Any, Any], request: Any) -> Answer[Any] | None:
+    """Ask one of a claim's several paths; one that the target lacks leaves the others to be judged."""
+    try:
+        answer = ctx.ask(surface, request)
+    except SurfaceUnbound as error:
+        ctx.left_out(path, error.what)
+        return None
+    ctx.judged()
+    return answer
+
+
+def paths(ctx: Context, box: list[int]) -> tuple[tuple[str, Surface[Any, Any], Any], ...]:
+    """Every way by which this ground-truth box can enter training."""
+    item = {"desc": "object 0", "bbox_2d": tokens(box)}
+    pixels = [{"desc": "object 0", "bbox_2d": box}]
+    return (
+        ("the launcher's check", surfaces.GATE, gate(ctx, [item])),
+        ("the dataset", surfaces.RENDER, render(ctx, {**sound(index=0), "objects": [item]})),
+        ("Stage-2 AB ground truth", surfaces.GT_BOXES, surfaces.GtRequest([item])),
+        ("rollout-matching ground truth", surfaces.GT_OBJECTS, surfaces.GtRequest([item])),
+        ("the pixel-to-bin converter", surfaces.ENCODE, surfaces.EncodeRequest(pixels, 1000, 1000)),
+    )
+
+
+def rendered(ctx: Context, ordering: str) -> Iterator[tuple[dict[str, Any], str, str | Violation]]:
+    """Records of 0 to 200 objects and the real ones, with their text (or its refusal) in both field orders.
+
+    Raises:
+        TargetRefused: every record is refused; then something else is wrong than what the claims are about.
+    """
+    records = [record(ctx.rng(n), n, ordered=ordering == "sorted") for n in (0, 1, 2, 3, 5, 8, 20, 60, 200)]
+    twice = record(ctx.rng("twice"), 3)
+    twice["objects"].insert(1, dict(twice["objects"][0]))
+    asked = [*records, twice, *map(real_record, real_boxes())]
+    refused: list[tuple[dict[str, Any], str, Violation]] = []
+    for one in asked:
+        for order in ORDERS:
+            options = {"object_field_order": order, "object_ordering": ordering}
+            answer = ctx.ask(surfaces.RENDER, render(ctx, one, max_pixels=one["width"] * one["height"], **options))
+            if answer.refusal is None:
+                yield one, order, answer.value.text
+            else:
+                subject = f"{len(one['objects'])} objects, {order}, {ordering}"
+                message, shown = f"a sound record is refused ({subject})", one["objects"][:3]
+                refused.append((one, order, Violation(message, subject, "rendered", answer.refusal.message, shown)))
+    if len(refused) == len(ORDERS) * len(asked):
+        _ = answer.value
+    yield from refused

@@ -7,26 +7,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from coordexp_audit_lib.boundaries.geometry import bins as b
-from coordexp_audit_lib.boundaries.geometry import cases, contract
+from coordexp_audit_lib.boundaries.geometry import cases
+from coordexp_audit_lib.boundaries.geometry import surfaces as s
 from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.core.surface import Surface
+from coordexp_audit_lib.kit import boxes as b
+from coordexp_audit_lib.report.style import BLUE, GREEN, GREY, INK, ORANGE, PALE, PURPLE, SKY, VERMILION, WHITE
 from coordexp_audit_lib.report.text import cut, visible
 
 SIZES = (64, 96, 128, 192, 256, 384, 512, 640, 768, 896, 1024, 1248, 1536, 2048)
 SAMPLED, STEP, AXIS = 200, 4, 1248
 AUGMENTED = (640, 480)
-# Okabe and Ito's palette: told apart with any colour vision.
-BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, GREY = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#56B4E9",
-    "#CC79A7",
-    "#9A9A9A",
-)
 CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 
 
@@ -35,7 +27,7 @@ def boxes(ctx: Context) -> dict[str, Any]:
     """A COCO image's ground truth: pixels, the bins that the target's converter gives, the nearest bins."""
     row = max(cases.real_boxes(), key=lambda r: (len({o["desc"] for o in r["gt"]}), r["image_id"]))
     width, height = row["width"], row["height"]
-    made = ctx.value(contract.ENCODE, contract.EncodeRequest(row["gt"], width, height)).objects
+    made = ctx.value(s.ENCODE, s.EncodeRequest(row["gt"], width, height)).objects
     shown = []
     for item, out in zip(row["gt"], made, strict=True):
         sizes = (width, height) * 2
@@ -84,13 +76,13 @@ def bound(size: int) -> float:
 
 def _encoded(ctx: Context, objects: list[dict[str, Any]], width: int) -> list[int]:
     """The bins of all coordinates, object after object."""
-    made = ctx.value(contract.ENCODE, contract.EncodeRequest(objects, width, width)).objects
+    made = ctx.value(s.ENCODE, s.EncodeRequest(objects, width, width)).objects
     return [k for item in made for k in item.get("poly", item.get("bbox_2d", []))]
 
 
 def _errors(ctx: Context, pixels: list[int], bins: list[int], size: int) -> list[float]:
     """Decoded minus original, in pixels."""
-    back = ctx.value(contract.PIXELS, contract.PixelsRequest(bins, size, size)).x
+    back = ctx.value(s.PIXELS, s.PixelsRequest(bins, size, size)).x
     return [round(x - p, 6) for x, p in zip(back, pixels, strict=True)]
 
 
@@ -99,7 +91,7 @@ def malformed(ctx: Context) -> dict[str, Any]:
     """Each malformed record: refused or not, and whether the error names the path."""
     rows = []
     for case in cases.malformed():
-        answer = ctx.ask(contract.VALIDATE, contract.RecordRequest(case.record))
+        answer = ctx.ask(s.VALIDATE, s.RecordRequest(case.record))
         text = answer.refusal.message if answer.refusal else ""
         named = "yes" if answer.refused and all(n in text for n in case.names) else "no" if answer.refused else "-"
         rows.append([case.name, ".".join(case.names), "refused" if answer.refused else "accepted", named])
@@ -111,16 +103,7 @@ def crossed(ctx: Context) -> dict[str, Any]:
     """What each path into training makes of a box whose corners are crossed."""
     rows = []
     for name, box in cases.CROSSED_BOXES:
-        item = {"desc": "object 0", "bbox_2d": cases.tokens(box)}
-        record = {**cases.sound(index=0), "objects": [item]}
-        pixels = contract.EncodeRequest([{"desc": "object 0", "bbox_2d": box}], 1000, 1000)
-        verdicts = (
-            _verdict(ctx, contract.GATE, contract.GateRequest.of([item])),
-            _verdict(ctx, contract.RENDER, contract.RenderRequest(record)),
-            _verdict(ctx, contract.GT_BOXES, contract.GtRequest([item])),
-            _verdict(ctx, contract.GT_OBJECTS, contract.GtRequest([item])),
-            _verdict(ctx, contract.ENCODE, pixels),
-        )
+        verdicts = [_verdict(ctx, surface, request) for _, surface, request in cases.paths(ctx, box)]
         rows.append([name, str(box), *verdicts])
     return {"rows": rows}
 
@@ -130,9 +113,9 @@ def _verdict(ctx: Context, surface: Surface[Any, Any], request: Any) -> str:
         answer = ctx.ask(surface, request)
     except SurfaceUnbound:
         return "not in this tree"
-    if answer.refused or (isinstance(answer.value, contract.GateResponse) and not answer.value.accepted):
+    if not cases.passes(answer):
         return "refused"
-    if isinstance(answer.value, contract.ObjectsResponse):
+    if isinstance(answer.value, s.ObjectsResponse):
         return f"becomes {answer.value.objects[0].get('bbox_2d')}"
     return "accepted"
 
@@ -142,7 +125,7 @@ def augmented(ctx: Context) -> dict[str, Any]:
     """Bins before and after a no-op augmentation, along both axes of an image of 640x480; null where refused."""
     width, height = AUGMENTED
     bins = [*range(0, b.BIN_COUNT, 9)]
-    objects = [{"desc": str(k), "bbox_2d": cases.tokens([0, 0, k, k])} for k in bins]
+    objects = [{"desc": str(k), "bbox_2d": b.tokens([0, 0, k, k])} for k in bins]
     record = {"images": ["images/0.png"], "objects": objects, "width": width, "height": height}
     found = {
         "width": width,
@@ -153,7 +136,7 @@ def augmented(ctx: Context) -> dict[str, Any]:
         "note": "",
     }
     try:
-        answer = ctx.ask(contract.AUGMENT, contract.AugmentRequest(record))
+        answer = ctx.ask(s.AUGMENT, s.AugmentRequest(record))
     except SurfaceUnbound as error:
         return {**found, "note": error.what}
     if answer.refusal is not None:
@@ -167,13 +150,13 @@ def grids(ctx: Context) -> dict[str, Any]:
     """For each image size: what the launcher's check says, and as what size the image reaches the model."""
     rows = []
     for width, height in cases.GRID_SIZES:
-        gate = contract.GateRequest.of([{"desc": "a", "bbox_2d": cases.tokens([1, 2, 3, 4])}], width, height)
-        answer = ctx.ask(contract.GRID, contract.GridRequest(width, height))
+        gate = cases.gate(ctx, [cases.SAMPLE], width, height)
+        answer = ctx.ask(s.GRID, cases.grid(ctx, width, height))
         seen = "refused"
         if not answer.refused:
             got = answer.value
             seen = f"{got.grid[2] * got.patch}x{got.grid[1] * got.patch}"
-        rows.append([f"{width}x{height}", _verdict(ctx, contract.GATE, gate), seen])
+        rows.append([f"{width}x{height}", _verdict(ctx, s.GATE, gate), seen])
     return {"rows": rows}
 
 
@@ -215,7 +198,7 @@ def _box(ax: Any, box: list[int], colour: str, dash: int, label: str) -> None:
     x1, y1, x2, y2 = box
     patch = Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, lw=1.3, ls=_DASHES[dash % len(_DASHES)])
     ax.add_patch(patch)
-    look = {"boxstyle": "square,pad=0.12", "fc": "white", "ec": "none", "alpha": 0.75}
+    look = {"boxstyle": "square,pad=0.12", "fc": WHITE, "ec": "none", "alpha": 0.75}
     place = {"xytext": (1.5, -1.5), "textcoords": "offset points", "va": "top"}
     _ = ax.annotate(label, (x1, y1), color=colour, fontsize=6.5, bbox=look, parse_math=False, **place)
 
@@ -227,7 +210,7 @@ def _frame(ax: Any, width: int, height: int, x: str, y: str) -> None:
     ax.set_xlabel(x, fontsize=9)
     ax.set_ylabel(y, fontsize=9)
     ax.tick_params(labelsize=8)
-    ax.set_facecolor("#F7F7F7")
+    ax.set_facecolor(PALE)
 
 
 def draw_quantization(data: dict[str, Any]) -> Any:
@@ -244,18 +227,16 @@ def draw_quantization(data: dict[str, Any]) -> Any:
         part = data[key]
         _ = left.plot(part["pixels"], part["errors"], marker, ms=2.2, color=colour, label=label, mew=0, alpha=0.85)
     for sign in (-1, 1):
-        _ = left.axhline(sign * data["bound"], color="black", lw=0.9, ls="--")
+        _ = left.axhline(sign * data["bound"], color=INK, lw=0.9, ls="--")
     left.set_xlabel(f"pixel along an axis of {data['axis']}", fontsize=9)
     left.set_ylabel("decoded − original (pixels)", fontsize=9)
     top = 1.15 * max(abs(e) for key, *_ in series for e in data[key]["errors"])
     left.set_ylim(-top, 1.75 * top)
     left.legend(fontsize=7.5, ncols=2, frameon=False, loc="upper left", markerscale=2.5)
     sizes = [row["size"] for row in data["sizes"]]
-    _ = right.plot(
-        sizes, [r["bound"] for r in data["sizes"]], "--", color="black", lw=1, label="bound (size−1)/(2·999)"
-    )
+    _ = right.plot(sizes, [r["bound"] for r in data["sizes"]], "--", color=INK, lw=1, label="bound (size−1)/(2·999)")
     _ = right.plot(sizes, [r["largest"] for r in data["sizes"]], "o", ms=4.5, color=BLUE, label="largest error")
-    _ = right.plot(sizes, [r["mean"] for r in data["sizes"]], "s", ms=4, mfc="white", color=GREEN, label="mean error")
+    _ = right.plot(sizes, [r["mean"] for r in data["sizes"]], "s", ms=4, mfc=WHITE, color=GREEN, label="mean error")
     right.set_xlabel("image size along the axis (pixels)", fontsize=9)
     right.set_ylabel("error of a polygon vertex (pixels)", fontsize=9)
     right.legend(fontsize=7.5, frameon=False)

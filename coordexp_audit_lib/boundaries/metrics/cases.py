@@ -2,46 +2,47 @@
 
 from __future__ import annotations
 
-from coordexp_audit_lib.boundaries.metrics import names
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row
+from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabulary, vocabulary
 from coordexp_audit_lib.boundaries.metrics.surfaces import (
+    ACCUMULATE,
+    LOG,
     AccumulateRequest,
     Box,
     MicroStep,
     RealizedRequest,
     RunRequest,
+    log_of,
+    numbers,
 )
+from coordexp_audit_lib.core.claim import Context, Ledger, Predicate
+from coordexp_audit_lib.core.errors import SurfaceUnbound
+from coordexp_audit_lib.core.finding import Violation
+from coordexp_audit_lib.core.problem import Problem, Undecided
+from coordexp_audit_lib.kit import coordjson
+from coordexp_audit_lib.kit.schedule import seed_base
 
+Found = Iterator[Violation | Problem]
 CAT, DOG = Box("cat", [1, 1, 900, 900]), Box("dog", [10, 10, 200, 300])
 PACKING_LENGTH = 160
 REALIZED_STEPS = 400
 
 
-def record(desc: str, bins: list[int]) -> str:
-    tokens = ", ".join(f"<|coord_{k}|>" for k in bins)
-    return f'{{"desc": "{desc}", "bbox_2d": [{tokens}]}}'
+def text(*objects: tuple[str, list[int]]) -> str:
+    return coordjson.container(*(coordjson.record(desc, "bbox_2d", bins, "desc_first") for desc, bins in objects))
 
 
-def text(*records: str) -> str:
-    return '{"objects": [' + ", ".join(records) + "]}"
-
-
-HIT, BOTH = text(record("cat", CAT.bbox)), text(record("cat", CAT.bbox), record("dog", DOG.bbox))
-MISS = text(record("tree", [500, 500, 520, 530]))
-ARITY = text(record("cat", CAT.bbox), record("dog", [10, 10, 200]))
-NAMELESS = text(record("", CAT.bbox), record("dog", DOG.bbox))
-INVERTED = text(record("cat", [900, 900, 1, 1]), record("dog", DOG.bbox))
-CUT = text(record("cat", CAT.bbox), record("dog", DOG.bbox))[:-30]
+HIT, BOTH = text(("cat", CAT.bbox)), text(("cat", CAT.bbox), ("dog", DOG.bbox))
+MISS = text(("tree", [500, 500, 520, 530]))
+ARITY = text(("cat", CAT.bbox), ("dog", [10, 10, 200]))
+NAMELESS = text(("", CAT.bbox), ("dog", DOG.bbox))
+INVERTED = text(("cat", [900, 900, 1, 1]), ("dog", DOG.bbox))
+CUT = BOTH[:-30]
 NO_JSON = "There is a cat."
-KINDS = {
-    "one hit": HIT,
-    "both hit": BOTH,
-    "miss": MISS,
-    "a box of three": ARITY,
-    "no desc": NAMELESS,
-    "inverted box": INVERTED,
-    "cut off": CUT,
-    "no JSON": NO_JSON,
-}
 
 # Eight steps of b_ratio 0.75: A B B B A B B B. Ranks differ in what their rollouts are and so in their packs;
 # a record without a desc comes in two steps only, and in one step nothing is dropped.
@@ -70,12 +71,16 @@ def schedules() -> list[tuple[str, RealizedRequest]]:
     return [(f"b_ratio {b}", RealizedRequest(b, REALIZED_STEPS)) for b in (0.75, 0.85, 0.3)]
 
 
-SEED = 17 + 5 * 1_000_003
-COUNTS = (names.INVALID, names.VALID, names.DROPPED, f"{names.REASON}wrong_arity", "stage2/raw_rollouts")
+SEED = seed_base(17, 5)
 GAUGE = "loss/bbox_ciou"  # a mean in every era's accumulator
 
 
-def micro_steps() -> list[tuple[str, AccumulateRequest]]:
+def counts(words: Vocabulary) -> tuple[str, ...]:
+    """Counters of a Channel-B step."""
+    return words.invalid, words.valid, words.dropped, f"{words.reason}wrong_arity", "stage2/raw_rollouts"
+
+
+def micro_steps(words: Vocabulary) -> list[tuple[str, AccumulateRequest]]:
     """Two ranks with three and two micro-steps. Step totals come with the first, as trainers attach them."""
 
     def rank(first: int, weights: list[float], seeds: int) -> list[MicroStep]:
@@ -83,13 +88,13 @@ def micro_steps() -> list[tuple[str, AccumulateRequest]]:
         for n, weight in enumerate(weights):
             metrics = {"loss/bbox_smoothl1": 0.25 * (n + 1)}
             if n < seeds:
-                metrics["rollout/seed_base"] = float(SEED)
+                metrics[words.seed] = float(SEED)
             if n == 0:
-                metrics |= {key: float(first + i) for i, key in enumerate(COUNTS)}
-                metrics[f"{names.REASON}wrong_arity"] = metrics[names.DROPPED]
+                metrics |= {key: float(first + i) for i, key in enumerate(counts(words))}
+                metrics[f"{words.reason}wrong_arity"] = metrics[words.dropped]
                 metrics["rollout/_parse_truncated_num"] = float(first)
                 metrics["rollout/_parse_truncated_den"] = metrics["stage2/raw_rollouts"]
-                metrics[names.GENERATE] = 1.5 * first
+                metrics[words.generate] = 1.5 * first
             made.append(MicroStep(metrics, weight))
         return made
 
@@ -115,3 +120,48 @@ def partial_gauges() -> list[tuple[str, AccumulateRequest, float]]:
         ("on each rank's first micro-step", AccumulateRequest(some), 0.375),
         ("on one rank", AccumulateRequest(one), 0.625),
     ]
+
+
+# ---- questions that several claims ask ---------------------------------------------------------------------------
+
+
+def judged_runs(ctx: Context, predicate: Predicate, among: Sequence[tuple[str, RunRequest]] | None = None) -> Found:
+    """Judge the log of every run (or of those that can decide the claim); one that can't tell is left out."""
+    words = vocabulary(ctx.contract)
+    for name, request in among or runs():
+        log, before = log_of(ctx.value(LOG, request), words), ctx.checked
+        try:
+            for p in predicate(log, ctx):
+                yield msgspec.structs.replace(p, counterexample={"case": name, **p.counterexample}, where=None)
+        except Undecided as error:
+            ctx.left_out(name, f"the log can't tell: {error}")
+        else:
+            if ctx.checked == before:
+                ctx.left_out(name, "its log has nothing that the claim is about")
+
+
+def with_runs(ctx: Context, predicate: Predicate, steps: Found) -> Found:
+    """Judge single steps, then the runs; a target that can't answer one of the two is judged by the other in part."""
+    for part, found in (("single steps", steps), ("the log of a run", judged_runs(ctx, predicate))):
+        try:
+            yield from found
+        except SurfaceUnbound as error:
+            ctx.left_out(part, error.what)
+
+
+def judged_steps(ctx: Context, predicate: Predicate) -> Found:
+    """Judge what micro-steps of one optimizer step become on two ranks."""
+    for name, _, payload in accumulated(ctx):
+        mine = Ledger()  # one step has not all that a log has: what it lacks is judged in the runs
+        for p in predicate(Log("one step", [payload], vocabulary(ctx.contract)), mine):
+            yield msgspec.structs.replace(p, counterexample={"case": name}, where=None)
+        ctx.judged(mine.checked)
+
+
+def accumulated(ctx: Context) -> Iterator[tuple[str, AccumulateRequest, Row]]:
+    """Each case with what rank 0 is left with."""
+    words = vocabulary(ctx.contract)
+    for name, request in micro_steps(words):
+        payload = numbers(ctx.value(ACCUMULATE, request).ranks[0])
+        values = {k: v for k, v in payload.items() if not isinstance(v, str)}
+        yield name, request, Row("train", None, 1, values)

@@ -1,18 +1,40 @@
-"""What a notebook shows of a log: channels and ratio, drops by reason, rollout seconds, broken claims by step."""
+"""What a notebook shows of a log: channels and ratio, drops by reason, rollout seconds, broken claims by step.
+
+Exhibits and `series` give numbers; `draw_…` functions draw those numbers and nothing else.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from coordexp_audit_lib.boundaries.metrics import cases, names
-from coordexp_audit_lib.boundaries.metrics.contract import PREDICATES, SEED_RANGE, SEED_STRIDE, Problem, Undecided
-from coordexp_audit_lib.boundaries.metrics.log import Log, Row
-from coordexp_audit_lib.boundaries.metrics.readers import read_jsonl
-from coordexp_audit_lib.boundaries.metrics.schedule import Interval, shares
+from coordexp_audit_lib.boundaries.metrics import cases
+from coordexp_audit_lib.boundaries.metrics.artifact.jsonl import read_jsonl
+from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row
+from coordexp_audit_lib.boundaries.metrics.predicates.series import Interval, shares
+from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import vocabulary
 from coordexp_audit_lib.boundaries.metrics.surfaces import LOG, log_of
-from coordexp_audit_lib.core.claim import Context, exhibit
+from coordexp_audit_lib.core.claim import Context, Ledger, claims_on, exhibit
 from coordexp_audit_lib.core.errors import SurfaceUnbound
+from coordexp_audit_lib.core.problem import Problem, Undecided
+from coordexp_audit_lib.kit.schedule import seed_base
+from coordexp_audit_lib.report.style import (
+    BLUE,
+    DARK,
+    DIM,
+    GREEN,
+    GREY,
+    INK,
+    LIGHT,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    WHITE,
+    YELLOW,
+)
+from coordexp_audit_lib.report.text import visible
 
 REAL = Path(__file__).resolve().parents[2] / "resources" / "stage2_logging.jsonl"
 RUNNING = "time/rollout_total_time"
@@ -23,19 +45,19 @@ MAX_REASONS = 8
 def run(ctx: Context) -> dict[str, Any]:
     """What the target's own trainer logs in a short run on two ranks; empty where it can't be run."""
     try:
-        return series(log_of(ctx.value(LOG, cases.runs()[0][1])))
+        return series(log_of(ctx.value(LOG, cases.runs()[0][1]), vocabulary(ctx.contract)))
     except SurfaceUnbound as error:
         return {"unbound": str(error)}
 
 
 def real_log() -> Log:
     """The log of a real run that is packaged with the library."""
-    return read_jsonl(REAL)
+    return read_jsonl(REAL, vocabulary())
 
 
 def series(log: Log) -> dict[str, Any]:
     """The numbers behind the figures: one entry for each training row."""
-    rows = log.train
+    rows, words = log.train, log.words
     channels = [r.channel for r in rows]
     possible = Interval()
     follows = all(possible.narrow(n, channels[:n].count("B")) for n in range(1, len(channels) + 1))
@@ -43,12 +65,12 @@ def series(log: Log) -> dict[str, Any]:
         "source": log.source,
         "steps": [r.step or r.line for r in rows],
         "channels": channels,
-        "realized": [_value(r, names.RATIO_REALIZED) for r in rows],
+        "realized": [_value(r, words.ratio) for r in rows],
         "share": [round(s, 6) for s in shares(channels)],
         "schedule": [round(float(possible.low), 6), round(min(1.0, float(possible.high)), 6)] if follows else None,
-        "reasons": _reasons(rows),
-        "dropped": [_value(r, names.DROPPED) for r in rows],
-        "generate_s": [_value(r, names.GENERATE) for r in rows],
+        "reasons": _reasons(rows, words.reason),
+        "dropped": [_value(r, words.dropped) for r in rows],
+        "generate_s": [_value(r, words.generate) for r in rows],
         "running_s": [_value(r, RUNNING) for r in rows],
         "broken": broken(log),
     }
@@ -59,10 +81,10 @@ def _value(row: Row, key: str) -> float | None:
     return None if found is None else round(found, 6)
 
 
-def _reasons(rows: list[Row]) -> dict[str, list[float]]:
+def _reasons(rows: list[Row], prefix: str) -> dict[str, list[float]]:
     """Dropped records by reason, the most frequent first; the rest in one, if there are more than eight."""
-    found = sorted({k for r in rows for k in r.values if k.startswith(names.REASON)})
-    counts = {k.removeprefix(names.REASON): [r.values.get(k, 0.0) for r in rows] for k in found}
+    found = sorted({k for r in rows for k in r.values if k.startswith(prefix)})
+    counts = {k.removeprefix(prefix): [r.values.get(k, 0.0) for r in rows] for k in found}
     ordered = sorted((k for k in counts if any(counts[k])), key=lambda k: (-sum(counts[k]), k))
     shown = {k: counts[k] for k in ordered[:MAX_REASONS]}
     if rest := ordered[MAX_REASONS:]:
@@ -70,37 +92,37 @@ def _reasons(rows: list[Row]) -> dict[str, list[float]]:
     return shown
 
 
+def judged(log: Log) -> Iterator[tuple[str, list[Problem], str]]:
+    """For each claim on logs its problems, or why the log can't tell."""
+    for claim in claims_on(Log, "metrics"):
+        try:
+            yield claim.id, list(claim.predicates[Log](log, Ledger())), ""
+        except Undecided as error:
+            yield claim.id, [], str(error)
+
+
 def broken(log: Log) -> dict[str, list[int]]:
     """For each claim, how many metrics break it at each training row; no entry where the log can't tell."""
-    rows = log.train
-    found = {}
-    for name, predicate in PREDICATES.items():
-        try:
-            problems: list[Problem] = list(predicate(log, lambda cases: None))
-        except Undecided:
-            continue
-        found[name] = [sum(row in p.rows for p in problems) for row in rows]
-    return found
+    steps = [r.step or r.line for r in log.train]
+    found = {claim: [p.counterexample["steps"] for p in problems] for claim, problems, why in judged(log) if not why}
+    return {claim: [sum(step in at for at in found[claim]) for step in steps] for claim in found}
 
 
 def subjects(log: Log) -> list[tuple[str, str, str, str]]:
     """Table rows: claim, metric, the steps at fault, and the first message."""
     made = []
-    for name, predicate in PREDICATES.items():
-        try:
-            problems = list(predicate(log, lambda cases: None))
-        except Undecided as error:
-            made.append((name, "-", "-", f"can't tell: {error}"))
-            continue
+    for claim, problems, why in judged(log):
+        if why:
+            made.append((claim, "-", "-", f"can't tell: {why}"))
         for subject in dict.fromkeys(p.subject for p in problems):
             mine = [p for p in problems if p.subject == subject]
-            steps = sorted({row.step or row.line for p in mine for row in p.rows})
-            made.append((name, subject, ", ".join(map(str, steps)), mine[0].message))
+            steps = sorted({step for p in mine for step in p.counterexample["steps"]})
+            made.append((claim, subject, ", ".join(map(str, steps)), mine[0].message))
     return made
 
 
 def numbers(data: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-    """The table behind `drawing.draw_log`: a row for each step."""
+    """The table behind `draw_log`: a row for each step."""
     names_ = ("step", "channel", "b_ratio_realized", "share of B so far", "N_drop_invalid", "sum of reasons")
     rows = []
     for n, step in enumerate(data["steps"]):
@@ -116,13 +138,158 @@ def averaged(log: Log, seed: int) -> tuple[tuple[str, ...], list[tuple[Any, ...]
     """For each Channel-B step: the rollout seed as it must be and as logged, and the matches likewise."""
     rows = []
     for row in log.train:
-        keys = ("rollout/seed_base", "rollout/matched_for_supervision", "rollout/matched_for_supervision_count")
+        keys = (log.words.seed, "rollout/matched_for_supervision", "rollout/matched_for_supervision_count")
         if row.channel != "B" or row.step is None or not all(k in row.values for k in (*keys, "train/micro_steps")):
             continue
         logged, matches, counted = (row.values[k] for k in keys)
-        exact = (seed + (row.step - 1) * SEED_STRIDE) % SEED_RANGE
+        exact = seed_base(seed, row.step - 1)
         samples, micro = row.values.get("train/samples_total", 1.0), row.values["train/micro_steps"]
         share = f"{logged / exact * samples:.3f}/{samples:.0f}"
         factor = f"{counted / matches:.3f}" if matches else "-"
         rows.append((row.step, exact, f"{logged:.6f}", share, int(matches), int(counted), factor, int(micro)))
     return ("step", "seed", "logged seed", "share", "matches", "logged count", "factor", "micro-steps"), rows
+
+
+# ---- drawing ----------------------------------------------------------------------------------------------------
+
+REASON_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW, VERMILION, DIM, DARK)
+HATCHES = ("", "//", "", "..", "", "xx", "", "\\\\", "")
+
+
+def draw_log(data: dict[str, Any]) -> Any:
+    """Channels and realised ratio, dropped records by reason, rollout seconds: one step a column, three panels."""
+    from matplotlib import pyplot as plt
+
+    wide = min(9.0, 4.0 + 0.45 * len(data["steps"]))
+    figure, axes = plt.subplots(
+        4, 1, figsize=(wide, 6.6), sharex=True, layout="constrained", height_ratios=(0.35, 2, 2, 2)
+    )
+    _draw_channels(axes[0], data)
+    _draw_ratio(axes[1], data)
+    _draw_reasons(axes[2], data)
+    _draw_seconds(axes[3], data)
+    _ = axes[3].set_xlabel("optimizer step")
+    _ = axes[3].set_xticks(_ticks(data["steps"]))
+    figure.align_ylabels()
+    return figure
+
+
+def draw_broken(data: dict[str, Any]) -> Any:
+    """Claims by steps: a mark, with the number of metrics, where a step breaks a claim."""
+    from matplotlib import pyplot as plt
+
+    claims = list(data["broken"])
+    steps = data["steps"]
+    figure, axis = plt.subplots(
+        figsize=(min(9.0, 4.4 + 0.4 * len(steps)), 0.4 + 0.3 * len(claims)), layout="constrained"
+    )
+    for y, claim in enumerate(claims):
+        for step, number in zip(steps, data["broken"][claim], strict=True):
+            if number:
+                _ = axis.scatter(step, y, marker="s", s=170, color=VERMILION)
+                _ = axis.text(step, y, str(number), ha="center", va="center", fontsize=8, color=WHITE)
+            else:
+                _ = axis.scatter(step, y, marker=".", s=14, color=GREY)
+    labels = [f"{step}\n{channel}" for step, channel in zip(steps, data["channels"], strict=True)]
+    kept = _ticks(steps)
+    _ = axis.set_xticks(kept, [labels[steps.index(s)] for s in kept])
+    _ = axis.set_yticks(range(len(claims)), [c.removeprefix("metrics.") for c in claims])
+    _ = axis.set(
+        ylim=(len(claims) - 0.4, -0.6), xlim=(steps[0] - 0.6, steps[-1] + 0.6), xlabel="optimizer step and its channel"
+    )
+    axis.tick_params(length=0)
+    axis.spines[["top", "right", "left", "bottom"]].set_visible(False)
+    return figure
+
+
+def _ticks(steps: list[int]) -> list[int]:
+    return steps if len(steps) <= 24 else steps[:: -(-len(steps) // 24)]
+
+
+def _draw_channels(axis: Any, data: dict[str, Any]) -> None:
+    for step, channel in zip(data["steps"], data["channels"], strict=True):
+        _ = axis.bar(step, 1, width=1.0, color=BLUE if channel == "B" else LIGHT, edgecolor=WHITE)
+        if len(data["steps"]) <= 40:
+            _ = axis.text(
+                step, 0.5, channel, ha="center", va="center", fontsize=9, color=WHITE if channel == "B" else INK
+            )
+    _ = axis.set(yticks=[], ylim=(0, 1), ylabel="channel")
+    axis.yaxis.label.set(rotation=0, ha="right", va="center")
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+
+
+def _draw_ratio(axis: Any, data: dict[str, Any]) -> None:
+    steps = data["steps"]
+    if data["schedule"]:
+        low, high = data["schedule"]
+        text = f"b_ratio that gives this order: {low:.3g} to {high:.3g}"
+        _ = axis.axhspan(low, max(high, low + 0.004), color=GREEN, alpha=0.25, linewidth=0, label=text)
+    _ = axis.plot(steps, data["share"], color=ORANGE, linewidth=3.5, label="share of B steps so far")
+    logged = [(s, r) for s, r in zip(steps, data["realized"], strict=True) if r is not None]
+    if logged:
+        _ = axis.plot(
+            *zip(*logged, strict=True), color=BLUE, marker="o", markersize=4, linewidth=1, label="b_ratio_realized"
+        )
+    _ = axis.set(ylim=(-0.05, 1.05), ylabel="share of B")
+    _ = axis.legend(loc="lower right", fontsize=8, frameon=False)
+    _tidy(axis)
+
+
+def _draw_reasons(axis: Any, data: dict[str, Any]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    steps, below = data["steps"], [0.0] * len(data["steps"])
+    edges = [steps[0] - 0.5, *(s + 0.5 for s in steps)]
+    for n, (reason, counts) in enumerate(data["reasons"].items()):
+        style = n % len(REASON_COLOURS)
+        above = [a + b for a, b in zip(below, counts, strict=True)]
+        _ = axis.fill_between(
+            edges,
+            [*below, below[-1]],
+            [*above, above[-1]],
+            step="post",
+            facecolor=REASON_COLOURS[style],
+            hatch=HATCHES[style],
+            edgecolor=WHITE,
+            linewidth=0,
+            label=visible(reason)[:24],
+        )
+        below = above
+    logged = [(s, d) for s, d in zip(steps, data["dropped"], strict=True) if d is not None]
+    if logged:
+        _ = axis.plot(
+            *zip(*logged, strict=True), color=INK, marker="_", markersize=17, linestyle="none", label="N_drop_invalid"
+        )
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    _ = axis.set(ylabel="dropped records", ylim=(0, 1.1 * max([*below, 1])))
+    _legend(axis)
+
+
+def _draw_seconds(axis: Any, data: dict[str, Any]) -> None:
+    for key, colour, marker, label in (
+        ("generate_s", SKY, "s", "rollout_generate_s"),
+        ("running_s", VERMILION, "o", "rollout_total_time"),
+    ):
+        points = [(s, v) for s, v in zip(data["steps"], data[key], strict=True) if v is not None]
+        if not points:
+            continue
+        if key == "generate_s":
+            _ = axis.bar(*zip(*points, strict=True), width=0.8, color=colour, label=label)
+        else:
+            _ = axis.plot(*zip(*points, strict=True), color=colour, marker=marker, linewidth=1.2, label=label)
+    _ = axis.set(ylabel="seconds", ylim=(0, None))
+    _legend(axis)
+
+
+def _legend(axis: Any) -> None:
+    """Beside the panel; the names come from a log, so that `$` in them is no formula."""
+    if axis.get_legend_handles_labels()[0]:
+        legend = axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
+        for entry in legend.get_texts():
+            entry.set_parse_math(False)
+    _tidy(axis)
+
+
+def _tidy(axis: Any) -> None:
+    axis.spines[["top", "right"]].set_visible(False)

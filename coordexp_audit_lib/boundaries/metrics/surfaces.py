@@ -6,7 +6,8 @@ import math
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.metrics.log import Log, Row, row_of
+from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, row_of
+from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabulary
 from coordexp_audit_lib.core.surface import surface
 
 
@@ -85,10 +86,10 @@ REALIZED = surface(
 )
 
 
-def log_of(response: RunResponse) -> Log:
+def log_of(response: RunResponse, words: Vocabulary) -> Log:
     """A run's answer as a log; its rows are numbered as the steps."""
-    rows = [row_of(numbers(r), n) for n, r in enumerate(response.rows, 1)]
-    return Log("the run's log", [Row(r.kind, r.line, r.line, r.values, r.odd) for r in rows])
+    rows = [row_of(numbers(r), n, words) for n, r in enumerate(response.rows, 1)]
+    return Log("the run's log", [msgspec.structs.replace(r, step=r.line) for r in rows], words)
 
 
 def numbers(row: dict[str, float | str]) -> dict[str, float | str]:

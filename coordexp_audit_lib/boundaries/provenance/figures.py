@@ -5,6 +5,7 @@ Exhibits ask the target and give builtins; the drawing functions take that data 
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from pathlib import Path
@@ -12,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.provenance import scenarios
-from coordexp_audit_lib.boundaries.provenance.command import audit_run
-from coordexp_audit_lib.boundaries.provenance.contract import WRITE, Module, Written
-from coordexp_audit_lib.boundaries.provenance.drift import RANKS, counts, differences, flat
-from coordexp_audit_lib.boundaries.provenance.invariants import write
-from coordexp_audit_lib.boundaries.provenance.writer import write_manifest
+from coordexp_audit_lib.boundaries.provenance import cases
+from coordexp_audit_lib.boundaries.provenance.artifact.run import audit_run
+from coordexp_audit_lib.boundaries.provenance.predicates.drift import RANKS, counts, differences, flat
+from coordexp_audit_lib.boundaries.provenance.reference.capture import Found
+from coordexp_audit_lib.boundaries.provenance.reference.writer import write_manifest
+from coordexp_audit_lib.boundaries.provenance.surfaces import Module
 from coordexp_audit_lib.core.claim import Context, exhibit
+from coordexp_audit_lib.core.pipeline import pipeline
+from coordexp_audit_lib.kit.nested import merge, nest
+from coordexp_audit_lib.report import style
 from coordexp_audit_lib.report.text import shown
 
 if TYPE_CHECKING:
@@ -50,13 +54,13 @@ PURPOSES: tuple[tuple[str, str, str], ...] = (
     ("the manifest", "time", r":created_at$"),
     ("the manifest", "digests of its own files", r"^run_metadata.json:files\b"),
 )
-HELD, LOST = "#009E73", "#D55E00"  # of Okabe and Ito's palette
+HELD, LOST = style.GREEN, style.VERMILION
 
 
 @exhibit("provenance.contents")
 def contents(ctx: Context) -> dict[str, Any]:
     """What serves each purpose, and how many fields or files of the target's manifest hold it."""
-    written = write(ctx, scenarios.baseline())
+    written = cases.write(ctx, cases.baseline())
     told = {name for name, value in flat(written.documents).items() if value not in ({}, [], None, "", "not given")}
     names = [*sorted(told), *(f for f in written.files if not f.endswith(".json"))]
     rows = [[purpose, what, sum(bool(re.search(p, n)) for n in names)] for purpose, what, p in PURPOSES]
@@ -66,10 +70,10 @@ def contents(ctx: Context) -> dict[str, Any]:
 @exhibit("provenance.drift")
 def drift(ctx: Context) -> dict[str, Any]:
     """For each change of a run, the number of fields that differ by rank, the rank expected, and the first field."""
-    before = write(ctx, scenarios.baseline()).documents
+    before, rules = cases.write(ctx, cases.baseline()).documents, ctx.contract["provenance.ranks"]
     changes, expected, table, first = [], [], [], []
-    for name, (request, rank) in scenarios.changes().items():
-        found = differences(before, write(ctx, request).documents)
+    for name, (request, rank) in cases.changes().items():
+        found = differences(before, cases.write(ctx, request).documents, rules)
         changes.append(name)
         expected.append(rank)
         table.append([counts(found)[r] for r in RANKS])
@@ -80,17 +84,18 @@ def drift(ctx: Context) -> dict[str, Any]:
 @exhibit("provenance.two_runs")
 def two_runs(ctx: Context) -> dict[str, Any]:
     """The difference report of two runs that differ in a handful of things at once."""
-    base = scenarios.baseline()
+    base = cases.baseline()
     request = msgspec.structs.replace(
         base,
         seed=18,
         run_name="again",
-        values={"training.learning_rate": 3e-6},
+        values={ctx.contract["provenance.keys"]["rate"]: 3e-6},
         env={**base.env, "OMP_NUM_THREADS": "4"},
-        server={**scenarios.FLAGS, "dtype": "bfloat16"},
+        server={**cases.FLAGS, "dtype": "bfloat16"},
         modules={**base.modules, "torch": Module(version="2.93.2")},
     )
-    found = differences(write(ctx, base).documents, write(ctx, request).documents)
+    before, after = (cases.write(ctx, run).documents for run in (base, request))
+    found = differences(before, after, ctx.contract["provenance.ranks"])
     return {"rows": [[d.rank, d.field, shown(d.before), shown(d.after)] for d in found]}
 
 
@@ -98,27 +103,28 @@ def two_runs(ctx: Context) -> dict[str, Any]:
 def secrets(ctx: Context) -> dict[str, Any]:
     """For each place where secrets are planted: how many were looked for, how many were found, and in which files."""
     rows: list[list[Any]] = []
-    for name, request in scenarios.leaking().items():
-        named = msgspec.structs.replace(request, config=ctx.target.config_path(request.config))
-        answer = ctx.ask(WRITE, named)
+    for name, request in cases.leaking().items():
+        answer = cases.ask(ctx, request)
         if answer.refusal is not None:
             rows.append([name, len(request.search), 0, "the run is refused"])
             continue
-        written: Written = answer.value
-        files = sorted({file for _, file in written.leaks})
-        rows.append([name, len(request.search), len({label for label, _ in written.leaks}), ", ".join(files) or "-"])
+        leaks = answer.value.leaks
+        files = ", ".join(sorted({file for _, file in leaks}))
+        rows.append([name, len(request.search), len({label for label, _ in leaks}), files or "-"])
     return {"rows": rows}
 
 
 def own_run() -> tuple[list[tuple[str, str, str]], int]:
     """A run's folder by this library's writer, audited: (claim, verdict, note) rows, and how many planted secrets any
     byte of it holds."""
+    resolved: dict[str, Any] = {"training": {"seed": 17, "learning_rate": 1e-6, "save_only_model": True}}
+    for key, value, _ in pipeline().contract()["provenance.server"]["mode"]:
+        resolved = merge(resolved, nest(key, value))
     with tempfile.TemporaryDirectory() as place:
         config = Path(place) / "leaf.yaml"
-        config.write_text("training: {seed: 17, learning_rate: 1.0e-6, save_only_model: true}\n")
-        resolved = {"training": {"seed": 17, "learning_rate": 1e-6, "save_only_model": True}}
-        environ = {**scenarios.SECRETS, **scenarios.UNLISTED, "OMP_NUM_THREADS": "8"}
-        command = ["train", "--hub_token", scenarios.HUB_TOKEN, f"--url=http://u:{scenarios.URL_PASSWORD}@host.invalid"]
+        config.write_text(json.dumps(resolved))
+        environ = {**cases.SECRETS, **cases.UNLISTED, "OMP_NUM_THREADS": "8"}
+        command = ["train", "--hub_token", cases.HUB_TOKEN, f"--url=http://u:{cases.URL_PASSWORD}@host.invalid"]
         out = Path(place) / "run"
         write_manifest(
             out,
@@ -127,11 +133,12 @@ def own_run() -> tuple[list[tuple[str, str, str]], int]:
             seeds={"dataset": 17},
             environ=environ,
             command=command,
-            server=scenarios.FLAGS,
+            server=cases.FLAGS,
             repository=place,
+            lookup=lambda name, distribution: Found("1.2.3", f"{place}/{name}.py"),  # whatever is installed here
         )
         written = b"\n".join(p.read_bytes() for p in out.rglob("*") if p.is_file())
-        planted = [*scenarios.searched().values(), scenarios.HUB_TOKEN, scenarios.URL_PASSWORD]
+        planted = [*cases.searched().values(), cases.HUB_TOKEN, cases.URL_PASSWORD]
         rows = [(f.invariant, str(f.status), f.note or "-") for f in audit_run(out)]
         return rows, sum(text.encode() in written for text in planted)
 
@@ -146,10 +153,10 @@ def draw_contents(data: dict[str, Any]) -> Figure:
         colour, marker = (HELD, "o") if fields else (LOST, "X")
         axes.plot([0], [y], marker, color=colour, markersize=8)
         note = f"{fields} field{'s' if fields > 1 else ''}" if fields else "not recorded"
-        axes.text(0.35, y, note, va="center", fontsize=8, color="black" if fields else LOST, parse_math=False)
+        axes.text(0.35, y, note, va="center", fontsize=8, color=style.INK if fields else LOST, parse_math=False)
         axes.text(-0.4, y, what, va="center", ha="right", fontsize=8, parse_math=False)
         if y == 0 or rows[y - 1][0] != purpose:
-            axes.axhline(y - 0.5, color="0.85", linewidth=0.8)
+            axes.axhline(y - 0.5, color=style.LIGHT, linewidth=0.8)
             axes.text(-5.9, y, purpose, va="center", fontsize=8, fontweight="bold", parse_math=False)
     axes.set(xlim=(-6.0, 2.2), ylim=(len(rows) - 0.5, -0.6))
     axes.axis("off")

@@ -1,4 +1,5 @@
-"""Data of the rollout figures: a request and its response, a chunk plan, misdeeds, timelines, seeds, collectives."""
+"""The rollout figures, data and drawing: a request and its response, a chunk plan, misdeeds, timelines; and the data of
+two tables, seeds and collectives."""
 
 from __future__ import annotations
 
@@ -8,25 +9,14 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.boundaries.rollout import cases, predicates
-from coordexp_audit_lib.boundaries.rollout.collectives import ScanRequest
-from coordexp_audit_lib.boundaries.rollout.contract import (
-    COLLECTIVES,
-    DISPATCH,
-    PARSE,
-    PAYLOAD,
-    SERVER,
-    TWO_RANKS,
-    DispatchRequest,
-    ParseRequest,
-    PayloadRequest,
-    Topology,
-)
-from coordexp_audit_lib.boundaries.rollout.invariants import server_requests
-from coordexp_audit_lib.boundaries.rollout.rank_invariants import FAILURES, failures
+from coordexp_audit_lib.boundaries.rollout import surfaces as s
 from coordexp_audit_lib.core.claim import Context, exhibit
+from coordexp_audit_lib.report import style
+from coordexp_audit_lib.report.text import visible
+from coordexp_audit_lib.source.collectives import ScanRequest
 
-SHOWN = Topology(9, [1, 2, 1], 3, 2)
-STEP = DispatchRequest([Topology(8, [1, 1], 1, 2)], 42, 100, "train")
+SHOWN = s.Topology(9, [1, 2, 1], 3, 2)
+STEP = s.DispatchRequest([s.Topology(8, [1, 1], 1, 2)], 42, 100, "train")
 MISDEEDS = {
     "none": "none: a sound answer",
     "status_500": "status 500",
@@ -50,10 +40,10 @@ Line = tuple[str, str]  # one line of JSON, and the note that stands beside it
 def exchange(ctx: Context) -> dict[str, Any]:
     """What is posted for one sample with an image, and how an item of the answer is read."""
     (talk,) = [t for t in cases.talks() if t.label == "two paths"]
-    payload = ctx.value(PAYLOAD, PayloadRequest(talk.sample))
+    payload = ctx.value(s.PAYLOAD, s.PayloadRequest(talk.sample))
     item = cases.good_item()
     every = [c.item for c in cases.items()]
-    read = ctx.value(PARSE, ParseRequest(every)).outcomes[0]
+    read = ctx.value(s.PARSE, s.ParseRequest(every)).outcomes[0]
     config = payload.config
     return {
         "request": [
@@ -98,7 +88,7 @@ def _short(value: Any, limit: int = 58) -> str:
 @exhibit("rollout.chunks")
 def chunks(ctx: Context) -> dict[str, Any]:
     """Which requests of three ranks go to which of three servers, round by round."""
-    (runs,) = ctx.value(DISPATCH, DispatchRequest([SHOWN])).runs
+    (runs,) = ctx.value(s.DISPATCH, s.DispatchRequest([SHOWN])).runs
     calls = [
         {"rank": rank, "round": c.round, "server": c.server, "first": c.requests[0], "last": c.requests[-1]}
         for rank, run in enumerate(runs)
@@ -119,7 +109,7 @@ def chunks(ctx: Context) -> dict[str, Any]:
 @exhibit("rollout.seeds")
 def seeds(ctx: Context) -> dict[str, Any]:
     """The calls of one Channel-B step of eight samples, with each request's seed."""
-    ((run,),) = ctx.value(DISPATCH, STEP).runs
+    ((run,),) = ctx.value(s.DISPATCH, STEP).runs
     each = predicates.request_seeds(run.calls)
     return {
         "calls": [[c.round, c.server, c.seed, c.requests] for c in run.calls],
@@ -133,8 +123,8 @@ def seeds(ctx: Context) -> dict[str, Any]:
 def misdeeds(ctx: Context) -> dict[str, Any]:
     """How a rollout on each misbehaving server ends. `said`: the error says what happened."""
     rows = []
-    for request in server_requests():
-        served = ctx.value(SERVER, request)
+    for request in cases.server_requests():
+        served = ctx.value(s.SERVER, request)
         problems = {p.message for p in predicates.server_problems(request, served)}
         sent = [n for post in served.posts for n in post]
         rows.append(
@@ -158,11 +148,8 @@ def misdeeds(ctx: Context) -> dict[str, Any]:
 def timeline(ctx: Context) -> dict[str, Any]:
     """What two ranks do in each failure, in each rank's own order; when in between is not told."""
     found = []
-    for request in failures():
-        ended = ctx.value(TWO_RANKS, request)
-        name = FAILURES[request.scenario]
-        if request.scenario == "before_metrics":
-            name += f" ({request.reducer})"
+    for name, request in cases.failures(ctx.contract["rollout.reducers"]):
+        ended = ctx.value(s.TWO_RANKS, request)
         ranks = [{"events": r.events, "error": r.error, "message": r.message} for r in ended.ranks]
         found.append({"name": name, "ranks": ranks, "bounded": ended.bounded})
     return {"scenarios": found}
@@ -171,5 +158,143 @@ def timeline(ctx: Context) -> dict[str, Any]:
 @exhibit("rollout.collectives")
 def collectives(ctx: Context) -> dict[str, Any]:
     """Every collective that was judged."""
-    found = ctx.value(COLLECTIVES, ScanRequest())
+    found = ctx.value(s.COLLECTIVES, ScanRequest(ctx.contract["rollout.source_roots"]))
     return {"files": found.files, "collectives": [msgspec.to_builtins(c) for c in found.collectives]}
+
+
+RANKS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY, style.VERMILION)
+
+
+def draw_exchange(data: dict[str, Any]) -> Any:
+    """The request above, the answer below: one field a line, with a note to those that the contract is about."""
+    import matplotlib.pyplot as plt
+
+    parts = (
+        ("POST /infer/: the request", data["request"], style.BLUE),
+        ("the answer's first item", data["response"], style.GREEN),
+    )
+    heights = [len(lines) + 1.2 for _, lines, _ in parts]
+    figure, axes = plt.subplots(2, 1, figsize=(7.0, 0.235 * sum(heights)), height_ratios=heights, layout="constrained")
+    for axis, (title, lines, colour) in zip(axes, parts, strict=True):
+        _ = axis.set(xlim=(0, 1), ylim=(len(lines) - 0.3, -0.9))
+        axis.axis("off")
+        _ = axis.set_title(title, loc="left", fontsize=8, color=colour, fontweight="bold")
+        for y, (text, note) in enumerate(lines):
+            if note:
+                _ = axis.axhspan(y - 0.45, y + 0.45, color=colour, alpha=0.10, linewidth=0)
+                _ = axis.plot([0, 0], [y - 0.45, y + 0.45], color=colour, linewidth=2.5, solid_capstyle="butt")
+                small = {"fontsize": 6.3, "color": style.DARK, "style": "italic"}
+                _ = axis.text(0.995, y, visible(note), ha="right", va="center", parse_math=False, **small)
+            _ = axis.text(0.01, y, visible(text), fontsize=6.0, family="monospace", va="center", parse_math=False)
+    return figure
+
+
+def draw_chunks(data: dict[str, Any]) -> Any:
+    """One panel a server: stacked bars of the ranks' requests by round, against what its GPUs decode at once."""
+    import matplotlib.pyplot as plt
+    from matplotlib.patches import Patch
+
+    servers = data["servers"]
+    figure, axes = plt.subplots(1, len(servers), figsize=(7.0, 2.6), sharey=True, layout="constrained", squeeze=False)
+    for server, axis in enumerate(axes[0]):
+        filled = [0] * data["rounds"]
+        for call in (c for c in data["calls"] if c["server"] == server):
+            count, at = call["last"] - call["first"] + 1, call["round"]
+            _ = axis.bar(
+                at, count, bottom=filled[at], width=0.8, color=RANKS[call["rank"] % len(RANKS)], edgecolor=style.WHITE
+            )
+            label = str(call["first"]) if count == 1 else f"{call['first']}–{call['last']}"
+            _ = axis.text(at, filled[at] + count / 2, label, ha="center", va="center", fontsize=7, color=style.WHITE)
+            filled[at] += count
+        _ = axis.axhline(data["caps"][server], color=style.VERMILION, linewidth=1.2)
+        size = servers[server]
+        _ = axis.set_title(f"server {server}: {size} GPU{'s' * (size > 1)}", fontsize=8)
+        axis.tick_params(labelsize=7)
+        _ = axis.set_xlabel("round", fontsize=8)
+        _ = axis.set(ylim=(0, max(data["caps"]) * 1.15), xlim=(-0.6, data["rounds"] - 0.4))
+        _ = axis.set_xticks(range(data["rounds"]))
+        axis.spines[["top", "right"]].set_visible(False)
+    _ = axes[0][0].set_ylabel("requests under way", fontsize=8)
+    patches = [Patch(facecolor=RANKS[r % len(RANKS)], label=f"rank {r}") for r in range(data["ranks"])]
+    patches.append(Patch(facecolor=style.VERMILION, label="most that may be decoded at once"))
+    _ = figure.legend(handles=patches, loc="outside upper center", ncols=len(patches), fontsize=7, frameon=False)
+    return figure
+
+
+COLUMNS = (
+    ("raised", "error\nraised"),
+    ("said", "it says\nwhat"),
+    ("in_time", "ends\nin time"),
+    ("once", "each request\nsent once"),
+)
+
+
+def draw_misdeeds(data: dict[str, Any]) -> Any:
+    """Misdeeds down, demands across; blue where met, vermilion with a cross where not. Error types stand beside."""
+    import matplotlib.pyplot as plt
+
+    rows = data["rows"]
+    figure, axis = plt.subplots(figsize=(7.0, 0.24 * len(rows) + 0.7), layout="constrained")
+    for y, row in enumerate(rows):
+        for x, (key, _name) in enumerate(COLUMNS):
+            moot = row["sound"] and key in ("raised", "said")
+            good = row[key] != moot if key in ("raised", "said") and moot else row[key]
+            face = style.PALE if moot and good else style.BLUE if good else style.VERMILION
+            _ = axis.barh(y, 0.94, left=x + 0.03, height=0.86, color=face)
+            sign = "none due" if moot and good else "yes" if good else "no"
+            _ = axis.text(
+                x + 0.5,
+                y,
+                sign,
+                ha="center",
+                va="center",
+                fontsize=6.5,
+                color=style.DARK if moot else style.WHITE,
+                fontweight="normal" if good else "bold",
+            )
+        shown = row["error"] or "outputs returned"
+        _ = axis.text(
+            len(COLUMNS) + 0.12, y, visible(shown), va="center", fontsize=6.5, family="monospace", parse_math=False
+        )
+    _ = axis.set_yticks(range(len(rows)), [visible(r["misdeed"]) for r in rows], fontsize=7)
+    _ = axis.set_xticks([x + 0.5 for x in range(len(COLUMNS))], [name for _, name in COLUMNS], fontsize=7)
+    _ = axis.set(xlim=(0, len(COLUMNS) + 1.7), ylim=(len(rows) - 0.5, -0.5))
+    axis.xaxis.tick_top()
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    return figure
+
+
+def draw_timeline(data: dict[str, Any]) -> Any:
+    """One panel a failure, one lane a rank: its events in order. Vermilion where it fails or raises."""
+    import matplotlib.pyplot as plt
+
+    scenarios = data["scenarios"]
+    longest = max(len(r["events"]) for s in scenarios for r in s["ranks"])
+    figure, axes = plt.subplots(
+        len(scenarios), 1, figsize=(7.0, 0.82 * len(scenarios)), layout="constrained", squeeze=False
+    )
+    for axis, scenario in zip(axes[:, 0], scenarios, strict=True):
+        for lane, rank in enumerate(scenario["ranks"]):
+            _ = axis.plot([0, longest], [lane, lane], color=style.RULE, linewidth=0.8, zorder=0)
+            for x, event in enumerate(rank["events"]):
+                bad = event.startswith(("fails", "raises", "does not", "has nothing"))
+                face = style.VERMILION if bad else style.ORANGE if event == "goes on" else style.SKY
+                _ = axis.barh(lane, 0.92, left=x + 0.04, height=0.74, color=face)
+                _ = axis.text(
+                    x + 0.5,
+                    lane,
+                    visible(event),
+                    ha="center",
+                    va="center",
+                    fontsize=6.2,
+                    color=style.WHITE if bad else style.INK,
+                    parse_math=False,
+                )
+        _ = axis.set_title(visible(scenario["name"]), loc="left", fontsize=7.5, pad=2)
+        _ = axis.set_yticks([0, 1], ["rank 0", "rank 1"], fontsize=7)
+        _ = axis.set(xlim=(0, longest), ylim=(1.55, -0.55))
+        _ = axis.set_xticks([])
+        axis.tick_params(length=0)
+        axis.spines[:].set_visible(False)
+    return figure

@@ -3,65 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-import msgspec
-
-from coordexp_audit_lib.boundaries.template.contract import (
-    FIELD_ORDERS,
-    ORDERINGS,
-    VARIANTS,
-    EncodeRequest,
-    PromptRequest,
-    Record,
-    Step,
-    SwitchRequest,
-)
-from coordexp_audit_lib.boundaries.template.trace import Trace
-from coordexp_audit_lib.core.pipeline import pipeline
+from coordexp_audit_lib.boundaries.template import surfaces as s
+from coordexp_audit_lib.core.claim import Context
 from coordexp_audit_lib.kit import tokenizer
+from coordexp_audit_lib.kit.profile import Profile, named
 
-# Embedding rows of the published Qwen3-VL: more than its tokenizer has ids.
-BASE_ROWS = 151_936
-NEIGHBOURS = (
-    "",
-    " ",
-    "  ",
-    "\n",
-    "\t",
-    "a",
-    "Z",
-    "9",
-    "é",
-    "街",
-    "\U0001f9ca",
-    '"',
-    "'",
-    "[",
-    "]",
-    "{",
-    "}",
-    ",",
-    ", ",
-    ".",
-    ":",
-    "|",
-    "<",
-    ">",
-    "<|",
-    "|>",
-    "<|coord_",
-    "_0|>",
-    "\\",
-    "/",
-    "-",
-    "<|im_end|>",
-    "<image>",
-    "</think>",
-    "0|>",
-)
+LETTERS, SIGNS = "\n\taZ9é街\U0001f9ca\"'[]{},", ".:|<>"
+NEIGHBOURS = ("", " ", "  ", *LETTERS, ", ", *SIGNS, "<|", "|>", "<|coord_", "_0|>", *"\\/-", "<|im_end|>", "<image>")
+NEIGHBOURS = (*NEIGHBOURS, "</think>", "0|>")
 BINS_PER_TEXT = 15
+
+
+def profile(ctx: Context) -> Profile:
+    """What the target's model family fixes, as its pipeline names it."""
+    return named(ctx.contract["template.profile"])
 
 
 def contexts() -> list[tuple[str, list[int]]]:
@@ -79,49 +37,53 @@ def contexts() -> list[tuple[str, list[int]]]:
     return found
 
 
-def prompt_requests() -> list[PromptRequest]:
-    """Both orderings, both field orders, both prompt variants."""
-    return [PromptRequest(o, f, v) for o, f, v in itertools.product(ORDERINGS, FIELD_ORDERS, VARIANTS)]
+def prompt_requests(promised: Mapping[str, Any]) -> list[s.PromptRequest]:
+    """Every setting of the pipeline's prompts: orderings of objects, orders of fields, variants."""
+    names = (promised[f"template.{n}"] for n in ("orderings", "field_orders", "variants"))
+    return [s.PromptRequest(*setting) for setting in itertools.product(*names)]
 
 
-def setting(request: PromptRequest) -> str:
+def rollout_requests(promised: Mapping[str, Any]) -> Iterator[tuple[str, s.RolloutRequest]]:
+    """Every setting of the prompts with every backend; the setting's name first."""
+    for request in prompt_requests(promised):
+        for backend in promised["template.backends"]:
+            asked = s.RolloutRequest(backend, request.ordering, request.field_order, request.variant)
+            yield setting(request), asked
+
+
+def setting(request: s.PromptRequest) -> str:
     """A prompt request's name, which is also the key of its pin."""
     return f"{request.ordering}/{request.field_order}/{request.variant}"
-
-
-def pins(kind: str) -> dict[str, Trace]:
-    """The pinned prompts of `reference` or of `coordexp` (measured at b46e74f), by setting."""
-    text = (pipeline().reference.parent / "prompt_pins.json").read_text(encoding="utf-8")
-    return msgspec.convert(json.loads(text)[kind], dict[str, Trace])
 
 
 CUP, SIGN = ("cup", [12, 34, 256, 480]), ('"No entry!" said the sign {}', [300, 310, 640, 999])
 SHIRT, STREET = ("t-shirt.", [0, 0, 999, 999]), ("Straße 街 \U0001f9ca", [5, 6, 7, 8])
 
 
-def records() -> list[Record]:
+def records() -> list[s.Record]:
     """Records of one and several objects, pictures of many sizes, and descs that end in what JSON goes on with."""
     return [
-        Record([CUP]),
-        Record([SHIRT, CUP], ((96, 64),)),
-        Record([STREET], ((64, 160),)),
-        Record([CUP, SIGN], ((128, 96), (64, 64))),
-        Record([SHIRT], ((64, 128), (96, 96), (128, 64))),
-        Record([(f"tile {k}", [k, k + 1, k + 10, k + 20]) for k in range(12)], ((224, 160),)),
+        s.Record([CUP]),
+        s.Record([SHIRT, CUP], ((96, 64),)),
+        s.Record([STREET], ((64, 160),)),
+        s.Record([CUP, SIGN], ((128, 96), (64, 64))),
+        s.Record([SHIRT], ((64, 128), (96, 96), (128, 64))),
+        s.Record([(f"tile {k}", [k, k + 1, k + 10, k + 20]) for k in range(12)], ((224, 160),)),
     ]
 
 
-def encode_requests() -> Iterator[tuple[str, EncodeRequest]]:
-    """The records under a short and a long prompt, for both field orders."""
-    for order in FIELD_ORDERS:
-        yield f"short prompt, {order}", EncodeRequest(records(), "Locate.", "Every object.", order)
+def encode_requests(promised: Mapping[str, Any]) -> Iterator[tuple[str, s.EncodeRequest]]:
+    """The records under a short prompt, for each order of fields, and some under a long one."""
+    orders = promised["template.field_orders"]
+    for order in orders:
+        yield f"short prompt, {order}", s.EncodeRequest(records(), "Locate.", "Every object.", order)
     long = "List what you see, from top to bottom. Use <|coord_0|> to <|coord_999|>.\n- No more.\n"
-    yield "long prompt", EncodeRequest(records()[:3], long, "What is here? Say it as JSON: {}", "desc_first")
+    yield "long prompt", s.EncodeRequest(records()[:3], long, "What is here? Say it as JSON: {}", orders[0])
 
 
-def state_walks() -> list[list[Step]]:
+def state_walks() -> list[list[s.Step]]:
     """Steps with and without a system prompt of their own; some fail while they have it."""
-    plain, other, broken = Step(), Step("Another system prompt."), Step("A third system prompt.", fails=True)
+    plain, other, broken = s.Step(), s.Step("Another system prompt."), s.Step("A third system prompt.", fails=True)
     return [
         [plain, other, plain],
         [plain, broken, plain],
@@ -130,19 +92,11 @@ def state_walks() -> list[list[Step]]:
     ]
 
 
-def switch_requests() -> list[SwitchRequest]:
-    """The trainer's temporary states, alone and nested, from every starting state, left with and without an error."""
+def switch_requests() -> list[s.SwitchRequest]:
+    """The trainer's temporary states, single and nested, from every starting state, left with and without an error."""
     nests: tuple[tuple[str, ...], ...] = (
-        ("packing_off",),
-        ("packing_on",),
-        ("train",),
-        ("packing_off", "train"),
-        ("train", "packing_on", "packing_off"),
+        *(("packing_off",), ("packing_on",), ("train",)),
+        *(("packing_off", "train"), ("train", "packing_on", "packing_off")),
     )
-    return [
-        SwitchRequest(list(names), packing, mode, fails)
-        for names in nests
-        for packing in (False, True)
-        for mode in ("train", "pt")
-        for fails in (False, True)
-    ]
+    starts = itertools.product(nests, (False, True), ("train", "pt"), (False, True))
+    return [s.SwitchRequest(list(names), packing, mode, fails) for names, packing, mode, fails in starts]

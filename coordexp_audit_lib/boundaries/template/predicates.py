@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from itertools import groupby
-from typing import Any
 
-import msgspec
-
-from coordexp_audit_lib.boundaries.template.trace import Trace, first_difference
-from coordexp_audit_lib.kit import picture, tokenizer
-from coordexp_audit_lib.kit.chat import IGNORE_INDEX
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """One thing wrong, at a token (0-based; null for the whole)."""
-
-    message: str
-    token: int | None = None
-    expected: Any = None
-    actual: Any = None
+from coordexp_audit_lib.core.problem import Problem, Undecided
+from coordexp_audit_lib.kit import tokenizer
+from coordexp_audit_lib.kit.profile import Profile
+from coordexp_audit_lib.kit.prompt_trace import Trace, first_difference
 
 
 def pinned_problems(made: Trace, pinned: Trace, name: str) -> Iterator[Problem]:
@@ -30,23 +18,28 @@ def pinned_problems(made: Trace, pinned: Trace, name: str) -> Iterator[Problem]:
     if at is not None:
         yield Problem(
             f"the prompt {name} differs from the pinned one from token {at} on",
-            at,
-            {"tokens": pinned.length, "digest": pinned.digest},
-            {"tokens": made.length, "digest": made.digest},
+            token=at,
+            expected={"tokens": pinned.length, "digest": pinned.digest},
+            actual={"tokens": made.length, "digest": made.digest},
         )
 
 
-def prefix_problems(generated: Trace, taught: Trace, answer_at: int, name: str) -> Iterator[Problem]:
-    """What is generated from is what is taught, up to the answer. taught: as many ids of what is taught as generated.
+def prefix_problems(generated: Trace, teacher_forced: Trace, answer_at: int, name: str) -> Iterator[Problem]:
+    """What is generated from is what teacher forcing puts before the answer.
 
-    answer_at: where the answer begins in what is taught.
+    teacher_forced: of the whole sequence, as many ids as generated. answer_at: where its answer begins (0-based).
     """
-    at = first_difference(generated, taught)
+    at = first_difference(generated, teacher_forced)
     if at is None and answer_at != generated.length:
         at = min(answer_at, generated.length)
     if at is not None:
         text = f"under the prompt {name} the ids generated from are no prefix of the teacher-forced ones: they part at "
-        yield Problem(f"{text}token {at}", at, {"prompt tokens": answer_at}, {"prompt tokens": generated.length})
+        yield Problem(
+            f"{text}token {at}",
+            token=at,
+            expected={"prompt tokens": answer_at},
+            actual={"prompt tokens": generated.length},
+        )
 
 
 def vocabulary_fingerprint(tokens: Sequence[str]) -> str:
@@ -58,26 +51,28 @@ def vocabulary_problems(ours: str, theirs: str, whose: str) -> Iterator[Problem]
     """Two vocabularies, told by their fingerprints, agree on every id."""
     if ours != theirs:
         text = f"{whose} vocabulary has fingerprint {theirs[:8]}, the learner's {ours[:8]}"
-        yield Problem(text, None, theirs, ours)
+        yield Problem(text, "", theirs, ours)
 
 
 def rows_problems(last_id: int, rows: int) -> Iterator[Problem]:
     """The embedding has a row for every id."""
     if last_id >= rows:
-        yield Problem(f"the tokenizer has ids up to {last_id}, the model {rows} rows", last_id, f"> {last_id}", rows)
-
-
-@lru_cache(maxsize=1)
-def assistant_header() -> tuple[int, ...]:
-    return tuple(tokenizer.encode("<|im_start|>assistant\n"))
+        yield Problem(
+            f"the tokenizer has ids up to {last_id}, the model {rows} rows",
+            token=last_id,
+            expected=f"> {last_id}",
+            actual=rows,
+        )
 
 
 def coordinate_problems(ids: Sequence[int], texts: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Iterator[Problem]:
-    """`ids` of bins 0 to 999; `texts`: the ids of a text, and the bins that stand in it."""
+    """Each coordinate token has an id of its own and is encoded as that one id.
+
+    Args:
+        ids: of the bins from 0 on. texts: the ids of a text, and the bins that stand in it, in order.
+    """
     if len(ids) != tokenizer.COORD_BINS or len(set(ids)) != len(ids) or min(ids) < 0:
-        yield Problem(
-            "the coordinate tokens do not have 1000 distinct ids", None, 1000, len({i for i in ids if i >= 0})
-        )
+        yield Problem("the coordinate tokens do not have 1000 distinct ids", "", 1000, len({i for i in ids if i >= 0}))
         return
     bin_of = {token: k for k, token in enumerate(ids)}
     for number, (encoded, bins) in enumerate(texts):
@@ -87,92 +82,129 @@ def coordinate_problems(ids: Sequence[int], texts: Sequence[tuple[Sequence[int],
                 (i for i, (a, b) in enumerate(zip(found, bins, strict=False)) if a != b), min(len(found), len(bins))
             )
             lost = bins[at] if at < len(bins) else None
-            yield Problem(f"coordinate token {lost} is not one id in text {number}", at, list(bins)[:20], found[:20])
+            yield Problem(
+                f"coordinate token {lost} is not one id in text {number}",
+                token=at,
+                expected=list(bins)[:20],
+                actual=found[:20],
+            )
 
 
-def label_problems(ids: Sequence[int], labels: Sequence[int]) -> Iterator[Problem]:
-    """Exactly the assistant turns are supervised, each up to its one `<|im_end|>` and perhaps the newline after it."""
+def label_problems(
+    ids: Sequence[int], labels: Sequence[int], profile: Profile, header: Sequence[int]
+) -> Iterator[Problem]:
+    """Exactly the assistant turns are supervised, each up to its one end and perhaps the newline after it.
+
+    Args:
+        ids, labels: of one sample [n], labels not shifted. header: the ids that open an assistant's turn.
+    """
     if len(ids) != len(labels):
-        yield Problem("labels and ids differ in length", None, len(ids), len(labels))
+        yield Problem("labels and ids differ in length", "", len(ids), len(labels))
         return
-    turns = assistant_turns(ids)
-    yield from _turn_problems(ids, turns)
-    last = len(ids) - 1
+    turns = assistant_turns(ids, profile, header)
+    yield from _turn_problems(ids, turns, profile)
+    last, ignored = len(ids) - 1, profile.ignore_index
     wanted = {i for start, end in turns for i in range(start, (last if end is None else end) + 1)}
     # The newline after a turn's end may be supervised or not.
-    free = {end + 1 for _, end in turns if end is not None and end < last and ids[end + 1] != tokenizer.IM_START}
+    free = {end + 1 for _, end in turns if end is not None and end < last and ids[end + 1] != profile.turn_start}
     for i, (token, label) in enumerate(zip(ids, labels, strict=True)):
-        if label not in (IGNORE_INDEX, token):
-            yield Problem("a label is not its own token", i, token, label)
-        elif label != IGNORE_INDEX and i not in wanted and i not in free:
-            yield Problem("a token outside the assistant turn is supervised", i, IGNORE_INDEX, label)
-        elif label == IGNORE_INDEX and i in wanted:
-            yield Problem("a token of the assistant turn is not supervised", i, token, label)
+        if label not in (ignored, token):
+            yield Problem("a label is not its own token", token=i, expected=token, actual=label)
+        elif label != ignored and i not in wanted and i not in free:
+            yield Problem("a token outside the assistant turn is supervised", token=i, expected=ignored, actual=label)
+        elif label == ignored and i in wanted:
+            yield Problem("a token of the assistant turn is not supervised", token=i, expected=token, actual=label)
         else:
             continue
         return
 
 
-def _turn_problems(ids: Sequence[int], turns: Sequence[tuple[int, int | None]]) -> Iterator[Problem]:
+def _turn_problems(ids: Sequence[int], turns: Sequence[tuple[int, int | None]], profile: Profile) -> Iterator[Problem]:
     if not turns:
         yield Problem("there is no assistant turn")
     for _, end in turns:
         if end is None:
-            yield Problem("the assistant turn does not end with <|im_end|>", len(ids) - 1)
-        elif end + 1 < len(ids) and ids[end + 1] == tokenizer.IM_END:
-            yield Problem("the assistant turn ends with more than one <|im_end|>", end + 1)
+            yield Problem("the assistant turn does not end with <|im_end|>", token=len(ids) - 1)
+        elif end + 1 < len(ids) and ids[end + 1] == profile.turn_end:
+            yield Problem("the assistant turn ends with more than one <|im_end|>", token=end + 1)
 
 
-def assistant_turns(ids: Sequence[int]) -> list[tuple[int, int | None]]:
-    """Where each assistant turn's text begins, and its `<|im_end|>`; null where the ids stop before it."""
-    header = assistant_header()
+def assistant_turns(ids: Sequence[int], profile: Profile, header: Sequence[int]) -> list[tuple[int, int | None]]:
+    """Where each assistant turn's text begins, and its end token; null where the ids stop before it.
+
+    Raises:
+        Undecided: the profile knows no end token.
+    """
+    if profile.turn_end is None:
+        raise Undecided(f"the profile {profile.name} knows no token that ends a turn")
     found: list[tuple[int, int | None]] = []
     for i in range(len(ids) - len(header) + 1):
-        if tuple(ids[i : i + len(header)]) == header:
+        if list(ids[i : i + len(header)]) == list(header):
             start = i + len(header)
-            found.append((start, next((j for j in range(start, len(ids)) if ids[j] == tokenizer.IM_END), None)))
+            found.append((start, next((j for j in range(start, len(ids)) if ids[j] == profile.turn_end), None)))
     return found
 
 
-def pad_problems(ids: Sequence[int], labels: Sequence[int], alone: Sequence[int], pad: int) -> Iterator[Problem]:
-    """A row of a padded batch: the sample's ids at one end, pads at the other, −100 on each pad."""
-    rest = len(ids) - len(alone)
+def pad_problems(
+    ids: Sequence[int], labels: Sequence[int], sample: Sequence[int], pad: int, ignored: int
+) -> Iterator[Problem]:
+    """A row of a padded batch: the sample's ids at one end, pads at the other, no pad supervised.
+
+    Args:
+        ids, labels: of the row [longest]. sample: the sample's ids [n]. pad: the id that fills up. ignored: the label
+            that is not supervised.
+    """
+    rest = len(ids) - len(sample)
     before = rest if rest > 0 and list(ids[:rest]) == [pad] * rest else 0
-    if list(ids[before : before + len(alone)]) != list(alone):
+    if list(ids[before : before + len(sample)]) != list(sample):
         yield Problem("a padded row does not hold its sample's ids")
         return
-    for i in (*range(before), *range(before + len(alone), len(ids))):
-        if ids[i] != pad or labels[i] != IGNORE_INDEX:
-            yield Problem("a pad is supervised", i, IGNORE_INDEX, labels[i])
+    for i in (*range(before), *range(before + len(sample), len(ids))):
+        if ids[i] != pad or labels[i] != ignored:
+            yield Problem("a pad is supervised", token=i, expected=ignored, actual=labels[i])
             return
 
 
 def grid_problems(
-    ids: Sequence[int], grid: Sequence[Sequence[int]], sizes: Sequence[tuple[int, int]] | None = None
+    ids: Sequence[int], grid: Sequence[Sequence[int]], profile: Profile, sizes: Sequence[tuple[int, int]] | None = None
 ) -> Iterator[Problem]:
-    """Each run of image pads, between start and end token, is as long as its grid; grids in the order of `sizes`."""
-    if sizes is not None:
-        wanted = [[1, h // picture.PATCH, w // picture.PATCH] for w, h in sizes]
+    """Each run of image pads, between start and end token, is as long as its grid; grids in the order of `sizes`.
+
+    Args:
+        ids: of one sample [n]. grid: (t, h, w) in patches for each image. sizes: (width, height) in pixels.
+
+    Raises:
+        Undecided: the profile does not know the image token or, with `sizes`, the size of a patch.
+    """
+    patch = profile.patch_size
+    if profile.image_pad is None or (sizes is not None and not patch):
+        raise Undecided(f"the profile {profile.name} does not know the image token and the size of a patch")
+    if sizes is not None and patch:
+        wanted = [[1, h // patch, w // patch] for w, h in sizes]
         if [list(g) for g in grid] != wanted:
-            yield Problem("the grids are not those of the pictures, in order", None, wanted, [list(g) for g in grid])
+            yield Problem("the grids are not those of the pictures, in order", "", wanted, [list(g) for g in grid])
             return
-    runs = image_runs(ids)
+    runs = image_runs(ids, profile.image_pad)
     if len(runs) != len(grid):
-        yield Problem("there are not as many runs of image pads as grids", None, len(grid), len(runs))
+        yield Problem("there are not as many runs of image pads as grids", "", len(grid), len(runs))
         return
     for (start, length), (t, h, w) in zip(runs, grid, strict=True):
-        if length != t * h * w // picture.MERGE**2:
-            yield Problem("an image has another number of pads than its grid", start, t * h * w // 4, length)
-        elif ids[start - 1] != tokenizer.VISION_START or ids[start + length : start + length + 1] != [
-            tokenizer.VISION_END
+        cells = t * h * w // profile.merge_size**2
+        if length != cells:
+            yield Problem(
+                "an image has another number of pads than its grid", token=start, expected=cells, actual=length
+            )
+        elif [*ids[start - 1 : start], *ids[start + length : start + length + 1]] != [
+            profile.vision_start,
+            profile.vision_end,
         ]:
-            yield Problem("an image's pads do not stand between <|vision_start|> and <|vision_end|>", start)
+            yield Problem("an image's pads do not stand between <|vision_start|> and <|vision_end|>", token=start)
 
 
-def image_runs(ids: Sequence[int]) -> list[tuple[int, int]]:
+def image_runs(ids: Sequence[int], image_pad: int | None) -> list[tuple[int, int]]:
     """Start and length of each unbroken run of image pads."""
     found, at = [], 0
-    for pad, run in groupby(ids, key=lambda t: t == tokenizer.IMAGE_PAD):
+    for pad, run in groupby(ids, key=lambda t: t == image_pad):
         length = len(list(run))
         if pad:
             found.append((at, length))

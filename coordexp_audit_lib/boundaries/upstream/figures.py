@@ -11,9 +11,9 @@ from coordexp_audit_lib.boundaries.upstream import surfaces as s
 from coordexp_audit_lib.boundaries.upstream.artifact import matrix as m
 from coordexp_audit_lib.boundaries.upstream.artifact import tables
 from coordexp_audit_lib.boundaries.upstream.cases import CHATS, CONFIGS, GRIDS, SAMPLES, SETTINGS, rates
-from coordexp_audit_lib.boundaries.upstream.predicates.batches import mrope
+from coordexp_audit_lib.boundaries.upstream.predicates.batches import rope_index
 from coordexp_audit_lib.boundaries.upstream.predicates.installed import asked, promised
-from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import WORDS, judge
+from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import WORDS, differences
 from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.report import style
 from coordexp_audit_lib.report.text import visible
@@ -51,7 +51,7 @@ def here(ctx: Context) -> dict[str, Any]:
     for version, contract, part, seen in asked(ctx, promised(ctx)):
         versions[contract.distribution] = version or "not installed"
         row = rows.setdefault(contract.id, [contract.distribution, contract.title, 0, 0, 0])
-        kinds = [d.kind for d in judge(part, seen)]
+        kinds = [d.kind for d in differences(part, seen)]
         row[4 if "undecidable" in kinds else 3 if kinds else 2] += 1
     return {"versions": versions, "rows": list(rows.values())}
 
@@ -103,7 +103,7 @@ def positions(ctx: Context) -> dict[str, Any]:
         "grid": list(request.grid),
         "before": request.before,
         "rope": rows.rope,
-        "wanted": mrope(request),
+        "wanted": rope_index(request),
         "isolated": [ctx.value(s.ROWS, g).isolated and ctx.value(s.ROWS, g).blind for g in GRIDS],
     }
 
@@ -137,9 +137,11 @@ def _panel(ax: Any, distribution: str, table: dict[str, Any], pinned: str, wides
     versions, rows = table["versions"], table["rows"]
     for y, (_, *words) in enumerate(rows):
         for x, word in enumerate(words):
-            ax.add_patch(Rectangle((x, y), 1, 1, facecolor=TINTS.get(word, "white"), edgecolor="white", linewidth=1))
-            dark = "white" if word in ("gone",) else "black"
-            ax.text(x + 0.5, y + 0.52, SIGNS.get(word, "-"), ha="center", va="center", fontsize=8, color=dark)
+            ax.add_patch(
+                Rectangle((x, y), 1, 1, facecolor=TINTS.get(word, style.WHITE), edgecolor=style.WHITE, linewidth=1)
+            )
+            ink = style.WHITE if word == "gone" else style.INK
+            ax.text(x + 0.5, y + 0.52, SIGNS.get(word, "-"), ha="center", va="center", fontsize=8, color=ink)
     if pinned in versions:
         at = versions.index(pinned)
         ax.add_patch(Rectangle((at, 0), 1, len(rows), fill=False, edgecolor=style.BLUE, linewidth=1.4, clip_on=False))
@@ -163,7 +165,7 @@ def draw_rates(data: dict[str, Any]) -> Any:
         off = abs(wanted - found) > 1e-12
         if off:
             ax.plot([wanted, found], [y, y], color=style.VERMILION, linewidth=1.2, zorder=1)
-        ax.scatter([wanted], [y], s=70, facecolors="white", edgecolors=style.BLUE, linewidths=1.4, zorder=2)
+        ax.scatter([wanted], [y], s=70, facecolors=style.WHITE, edgecolors=style.BLUE, linewidths=1.4, zorder=2)
         ax.scatter([found], [y], s=18, color=style.VERMILION if off else style.BLUE, zorder=3)
     ax.set_xscale("log")
     ticks = sorted({r[1] for r in rows})

@@ -13,24 +13,24 @@ from coordexp_audit_lib.boundaries.upstream.artifact.launcher import Launcher, L
 from coordexp_audit_lib.boundaries.upstream.artifact.matrix import Matrix, MatrixRequest, packaged, shipped
 from coordexp_audit_lib.boundaries.upstream.artifact.releases import open_source
 from coordexp_audit_lib.boundaries.upstream.cases import DEFAULTS
+from coordexp_audit_lib.boundaries.upstream.predicates.batches import PATCH, PIXELS
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.surface import answers
 from coordexp_audit_lib.kit import chat, four_rows, wiring
 from coordexp_audit_lib.source.facts import Ask, Seen
+from coordexp_audit_lib.source.observed import see
 from coordexp_audit_lib.source.package import Package
-from coordexp_audit_lib.source.symbols import see
 from coordexp_audit_lib.source.tree import Tree
 
 TREE = pipeline().reference
 STOP = "<|im_end|>"
-PATCH, MERGED = 16, 32
 
 
 @answers(s.API)
 def installed_or_shipped(request: s.ApiRequest) -> s.Api:
     """transformers is read where it is installed; of the others, the shipped observations of the pinned release."""
     if request.distribution == "transformers":
-        package = _transformers()
+        package = installed_transformers()
         return s.Api(package.source.version, [see(package, ask) for ask in request.asks])
     kept = [one for seen in packaged().seen[request.distribution].values() for one in seen]
     version = pipeline().contract()["upstream.pinned"][request.distribution]
@@ -38,7 +38,8 @@ def installed_or_shipped(request: s.ApiRequest) -> s.Api:
 
 
 @lru_cache(maxsize=1)
-def _transformers() -> Package:
+def installed_transformers() -> Package:
+    """The release at hand, read once."""
     return Package(open_source("transformers"))
 
 
@@ -123,7 +124,7 @@ def template(request: s.TemplateRequest) -> s.Templated:
         lengths.append(len(chat.render(turns, grids)[0]))
         patches.append(sum(h * w for _, h, w in grids))
     total, chats, wide = sum(lengths), len(lengths), max(lengths)
-    image = {"pixel_values": [sum(patches), 1536], "image_grid_thw": [sum(map(len, request.sizes)), 3]}
+    image = {"pixel_values": [sum(patches), PIXELS], "image_grid_thw": [sum(map(len, request.sizes)), 3]}
     row = {k: [1, total] for k in ("input_ids", "labels", "text_position_ids")}
     ends = {k: [chats + 1] for k in ("cu_seq_lens_q", "cu_seq_lens_k")}
     packed = {**row, "position_ids": [3, 1, total], **ends, **image}

@@ -87,6 +87,8 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class InferRequests(msgspec.Struct, frozen=True):
+    """Chats that are to be posted to the rollout server, in order."""
+
     samples: list[Sample]
 
 
@@ -103,6 +105,8 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class Requested(msgspec.Struct, frozen=True):
+    """What became of the chats, in their order."""
+
     sent: list[Sent]
 
 
@@ -114,15 +118,15 @@ class TemplateRequest(msgspec.Struct, frozen=True):
 
 
 class Collated(msgspec.Struct, frozen=True):
-    """The tensors of a batch: shape and dtype by name."""
+    """The tensors of a batch: shape and dtype (`int64`, without the library's name) by the tensor's name."""
 
     shapes: dict[str, list[int]]
     dtypes: dict[str, str]
 
 
 class Templated(msgspec.Struct, frozen=True):
-    """keys, lengths, patches: of each encoded chat. row: keys of what `packing_row` makes of them. packed: the collated
-    pack. padded: the same chats collated side by side."""
+    """keys, lengths (tokens), patches (rows of `pixel_values`): of each encoded chat. row: keys of what `packing_row`
+    makes of them. packed: the collated pack. padded: the same chats collated side by side."""
 
     keys: list[list[str]]
     lengths: list[int]

@@ -35,7 +35,7 @@ class CoordExp(Pipeline):
         return (root / eras.MARK).is_file()
 
     def wanted(self) -> str:
-        return f"{eras.MARK}: give the root of a CoordExp checkout"
+        return f"{eras.MARK} (the root of a CoordExp checkout)"
 
     def era(self, root: Path) -> str:
         return eras.era(Tree(root))

@@ -4,7 +4,7 @@
 Everything else that the audit says is about what these two launches run. Where a launcher starts another program, or a
 Stage-2 run has no server of its own to ask for rollouts, the objective that is audited is not the one that is trained.
 
-Example: a launcher that builds `RUN=(torchrun -m src.sft)` and never runs `"${RUN[@]}"` starts nothing."""
+Example: a launcher that builds `RUN=(torchrun -m train)` and never runs `"${RUN[@]}"` starts nothing."""
 
 from __future__ import annotations
 

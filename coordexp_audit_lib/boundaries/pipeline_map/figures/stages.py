@@ -27,11 +27,12 @@ NO_CONFIG = "not loaded"
 def pipeline_map(ctx: Context) -> dict[str, Any]:
     """Both entrypoints: what starts them, and by stage the owners with their places and the keys with their sources."""
     known = the_map(ctx.contract)
-    told = ctx.value(entrypoints.ENTRYPOINTS, entrypoints_request(ctx, known)).entrypoints
-    launched = {e.id: e for e in told}
+    started = ctx.value(entrypoints.ENTRYPOINTS, entrypoints_request(ctx, known)).entrypoints
+    launched = {e.id: e for e in started}
     found = resolved_owners(ctx, known)
     reads = ctx.value(KEY_READS, key_reads_request(known))
-    return {"entrypoints": [_entrypoint(ctx, e, launched[e.id], found, reads) for e in known.entrypoints]}
+    told = [_entrypoint(ctx, e, launched[e.id], found, reads) for e in known.entrypoints]
+    return {"entrypoint": known.entrypoint_of(ctx.config).id, "entrypoints": told}
 
 
 def _entrypoint(ctx: Context, e: Entrypoint, launched: Any, found: dict[str, Any], reads: KeyReads) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import Artifact, judge_artifact
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.source.facts import Seen
+from coordexp_audit_lib.source.observed import see
 from coordexp_audit_lib.source.package import Package, Source
-from coordexp_audit_lib.source.symbols import see
 
 
 class Packaged(msgspec.Struct, frozen=True):
@@ -126,12 +126,15 @@ def audit(matrix: Matrix) -> list[Finding]:
     return found
 
 
-def write_packaged(sources: Iterable[Source]) -> None:
-    """Make the shipped facts anew; the observations of the pinned releases are kept as well."""
-    promised = pipeline().contract()
+def write_packaged(sources: Iterable[Source], path: Path) -> None:
+    """Make the shipped facts anew; the observations of the pinned releases are kept as well.
+
+    Args:
+        path: the contract's `upstream.verdicts`, or another file to look at first.
+    """
+    pinned = pipeline().contract()["upstream.pinned"]
     opened, order = list(sources), {c.id: i for i, c in enumerate(contracts())}
     made = sorted((v for source in opened for v in verdicts(source)), key=lambda v: order[v.contract])
-    kept = {s.distribution: observe(s) for s in opened if promised["upstream.pinned"][s.distribution] == s.version}
+    kept = {s.distribution: observe(s) for s in opened if pinned[s.distribution] == s.version}
     value: Any = msgspec.to_builtins(Packaged(made, kept))
-    text = json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n"
-    promised["upstream.verdicts"].write_text(text, encoding="utf-8")
+    path.write_text(json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n", encoding="utf-8")

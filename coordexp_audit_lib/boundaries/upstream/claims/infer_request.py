@@ -36,7 +36,7 @@ def infer_request(ctx: Context) -> Iterator[Problem]:
         yield Problem("not one request for each sample", "requests", len(SAMPLES), len(made.sent))
     for sample, sent in zip(SAMPLES, made.sent, strict=False):
         ctx.judged()
-        yield from requests.judge_sent(sample, sent)
+        yield from requests.chat_arrives(sample, sent)
 
 
 infer_request.on(Release, release_keeps)

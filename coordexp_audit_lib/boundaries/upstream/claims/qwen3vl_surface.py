@@ -42,7 +42,7 @@ def qwen3vl_surface(ctx: Context) -> Iterator[Problem]:
     for request in GRIDS:
         rows = ctx.value(s.ROWS, request)
         ctx.judged(4)
-        yield from batches.judge_rows(request, rows)
+        yield from batches.isolated_rows(request, rows)
 
 
 qwen3vl_surface.on(Release, release_keeps)

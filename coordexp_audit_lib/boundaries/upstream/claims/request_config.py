@@ -35,10 +35,10 @@ def request_config(ctx: Context) -> Iterator[Problem]:
     for i, request in enumerate(CONFIGS):
         made = ctx.value(s.CONFIG, request)
         ctx.judged(len(made.sent) + 1)
-        yield from requests.judge_config(request, made)
+        yield from requests.settings_arrive(request, made)
         if i == 0:
             ctx.judged(len(DEFAULTS))
-            yield from requests.judge_bare(made, DEFAULTS)
+            yield from requests.defaults_as_relied_on(made, DEFAULTS)
 
 
 request_config.on(Release, release_keeps)

@@ -40,7 +40,7 @@ def template_surface(ctx: Context) -> Iterator[Problem]:
     ctx.judged(len(made.keys) + len(made.packed.shapes) + len(made.padded.shapes))
     if len(made.lengths) != len(CHATS.chats):
         yield Problem("not one encoding for each chat", "encode", len(CHATS.chats), len(made.lengths))
-    yield from batches.judge_template(CHATS, made)
+    yield from batches.names_and_shapes(CHATS, made)
 
 
 template_surface.on(Release, release_keeps)

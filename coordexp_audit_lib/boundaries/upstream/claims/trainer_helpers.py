@@ -43,14 +43,14 @@ def trainer_helpers(ctx: Context) -> Iterator[Problem]:
     ctx.judged(len(made.names) + len(made.kwargs))
     if not made.names:
         ctx.left_out("decay and groups", "the network that was wired has no trainable parameter")
-    yield from wiring.judge_decay(made)
-    yield from wiring.judge_groups(SETTINGS, made)
-    yield from wiring.judge_optimizer(SETTINGS, made)
+    yield from wiring.decay_by_name(made)
+    yield from wiring.groups_by_name(SETTINGS, made)
+    yield from wiring.optimizer_as_set(SETTINGS, made)
     if made.wiring is None:
         ctx.left_out("the pipeline's own wiring", "not in this tree")
     else:
         ctx.judged(len(made.names))
-        yield from wiring.judge_wiring(SETTINGS, rates(), made.names, made.decay, made.wiring)
+        yield from wiring.rates_by_part(SETTINGS, rates(), made.names, made.decay, made.wiring)
 
 
 trainer_helpers.on(Release, release_keeps)

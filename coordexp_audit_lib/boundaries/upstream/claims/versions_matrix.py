@@ -16,7 +16,13 @@ from coordexp_audit_lib.boundaries.upstream.artifact.matrix import MatrixRequest
 from coordexp_audit_lib.boundaries.upstream.faults import changed, edited
 from coordexp_audit_lib.boundaries.upstream.predicates.contracts import Contract
 from coordexp_audit_lib.boundaries.upstream.predicates.installed import asked, promised
-from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import WORDS, Release, Verdict, judge, release_keeps
+from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import (
+    WORDS,
+    Release,
+    Verdict,
+    differences,
+    release_keeps,
+)
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import fault
 from coordexp_audit_lib.core.problem import Problem
@@ -56,7 +62,7 @@ def _as_imported(ctx: Context, by_key: dict[tuple[str, str], Verdict]) -> Iterat
         if "undecidable" in kinds:
             continue
         ctx.judged()
-        live = [d for d in judge(part, seen) if d.kind != "undecidable"]
+        live = [d for d in differences(part, seen) if d.kind != "undecidable"]
         imported = {d.kind for d in live}
         if kinds != imported:
             what = f"{part.symbol} of {contract.distribution} {version}: reading and importing it disagree"

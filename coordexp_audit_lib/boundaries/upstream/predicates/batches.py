@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.upstream.surfaces import Collated, Rows, RowsRequest, Templated, TemplateRequest
 from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.kit import mrope
+from coordexp_audit_lib.kit.profile import BUILT_IN
+
+QWEN = BUILT_IN["qwen3_vl"]  # the family whose template and model are asked
+PATCH, PIXELS = QWEN.patch_size or 0, QWEN.pixel_width or 0
 
 
-def judge_template(request: TemplateRequest, made: Templated) -> Iterator[Problem]:
+def names_and_shapes(request: TemplateRequest, made: Templated) -> Iterator[Problem]:
     """Names, shapes and dtypes of what the template encodes, packs and collates."""
     for i, keys in enumerate(made.keys):
         missing = {"input_ids", "labels", "length"} - set(keys)
@@ -26,7 +32,7 @@ def judge_template(request: TemplateRequest, made: Templated) -> Iterator[Proble
         "position_ids": ([3, 1, total], "int64"),
         "cu_seq_lens_q": ([chats + 1], "int32"),
         "cu_seq_lens_k": ([chats + 1], "int32"),
-        "pixel_values": ([patches, 1536], "float32"),
+        "pixel_values": ([patches, PIXELS], "float32"),
         "image_grid_thw": ([sum(map(len, request.sizes)), 3], "int64"),
     }
     yield from _tensors("the pack", made.packed, packed)
@@ -47,9 +53,9 @@ def _tensors(what: str, found: Collated, wanted: dict[str, tuple[list[int], str]
             yield Problem(f"{name} of {what} is {actual}", what, [shape, dtype], actual, name)
 
 
-def judge_rows(request: RowsRequest, rows: Rows) -> Iterator[Problem]:
+def isolated_rows(request: RowsRequest, rows: Rows) -> Iterator[Problem]:
     """mRoPE of an image in a text, and isolation of packed segments under four rows of position ids."""
-    wanted = mrope(request)
+    wanted = rope_index(request)
     if rows.rope != wanted:
         yield Problem("get_rope_index gives other positions", "mRoPE", wanted, rows.rope, list(request.grid))
     delta = max(map(max, wanted)) + 1 - len(wanted[0])
@@ -57,24 +63,16 @@ def judge_rows(request: RowsRequest, rows: Rows) -> Iterator[Problem]:
         yield Problem("get_rope_index gives another delta", "mRoPE", delta, rows.delta, list(request.grid))
     for name, held in (("isolated", rows.isolated), ("blind", rows.blind)):
         if not held:
-            what = "it has alone" if name == "isolated" else "it has after other tokens"
+            what = "it has unpacked" if name == "isolated" else "it has after other tokens"
             message = f"under [4, 1, L] position_ids the last segment's logits are not those that {what}"
             yield Problem(message, "4-row position_ids", True, False, request.lengths)
 
 
-def mrope(request: RowsRequest) -> list[list[int]]:
-    """T, H and W of text, vision start, the image's merged patches, vision end, text."""
-    rows: list[list[int]] = [[], [], []]
-    start = request.before + 1
-    _, height, width = request.grid[0], request.grid[1] // 2, request.grid[2] // 2
-    for at in range(start):
-        for row in rows:
-            row.append(at)
-    for y in range(height):
-        for x in range(width):
-            for row, at in zip(rows, (start, start + y, start + x), strict=True):
-                row.append(at)
-    for at in range(request.after + 1):
-        for row in rows:
-            row.append(start + max(height, width) + at)
+def rope_index(request: RowsRequest) -> list[list[int]]:
+    """T, H and W [3][L] of text, vision start, the image's merged patches, vision end, text."""
+    text, merged = -1, math.prod(request.grid) // QWEN.merge_size**2
+    image = [QWEN.vision_start, *[QWEN.image_pad] * merged, QWEN.vision_end]
+    rows: list[list[int]] = mrope.positions(
+        [*[text] * request.before, *image, *[text] * request.after], QWEN, images=[request.grid]
+    ).tolist()
     return rows

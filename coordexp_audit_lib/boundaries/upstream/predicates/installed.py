@@ -8,7 +8,7 @@ from coordexp_audit_lib.boundaries.upstream import surfaces as s
 from coordexp_audit_lib.boundaries.upstream.artifact.matrix import MatrixRequest
 from coordexp_audit_lib.boundaries.upstream.predicates import contracts
 from coordexp_audit_lib.boundaries.upstream.predicates.contracts import Contract, Part
-from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import judge
+from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import differences
 from coordexp_audit_lib.core.claim import Context
 from coordexp_audit_lib.core.problem import Problem, Undecided
 from coordexp_audit_lib.source.facts import Seen
@@ -49,14 +49,14 @@ def used_as_there(ctx: Context, claim: str) -> Iterator[Problem]:
         if contract.distribution != here:
             here = contract.distribution
             ctx.fact(f"{here} here", version or "not installed")
-        differences, read = list(judge(part, seen)), shipped.get((contract.id, version))
+        found, read = list(differences(part, seen)), shipped.get((contract.id, version))
         if seen.status == "undecided" and read is not None:
-            differences = [d for d in read.problems if d.symbol == part.symbol]
+            found = [d for d in read.problems if d.symbol == part.symbol]
             read_only.append(part.symbol)
-        told = [f"{d.symbol}: {d.what}" for d in differences if d.kind == "undecidable"]
+        told = [f"{d.symbol}: {d.what}" for d in found if d.kind == "undecidable"]
         undecided.setdefault(here, []).extend(told)
         ctx.judged(0 if told else 1)
-        for d in differences:
+        for d in found:
             if d.kind != "undecidable":
                 expected = f"as in {here} {ctx.contract['upstream.pinned'].get(here, '')}"
                 message = f"{here} {version}: {part.symbol}: {d.what}"

@@ -11,7 +11,7 @@ from coordexp_audit_lib.boundaries.upstream.surfaces import ConfigRequest, Confi
 from coordexp_audit_lib.core.problem import Problem
 
 
-def judge_config(request: ConfigRequest, made: Configured) -> Iterator[Problem]:
+def settings_arrive(request: ConfigRequest, made: Configured) -> Iterator[Problem]:
     """Each setting arrives with its value and type, details are asked for, and JSON changes nothing."""
     wanted = {**msgspec.to_builtins(request), "return_details": True}
     for name, value in wanted.items():
@@ -25,7 +25,7 @@ def judge_config(request: ConfigRequest, made: Configured) -> Iterator[Problem]:
         yield Problem("a RequestConfig does not survive its own JSON", "", made.config, made.again, odd)
 
 
-def judge_bare(made: Configured, defaults: dict[str, Any]) -> Iterator[Problem]:
+def defaults_as_relied_on(made: Configured, defaults: dict[str, Any]) -> Iterator[Problem]:
     """A config that nothing was given has the defaults that are relied on."""
     for name, value in defaults.items():
         if name not in made.bare or made.bare[name] != value or type(made.bare[name]) is not type(value):
@@ -33,7 +33,7 @@ def judge_bare(made: Configured, defaults: dict[str, Any]) -> Iterator[Problem]:
             yield Problem(message, name, value, made.bare.get(name))
 
 
-def judge_sent(sample: Sample, sent: Sent) -> Iterator[Problem]:
+def chat_arrives(sample: Sample, sent: Sent) -> Iterator[Problem]:
     """Messages and images arrive as they were sent, and the template finds a slot for each image."""
     images = sample.images if sample.images is not None else _inside(sample)
     shown = msgspec.to_builtins(sample)

@@ -43,7 +43,7 @@ def verdict(contract: Contract, version: str, seen: Sequence[Seen]) -> Verdict:
 
     `gone` where every part is; `changed` where any is broken; then `undecidable`; `moved` where only names differ.
     """
-    problems = [p for part, s in zip(contract.parts, seen, strict=True) for p in judge(part, s)]
+    problems = [p for part, s in zip(contract.parts, seen, strict=True) for p in differences(part, s)]
     kinds = [p.kind for p in problems]
     gone = {p.symbol for p in problems if p.kind == "gone"}
     word: Word = "kept"
@@ -95,7 +95,7 @@ def release_keeps(release: Release, ledger: Ledger) -> Iterator[Problem]:
                     yield Problem(message, contract.title, f"as used by {contract.used}", d.kind, part.symbol)
 
 
-def judge(part: Part, seen: Seen) -> Iterator[Difference]:
+def differences(part: Part, seen: Seen) -> Iterator[Difference]:
     """What is not as the part has it."""
     if seen.status == "gone":
         yield Difference("gone", part.symbol, seen.why or "it is not there")

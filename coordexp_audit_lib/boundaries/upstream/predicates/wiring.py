@@ -11,7 +11,7 @@ from coordexp_audit_lib.kit.wiring import OFFSETS
 RATE = 1e-9  # learning rates and decays are passed through, not computed with
 
 
-def judge_groups(request: TrainerRequest, wiring: Wiring) -> Iterator[Problem]:
+def groups_by_name(request: TrainerRequest, wiring: Wiring) -> Iterator[Problem]:
     """`create_optimizer` puts each trainable parameter in one group, with weight decay where the names say so."""
     yield from _partition("create_optimizer", wiring.names, wiring.groups)
     for group in wiring.groups:
@@ -21,7 +21,7 @@ def judge_groups(request: TrainerRequest, wiring: Wiring) -> Iterator[Problem]:
             yield from _number(f"create_optimizer: the rate of {name}", request.learning_rate, group.lr, name)
 
 
-def judge_decay(wiring: Wiring) -> Iterator[Problem]:
+def decay_by_name(wiring: Wiring) -> Iterator[Problem]:
     """Biases and norms get no weight decay, weights do."""
     for name in wiring.names:
         plain = not name.endswith("bias") and "norm" not in name
@@ -30,7 +30,7 @@ def judge_decay(wiring: Wiring) -> Iterator[Problem]:
             yield Problem(f"{name} {what} the names that get weight decay", name, plain, not plain, name)
 
 
-def judge_optimizer(request: TrainerRequest, wiring: Wiring) -> Iterator[Problem]:
+def optimizer_as_set(request: TrainerRequest, wiring: Wiring) -> Iterator[Problem]:
     """The optimizer's class and keyword arguments are those of the training arguments."""
     wanted = {"lr": request.learning_rate, "betas": [request.beta1, request.beta2], "eps": request.epsilon}
     if wiring.optimizer != "AdamW" or wiring.kwargs != wanted:
@@ -38,7 +38,7 @@ def judge_optimizer(request: TrainerRequest, wiring: Wiring) -> Iterator[Problem
         yield Problem(message, "adamw_torch", ["AdamW", wanted], [wiring.optimizer, wiring.kwargs])
 
 
-def judge_wiring(
+def rates_by_part(
     request: TrainerRequest, rates: dict[str, float], names: list[str], decayed: list[str], groups: list[Group]
 ) -> Iterator[Problem]:
     """The pipeline's own wiring: each parameter in one group, decay by the names, the rate that is set for its part.

@@ -45,7 +45,7 @@ def record_of(here, made):
 def drawn(here, number, size):
     """The file of a picture; sides that are multiples of 32 are not resized."""
     path = os.path.join(here.scratch, "picture-%d-%d-%d.png" % (*size, number))
-    return path if os.path.exists(path) else picture.written(path, *size, number=number)
+    return path if os.path.exists(path) else picture.written(path, size[0], size[1], number)
 
 
 def encoding(here, function, *args, **kwargs):

@@ -18,8 +18,8 @@ from coordexp_audit_lib.pipelines.coordexp.answers.rollout import stage
 from coordexp_audit_lib.pipelines.coordexp.harness import ranks
 from coordexp_audit_lib.pipelines.coordexp.harness.trainer import upstream_bases
 
-LIMIT_S = 10.0
-GROUP_S = 30.0  # longer than the limit: a rank that only this ends has been left waiting
+LIMIT_S = 30.0
+GROUP_S = 90.0  # longer than the limit: a rank that only this ends has been left waiting
 LOST = re.compile(r"gloo|connection (closed|reset)|peer|broken pipe|socket|timed out", re.IGNORECASE)
 REDUCERS = {"stage2": symbols.REDUCE_PENDING, "rollout_matching": "_reduce_train_rollout_log_payload_global"}
 

@@ -19,7 +19,7 @@ from coordexp_audit_lib.pipelines.coordexp.answers.rollout.client import SYSTEM,
 from coordexp_audit_lib.pipelines.coordexp.harness import trainer as harness
 
 SIDE = 64
-LIMIT_S = 30.0
+LIMIT_S = 2 * rollout_stub.PATIENCE
 PIPELINE = ("swapped",)  # what only the preparation after the rollout could notice
 
 
@@ -36,7 +36,7 @@ def reach(request, here):
         made._vllm_server_world_sizes()
 
     error, message, seconds = ended(here, connect, server)
-    return {"error": error, "message": message, "bounded": seconds < 3 * limit + 2}
+    return {"error": error, "message": message, "bounded": seconds < server.patience}
 
 
 @binds("rollout.server", infer=symbols.ROLLOUT_ON_SERVER, trainer=symbols.ANY_TRAINER)
@@ -48,7 +48,7 @@ def served(request, here):
     with rollout_stub.Stub(
         request["misdeed"], answers=(lambda r: answer_to(parts, r)) if whole else rollout_stub.answer
     ) as server:
-        made = stage.trainer(here, [server.url], parts, batch=count, timeout_s=2.0, infer_timeout_s=limit)
+        made = stage.trainer(here, [server.url], parts, batch=count, timeout_s=server.patience, infer_timeout_s=limit)
         outputs = []
 
         def run():
@@ -63,7 +63,7 @@ def served(request, here):
             "message": message,
             "outputs": outputs,
             "posts": server.posts,
-            "bounded": seconds < 3 * limit + 2,
+            "bounded": seconds < server.patience,
         }
 
 

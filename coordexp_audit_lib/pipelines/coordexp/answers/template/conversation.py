@@ -8,8 +8,10 @@ off it here.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from typing import Any
 
+from coordexp_audit_lib.kit import prompt_trace
 from coordexp_audit_lib.kit import template as kit_template
 from coordexp_audit_lib.pipelines.api import Refused
 from coordexp_audit_lib.pipelines.coordexp import symbols
@@ -51,6 +53,11 @@ def encoded_fixed(here, request):
     order = {"object_field_order": request["field_order"], "object_ordering": request["ordering"]}
     made = dataset_of(here, [record_of(here, FIXED)], template, user_prompt=user, **prompted(template), **order)
     return template, encoding(here, made.__getitem__, 0)
+
+
+def trace(ids):
+    """The ids, told so that they can be compared but not read."""
+    return dataclasses.asdict(prompt_trace.trace(ids))
 
 
 def trainer_of(here, template, request, backend):
@@ -101,7 +108,7 @@ def generated_prompt(here, trainer, sample, backend):
     return harness.whole(encoding(here, server.encode, request)["input_ids"])
 
 
-def taught_ids(here, trainer, sample):
+def teacher_forced_ids(here, trainer, sample):
     """The teacher-forced ids of the trainer's own Channel-A encode, and where the answer begins.
 
     Where this tree's Channel-A wants settings that the harness does not write, the dataset's teacher-forced ids.

@@ -16,7 +16,8 @@ from coordexp_audit_lib.pipelines.coordexp.answers.template.conversation import 
     generated_prompt,
     new_template,
     prompted,
-    taught_ids,
+    teacher_forced_ids,
+    trace,
     trainer_of,
 )
 from coordexp_audit_lib.pipelines.coordexp.harness import trainer as harness
@@ -38,8 +39,8 @@ def rollout_prompt(request, here):
     template, sample = encoded_fixed(here, request)
     trainer = trainer_of(here, template, request, request["backend"])
     generated = generated_prompt(here, trainer, sample, request["backend"])
-    taught, start = taught_ids(here, trainer, sample)
-    return {"generated": vars(trace(generated)), "taught": vars(trace(taught[: len(generated)])), "answer_at": start}
+    forced, start = teacher_forced_ids(here, trainer, sample)
+    return {"generated": trace(generated), "teacher_forced": trace(forced[: len(generated)]), "answer_at": start}
 
 
 @binds("template.encode", collator=symbols.SAMPLE_COLLATOR, **DATASET)
@@ -52,10 +53,10 @@ def encode(request, here):
     for i in range(len(records)):
         encoded = encoding(here, made.__getitem__, i)
         samples[int(encoded["base_idx"])] = encoded
-    alone = [facts(s) for s in samples]
+    unpacked = [facts(s) for s in samples]
     batch = encoding(here, here.collator(template, template.data_collator), samples)
     return {
-        "alone": alone,
+        "unpacked": unpacked,
         "padded_ids": batch["input_ids"].tolist(),
         "padded_labels": batch["labels"].tolist(),
         "pad": int(template.tokenizer.pad_token_id),

@@ -1,0 +1,1 @@
+"""The claims about records, boxes and bins: one file each."""

@@ -1,0 +1,1 @@
+"""Logs as files: JSON lines, trainer_state.json and TensorBoard event files."""

@@ -1,0 +1,1 @@
+"""The claims about what a run logs: one file each."""

@@ -1,0 +1,56 @@
+"""Counters are non-negative integers after accumulation and reduction (sums, not means).
+
+A count that was averaged over micro-steps or ranks depends on how the batch was cut. Rates made of it are wrong, and so
+is every statement on how many records a run was trained on or dropped.
+
+Example: 4 rollouts on one rank and 5 on the other are 9; a mean over the ranks logs 4.5.
+"""
+
+from __future__ import annotations
+
+from coordexp_audit_lib.boundaries.metrics import cases
+from coordexp_audit_lib.boundaries.metrics import surfaces as s
+from coordexp_audit_lib.boundaries.metrics.faults import Logged, averaged, edited, scaled
+from coordexp_audit_lib.boundaries.metrics.predicates import steps
+from coordexp_audit_lib.boundaries.metrics.predicates.log import Log
+from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabulary, vocabulary
+from coordexp_audit_lib.core.claim import Context, claim
+from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.finding import Violation
+
+
+@claim(severity="P0", kind="B", remedy="Decide sum or mean by a declared kind for each metric, not by its prefix.")
+def counters_are_counts(ctx: Context) -> cases.Found:
+    yield from cases.with_runs(ctx, steps.counters_are_counts, _summed(ctx))
+
+
+counters_are_counts.on(Log, steps.counters_are_counts)
+
+
+def _summed(ctx: Context) -> cases.Found:
+    yield from cases.judged_steps(ctx, steps.counters_are_counts)
+    for name, request, payload in cases.accumulated(ctx):
+        for key in cases.counts(vocabulary(ctx.contract)):
+            ctx.judged()
+            expected = sum(m.metrics.get(key, 0.0) for rank in request.ranks for m in rank)
+            if payload.values.get(key) != expected:
+                message = f"{key} is not the sum over micro-steps and ranks"
+                yield Violation(message, key, expected, payload.values.get(key), {"case": name})
+
+
+def halved(row: Logged, words: Vocabulary, _: int) -> None:
+    scaled(row, words.valid, 0.5)
+    scaled(row, words.dropped, 0.5)
+
+
+fault(counters_are_counts, "mean_counter", s.LOG, "the strict-drop counters are means over the ranks")(edited(halved))
+fault(counters_are_counts, "negative_counter", s.LOG, "a counter is logged as a difference")(
+    edited(lambda row, words, _: row.update({"train/samples_total": -1.0}))
+)
+fault(
+    counters_are_counts,
+    "averaged_counts",
+    s.ACCUMULATE,
+    "N_drop_invalid is a mean over the micro-steps",
+    also=("metrics.reasons_add_up",),
+)(averaged(lambda words: words.dropped))

@@ -1,0 +1,160 @@
+"""What a log's single rows must be. A predicate says what it judged and what it could not; it never passes a part."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row
+from coordexp_audit_lib.core.claim import Ledger
+from coordexp_audit_lib.core.problem import Problem, Undecided
+from coordexp_audit_lib.kit.schedule import seed_base, training_seed
+
+TOLERANCE = 1e-6  # ms-swift writes eight decimals, TensorBoard float32
+INTEGRAL = 1e-6
+EXACT = float(1 << 53)
+
+
+def stage2_rows(log: Log) -> list[Row]:
+    """The training rows of a Stage-2 log."""
+    if not log.is_stage2:
+        raise Undecided("no row has a key of a Stage-2 trainer (stage2/… or stage2_ab/…)")
+    if not log.train:
+        raise Undecided("no training row")
+    return log.train
+
+
+def required_keys(log: Log, ledger: Ledger) -> Iterator[Problem]:
+    """Every row has the realised ratio; every B row also the drop counters, rollout timing and throughput.
+
+    Judged: the keys wanted.
+    """
+    words = log.words
+    rows = stage2_rows(log)
+    if not any(row.channel == "B" for row in rows):
+        ledger.left_out("the keys of Channel-B steps", "the log has no such step")
+    for row in rows:
+        wanted = [words.ratio]
+        if row.channel == "B":
+            wanted += [words.invalid, words.valid, words.dropped, words.generate, words.throughput]
+        ledger.judged(len(wanted))
+        for key in wanted:
+            if key not in row.values:
+                what = "Channel-B step" if row.channel == "B" else "Channel-A step"
+                yield log.problem(f"{row.name}, a {what}, logs no {key}", key, [row], "a number")
+
+
+def only_when_executed(log: Log, ledger: Ledger) -> Iterator[Problem]:
+    """A row without a rollout has no `time/rollout_*` and no zero under a name that only a rollout can measure.
+
+    Judged: the rows without a rollout.
+    """
+    for row in stage2_rows(log):
+        if row.channel == "B":
+            continue
+        ledger.judged()
+        for key, value in row.values.items():
+            said = f"{row.name} ran no rollout and logs {key} = "
+            if key.startswith(log.words.rollout_time):
+                yield log.problem(f"{said}{value:.6g}", key, [row], None, value)
+            elif value == 0 and key.startswith(log.words.rollout_families):
+                yield log.problem(f"{said}0, which reads like a measurement", key, [row], None, 0)
+
+
+def counters_are_counts(log: Log, ledger: Ledger) -> Iterator[Problem]:
+    """A metric whose role is `counter` is a whole number, not negative. Judged: its values."""
+    for row, key, value in _finite_values(log, "counter", ledger):
+        if value < 0:
+            yield log.problem(f"{row.name}: the counter {key} is negative: {value:.6g}", key, [row], "≥ 0", value)
+        elif not _whole(value):
+            message = f"{row.name}: the counter {key} is {value:.6g}, so it was averaged, not summed"
+            yield log.problem(message, key, [row], "a whole number", value)
+
+
+def reasons_add_up(log: Log, ledger: Ledger) -> Iterator[Problem]:
+    """The reason buckets sum to the dropped records; a rate whose terms are logged is their quotient.
+
+    Judged: sums and quotients.
+    """
+    sums = quotients = 0
+    for row in log.rows:
+        if log.words.dropped in row.values:
+            sums += 1
+            total = sum(v for k, v in row.values.items() if k.startswith(log.words.reason))
+            dropped = row.values[log.words.dropped]
+            if not near(total, dropped):
+                message = f"{row.name}: the reason buckets sum to {total:.6g}, N_drop_invalid is {dropped:.6g}"
+                yield log.problem(message, log.words.dropped, [row], total, dropped)
+        for key, value in row.values.items():
+            found = None if log.words.role(key) == "repeat" else log.words.terms(key, row.values)
+            if found is None or not any(found[1]):
+                continue
+            quotients += 1
+            over, under = found
+            possible = [over / d for d in under if d]
+            if not any(near(value, p) for p in possible):
+                message = f"{row.name}: {key} is {value:.6g}, its terms give {over:.6g}/{under[0]:.6g}"
+                yield log.problem(message, key, [row], possible[0], value)
+    ledger.judged(sums + quotients)
+    if not sums:
+        ledger.left_out("the reason buckets", f"no row has {log.words.dropped}")
+    if not quotients:
+        ledger.left_out("rates", "no row has one with its terms")
+
+
+def identity_not_averaged(log: Log, ledger: Ledger) -> Iterator[Problem]:
+    """A value that identifies is a whole number; rollout seeds keep their distance to the step. Judged: its values.
+
+    The seed base of a step says the training seed (`kit.schedule`), which is the same in every row: a sum over ranks,
+    which is whole too, is found by that.
+    """
+    seeds: list[tuple[Row, int, int]] = []
+    for row, key, value in _finite_values(log, "identity", ledger):
+        if not _whole(value):
+            message = f"{row.name}: {key} identifies something and is {value:.6f}: it was averaged"
+            yield log.problem(message, key, [row], "a whole number", value)
+        elif key == log.words.seed and row.step is not None and row.kind == "train":
+            seeds.append((row, round(value), training_seed(round(value), row.step)))
+    training = [t for _, _, t in seeds]
+    usual = max(sorted(set(training)), key=training.count, default=0)
+    for row, seed, own in seeds:
+        wanted = seed_base(usual, row.step or 0)
+        # A float32 event file keeps 24 bits: a larger seed is only near.
+        if own != usual and abs(seed - wanted) > wanted / (1 << 23):
+            message = f"{row.name}: {log.words.seed} is {seed}, the other rows' seeds say {wanted}"
+            yield log.problem(message, log.words.seed, [row], wanted, seed)
+
+
+def finite(log: Log, ledger: Ledger) -> Iterator[Problem]:
+    """Every metric of every row is a number, and finite. Judged: values, and what stands where a number belongs."""
+    usual = {key for row in log.rows for key in row.values}
+    for row in log.rows:
+        odd = {key: what for key, what in row.odd.items() if key in usual or what == "null"}
+        ledger.judged(len(row.values) + len(odd))
+        for key, value in row.values.items():
+            if not math.isfinite(value):
+                yield log.problem(f"{row.name}: {key} is {value}", key, [row], "a finite number", repr(value))
+        for key, what in odd.items():
+            yield log.problem(f"{row.name}: {key} is no number but a {what}", key, [row], "a number", what)
+
+
+def near(a: float, b: float) -> bool:
+    """Whether two numbers are the same as far as a log's decimals tell."""
+    return abs(a - b) <= TOLERANCE * max(1.0, abs(a), abs(b))
+
+
+def _finite_values(log: Log, role: str, ledger: Ledger) -> Iterator[tuple[Row, str, float]]:
+    """The values of a role, counted; those that are not finite are another claim's matter, and left out here."""
+    for row in log.rows:
+        for key, value in row.values.items():
+            if log.words.role(key) != role:
+                continue
+            if math.isfinite(value):
+                ledger.judged()
+                yield row, key, value
+            else:
+                ledger.left_out(key, "it is not finite in some row")
+
+
+def _whole(value: float) -> bool:
+    return abs(value) >= EXACT or abs(value - round(value)) <= INTEGRAL

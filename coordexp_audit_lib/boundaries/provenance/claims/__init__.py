@@ -1,0 +1,1 @@
+"""The claims of this boundary, one a file."""

@@ -1,0 +1,1 @@
+"""What must be true of what a run leaves behind, over plain values."""

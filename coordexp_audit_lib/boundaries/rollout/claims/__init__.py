@@ -1,0 +1,1 @@
+"""The claims of boundary 08, one a file."""

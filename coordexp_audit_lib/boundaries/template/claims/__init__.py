@@ -1,0 +1,1 @@
+"""The claims of boundary 05, one a file."""

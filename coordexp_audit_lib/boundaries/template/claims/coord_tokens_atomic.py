@@ -1,0 +1,113 @@
+"""The 1000 coordinate tokens have 1000 distinct ids and each stays one id in every context.
+
+The coordinate losses read one position a coordinate, by id. A token that falls apart into letters has no such position:
+the box is trained as text, or its positions are counted wrong from there on. Two bins with one id are one bin to the
+model, and its error is measured against the other.
+
+Example: `<|coord_5|>` is one id in `[<|coord_5|>, ` and behind `}`; as `<`, `|`, `coord` … it is six."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from coordexp_audit_lib.boundaries.template import cases, predicates, reference
+from coordexp_audit_lib.boundaries.template import surfaces as s
+from coordexp_audit_lib.core.claim import Context, claim
+from coordexp_audit_lib.core.fault import Honest, fault
+from coordexp_audit_lib.core.finding import Violation
+from coordexp_audit_lib.core.surface import Refuse
+from coordexp_audit_lib.kit import variants
+
+FLAWS = {
+    "missing": "a coordinate token is missing",
+    "unknown": "a coordinate token is missing and the unknown token answers for it",
+    "split": "all coordinate tokens are listed, but text with them is split into bytes",
+}
+
+
+@claim(
+    severity="P0",
+    kind="B",
+    remedy="Add the coordinate tokens to the tokenizer as added tokens, and check before training that encoding each "
+    "one gives exactly its own id.",
+)
+def coord_tokens_atomic(ctx: Context) -> Iterator[Violation]:
+    if ctx.answers(s.VOCABULARY):
+        yield from _vocabulary(ctx)
+    else:
+        ctx.left_out("the expanded vocabulary", "not in this tree")
+    if ctx.answers(s.COORD_CHECK):
+        yield from _check(ctx)
+    else:
+        ctx.left_out("the check before training", "not in this tree")
+
+
+def _vocabulary(ctx: Context) -> Iterator[Violation]:
+    texts, where = cases.contexts(), "the expanded vocabulary"
+    rows = ctx.contract["template.base_rows"]
+    made = ctx.value(s.VOCABULARY, s.VocabularyRequest(rows, [t for t, _ in texts]))
+    ctx.judged(1 + len(texts))
+    if len(made.encoded) != len(texts):
+        yield Violation("a text was lost", where, len(texts), len(made.encoded))
+        return
+    encoded = [(ids, bins) for ids, (_, bins) in zip(made.encoded, texts, strict=True)]
+    for p in predicates.coordinate_problems(made.coord_ids, encoded):
+        yield Violation(p.message, where, p.expected, p.actual, p.token)
+
+
+def _check(ctx: Context) -> Iterator[Violation]:
+    bins = cases.profile(ctx).coordinates
+    for kind in variants.SOUND:
+        ctx.judged()
+        answer = ctx.ask(s.COORD_CHECK, s.CoordCheckRequest(kind))
+        if answer.refused or answer.value.distinct != bins:
+            yield Violation("a sound tokenizer is refused", kind, "accepted", answer.refusal, {"tokenizer": kind})
+    for kind, at in (("missing", 0), ("missing", bins - 1), ("unknown", bins // 2), ("split", 0)):
+        ctx.judged()
+        if not ctx.ask(s.COORD_CHECK, s.CoordCheckRequest(kind, at)).refused:
+            message = f"the check before training accepts a tokenizer in which {FLAWS[kind]}"
+            yield Violation(message, kind, "refused", "accepted", {"tokenizer": kind, "bin": at})
+
+
+@fault(
+    coord_tokens_atomic,
+    "token_split",
+    s.VOCABULARY,
+    "one coordinate token is listed but was not added, so that text with it is split into its letters",
+)
+def token_split(request: s.VocabularyRequest, honest: Honest) -> s.Vocabulary:
+    made: s.Vocabulary = honest(request)
+    split = reference.variant("missing", 500)
+    return replace(made, encoded=[split.encode(t, add_special_tokens=False).ids for t in request.texts])
+
+
+@fault(
+    coord_tokens_atomic,
+    "check_looks_ids_up_only",
+    s.COORD_CHECK,
+    "the check before training looks ids up and never encodes",
+)
+def looks_ids_up_only(request: s.CoordCheckRequest, honest: Honest) -> s.CoordCheck:
+    sound = variants.SOUND[0] if request.kind in ("unknown", "split") else request.kind
+    made: s.CoordCheck = honest(replace(request, kind=sound))
+    return made
+
+
+@fault(
+    coord_tokens_atomic,
+    "sound_tokenizer_refused",
+    s.COORD_CHECK,
+    "coordinate tokens that were added as special tokens are refused",
+)
+def sound_tokenizer_refused(request: s.CoordCheckRequest, honest: Honest) -> s.CoordCheck:
+    if request.kind == "special":
+        raise Refuse("coordinate tokens must not be special")
+    made: s.CoordCheck = honest(request)
+    return made
+
+
+fault(coord_tokens_atomic, "shared_id", s.VOCABULARY, "two coordinate tokens share an id")(
+    lambda request, honest: replace(made := honest(request), coord_ids=[*made.coord_ids[:-1], made.coord_ids[-2]])
+)

@@ -1,0 +1,41 @@
+"""Where CoordExp demands what the claims of boundary 02 demand."""
+
+from __future__ import annotations
+
+from coordexp_audit_lib.pipelines.coordexp.citing import code, spec
+
+STAGE2, ROLLOUT = "stage2-ab-training", "rollout-matching-sft"
+STRICT = spec(STAGE2, "Stage-2 config sections are parsed by schema-derived strict contracts")
+BUDGET = spec(STAGE2, "Channel-B step mode is step-budgeted in raw rollouts and learns-to-completion under packing")
+ONE_HOP = spec(STAGE2, "Stage-2 AB profile hierarchy is canonical and one-hop")
+EXPLICIT = spec(STAGE2, "Stage-2 AB downstream profiles explicitly pin high-signal knobs")
+ORDER = spec("object-field-ordering", "Object field order is config-driven and strict")
+NAMESPACE = spec(STAGE2, "Stage-2 AB canonical rollout namespace is normalized before trainer injection")
+
+CITATIONS = {
+    "config.unknown_key_rejected": (STRICT,),
+    "config.unknown_section_key_rejected": (STRICT,),
+    "config.removed_key_rejected": (
+        STRICT,
+        BUDGET,
+        spec(ROLLOUT, "Legacy rollout_buffer configs fail fast"),
+        spec(ROLLOUT, "Rollout generation supports vLLM backends (colocate default, server optional)"),
+    ),
+    "config.required_key": (STRICT, BUDGET, EXPLICIT, ORDER),
+    "config.value_range": (STRICT, ORDER),
+    "config.coord_mode_mandatory": (spec("coord-token-mode", "Coord-token mode is mandatory"),),
+    "config.batch_divisible": (BUDGET,),
+    "config.length_coherent": (
+        code("src/config/schema.py", "TrainingConfig.from_mapping"),
+        code(
+            "src/trainers/rollout_matching_sft.py",
+            "RolloutMatchingSFTTrainer._enforce_hf_rollout_max_position_embeddings",
+        ),
+    ),
+    "config.packing_backend": (code("src/sft.py", "_validate_attention_backend_for_packing"),),
+    "config.deterministic": (code("src/config/loader.py", "ConfigLoader.load_materialized_training_config"),),
+    "config.profile_one_hop": (ONE_HOP,),
+    "config.profile_explicit": (EXPLICIT,),
+    "config.extends_sound": (ONE_HOP, code("src/config/loader.py", "ConfigLoader.load_yaml_with_extends")),
+    "config.preflight_contract": (NAMESPACE, STRICT),
+}

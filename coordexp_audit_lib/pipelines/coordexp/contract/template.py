@@ -1,0 +1,22 @@
+"""What CoordExp promises at the template boundary: model family, vocabulary, prompts and their pins."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+# Prompt tokens of the fixed sample by setting, as traces (`kit.prompt_trace`).
+_PINS = json.loads((Path(__file__).resolve().parents[1] / "prompt_pins.json").read_text(encoding="utf-8"))
+
+CONTRACT: dict[str, Any] = {
+    # A wildcard token stands before the thousand coordinate tokens.
+    "template.profile": "qwen3_vl,first_coordinate=151670,coordinates=1000",
+    "template.base_rows": 151_936,  # embedding rows of the published checkpoint: more than its tokenizer has ids
+    "template.orderings": ("sorted", "random"),
+    "template.field_orders": ("desc_first", "geometry_first"),
+    "template.variants": ("default", "coco_80"),
+    "template.backends": ("hf", "vllm"),
+    "template.prompt_pins": _PINS["coordexp"],  # measured at the reference commit
+    "template.reference_prompt_pins": _PINS["reference"],
+}
