@@ -6,11 +6,12 @@ from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.fault import faults
 from coordexp_audit_lib.core.judge import judge
-from coordexp_audit_lib.targets.reference import ReferenceTarget
+from coordexp_audit_lib.targets.reference import Memory, ReferenceTarget
 
 boundaries.load(["coordjson"])
 CONFIG = "configs/stage2_ab/prod/ab_mixed.yaml"
 OURS = [f for f in faults() if f.id.startswith("coordjson.")]
+MEMORY: Memory = {}  # what the oracle was asked before
 CLAIMS = {i.id: i for i in claims("coordjson")}
 
 CATALOGUE = {
@@ -32,7 +33,7 @@ def test_the_boundary_makes_every_claim_of_the_catalogue():
 
 @pytest.mark.parametrize("claim", CATALOGUE)
 def test_the_claim_holds_on_the_reference(claim):
-    finding = judge(ReferenceTarget(), CLAIMS[claim], CONFIG)
+    finding = judge(ReferenceTarget(memory=MEMORY), CLAIMS[claim], CONFIG)
     assert (finding.status, finding.violations, finding.note) == ("held", [], "")
     assert finding.checked > 0
 
@@ -40,7 +41,7 @@ def test_the_claim_holds_on_the_reference(claim):
 @pytest.mark.parametrize("fault", OURS, ids=lambda f: f.id)
 def test_the_fault_is_caught(fault):
     for claim in fault.caught_by:
-        finding = judge(ReferenceTarget(fault), CLAIMS[claim], CONFIG)
+        finding = judge(ReferenceTarget(fault, MEMORY), CLAIMS[claim], CONFIG)
         assert finding.status == "violated", (fault.id, claim, finding.note)
 
 

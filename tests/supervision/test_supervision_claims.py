@@ -8,9 +8,10 @@ from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.claim import Claim, claims
 from coordexp_audit_lib.core.fault import Fault, faults
 from coordexp_audit_lib.core.judge import judge
-from coordexp_audit_lib.targets.reference import ReferenceTarget
+from coordexp_audit_lib.targets.reference import Memory, ReferenceTarget
 
 boundaries.load(["supervision"])
+MEMORY: Memory = {}  # what the oracle was asked before
 CLAIMS = {i.id: i for i in claims("supervision")}
 FAULTS = faults("supervision")
 CATALOGUE = {
@@ -43,19 +44,19 @@ def test_every_row_of_the_catalogue_is_a_claim_with_a_known_bad_case() -> None:
 
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=list(CLAIMS))
 def test_the_reference_keeps_the_claim(claim: Claim) -> None:
-    found = judge(ReferenceTarget(), claim, "")
+    found = judge(ReferenceTarget(memory=MEMORY), claim, "")
     assert (found.status, found.violations, found.note) == ("held", [], "")
     assert found.checked >= 7
 
 
 @pytest.mark.parametrize("broken", FAULTS, ids=lambda f: f.id)
 def test_the_fault_is_noticed_by_every_claim_that_it_names(broken: Fault) -> None:
-    statuses = {claim: judge(ReferenceTarget(broken), CLAIMS[claim], "") for claim in broken.caught_by}
+    statuses = {claim: judge(ReferenceTarget(broken, MEMORY), CLAIMS[claim], "") for claim in broken.caught_by}
     assert {c: f.status for c, f in statuses.items()} == dict.fromkeys(broken.caught_by, "violated")
     assert all(f.violations[0].message for f in statuses.values())
 
 
 def test_a_masked_closure_is_a_violation_of_its_claim_and_no_crash_of_another() -> None:
     masked = next(f for f in FAULTS if f.id == "supervision.stop_neutral")
-    found = judge(ReferenceTarget(masked), CLAIMS["supervision.token_roles_partition"], "")
+    found = judge(ReferenceTarget(masked, MEMORY), CLAIMS["supervision.token_roles_partition"], "")
     assert found.status in ("held", "violated"), found.note
