@@ -4,8 +4,7 @@ from coordexp_audit_lib.pipelines.coordexp.citing import code, spec
 
 FIELDS = spec("packing-dataset", "Multimodal field preservation and position_ids")
 SELECTION = spec(
-    "rollout-matching-sft",
-    "Stage-2 post-rollout packing selection uses deterministic ms-swift-like binpacking",
+    "rollout-matching-sft", "Stage-2 post-rollout packing selection uses deterministic ms-swift-like binpacking"
 )
 ROLLOUTS = spec("rollout-matching-sft", "Post-rollout packing is supported under rollout-matching training")
 CITATIONS = {
