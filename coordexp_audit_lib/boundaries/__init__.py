@@ -11,7 +11,7 @@ import msgspec
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.evidence import digest
 
-DECLARE = ("surfaces", "reference", "figures", "contract", "invariants", "claims", "faults")
+DECLARE = ("surfaces", "reference", "figures", "claims")
 
 
 class Boundary(msgspec.Struct, frozen=True):

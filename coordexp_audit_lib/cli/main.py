@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from coordexp_audit_lib import __version__, boundaries
 from coordexp_audit_lib.cli.artifacts import declare
-from coordexp_audit_lib.core.claim import Invariant, exhibits, invariants
+from coordexp_audit_lib.core.claim import Claim, claims, exhibits
 from coordexp_audit_lib.core.errors import AuditError, UsageError, one_line
 from coordexp_audit_lib.core.fault import faults
 from coordexp_audit_lib.core.finding import SEVERITIES, Finding
@@ -140,10 +140,10 @@ def _opened(arguments: argparse.Namespace) -> tuple[Any, list[str], list[str] | 
     return open_target(arguments.target, python=arguments.python), list(arguments.config or ANCHORED), names
 
 
-def _planned(names: list[str] | None, configs: Sequence[str]) -> tuple[list[Invariant], int, int]:
+def _planned(names: list[str] | None, configs: Sequence[str]) -> tuple[list[Claim], int, int]:
     """The checks of the chosen boundaries, how often they are judged in all, and the number of exhibits."""
     chosen = boundaries.load(names)
-    checks = [i for b in chosen for i in invariants(b.name)]
+    checks = [i for b in chosen for i in claims(b.name)]
     judged = sum(len(configs) if i.per_config else 1 for i in checks)
     return checks, judged, sum(len(exhibits(b.name)) for b in chosen)
 
@@ -266,8 +266,8 @@ def _faults(arguments: argparse.Namespace) -> int:
     from coordexp_audit_lib.run.prove import prove, rows
 
     boundaries.load()
-    bar = Bar(len(invariants()) + len(faults()), "faults")
-    proof = prove(invariants(), faults(), ANCHORED[1], progress=bar)
+    bar = Bar(len(claims()) + len(faults()), "faults")
+    proof = prove(claims(), faults(), ANCHORED[1], progress=bar)
     bar.close()
     if arguments.json:
         print(json.dumps(msgspec.to_builtins(proof), sort_keys=True, indent=1))
@@ -278,5 +278,5 @@ def _faults(arguments: argparse.Namespace) -> int:
         for name in proof.unproven:
             print(f"unproven: no fault is caught by {name}")
         verdict = "all proven" if proof.complete else "NOT proven"
-        print(f"{len(proof.detections)} faults, {len(invariants())} checks, {verdict}")
+        print(f"{len(proof.detections)} faults, {len(claims())} checks, {verdict}")
     return HELD if proof.complete else VIOLATED

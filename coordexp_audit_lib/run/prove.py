@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from coordexp_audit_lib.core.claim import Invariant
+from coordexp_audit_lib.core.claim import Claim
 from coordexp_audit_lib.core.fault import Fault
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import judge
@@ -46,7 +46,7 @@ class Proof(msgspec.Struct, frozen=True):
 
 
 def prove(
-    checks: Iterable[Invariant],
+    checks: Iterable[Claim],
     broken: Iterable[Fault],
     config: str,
     seed: int = 0,
@@ -72,7 +72,7 @@ def prove(
     return Proof(SCHEMA, detections, unsound, [name for name in by_id if name not in proven])
 
 
-def _detect(fault: Fault, by_id: dict[str, Invariant], config: str, seed: int, memory: Memory) -> Detection:
+def _detect(fault: Fault, by_id: dict[str, Claim], config: str, seed: int, memory: Memory) -> Detection:
     caught, missed, example = [], {}, ""
     for name in fault.caught_by:
         if name not in by_id:

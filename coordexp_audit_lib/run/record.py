@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from coordexp_audit_lib import __version__, boundaries
-from coordexp_audit_lib.core.claim import Context, exhibits, invariants
+from coordexp_audit_lib.core.claim import Context, claims, exhibits
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import audit
@@ -51,7 +51,7 @@ def take(
             progress(name)
 
     chosen = [b.name for b in boundaries.load(names)]
-    checks = [i for name in chosen for i in invariants(name)]
+    checks = [i for name in chosen for i in claims(name)]
     findings = audit(recorder, checks, configs, seed, lambda inv, config: report(inv.id))
     for name in chosen:
         for shown, function in exhibits(name).items():

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.core.claim import Context, exhibits, invariants
+from coordexp_audit_lib.core.claim import Context, claims, exhibits
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.evidence import Evidence
 from coordexp_audit_lib.core.finding import SEVERITIES, Finding
@@ -52,7 +52,7 @@ class Session:
         self.target = open_target(target, python=python or None)
         self.config, self.out, self.seed, self.fail_on = config, out, seed, fail_on
         self.target.config_path(config)
-        self.found: list[Finding] = audit(self.target, invariants(boundary), [config], seed)
+        self.found: list[Finding] = audit(self.target, claims(boundary), [config], seed)
 
     def exhibit(self, name: str) -> dict[str, Any]:
         """The data of a figure."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from coordexp_audit_lib.boundaries.provenance.artifact.run import audit_run
-from coordexp_audit_lib.core.claim import invariants
+from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.errors import AuditError, InvariantViolation
 from coordexp_audit_lib.guards import rehearsal
 from coordexp_audit_lib.guards.collator import GuardedCollator
@@ -80,7 +80,7 @@ def test_a_mistake_stops_the_run_before_the_next_step(tmp_path: Path, broken: re
     assert shown in page, "paste the output of `python -m coordexp_audit_lib.guards.rehearsal` into the page"
     assert trainer.state.global_step == steps
     assert all((a == b).all() for a, b in zip(before, trainer.model.parameters(), strict=False))
-    known = {i.id for i in invariants(broken.caught_by.partition(".")[0])}
+    known = {i.id for i in claims(broken.caught_by.partition(".")[0])}
     assert broken.caught_by in known
     if broken.name not in ("foreign_prompt", "corrupt_prefix"):  # those the program's own guard calls raise
         written = diary(tmp_path)

@@ -7,7 +7,6 @@ import hashlib
 import os
 
 from coordexp_audit_lib.kit import tokenizer
-from coordexp_audit_lib.kit.prompt_trace import trace
 from coordexp_audit_lib.pipelines.api import Refused, binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.answers.template.conversation import (
@@ -31,7 +30,7 @@ MISSING = "(no such setting)"
 def prompt(request, here):
     _, encoded = encoded_fixed(here, request)
     ids = harness.whole(encoded["input_ids"])[: harness.answer_at(encoded["labels"])]
-    return {"tokens": vars(trace(ids)), "system": ids[1] == tokenizer.encode("system")[0]}
+    return {"tokens": trace(ids), "system": ids[1] == tokenizer.encode("system")[0]}
 
 
 @binds("template.rollout_prompt", ask=symbols.ROLLOUT_MANY, trainer=symbols.STAGE2_TRAINER, **PROMPTED)
