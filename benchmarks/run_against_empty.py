@@ -19,7 +19,7 @@ from pathlib import Path
 import nbformat
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.cli.main import ANCHORED
+from coordexp_audit_lib.cli.commands import ANCHORED
 
 
 def timed(commands: list[list[str]]) -> float:

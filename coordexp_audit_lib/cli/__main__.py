@@ -2,6 +2,6 @@
 
 import sys
 
-from coordexp_audit_lib.cli.main import main
+from coordexp_audit_lib.cli.commands import main
 
 sys.exit(main())

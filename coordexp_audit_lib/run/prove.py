@@ -17,7 +17,11 @@ SCHEMA = "coordexp-audit-faults/1"
 
 
 class Detection(msgspec.Struct, frozen=True):
-    """What the checks said of one fault. caught, missed: ids out of `expected`; example: the first violation's text."""
+    """What the checks said of one fault.
+
+    caught, missed: ids out of `expected`. places: where the first violation of each that caught it is. example: the
+    first violation's text.
+    """
 
     fault: str
     surface: str
@@ -25,6 +29,7 @@ class Detection(msgspec.Struct, frozen=True):
     expected: list[str]
     caught: list[str]
     missed: dict[str, str]
+    places: dict[str, str]
     example: str
 
 
@@ -73,7 +78,7 @@ def prove(
 
 
 def _detect(fault: Fault, by_id: dict[str, Claim], config: str, seed: int, memory: Memory) -> Detection:
-    caught, missed, example = [], {}, ""
+    caught, missed, places, example = [], {}, {}, ""
     for name in fault.caught_by:
         if name not in by_id:
             missed[name] = "no such check"
@@ -81,10 +86,14 @@ def _detect(fault: Fault, by_id: dict[str, Claim], config: str, seed: int, memor
         finding = judge(ReferenceTarget(fault, memory), by_id[name], config, seed)
         if finding.status == "violated":
             caught.append(name)
+            where = finding.violations[0].where
+            places[name] = f"{where.path}:{where.line}" if where else ""
             example = example or finding.violations[0].message
         else:
             missed[name] = _why(finding)
-    return Detection(fault.id, fault.surface.name, fault.summary, list(fault.caught_by), caught, missed, example)
+    return Detection(
+        fault.id, fault.surface.name, fault.summary, list(fault.caught_by), caught, missed, places, example
+    )
 
 
 def _why(finding: Finding) -> str:

@@ -100,7 +100,7 @@ def pack(**changed: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changed", "invariant", "status"),
     [
-        ({}, "packing.cu_seqlens", "held"),
+        ({}, "packing.cu_seqlens", "unbound"),
         ({}, "packing.each_once", "unbound"),
         ({"cu_seq_lens_q": np.array([0, 2, 6], dtype=np.int32)}, "packing.cu_seqlens", "violated"),
         ({"text_position_ids": np.arange(6)[None]}, "packing.positions_restart", "violated"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from coordexp_audit_lib.cli.main import ANCHORED, main
+from coordexp_audit_lib.cli.commands import ANCHORED, main
 from coordexp_audit_lib.core.errors import AuditError, UsageError
 from coordexp_audit_lib.core.target import TargetInfo
 from coordexp_audit_lib.run import audit as runs

@@ -188,7 +188,7 @@ def calls(module: Path, name: str) -> bool:
 def test_the_engine_knows_no_pipeline_by_name() -> None:
     """Outside its own folder a pipeline's name stands in the distribution's name and in prose only."""
     named = re.compile(r"coordexp", re.IGNORECASE)
-    ours = re.compile(r"coordexp_audit(_lib)?|coordexp-audit")
+    ours = re.compile(r"coordexp_?-?audit(_lib)?", re.IGNORECASE)
     found = []
     for m in MODULES:
         place = m.relative_to(PACKAGE).as_posix()
