@@ -93,6 +93,7 @@ def pack(**changed: Any) -> dict[str, Any]:
         "cu_seq_lens_q": np.array([0, 3, 6], dtype=np.int32),
         "cu_seq_lens_k": np.array([0, 3, 6], dtype=np.int32),
         "max_length_q": np.array(3, dtype=np.int32),
+        "max_length_k": np.array(3, dtype=np.int32),
     }
     return {**good, **changed}
 
@@ -100,7 +101,7 @@ def pack(**changed: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changed", "invariant", "status"),
     [
-        ({}, "packing.cu_seqlens", "unbound"),
+        ({}, "packing.cu_seqlens", "held"),
         ({}, "packing.each_once", "unbound"),
         ({"cu_seq_lens_q": np.array([0, 2, 6], dtype=np.int32)}, "packing.cu_seqlens", "violated"),
         ({"text_position_ids": np.arange(6)[None]}, "packing.positions_restart", "violated"),

@@ -1,4 +1,4 @@
-"""`coordexp-audit faults`, whole: every claim holds on the unbroken reference, and is violated by every fault of its."""
+"""`coordexp-audit faults`, whole: every claim holds on the unbroken reference, and is violated by each fault of its."""
 
 from __future__ import annotations
 
