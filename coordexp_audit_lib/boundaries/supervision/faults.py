@@ -42,7 +42,7 @@ def _scaled(one: Supervised, where: Touch, factor: float) -> SegmentB:
     return replace(
         segment,
         labels=named(segment.labels, IGNORED),
-        pulls=named(segment.pulls, -1),
+        raised=named(segment.raised, -1),
         share=moved(segment.share),
         text_grad=moved(segment.text_grad),
     )

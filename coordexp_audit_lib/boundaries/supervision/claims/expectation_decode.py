@@ -92,7 +92,7 @@ fault(expectation_decode, "temperature_ignored", DECODE, "Coordinates are decode
 _BY_1000 = each(targets=lambda s: [k if k < 0 else round(k * 0.999) for k in s.targets])
 fault(
     expectation_decode,
-    "pulled_by_1000",
+    "gradient_by_1000",
     CHANNEL_B,
     "The loss holds ground-truth bin k for k/1000, while it decodes by 999.",
 )(answered(segments=lambda b: _BY_1000(b.segments)))

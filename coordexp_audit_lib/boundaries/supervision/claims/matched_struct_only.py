@@ -40,7 +40,7 @@ fault(matched_struct_only, "matched_masked", CHANNEL_B, "The whole rollout is ma
 _PREDICTED = each(targets=lambda s: [k if k < 0 else t - COORD_0 for t, k in zip(s.ids, s.targets, strict=False)])
 fault(
     matched_struct_only,
-    "pulled_to_prediction",
+    "gradient_to_prediction",
     CHANNEL_B,
     "Matched slots' gradients point to the bin that was predicted, not to the ground truth's.",
     also=("supervision.expectation_decode",),

@@ -176,8 +176,8 @@ def masks_agree(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
         supervised = segment.labels[p] != IGNORED and segment.share[p] > 0
         if supervised != (segment.text_grad[p] > 0):
             yield Problem("the mask and the gradient disagree", one.place(p), supervised, size(segment.text_grad[p]))
-        elif supervised and not segment.labels[p] == segment.pulls[p] == t:
-            yield Problem("the gradient raises another token", one.place(p), t, segment.pulls[p])
+        elif supervised and not segment.labels[p] == segment.raised[p] == t:
+            yield Problem("the gradient raises another token", one.place(p), t, segment.raised[p])
 
 
 def closed(one: Supervised, ledger: Ledger) -> Iterator[Problem]:

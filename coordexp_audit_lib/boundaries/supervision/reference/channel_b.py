@@ -80,7 +80,7 @@ def _segment(t: Target, seed: int) -> SegmentB:
         share=[],
         text_grad=[],
         coord_grad=[],
-        pulls=[],
+        raised=[],
         targets=[],
     )
 
@@ -124,7 +124,7 @@ def _measured(
         share=[measured(w / total) for w in t.weights],
         text_grad=text,
         coord_grad=coord,
-        pulls=[k if v > 0 else -1 for k, v in zip(best, text, strict=True)],
+        raised=[k if v > 0 else -1 for k, v in zip(best, text, strict=True)],
         targets=targets,
     )
 
