@@ -14,16 +14,10 @@ OURS = faults("coordjson")
 MEMORY: Memory = {}  # what the oracle was asked before
 CLAIMS = {i.id: i for i in claims("coordjson")}
 
-SECOND = ("coordjson.salvage_first_container", "coordjson.linear_time")
-FIRST = [
-    "roundtrip",
-    "strict_rejects",
-    "salvage_never_repairs",
-    "salvage_accounts",
-    "spans_exact",
-    "agrees_with_reference",
-]
-CATALOGUE = {**{f"coordjson.{n}": ("P0", "B") for n in FIRST}, **dict.fromkeys(SECOND, ("P1", "B"))}
+P0 = ["roundtrip", "strict_rejects", "spans_exact", "agrees_with_reference"]
+P0 += ["salvage_accounts", "salvage_never_repairs"]
+P1 = ["salvage_first_container", "linear_time"]
+CATALOGUE = {f"coordjson.{n}": (s, "B") for s, names in (("P0", P0), ("P1", P1)) for n in names}
 CATALOGUE["coordjson.transpiled_before_json"] = ("P0", "S")
 
 
