@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from coordexp_audit_lib.boundaries.coordjson.cases.asking import salvaged
 from coordexp_audit_lib.boundaries.coordjson.predicates import parsing
-from coordexp_audit_lib.boundaries.coordjson.predicates.tally import salvaged
 from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, Parsed
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import answered, fault

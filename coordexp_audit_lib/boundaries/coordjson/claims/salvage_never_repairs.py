@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from coordexp_audit_lib.boundaries.coordjson.cases.asking import salvaged
 from coordexp_audit_lib.boundaries.coordjson.predicates import parsing
-from coordexp_audit_lib.boundaries.coordjson.predicates.tally import salvaged
 from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, ParseRequest
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import answered, asked, fault

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
+from coordexp_audit_lib.boundaries.coordjson.cases.asking import salvaged
 from coordexp_audit_lib.boundaries.coordjson.predicates import parsing
-from coordexp_audit_lib.boundaries.coordjson.predicates.tally import salvaged
 from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, Record
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import answered, fault
