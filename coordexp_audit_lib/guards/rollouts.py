@@ -105,9 +105,9 @@ def check_supervision(
 def _segment(
     ids: Sequence[int], labels: Sequence[int], weights: Sequence[float] | None, *, boxes: Sequence[Box], prefix_len: int
 ) -> SegmentB:
-    """The target as the predicates read it: a weight stands for the gradient that it gives, a bin for its pull."""
+    """The target as the predicates read it: a weight stands for its gradient, a bin for where it points."""
     share = [float(w) for w in weights] if weights is not None else [1.0] * len(ids)
-    pulls = {p: k for places, bins in boxes for p, k in zip(places, bins, strict=True)}
+    aims = {p: k for places, bins in boxes for p, k in zip(places, bins, strict=True)}
     groups = [Group(list(places), list(bins)) for places, bins in boxes]
     return SegmentB(
         prompt_len=0,
@@ -128,9 +128,9 @@ def _segment(
         labels=list(labels),
         share=share,
         text_grad=[w if y != IGNORED else 0.0 for w, y in zip(share, labels, strict=True)],
-        coord_grad=[float(p in pulls) for p in range(len(ids))],
-        pulls=list(labels),
-        targets=[pulls.get(p, -1) for p in range(len(ids))],
+        coord_grad=[float(p in aims) for p in range(len(ids))],
+        raised=list(labels),
+        targets=[aims.get(p, -1) for p in range(len(ids))],
     )
 
 

@@ -20,7 +20,7 @@ def facts(model: Any, grid: list[int], before: int, after: int, lengths: list[in
 
     Returns:
         rope: [3][L], what `get_rope_index` gives. delta: its second result. shape: of the logits of the pack.
-        isolated: whether the last segment's logits in a pack under [4, 1, L] positions are those that it has alone.
+        isolated: whether the last segment's logits in a pack under [4, 1, L] positions are those that it has unpacked.
         blind: whether other tokens in the first segment leave them as they are.
     """
     import torch
@@ -36,7 +36,7 @@ def facts(model: Any, grid: list[int], before: int, after: int, lengths: list[in
     try:
         with torch.no_grad():
             whole = _logits(model, _tokens(lengths, 0), lengths)
-            alone = _logits(model, _tokens(lengths, 0)[-lengths[-1] :], lengths[-1:])
+            unpacked = _logits(model, _tokens(lengths, 0)[-lengths[-1] :], lengths[-1:])
             other = _logits(
                 model, [*_tokens(lengths, 7)[: -lengths[-1]], *_tokens(lengths, 0)[-lengths[-1] :]], lengths
             )
@@ -47,7 +47,7 @@ def facts(model: Any, grid: list[int], before: int, after: int, lengths: list[in
         "rope": rope[:, 0].tolist(),
         "delta": int(delta.flatten()[0]),
         "shape": list(whole.shape),
-        "isolated": bool((last - alone[0]).abs().max() < TOLERANCE),
+        "isolated": bool((last - unpacked[0]).abs().max() < TOLERANCE),
         "blind": bool((last - other[0, -lengths[-1] :]).abs().max() < TOLERANCE),
     }
 

@@ -75,8 +75,8 @@ def influence(seen: Seen, labels: Any, bounds: Bounds) -> list[list[float]]:
 
     found, hidden = [], seen.hidden[0]
     for a, b in bounds:
-        taught = a + 1 + torch.nonzero(labels[a + 1 : b] != IGNORE_INDEX).reshape(-1)
-        loss = torch.nn.functional.cross_entropy(seen.head(hidden[taught - 1]), labels[taught], reduction="sum")
+        supervised = a + 1 + torch.nonzero(labels[a + 1 : b] != IGNORE_INDEX).reshape(-1)
+        loss = torch.nn.functional.cross_entropy(seen.head(hidden[supervised - 1]), labels[supervised], reduction="sum")
         (grad,) = torch.autograd.grad(loss, seen.embeds, retain_graph=True)
         found.append([float(grad[0, c:d].abs().max()) for c, d in bounds])
     return found
@@ -98,8 +98,8 @@ def decade(value: float) -> int:
     return 0 if value == 0 else 1 + sum(value >= edge for edge in (1e-3, 1e-2, 1e-1, 1.0, 10.0))
 
 
-def taught_rows(loss: Any, logits: Any) -> int:
-    """How many rows of the logits a loss reaches: the tokens that it teaches."""
+def supervised_rows(loss: Any, logits: Any) -> int:
+    """How many rows of the logits a loss reaches: the tokens that it supervises."""
     import torch
 
     (grad,) = torch.autograd.grad(loss, logits, retain_graph=True)

@@ -10,21 +10,15 @@ from coordexp_audit_lib.targets.reference import Memory, ReferenceTarget
 
 boundaries.load(["coordjson"])
 CONFIG = "configs/stage2_ab/prod/ab_mixed.yaml"
-OURS = [f for f in faults() if f.id.startswith("coordjson.")]
+OURS = faults("coordjson")
 MEMORY: Memory = {}  # what the oracle was asked before
 CLAIMS = {i.id: i for i in claims("coordjson")}
 
-CATALOGUE = {
-    "coordjson.transpiled_before_json": ("P0", "S"),
-    "coordjson.roundtrip": ("P0", "B"),
-    "coordjson.strict_rejects": ("P0", "B"),
-    "coordjson.salvage_first_container": ("P1", "B"),
-    "coordjson.salvage_never_repairs": ("P0", "B"),
-    "coordjson.salvage_accounts": ("P0", "B"),
-    "coordjson.spans_exact": ("P0", "B"),
-    "coordjson.linear_time": ("P1", "B"),
-    "coordjson.agrees_with_reference": ("P0", "B"),
-}
+P0 = ["roundtrip", "strict_rejects", "spans_exact", "agrees_with_reference"]
+P0 += ["salvage_accounts", "salvage_never_repairs"]
+P1 = ["salvage_first_container", "linear_time"]
+CATALOGUE = {f"coordjson.{n}": (s, "B") for s, names in (("P0", P0), ("P1", P1)) for n in names}
+CATALOGUE["coordjson.transpiled_before_json"] = ("P0", "S")
 
 
 def test_the_boundary_makes_every_claim_of_the_catalogue():

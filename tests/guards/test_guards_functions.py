@@ -142,7 +142,7 @@ def test_a_target_without_a_ground_truth_is_not_complete() -> None:
 
 def test_a_prefix_and_an_answer_that_starts_elsewhere() -> None:
     made, prompt = target(), rehearsal.prompt()
-    said = made.kept.ids
+    said = made.kept.prefix
     guards.check_rollout_prefix(prompt + made.ids, prompt=prompt, rollout=said, kept=made.prefix_len)
     guards.check_rollout_prefix(prompt + made.ids, prompt=prompt)  # an invalid rollout keeps nothing
     late = violation(lambda: guards.check_rollout_prefix(prompt + made.ids, prompt=prompt, answer_at=len(prompt) + 1))

@@ -124,7 +124,7 @@ def poisoned(a: Any) -> Any:
     return made
 
 
-def first_taught(a: Any) -> Any:
+def first_supervised(a: Any) -> Any:
     """The labels with the second segment's first token supervised."""
     made = a.copy()
     at = int(real()["cu_seq_lens_q"][1])
@@ -143,7 +143,7 @@ BAD: list[tuple[str, dict[str, Any], set[str]]] = [
     ("cu_seq_lens in float", {"cu_seq_lens_q": lambda a: a.astype(np.float32)}, {ALIGNED, CU}),
     ("cu_seq_lens of two dimensions", {"cu_seq_lens_q": lambda a: a[None]}, {ALIGNED, CU}),
     ("a mask of ones", {"attention_mask": np.ones((1, TOKENS), np.int64)}, {ALIGNED}),
-    ("a label over the boundary", {"labels": first_taught}, {LABELS}),
+    ("a label over the boundary", {"labels": first_supervised}, {LABELS}),
     ("labels shifted", {"labels": lambda a: np.append(a[:, 1:], [[-100]], axis=1)}, {LABELS}),
     ("labels hold -1", {"labels": lambda a: np.where(a == -100, -1, a)}, {ALIGNED, LABELS}),
     ("labels as float", {"labels": lambda a: a.astype(np.float64)}, {ALIGNED, LABELS}),
@@ -328,7 +328,7 @@ def test_labels_that_are_shifted_already_are_judged_as_the_profile_says(each: bo
     assert violated(tensors) == {LABELS}
     assert not violated(tensors, profile="qwen3_vl,label_shift=1")
     assert violated(real(), profile="qwen3_vl,label_shift=1") == {LABELS}
-    crossing = shifted(changed(labels=first_taught), each=False)
+    crossing = shifted(changed(labels=first_supervised), each=False)
     assert violated(crossing, profile="qwen3_vl,label_shift=1") == {LABELS}
 
 

@@ -111,8 +111,8 @@ def pack(**changes: object) -> Pack:
         "largest_logit": 6.0,
         "influence": [[2.0, 0.0], [0.0, 3.0]],
         "loss": 2.5,
-        "taught": 4,
-        "alone": [Loss(1.0, 1), Loss(3.0, 3)],
+        "supervised": 4,
+        "unpacked": [Loss(1.0, 1), Loss(3.0, 3)],
     }
     return Pack(**{**made, **changes})  # type: ignore[arg-type]
 
@@ -140,8 +140,8 @@ def test_isolated(changes: dict[str, object], count: int) -> None:
         ({"loss": 2.50001}, 0),
         ({"loss": 2.0}, 1),  # the mean of the segments' means
         ({"loss": math.nan}, 1),
-        ({"taught": 5}, 1),
-        ({"taught": 0, "alone": [Loss(0.0, 0), Loss(0.0, 0)]}, 1),
+        ({"supervised": 5}, 1),
+        ({"supervised": 0, "unpacked": [Loss(0.0, 0), Loss(0.0, 0)]}, 1),
     ],
 )
 def test_loss_equivalent(changes: dict[str, object], count: int) -> None:
@@ -186,8 +186,8 @@ def test_the_kernel_stand_in_attends_within_segments() -> None:
     bounds = {"cu_seqlens_q": cu, "cu_seqlens_k": cu, "max_seqlen_q": 4, "max_seqlen_k": 4, "causal": True}
     packed = varlen.varlen(q, k, v, **bounds)
     for a, b in ((0, 3), (3, 7)):
-        alone = varlen.dense(q[None, a:b], k[None, a:b], v[None, a:b], causal=True)[0]
-        assert torch.equal(packed[a:b], alone)
+        unpacked = varlen.dense(q[None, a:b], k[None, a:b], v[None, a:b], causal=True)[0]
+        assert torch.equal(packed[a:b], unpacked)
     by_hand = torch.softmax(q[1, 3] @ k[:2, 1].T / 8**0.5, -1) @ v[:2, 1]
     assert torch.allclose(packed[1, 3], by_hand, atol=1e-6)
 

@@ -15,25 +15,10 @@ MEMORY: Memory = {}  # what the oracle was asked before
 CLAIMS = {i.id: i for i in claims("supervision")}
 FAULTS = faults("supervision")
 CATALOGUE = {
-    "schedule",
-    "rollout_seed",
-    "token_roles_partition",
-    "coord_out_of_ce",
-    "fp_neutral",
-    "matched_struct_only",
-    "fn_injected",
-    "append_tokenization",
-    "closure",
-    "prefix_kept",
-    "invalid_rollout_fallback",
-    "match_deterministic",
-    "expectation_decode",
-    "geometry_finite",
-    "softctx_forwards",
-    "ce_from_first_forward",
-    "softctx_gradient",
-    "no_helper_kwargs",
-    "multiplier_scope",
+    *("schedule", "rollout_seed", "token_roles_partition", "coord_out_of_ce", "fp_neutral", "matched_struct_only"),
+    *("fn_injected", "append_tokenization", "closure", "prefix_kept", "invalid_rollout_fallback"),
+    *("match_deterministic", "expectation_decode", "geometry_finite", "softctx_forwards", "ce_from_first_forward"),
+    *("softctx_gradient", "no_helper_kwargs", "multiplier_scope"),
 }
 
 

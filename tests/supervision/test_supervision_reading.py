@@ -100,7 +100,7 @@ def test_a_rollout_is_cut_before_its_first_record_that_is_refused() -> None:
     for case in rollouts.with_invalid_records():
         kept = keep(case.request.samples[0].rollout, "desc_first")
         assert (kept.valid, kept.invalid, kept.reasons) == (1, False, {"invalid": 1})
-        assert text_of(kept.ids).endswith(b"]}")
+        assert text_of(kept.prefix).endswith(b"]}")
 
 
 def test_tokens_around_a_seam() -> None:

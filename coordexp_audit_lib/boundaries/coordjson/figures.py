@@ -6,12 +6,11 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from coordexp_audit_lib.boundaries.coordjson import surfaces
+from coordexp_audit_lib.boundaries.coordjson import surfaces as s
 from coordexp_audit_lib.boundaries.coordjson.cases.fringe import fringe_texts, unjudged_texts
 from coordexp_audit_lib.boundaries.coordjson.cases.rollouts import families
 from coordexp_audit_lib.boundaries.coordjson.cases.texts import members, mixed_texts, record
 from coordexp_audit_lib.boundaries.coordjson.predicates.parsing import BIN, SUPERLINEAR
-from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, ParseRequest
 from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.kit.coordjson import REASONS, Broken, Order, Source, array, container, salvage
 from coordexp_audit_lib.report import style
@@ -40,23 +39,16 @@ def spans(ctx: Context) -> dict[str, Any]:
     poly = members(ORDER, '"roof"', ("poly", array((12, 8, 410, 3, 400, 96))))
     whole = container(record("sign with ]} on it", ORDER), members(ORDER, '"cat"', ("bbox_2d", array((5, 6, 7)))), poly)
     text = "Here it is: " + whole[:-2] + ", " + record("dog", ORDER, 60)[:48]
-    parsed = ctx.value(PARSE, ParseRequest(text, "salvage", ORDER))
+    parsed = ctx.value(s.PARSE, s.ParseRequest(text, "salvage", ORDER))
     parts = ["outside"] * len(text)
     for name, start, end in _parts(text, parsed):
         parts[start:end] = [name] * (end - start)
-    return {
-        "text": text,
-        "parts": parts,
-        "records": [
-            [r.index, r.desc, r.geometry, r.values, list(r.span), list(r.geometry_span)] for r in parsed.records
-        ],
-        "dropped": parsed.dropped,
-        "incomplete_tail": parsed.incomplete_tail,
-        "truncated": parsed.truncated,
-    }
+    shown = [[r.index, r.desc, r.geometry, r.values, list(r.span), list(r.geometry_span)] for r in parsed.records]
+    counts = {n: getattr(parsed, n) for n in ("dropped", "incomplete_tail", "truncated")}
+    return {"text": text, "parts": parts, "records": shown, **counts}
 
 
-def _parts(text: str, parsed: surfaces.Parsed) -> Iterator[tuple[str, int, int]]:
+def _parts(text: str, parsed: s.Parsed) -> Iterator[tuple[str, int, int]]:
     """(part, start, end), the inner ones after those around them."""
     if parsed.container_start is None:
         return
@@ -75,7 +67,7 @@ def _parts(text: str, parsed: surfaces.Parsed) -> Iterator[tuple[str, int, int]]
         at = end
 
 
-def _inner_parts(source: Source, found: surfaces.Record) -> Iterator[tuple[str, int, int]]:
+def _inner_parts(source: Source, found: s.Record) -> Iterator[tuple[str, int, int]]:
     try:
         for member in source.members(*found.span):
             if member.key == "desc":
@@ -99,8 +91,8 @@ def classes(ctx: Context) -> dict[str, Any]:
     for case in [*mixed_texts(ORDER), *fringe_texts(ORDER)]:
         row = table.setdefault(case.kind, dict.fromkeys(("texts", *COLUMNS), 0))
         row["texts"] += 1
-        row["strict refuses"] += ctx.ask(PARSE, ParseRequest(case.text, "strict", ORDER)).refused
-        parsed = ctx.value(PARSE, ParseRequest(case.text, "salvage", ORDER))
+        row["strict refuses"] += ctx.ask(s.PARSE, s.ParseRequest(case.text, "strict", ORDER)).refused
+        parsed = ctx.value(s.PARSE, s.ParseRequest(case.text, "salvage", ORDER))
         reading = salvage(case.text, ORDER)
         surplus = len(parsed.records) - sum(e.valid for e in (reading.entries if reading else ()))
         row["broken one kept"] += surplus > 0 or (reading is None and not parsed.failed)
@@ -117,10 +109,8 @@ def classes(ctx: Context) -> dict[str, Any]:
 @exhibit("coordjson.leniencies")
 def leniencies(ctx: Context) -> dict[str, Any]:
     """Texts on which the contract is silent, and whether strict mode takes them. Shown, never judged."""
-    taken = {}
-    for case in unjudged_texts(ORDER):
-        taken[case.kind] = not ctx.ask(PARSE, ParseRequest(case.text, "strict", ORDER)).refused
-    return {"accepted": taken}
+    asked = {c.kind: ctx.ask(s.PARSE, s.ParseRequest(c.text, "strict", ORDER)) for c in unjudged_texts(ORDER)}
+    return {"accepted": {kind: not answer.refused for kind, answer in asked.items()}}
 
 
 @exhibit("coordjson.growth")
@@ -128,19 +118,17 @@ def growths(ctx: Context) -> dict[str, Any]:
     """The growth exponent of each reader on each family of texts; null where the target has no such reader."""
     rows: dict[str, list[float | None]] = {}
     for name, texts in families(ORDER).items():
-        request = surfaces.GrowthRequest(texts, ORDER)
-        rows[name] = [ctx.value(q, request).lines if ctx.answers(q) else None for q in surfaces.READERS.values()]
-    return {"readers": list(surfaces.READERS), "families": rows}
+        request = s.GrowthRequest(texts, ORDER)
+        rows[name] = [ctx.value(q, request).lines if ctx.answers(q) else None for q in s.READERS.values()]
+    return {"readers": list(s.READERS), "families": rows}
 
 
 @exhibit("coordjson.sinks")
 def sinks(ctx: Context) -> dict[str, Any]:
     """Every strict parser call of the owner modules with its verdict."""
-    found = ctx.value(surfaces.JSON_SINKS, ScanRequest(**ctx.contract["coordjson.scanned"]))
-    return {
-        "sinks": [[s.verdict, f"{s.path}:{s.line}", s.symbol, s.parser] for s in found.sinks],
-        "modules": found.modules,
-    }
+    found = ctx.value(s.JSON_SINKS, ScanRequest(**ctx.contract["coordjson.scanned"]))
+    rows = [[k.verdict, f"{k.path}:{k.line}", k.symbol, k.parser] for k in found.sinks]
+    return {"sinks": rows, "modules": found.modules}
 
 
 def draw_spans(data: dict[str, Any]) -> Any:
@@ -153,19 +141,12 @@ def draw_spans(data: dict[str, Any]) -> Any:
     figure, axes = plt.subplots(figsize=(7.2, 0.21 * len(lines) + 0.75), layout="constrained")
     for y, (start, end) in enumerate(lines):
         for x, i in enumerate(range(start, end)):
-            colour = COLOURS[parts[i]]
-            axes.add_patch(Rectangle((x, y), 1.02, 0.94, facecolor=colour, linewidth=0))
+            axes.add_patch(Rectangle((x, y), 1.02, 0.94, facecolor=COLOURS[parts[i]], linewidth=0))
             axes.text(x + 0.5, y + 0.5, text[i], ha="center", va="center", **FONT)
     axes.set(xlim=(0, WIDTH), ylim=(len(lines), 0))
     axes.axis("off")
-    shown = [p for p in COLOURS if p in parts and p != "outside"]
-    figure.legend(
-        handles=[Patch(facecolor=COLOURS[p], label=p) for p in shown],
-        loc="outside lower center",
-        ncols=4,
-        frameon=False,
-        fontsize=8,
-    )
+    patches = [Patch(facecolor=c, label=p) for p, c in COLOURS.items() if p in parts and p != "outside"]
+    figure.legend(handles=patches, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return figure
 
 
@@ -186,8 +167,8 @@ def draw_classes(data: dict[str, Any]) -> Any:
     rows, texts = data["rows"], data["texts"]
     columns = [textwrap.fill(c.replace("_", " "), 11) for c in data["columns"]]
     cells = [
-        [(n / texts[kind], str(n) if n or not x else "", x > len(REASONS)) for x, n in enumerate(counts)]
-        for kind, counts in rows.items()
+        [(n / texts[k], str(n) if n or not x else "", x > len(REASONS)) for x, n in enumerate(counts)]
+        for k, counts in rows.items()
     ]
     return _matrix([f"{kind} ({texts[kind]})" for kind in rows], columns, cells)
 

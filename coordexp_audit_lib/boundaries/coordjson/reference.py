@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from coordexp_audit_lib.boundaries.coordjson import surfaces as s
@@ -26,20 +28,10 @@ def parse_coordjson(request: s.ParseRequest) -> s.Parsed:
         for i, e in enumerate(found.entries)
         if e.valid
     ]
-    counts: dict[str, int] = {}
-    for reasons in (coordjson.admissible(e.defects) for e in found.entries if not e.valid):
-        reason = reasons[0] if len(reasons) < len(coordjson.REASONS) else "other"
-        counts[reason] = counts.get(reason, 0) + 1
-    return s.Parsed(
-        records,
-        counts,
-        int(found.tail),
-        found.start,
-        found.end,
-        truncated=found.end is None,
-        failed=False,
-        dropped_total=sum(counts.values()),
-    )
+    reasons = [coordjson.admissible(e.defects) for e in found.entries if not e.valid]
+    counts = dict(Counter(r[0] if len(r) < len(coordjson.REASONS) else "other" for r in reasons))
+    cut = found.end is None
+    return s.Parsed(records, counts, int(found.tail), found.start, found.end, cut, False, len(reasons))
 
 
 @answers(s.RENDER)
@@ -70,10 +62,8 @@ def prediction_growth(request: s.GrowthRequest) -> s.Growth:
 
 @answers(s.ROLLOUT_GROWTH)
 def rollout_growth(request: s.GrowthRequest) -> s.Growth:
-    def read(text: str) -> object:
-        return parse_coordjson(s.ParseRequest(text, "salvage", request.order))
-
-    return s.Growth(**growth(read, request.texts))
+    read = partial(s.ParseRequest, mode="salvage", order=request.order)
+    return s.Growth(**growth(lambda text: parse_coordjson(read(text)), request.texts))
 
 
 @answers(s.JSON_SINKS)

@@ -182,7 +182,7 @@ class Loss(msgspec.Struct, frozen=True):
     """The trainer's loss of one row, and how many tokens it supervises (rows of the logits with a gradient)."""
 
     loss: float
-    taught: int
+    supervised: int
 
 
 class Pack(msgspec.Struct, frozen=True):
@@ -204,8 +204,8 @@ class Pack(msgspec.Struct, frozen=True):
     largest_logit: float
     influence: list[list[float]]
     loss: float
-    taught: int
-    alone: list[Loss]
+    supervised: int
+    unpacked: list[Loss]
     tokens: list[list[int]] = []
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.supervision.cases.asking import segments
 from coordexp_audit_lib.boundaries.supervision.predicates.targets import IGNORED, Supervised
-from coordexp_audit_lib.boundaries.supervision.surfaces import ChannelB, ChannelBRequest, SegmentB
+from coordexp_audit_lib.boundaries.supervision.surfaces import ChannelBRequest, SegmentB
 from coordexp_audit_lib.core.fault import Honest
 
 Touch = Callable[[Supervised, int], bool]
@@ -19,9 +19,8 @@ Break = Callable[[Any, Honest], Any]
 def scaled(where: Touch, factor: float | Callable[[ChannelBRequest], float]) -> Break:
     """Scale the tokens for which `where(segment, position)` holds: 0 masks them, 1 supervises those that were not."""
 
-    def apply(request: ChannelBRequest, honest: Honest) -> ChannelB:
-        answer: ChannelB = honest(request)
-        by = factor(request) if callable(factor) else factor
+    def apply(request: ChannelBRequest, honest: Honest) -> Any:
+        answer, by = honest(request), factor(request) if callable(factor) else factor
         return replace(answer, segments=[_scaled(one, where, by) for one, _ in segments(request, answer)])
 
     return apply
@@ -39,13 +38,9 @@ def _scaled(one: Supervised, where: Touch, factor: float) -> SegmentB:
         pairs = enumerate(zip(segment.ids, values, strict=False))
         return [(t if factor else none) if p in hit else k for p, (t, k) in pairs]
 
-    return replace(
-        segment,
-        labels=named(segment.labels, IGNORED),
-        pulls=named(segment.pulls, -1),
-        share=moved(segment.share),
-        text_grad=moved(segment.text_grad),
-    )
+    labels, raised = named(segment.labels, IGNORED), named(segment.raised, -1)
+    share, text_grad = moved(segment.share), moved(segment.text_grad)
+    return replace(segment, labels=labels, raised=raised, share=share, text_grad=text_grad)
 
 
 def of_fate(one: Supervised, p: int, *fates: str) -> bool:

@@ -203,7 +203,7 @@ class SegmentB(msgspec.Struct, frozen=True):
     ids: the assistant's tokens, what the template appends included. labels: the label that the pipeline's
     cross-entropy got (-100 for none); share: the token's weight over the sum of weights; both empty where they
     can't be observed. text_grad, coord_grad: gradient norms on the columns of ordinary and of coordinate tokens.
-    pulls: the token that the gradient raises, -1 without cross-entropy. targets: the bin that a slot's gradient points
+    raised: the token that the gradient raises, -1 without cross-entropy. targets: the bin that a slot's gradient points
     to, solved from it (-1: none).
     """
 
@@ -226,7 +226,7 @@ class SegmentB(msgspec.Struct, frozen=True):
     share: list[float]
     text_grad: list[float]
     coord_grad: list[float]
-    pulls: list[int]
+    raised: list[int]
     targets: list[int]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from coordexp_audit_lib.boundaries.template import surfaces as s
 from coordexp_audit_lib.core.claim import Context
+from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.kit import tokenizer
 from coordexp_audit_lib.kit.profile import Profile, named
 
@@ -15,11 +16,21 @@ LETTERS, SIGNS = "\n\taZ9é街\U0001f9ca\"'[]{},", ".:|<>"
 NEIGHBOURS = ("", " ", "  ", *LETTERS, ", ", *SIGNS, "<|", "|>", "<|coord_", "_0|>", *"\\/-", "<|im_end|>", "<image>")
 NEIGHBOURS = (*NEIGHBOURS, "</think>", "0|>")
 BINS_PER_TEXT = 15
+Part = tuple[Surface[Any, Any], str, Callable[[Context], Iterator[Any]]]  # a question, what it tells, who judges it
 
 
 def profile(ctx: Context) -> Profile:
     """What the target's model family fixes, as its pipeline names it."""
     return named(ctx.contract["template.profile"])
+
+
+def judged_parts(ctx: Context, *parts: Part) -> Iterator[Any]:
+    """What each part's judge finds; a part whose surface the target does not answer is left out."""
+    for surface, part, judge in parts:
+        if ctx.answers(surface):
+            yield from judge(ctx)
+        else:
+            ctx.left_out(part, "not in this tree")
 
 
 def contexts() -> list[tuple[str, list[int]]]:
@@ -78,7 +89,7 @@ def encode_requests(promised: Mapping[str, Any]) -> Iterator[tuple[str, s.Encode
     for order in orders:
         yield f"short prompt, {order}", s.EncodeRequest(records(), "Locate.", "Every object.", order)
     long = "List what you see, from top to bottom. Use <|coord_0|> to <|coord_999|>.\n- No more.\n"
-    yield "long prompt", s.EncodeRequest(records()[:3], long, "What is here? Say it as JSON: {}", orders[0])
+    yield ("long prompt", s.EncodeRequest(records()[:3], long, "What is here? Say it as JSON: {}", orders[0]))
 
 
 def state_walks() -> list[list[s.Step]]:

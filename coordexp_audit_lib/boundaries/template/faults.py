@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from msgspec.structs import replace
-
 from coordexp_audit_lib.boundaries.template import reference
 from coordexp_audit_lib.boundaries.template import surfaces as s
-from coordexp_audit_lib.core.fault import Honest
-
-Apply = Callable[[s.EncodeRequest, Honest], s.EncodeResponse]
+from coordexp_audit_lib.core.fault import Honest, answered
 
 
-def each(change: Callable[[s.Encoded], s.Encoded]) -> Apply:
+def each(change: Callable[[s.Encoded], s.Encoded]) -> Callable[[Any, Honest], Any]:
     """Every record's own encoding changed; the padded batch stays."""
-
-    def apply(request: s.EncodeRequest, honest: Honest) -> s.EncodeResponse:
-        made: s.EncodeResponse = honest(request)
-        return replace(made, unpacked=[change(e) for e in made.unpacked])
-
-    return apply
+    return answered(unpacked=lambda made: [change(e) for e in made.unpacked])
 
 
 def prompts(request: Any) -> tuple[str, str]:

@@ -21,33 +21,9 @@ from coordexp_audit_lib.report.text import cut, visible
 
 ROLES = ("markup", "prompt text", "image pad", "answer text", "coordinate token")
 SHOWN = s.Record([("t-shirt.", [12, 34, 256, 480])])
-SIDES = (
-    64,
-    64,
-    96,
-    64,
-    64,
-    128,
-    160,
-    96,
-    192,
-    192,
-    256,
-    160,
-    320,
-    256,
-    416,
-    320,
-    512,
-    384,
-    640,
-    480,
-    768,
-    512,
-    768,
-    1024,
-)
-SIZES = tuple(zip(SIDES[::2], SIDES[1::2], strict=True))  # width, height
+WIDTHS = (64, 96, 64, 160, 192, 256, 320, 416, 512, 640, 768, 768)
+HEIGHTS = (64, 64, 128, 96, 192, 160, 256, 320, 384, 480, 512, 1024)
+SIZES = tuple(zip(WIDTHS, HEIGHTS, strict=True))
 OBJECTS = (60, 180, 300, 420, 470, 490, 520, 560, 600)
 
 
@@ -143,14 +119,8 @@ def ids(ctx: Context) -> dict[str, Any]:
     base = ctx.contract["template.base_rows"]
     made = ctx.value(s.VOCABULARY, s.VocabularyRequest(base, []))
     offsets = sorted({token - k for k, token in enumerate(made.coord_ids)})
-    return {
-        "coord_ids": made.coord_ids,
-        "offsets": offsets,
-        "length": made.length,
-        "rows": made.rows,
-        "base_rows": base,
-        "ranks": tokenizer.RANKS,
-    }
+    sizes = {"length": made.length, "rows": made.rows, "base_rows": base, "ranks": tokenizer.RANKS}
+    return {"coord_ids": made.coord_ids, "offsets": offsets, **sizes}
 
 
 @exhibit("template.images")
@@ -196,7 +166,7 @@ LINE, GAP, CHARACTER = 96.0, 0.6, 1.05
 def draw_conversation(data: dict[str, Any]) -> Any:
     """Tokens in reading order, each a box with its text and id; a bar under those that are supervised."""
     import matplotlib.pyplot as plt
-    from matplotlib.patches import Patch, Rectangle
+    from matplotlib.patches import Rectangle
 
     boxes = laid_out(data["pieces"], data["ids"])
     lines = 1 + max(b[2] for b in boxes)
@@ -215,11 +185,7 @@ def draw_conversation(data: dict[str, Any]) -> Any:
         _ = axes.text(middle, line + 0.63, str(number), fontsize=4.6, color=style.DARK, **text)
     _ = axes.set(xlim=(0, LINE), ylim=(lines, 0))
     axes.set_axis_off()
-    patches = [
-        Patch(facecolor=f, edgecolor=style.EDGE, label=r, linewidth=0.5) for f, r in zip(FILLS, ROLES, strict=True)
-    ]
-    patches.append(Patch(facecolor=style.VERMILION, label="supervised"))
-    _ = figure.legend(handles=patches, loc="outside upper center", ncols=6, fontsize=6.5, frameon=False)
+    _legend(figure, {**dict(zip(ROLES, FILLS, strict=True)), "supervised": style.VERMILION}, edgecolor=style.EDGE)
     return figure
 
 
@@ -243,7 +209,6 @@ def laid_out(pieces: list[str], ids: list[int]) -> list[tuple[float, float, int]
 def draw_masks(data: dict[str, Any]) -> Any:
     """One strip of roles for each record, with the supervised stretch under it."""
     import matplotlib.pyplot as plt
-    from matplotlib.patches import Patch
 
     records = data["records"]
     colours = (style.EDGE, style.LIGHT, style.SKY, style.GREEN, style.ORANGE)
@@ -258,9 +223,7 @@ def draw_masks(data: dict[str, Any]) -> Any:
     _ = axes.set_yticks(range(len(records)), names, fontsize=7)
     _ = axes.set(xlabel="token index", ylim=(len(records) - 0.4, -0.6), xlim=(0, max(r["tokens"] for r in records)))
     _tidy(axes, strips=True)
-    patches = [Patch(facecolor=f, label=r) for f, r in zip(colours, ROLES, strict=True)]
-    patches.append(Patch(facecolor=style.VERMILION, label="supervised"))
-    _ = figure.legend(handles=patches, loc="outside upper center", ncols=6, fontsize=6.5, frameon=False)
+    _legend(figure, {**dict(zip(ROLES, colours, strict=True)), "supervised": style.VERMILION})
     return figure
 
 
@@ -278,13 +241,13 @@ def runs(values: list[int]) -> list[tuple[int, int, int]]:
 def draw_prompts(data: dict[str, Any]) -> Any:
     """What is generated from (upper bar) beside the teacher-forced prompt (lower bar), shared tokens in one colour."""
     import matplotlib.pyplot as plt
-    from matplotlib.patches import Patch
 
     rows = data["rows"]
+    inks = (style.BLUE, style.VERMILION, style.ORANGE)
     figure, axes = plt.subplots(figsize=(7.0, 0.27 * len(rows) + 0.9), layout="constrained")
     for y, row in enumerate(rows):
-        for offset, name, colour in ((-0.19, "generated", style.VERMILION), (0.19, "teacher-forced", style.ORANGE)):
-            _ = axes.barh(y + offset, row["shared"], height=0.3, color=style.BLUE, linewidth=0)
+        for offset, name, colour in ((-0.19, "generated", inks[1]), (0.19, "teacher-forced", inks[2])):
+            _ = axes.barh(y + offset, row["shared"], height=0.3, color=inks[0], linewidth=0)
             rest = max(0, row[name] - row["shared"])
             _ = axes.barh(y + offset, rest, left=row["shared"], height=0.3, color=colour, linewidth=0)
     names = [f"{r['setting'].replace('/', ', ')}: {r['backend']}" for r in rows]
@@ -292,12 +255,8 @@ def draw_prompts(data: dict[str, Any]) -> Any:
     longest = max(max(r["generated"], r["teacher-forced"]) for r in rows)
     _ = axes.set(xlabel="prompt tokens", ylim=(len(rows) - 0.4, -0.6), xlim=(0, longest * 1.02))
     _tidy(axes, strips=True)
-    patches = [
-        Patch(facecolor=style.BLUE, label="shared from the start"),
-        Patch(facecolor=style.VERMILION, label="generated from only"),
-        Patch(facecolor=style.ORANGE, label="teacher-forced only"),
-    ]
-    _ = figure.legend(handles=patches, loc="outside upper center", ncols=3, fontsize=7, frameon=False)
+    names = ["shared from the start", "generated from only", "teacher-forced only"]
+    _legend(figure, dict(zip(names, inks, strict=True)))
     return figure
 
 
@@ -356,14 +315,10 @@ def draw_limit(data: dict[str, Any]) -> Any:
     _ = axes.plot(ends, ends, color=style.GREY, linewidth=1.0, label="whole sample")
     _ = axes.axhline(limit, color=style.INK, linestyle=":", linewidth=1.0)
     _ = axes.text(ends[1] * 0.02, limit, f"limit {limit}", va="bottom", fontsize=7)
+    cut_short = [r for r in rows if 0 < r["kept"] < r["answer"]]
     groups = (
         ("encoded whole", style.BLUE, "o", [(r["tokens"], r["encoded"]) for r in rows if r["kept"] == r["answer"]]),
-        (
-            "answer cut",
-            style.VERMILION,
-            "X",
-            [(r["tokens"], r["encoded"]) for r in rows if 0 < r["kept"] < r["answer"]],
-        ),
+        ("answer cut", style.VERMILION, "X", [(r["tokens"], r["encoded"]) for r in cut_short]),
         ("error", style.GREEN, "s", [(r["tokens"], 0) for r in rows if r["error"]]),
     )
     for name, colour, marker, points in groups:
@@ -373,6 +328,14 @@ def draw_limit(data: dict[str, Any]) -> Any:
     _ = axes.legend(fontsize=7, frameon=False, loc="center left")
     _tidy(axes)
     return figure
+
+
+def _legend(figure: Any, colours: dict[str, str], **edges: Any) -> None:
+    """What each colour means, in one or two lines above the figure."""
+    from matplotlib.patches import Patch
+
+    patches = [Patch(facecolor=colour, label=name, linewidth=0.5, **edges) for name, colour in colours.items()]
+    _ = figure.legend(handles=patches, loc="outside upper center", ncols=6, fontsize=6.5, frameon=False)
 
 
 def _tidy(axes: Any, strips: bool = False) -> None:

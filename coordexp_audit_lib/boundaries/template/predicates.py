@@ -16,12 +16,9 @@ def pinned_problems(made: Trace, pinned: Trace, name: str) -> Iterator[Problem]:
     """The rendered prompt is the pinned one, token for token."""
     at = first_difference(made, pinned)
     if at is not None:
-        yield Problem(
-            f"the prompt {name} differs from the pinned one from token {at} on",
-            token=at,
-            expected={"tokens": pinned.length, "digest": pinned.digest},
-            actual={"tokens": made.length, "digest": made.digest},
-        )
+        text = f"the prompt {name} differs from the pinned one from token {at} on"
+        expected, actual = ({"tokens": t.length, "digest": t.digest} for t in (pinned, made))
+        yield Problem(text, token=at, expected=expected, actual=actual)
 
 
 def prefix_problems(generated: Trace, teacher_forced: Trace, answer_at: int, name: str) -> Iterator[Problem]:
@@ -33,13 +30,9 @@ def prefix_problems(generated: Trace, teacher_forced: Trace, answer_at: int, nam
     if at is None and answer_at != generated.length:
         at = min(answer_at, generated.length)
     if at is not None:
-        text = f"under the prompt {name} the ids generated from are no prefix of the teacher-forced ones: they part at "
-        yield Problem(
-            f"{text}token {at}",
-            token=at,
-            expected={"prompt tokens": answer_at},
-            actual={"prompt tokens": generated.length},
-        )
+        text = f"under the prompt {name} the ids generated from are no prefix of the teacher-forced ones"
+        expected, actual = ({"prompt tokens": n} for n in (answer_at, generated.length))
+        yield Problem(f"{text}: they part at token {at}", token=at, expected=expected, actual=actual)
 
 
 def vocabulary_fingerprint(tokens: Sequence[str]) -> str:
@@ -57,12 +50,8 @@ def vocabulary_problems(ours: str, theirs: str, whose: str) -> Iterator[Problem]
 def rows_problems(last_id: int, rows: int) -> Iterator[Problem]:
     """The embedding has a row for every id."""
     if last_id >= rows:
-        yield Problem(
-            f"the tokenizer has ids up to {last_id}, the model {rows} rows",
-            token=last_id,
-            expected=f"> {last_id}",
-            actual=rows,
-        )
+        text = f"the tokenizer has ids up to {last_id}, the model {rows} rows"
+        yield Problem(text, token=last_id, expected=f"> {last_id}", actual=rows)
 
 
 def coordinate_problems(ids: Sequence[int], texts: Sequence[tuple[Sequence[int], Sequence[int]]]) -> Iterator[Problem]:
@@ -78,16 +67,10 @@ def coordinate_problems(ids: Sequence[int], texts: Sequence[tuple[Sequence[int],
     for number, (encoded, bins) in enumerate(texts):
         found = [bin_of[t] for t in encoded if t in bin_of]
         if found != list(bins):
-            at = next(
-                (i for i, (a, b) in enumerate(zip(found, bins, strict=False)) if a != b), min(len(found), len(bins))
-            )
-            lost = bins[at] if at < len(bins) else None
-            yield Problem(
-                f"coordinate token {lost} is not one id in text {number}",
-                token=at,
-                expected=list(bins)[:20],
-                actual=found[:20],
-            )
+            pairs = enumerate(zip(found, bins, strict=False))
+            at = next((i for i, (a, b) in pairs if a != b), min(len(found), len(bins)))
+            text = f"coordinate token {bins[at] if at < len(bins) else None} is not one id in text {number}"
+            yield Problem(text, token=at, expected=list(bins)[:20], actual=found[:20])
 
 
 def label_problems(
@@ -191,13 +174,9 @@ def grid_problems(
     for (start, length), (t, h, w) in zip(runs, grid, strict=True):
         cells = t * h * w // profile.merge_size**2
         if length != cells:
-            yield Problem(
-                "an image has another number of pads than its grid", token=start, expected=cells, actual=length
-            )
-        elif [*ids[start - 1 : start], *ids[start + length : start + length + 1]] != [
-            profile.vision_start,
-            profile.vision_end,
-        ]:
+            text = "an image has another number of pads than its grid"
+            yield Problem(text, token=start, expected=cells, actual=length)
+        elif [*ids[start - 1 : start], *ids[start + length :][:1]] != [profile.vision_start, profile.vision_end]:
             yield Problem("an image's pads do not stand between <|vision_start|> and <|vision_end|>", token=start)
 
 

@@ -3,7 +3,6 @@ limit, under a system prompt."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -14,7 +13,8 @@ from coordexp_audit_lib.boundaries.template.predicates import rows_problems, voc
 from coordexp_audit_lib.core.evidence import digest
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.surface import Refuse, answers
-from coordexp_audit_lib.kit import chat, tokenizer, variants
+from coordexp_audit_lib.kit import chat, coordjson, tokenizer, variants
+from coordexp_audit_lib.kit.boxes import token
 from coordexp_audit_lib.kit.profile import named
 from coordexp_audit_lib.kit.prompt_trace import trace
 
@@ -34,23 +34,17 @@ def prompts(ordering: str, field_order: str, variant: str) -> tuple[str, str]:
     first, second = ("desc", "one geometry") if field_order == "desc_first" else ("one geometry", "desc")
     order = "from top to bottom, then from left to right" if ordering == "sorted" else "in any order"
     names = " Use the class names of COCO only." if variant != "default" else ""
-    system = (
-        f"You list objects as CoordJSON: {first} before {second}, coordinates as <|coord_0|> to <|coord_999|>.{names}"
+    written = f"{first} before {second}, coordinates as <|coord_0|> to <|coord_999|>"
+    return (
+        f"You list objects as CoordJSON: {written}.{names}",
+        f"List every object, {order}, {first} before {second}.{names}",
     )
-    return system, f"List every object, {order}, {first} before {second}.{names}"
 
 
 def answer(record: s.Record, field_order: str) -> str:
     """The assistant's CoordJSON text."""
-    items = []
-    for desc, box in record.objects:
-        fields = [f'"desc": {json.dumps(desc, ensure_ascii=False)}', f'"bbox_2d": [{", ".join(map(coord, box))}]']
-        items.append("{" + ", ".join(fields if field_order == "desc_first" else fields[::-1]) + "}")
-    return '{"objects": [' + ", ".join(items) + "]}"
-
-
-def coord(k: int) -> str:
-    return f"<|coord_{k}|>"
+    order: coordjson.Order = "desc_first" if field_order == "desc_first" else "geometry_first"
+    return coordjson.container(*(coordjson.record(desc, "bbox_2d", box, order) for desc, box in record.objects))
 
 
 class Template:
@@ -89,11 +83,8 @@ class Template:
         if not whole:
             ids, labels = ids[:-2], [PROFILE.ignore_index] * (len(ids) - 2)  # the turn's end is still to be written
         if self.max_length is not None and len(ids) > self.max_length:
-            raise Refuse(
-                f"the sample has {len(ids)} tokens, above the limit of {self.max_length}: filter it out or raise "
-                "global_max_length",
-                "MaxLengthError",
-            )
+            message = f"the sample has {len(ids)} tokens, above the limit of {self.max_length}"
+            raise Refuse(f"{message}: filter it out or raise global_max_length", "MaxLengthError")
         return s.Encoded(ids, labels, grids)
 
     def state(self) -> dict[str, str]:
@@ -116,10 +107,10 @@ def coord_ids(made: Any) -> list[int]:
     """Ids of bins 0 to 999; each token must be listed, have an id of its own, and be produced as that one id."""
     ids = []
     for k in range(PROFILE.coordinates):
-        found = made.token_to_id(coord(k))
-        produced = made.encode(coord(k), add_special_tokens=False).ids
+        found = made.token_to_id(token(k))
+        produced = made.encode(token(k), add_special_tokens=False).ids
         if found is None or produced != [found]:
-            raise Refuse(f"{coord(k)} is not one token of its own (ids {produced[:9]}): expand the vocabulary")
+            raise Refuse(f"{token(k)} is not one token of its own (ids {produced[:9]}): expand the vocabulary")
         ids.append(found)
     if len(set(ids)) != len(ids):
         raise Refuse("coordinate tokens share ids: expand the vocabulary")
@@ -151,7 +142,7 @@ def rows_check(request: s.RowsRequest) -> s.Accepted:
 @lru_cache(maxsize=1)
 def _by_id() -> tuple[str, ...]:
     listed: dict[str, int] = tokenizer.qwen().get_vocab(with_added_tokens=True)
-    return tuple(sorted(listed, key=lambda token: listed[token]))
+    return tuple(sorted(listed, key=listed.__getitem__))
 
 
 def _server_tokens(differs: str) -> tuple[str, ...]:
@@ -228,12 +219,10 @@ def walk(template: Template, request: s.StateRequest, restores: bool) -> s.State
     for step in request.steps:
         ids, raised = "", ""
         system = template.system if step.system is None else step.system
+        if not restores:
+            template.system = system
         try:
-            if restores:
-                with template.changed(system=system):
-                    ids = _encoded(template, step.fails)
-            else:
-                template.system = system
+            with template.changed(system=system):
                 ids = _encoded(template, step.fails)
         except FileNotFoundError as error:
             raised = type(error).__name__

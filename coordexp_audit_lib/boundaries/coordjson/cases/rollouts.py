@@ -14,14 +14,12 @@ from coordexp_audit_lib.kit.boxes import encode_share
 from coordexp_audit_lib.kit.coordjson import OPENING, Order, array, container
 
 RESOURCE = Path(__file__).resolve().parents[3] / "resources" / "coco_val_rollouts.jsonl"
-SIZES = (12, 24, 48)
 
 
 @cache
 def rollouts() -> tuple[tuple[Thing, ...], ...]:
     """What a model predicted on each image, in the order of its answer; pixels become bins 0..999."""
-    lines = RESOURCE.read_text(encoding="utf-8").splitlines()
-    return tuple(_things(json.loads(line)) for line in lines if line)
+    return tuple(_things(json.loads(line)) for line in RESOURCE.read_text(encoding="utf-8").splitlines())
 
 
 def _things(row: dict[str, Any]) -> tuple[Thing, ...]:
@@ -47,4 +45,4 @@ def families(order: Order) -> dict[str, tuple[str, str, str]]:
         "many records": lambda n: container(*(record("cat", order, k % 100) for k in range(n))),
         "long polygon": lambda n: container('{"desc": "x", "poly": ' + array(range(2 * n)) + "}"),
     }
-    return {name: (make(SIZES[0]), make(SIZES[1]), make(SIZES[2])) for name, make in made.items()}
+    return {name: (make(12), make(24), make(48)) for name, make in made.items()}

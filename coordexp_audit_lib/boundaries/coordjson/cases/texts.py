@@ -63,10 +63,10 @@ def things(rng: random.Random, count: int) -> tuple[Thing, ...]:
 
 
 def listed_things() -> list[tuple[Thing, ...]]:
-    """No record, each listed desc alone, and all of them in one container."""
-    alone = [(Thing(desc, "bbox_2d", (0, 5, 999, 42)),) for desc in DESCS]
+    """No record, each listed desc by itself, and all of them in one container."""
+    single = [(Thing(desc, "bbox_2d", (0, 5, 999, 42)),) for desc in DESCS]
     together = tuple(Thing(d, "poly", (i, 2, 3, 4, 999 - i, 0)) for i, d in enumerate(DESCS))
-    return [(), *alone, together]
+    return [(), *single, together]
 
 
 def broken_records(order: Order) -> Iterator[tuple[str, str]]:
@@ -83,25 +83,20 @@ def broken_records(order: Order) -> Iterator[tuple[str, str]]:
     yield "missing key", members(order, '"cat"')
     yield "missing key", "{}"
     yield "two geometries", members(order, '"cat"', good, other)
-    for size in (0, 3, 5, 8):
-        yield "wrong arity", members(order, '"cat"', ("bbox_2d", array(range(size))))
-    for size in (0, 4, 5, 7):
-        yield "wrong arity", members(order, '"cat"', ("poly", array(range(size))))
+    for key, sizes in (("bbox_2d", (0, 3, 5, 8)), ("poly", (0, 4, 5, 7))):
+        for size in sizes:
+            yield "wrong arity", members(order, '"cat"', (key, array(range(size))))
     for k in ("1000", "4321", "10000", "-1", "", "1.5"):
         bad = f"[<|coord_1|>, <|coord_{k}|>, <|coord_3|>, <|coord_4|>]"
         yield "coordinate out of range", members(order, '"cat"', ("bbox_2d", bad))
     quoted = '["<|coord_1|>", "<|coord_2|>", "<|coord_3|>", "<|coord_4|>"]'
     yield "quoted coordinates", members(order, '"cat"', ("bbox_2d", quoted))
-    yield (
-        "quoted coordinates",
-        members(order, '"cat"', ("bbox_2d", f'[<|coord_1|>, "<|coord_2|>", {array((3, 4))[1:]}')),
-    )
+    half = f'[<|coord_1|>, "<|coord_2|>", {array((3, 4))[1:]}'
+    yield "quoted coordinates", members(order, '"cat"', ("bbox_2d", half))
     for numbers in ("[1, 2, 3, 4]", "[0.1, 0.2, 0.3, 0.4]", "[<|coord_1|>, <|coord_2|>, <|coord_3|>, 4]", "7", "null"):
         yield "numeric coordinates", members(order, '"cat"', ("bbox_2d", numbers))
-    yield (
-        "nested coordinates",
-        members(order, '"cat"', ("poly", f"[{array((1, 2))}, {array((3, 4))}, {array((5, 6))}]")),
-    )
+    nested = f"[{array((1, 2))}, {array((3, 4))}, {array((5, 6))}]"
+    yield "nested coordinates", members(order, '"cat"', ("poly", nested))
     for desc in ('""', '"  "', '"\\n"'):
         yield "empty desc", members(order, desc, good)
     for desc in ("null", "5", "<|coord_5|>", '["cat"]', '{"objects": []}'):
@@ -140,20 +135,9 @@ def junk_texts(order: Order) -> Iterator[Case]:
     """A container with something around it; salvage keeps the first one's records."""
     one, two = record("first", order), record("second", order, shift=50)
     whole = container(one)
-    before = (
-        *(
-            "Answer: ",
-            "```json\n",
-            "I see {a cat} and ",
-            '{"objects": ',
-            '{"objects": {}} ',
-            '{"objects": 5} ',
-            "{ ",
-            "{}",
-        ),
-        *('{"object": []} ', "{{{", '{"result": ', "<|im_start|>assistant\n", '{"objects" ', one + " ", "[", "\\"),
-    )
-    for junk in before:
+    before = ["Answer: ", "```json\n", "I see {a cat} and ", '{"objects": ', '{"objects": {}} ', '{"objects": 5} ']
+    before += ["{ ", "{}", '{"object": []} ', "{{{", '{"result": ', "<|im_start|>assistant\n", '{"objects" ']
+    for junk in (*before, one + " ", "[", "\\"):
         yield Case("text before", junk + whole, order, ("first",), 1)
     for junk in ("<|im_end|>", " done", "\n```", "}", "]}", ", ", container(two), " " + container(two), "{", '{"obj'):
         yield Case("text after", whole + junk, order, ("first",), 1)

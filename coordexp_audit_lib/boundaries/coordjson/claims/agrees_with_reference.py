@@ -108,24 +108,12 @@ def _trimmed(entry: object) -> object:
     return entry
 
 
-for _name, _question, _summary, _break in (
-    (
-        "tight_separators",
-        s.RENDER,
-        "coordinates are separated without a space, so the tokens differ from those of rollouts",
-        answered(text=lambda rendered: rendered.text.replace("|>, <|", "|>,<|")),
-    ),
-    (
-        "one_reason",
-        s.PARSE,
-        "every dropped record counts as wrong_arity",
-        answered(dropped=lambda parsed: {"wrong_arity": sum(parsed.dropped.values())} if parsed.dropped else {}),
-    ),
-    (
-        "silent_failure",
-        s.TRANSPILE,
-        "a text without a container becomes an empty prediction and no failure is reported",
-        answered(failed=lambda _: False),
-    ),
-):
-    fault(agrees_with_reference, _name, _question, _summary)(_break)
+_TIGHT = "coordinates are separated without a space, so the tokens differ from those of rollouts"
+fault(agrees_with_reference, "tight_separators", s.RENDER, _TIGHT)(
+    answered(text=lambda rendered: rendered.text.replace("|>, <|", "|>,<|"))
+)
+fault(agrees_with_reference, "one_reason", s.PARSE, "every dropped record counts as wrong_arity")(
+    answered(dropped=lambda parsed: {"wrong_arity": sum(parsed.dropped.values())} if parsed.dropped else {})
+)
+_SILENT = "a text without a container becomes an empty prediction and no failure is reported"
+fault(agrees_with_reference, "silent_failure", s.TRANSPILE, _SILENT)(answered(failed=lambda _: False))

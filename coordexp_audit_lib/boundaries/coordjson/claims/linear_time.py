@@ -34,8 +34,7 @@ def linear_time(ctx: Context) -> Iterator[Problem]:
 
 def _superlinear(ctx: Context, question: Surface[s.GrowthRequest, s.Growth]) -> Iterator[Problem]:
     """One problem for a function, with every family on which it is superlinear and the smallest text of them."""
-    bad: dict[str, float] = {}
-    texts = families("desc_first")
+    bad, texts = dict[str, float](), families("desc_first")
     for name, family in texts.items():
         ctx.judged()
         seen = ctx.value(question, s.GrowthRequest(family, "desc_first"))
@@ -64,10 +63,7 @@ def starts_over(text: str) -> int:
     return steps
 
 
-for _name, _question, _reader in (
-    ("quadratic", s.GROWTH, "salvage"),
-    ("quadratic_prediction", s.PREDICTION_GROWTH, "inference"),
-):
-    fault(linear_time, _name, _question, f"{_reader} scans the rest of the text again from every brace")(
+for _name, _reader in (("quadratic", "salvage"), ("quadratic_prediction", "inference")):
+    fault(linear_time, _name, s.READERS[_reader], f"{_reader} scans the rest of the text again from every brace")(
         lambda request, honest: s.Growth(**growth(starts_over, request.texts))
     )

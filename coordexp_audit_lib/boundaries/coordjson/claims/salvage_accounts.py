@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from coordexp_audit_lib.boundaries.coordjson.cases.texts import salvage_cases
+from coordexp_audit_lib.boundaries.coordjson.cases.asking import salvaged
 from coordexp_audit_lib.boundaries.coordjson.predicates import parsing
-from coordexp_audit_lib.boundaries.coordjson.predicates.tally import Tally
-from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, Parsed, ParseRequest
+from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, Parsed
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import answered, fault
 from coordexp_audit_lib.core.problem import Problem
@@ -25,18 +24,11 @@ from coordexp_audit_lib.core.problem import Problem
     remedy="Count each record of the chosen container once, when it is kept, dropped or cut off.",
 )
 def salvage_accounts(ctx: Context) -> Iterator[Problem]:
-    tally = Tally()
-    for case in salvage_cases():
-        if case.seen is not None:
-            ctx.judged()
-            parsed = ctx.value(PARSE, ParseRequest(case.text, "salvage", case.order))
-            tally.add_all(case.kind, parsing.accounts(parsed, case.seen), case.text, case.order)
-    yield from tally.problems(ctx.where(PARSE))
+    yield from salvaged(ctx, lambda case, parsed: parsing.accounts(parsed, case.seen or 0), each=False)
 
 
 def _tail_twice(parsed: Parsed) -> dict[str, int]:
-    more = {"other": parsed.dropped.get("other", 0) + 1} if parsed.incomplete_tail else {}
-    return {**parsed.dropped, **more}
+    return {**parsed.dropped, "other": parsed.dropped.get("other", 0) + parsed.incomplete_tail}
 
 
 fault(

@@ -48,12 +48,10 @@ fault(salvage_first_container, "last_container", PARSE, "salvage takes the last 
 )
 
 
-@fault(
-    salvage_first_container,
-    "brace_counter",
-    PARSE,
-    "salvage counts brackets in strings, so that one in a desc ends the container",
-)
+_COUNTS = "salvage counts brackets in strings, so that one in a desc ends the container"
+
+
+@fault(salvage_first_container, "brace_counter", PARSE, _COUNTS)
 def _brace_counter(request: ParseRequest, honest: Honest) -> Parsed:
     parsed: Parsed = honest(request)
     end = -1 if request.mode == "strict" else request.text.find("]}")

@@ -11,9 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from coordexp_audit_lib.boundaries.coordjson.cases.texts import salvage_cases
+from coordexp_audit_lib.boundaries.coordjson.cases.asking import salvaged
 from coordexp_audit_lib.boundaries.coordjson.predicates import parsing
-from coordexp_audit_lib.boundaries.coordjson.predicates.tally import Tally
 from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, ParseRequest
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import answered, asked, fault
@@ -24,12 +23,7 @@ FAR = re.compile(r"<\|coord_[0-9]{4,}\|>")
 
 @claim(severity="P0", kind="B", remedy="Drop what does not parse as it stands; never complete, clamp or sort it.")
 def salvage_never_repairs(ctx: Context) -> Iterator[Problem]:
-    tally = Tally()
-    for case in salvage_cases():
-        parsed = ctx.value(PARSE, ParseRequest(case.text, "salvage", case.order))
-        ctx.judged(len(parsed.records))
-        tally.add_all(case.kind, parsing.unrepaired(case.text, parsed), case.text, case.order)
-    yield from tally.problems(ctx.where(PARSE))
+    yield from salvaged(ctx, lambda case, parsed: parsing.unrepaired(case.text, parsed))
 
 
 def _completed(request: ParseRequest) -> str:

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from coordexp_audit_lib.boundaries.coordjson.cases.texts import salvage_cases
+from coordexp_audit_lib.boundaries.coordjson.cases.asking import salvaged
 from coordexp_audit_lib.boundaries.coordjson.predicates import parsing
-from coordexp_audit_lib.boundaries.coordjson.predicates.tally import Tally
-from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, Parsed, ParseRequest, Record
+from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, Record
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import answered, fault
 from coordexp_audit_lib.core.problem import Problem
@@ -26,31 +25,17 @@ from coordexp_audit_lib.core.problem import Problem
     remedy="Report offsets into the text that was given, before any trimming or decoding of it.",
 )
 def spans_exact(ctx: Context) -> Iterator[Problem]:
-    tally = Tally()
-    for case in salvage_cases():
-        parsed = ctx.value(PARSE, ParseRequest(case.text, "salvage", case.order))
-        ctx.judged(len(parsed.records))
-        tally.add_all(case.kind, parsing.exact_spans(case.text, parsed), case.text, case.order)
-    yield from tally.problems(ctx.where(PARSE))
+    yield from salvaged(ctx, lambda case, parsed: parsing.exact_spans(case.text, parsed))
 
 
-def _from_the_container(parsed: Parsed) -> list[Record]:
-    def moved(span: tuple[int, int]) -> tuple[int, int]:
-        return span[0] - (parsed.container_start or 0), span[1] - (parsed.container_start or 0)
-
-    return [replace(r, span=moved(r.span), geometry_span=moved(r.geometry_span)) for r in parsed.records]
-
-
-def _from_the_key(parsed: Parsed) -> list[Record]:
-    def wide(r: Record) -> tuple[int, int]:
-        return r.geometry_span[0] - len(f'"{r.geometry}": '), r.geometry_span[1]
-
-    return [replace(r, geometry_span=wide(r)) for r in parsed.records]
+def _moved(r: Record, by: int, wider: int = 0) -> Record:
+    (start, end), (first, last) = r.span, r.geometry_span
+    return replace(r, span=(start - by, end - by), geometry_span=(first - by - wider, last - by))
 
 
 fault(spans_exact, "shifted_spans", PARSE, "spans are offsets into the container, not into the text")(
-    answered(records=_from_the_container)
+    answered(records=lambda parsed: [_moved(r, parsed.container_start or 0) for r in parsed.records])
 )
 fault(spans_exact, "wide_geometry", PARSE, "the geometry span begins at the key, not at the array")(
-    answered(records=_from_the_key)
+    answered(records=lambda parsed: [_moved(r, 0, len(f'"{r.geometry}": ')) for r in parsed.records])
 )

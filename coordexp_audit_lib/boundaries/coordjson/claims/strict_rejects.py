@@ -39,16 +39,8 @@ def broken(ctx: Context) -> Iterator[tuple[str, Answer[Any]]]:
         yield case.kind, ctx.ask(PARSE, ParseRequest(case.text, "strict", ORDERS[0]))
 
 
-for _name, _summary, _break in (
-    (
-        "strict_is_salvage",
-        "strict mode drops what is broken, as salvage does, instead of refusing it",
-        asked(mode=lambda _: "salvage"),
-    ),
-    (
-        "strict_trims",
-        "strict mode cuts off a trailing special token before it reads",
-        asked(text=lambda request: request.text.removesuffix("<|im_end|>")),
-    ),
-):
-    fault(strict_rejects, _name, PARSE, _summary)(_break)
+_SALVAGES = "strict mode drops what is broken, as salvage does, instead of refusing it"
+fault(strict_rejects, "strict_is_salvage", PARSE, _SALVAGES)(asked(mode=lambda _: "salvage"))
+fault(strict_rejects, "strict_trims", PARSE, "strict mode cuts off a trailing special token before it reads")(
+    asked(text=lambda request: request.text.removesuffix("<|im_end|>"))
+)

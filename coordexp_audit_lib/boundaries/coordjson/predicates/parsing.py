@@ -118,16 +118,16 @@ def is_superlinear(growth: Growth) -> bool:
 
 def agreement(parsed: Parsed, reading: Container | None) -> Iterator[Problem]:
     """Where an answer is none that the contract allows; `reading` is the grammar's, None if it finds no container."""
+    if parsed.failed != (reading is None):
+        there = "no" if reading is None else "a"
+        yield Problem(f"failed is {parsed.failed}, but {there} container is there")
     if reading is None or parsed.failed:
-        if not parsed.failed or reading is not None:
-            there = "no" if reading is None else "a"
-            yield Problem(f"failed is {parsed.failed}, but {there} container is there")
         return
     kept = [(i, e) for i, e in enumerate(reading.entries) if e.valid]
     indices = [r.index for r in parsed.records], [i for i, _ in kept]
     if indices[0] != indices[1]:
         yield Problem(f"kept records {indices[0]}, expected {indices[1]}")
-    elif any(_said(r) != _meant(e) for r, (_, e) in zip(parsed.records, kept, strict=True)):
+    elif any(_meaning(r) != _meaning(e) for r, (_, e) in zip(parsed.records, kept, strict=True)):
         yield Problem("a kept record differs")
     dropped = [admissible(e.defects) for e in reading.entries if not e.valid]
     if not reasons_fit(parsed.dropped, dropped):
@@ -139,12 +139,8 @@ def agreement(parsed: Parsed, reading: Container | None) -> Iterator[Problem]:
         yield Problem("another container was chosen")
 
 
-def _said(found: Record) -> tuple[object, ...]:
-    return found.desc.strip(), found.geometry, found.values, found.span, found.geometry_span
-
-
-def _meant(entry: Entry) -> tuple[object, ...]:
-    return entry.desc.strip(), entry.geometry, list(entry.values), entry.span, entry.geometry_span
+def _meaning(found: Record | Entry) -> tuple[object, ...]:
+    return found.desc.strip(), found.geometry, list(found.values), found.span, found.geometry_span
 
 
 def reasons_fit(counts: dict[str, int], allowed: Sequence[tuple[str, ...]]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.problem import Problem
@@ -16,10 +16,6 @@ class Tally:
 
     def add(self, kind: str, message: str, text: str, order: str) -> None:
         self.found.setdefault(kind, []).append((text, order, message))
-
-    def add_all(self, kind: str, found: Iterable[Problem], text: str, order: str) -> None:
-        for problem in found:
-            self.add(kind, problem.message, text, order)
 
     def problems(self, where: Where | None, clauses: Mapping[str, str] | None = None) -> Iterator[Problem]:
         """One for each class: its smallest text, what is wrong with it, how many texts of the class fail.

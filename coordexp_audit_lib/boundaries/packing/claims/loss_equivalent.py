@@ -32,7 +32,7 @@ def loss_equivalent(ctx: Context) -> Iterator[Violation]:
 
 def _measured(packs: list[Pack]) -> str:
     """The largest relative gap between the packed and the token-weighted loss."""
-    gap, supervised = max(isolation.relative_gap(p) for p in packs), sum(p.taught for p in packs)
+    gap, supervised = max(isolation.relative_gap(p) for p in packs), sum(p.supervised for p in packs)
     shown = isolation.difference_shown(gap)
     return f"relative gap {shown} over {len(packs)} packs with {supervised} supervised tokens"
 

@@ -50,10 +50,10 @@ def cause(pack: Pack, attention: Attention) -> str:
 
 def loss_equivalent(pack: Pack) -> Iterator[Problem]:
     """The packed loss is the mean over the samples' own losses, each weighted by the tokens that it supervises."""
-    supervised = sum(a.taught for a in pack.alone)
-    if pack.taught != supervised:
+    supervised = sum(a.supervised for a in pack.unpacked)
+    if pack.supervised != supervised:
         text = "the pack supervises another number of tokens than its samples one by one"
-        yield Problem(text, expected=supervised, actual=pack.taught)
+        yield Problem(text, expected=supervised, actual=pack.supervised)
     if not supervised:
         yield Problem("the samples supervise no token", expected="at least 1", actual=0)
         return
@@ -64,8 +64,8 @@ def loss_equivalent(pack: Pack) -> Iterator[Problem]:
 
 def weighted(pack: Pack) -> float:
     """Σ supervised · loss / Σ supervised over the unpacked samples."""
-    total = sum(a.taught for a in pack.alone)
-    return sum(a.taught * a.loss for a in pack.alone) / total if total else math.nan
+    total = sum(a.supervised for a in pack.unpacked)
+    return sum(a.supervised * a.loss for a in pack.unpacked) / total if total else math.nan
 
 
 def relative_gap(pack: Pack) -> float:

@@ -92,8 +92,8 @@ def _pack(small: Any, request: ForwardRequest, encoded: Sequence[Encoded], membe
         largest_logit=float(seen.logits.detach().abs().max()),
         influence=influence.influence(seen, labels, bounds),
         loss=loss,
-        taught=supervised,
-        alone=unpacked,
+        supervised=supervised,
+        unpacked=unpacked,
         tokens=influence.by_token(seen) if request.by_token else [],
     )
 

@@ -53,6 +53,18 @@ def over(ctx: Context, cases: Iterable[Case], judged: Judged) -> Iterator[Violat
                 yield msgspec.structs.replace(problem, counterexample=text).violation(case.name)
 
 
+def targets(ctx: Context) -> Iterator[tuple[Case, Supervised, s.Sample]]:
+    """Each segment of each case of `rollouts.targets`, ready to be judged; none of a refusal."""
+    for case in rollouts.targets():
+        for one, sample in segments(case.request, ctx.ask(s.CHANNEL_B, case.request).content):
+            yield case, one, sample
+
+
+def first(ctx: Context, request: s.ChannelBRequest) -> Supervised:
+    """The first segment of an answer that must have one."""
+    return next(one for one, _ in segments(request, ctx.value(s.CHANNEL_B, request)))
+
+
 def said(answer: Answer[Any]) -> str:
     """A refusal in one line."""
     return f"{answer.refusal.type}: {answer.refusal.message[:200]}" if answer.refusal else ""

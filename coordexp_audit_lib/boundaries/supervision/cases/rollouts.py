@@ -16,11 +16,8 @@ from coordexp_audit_lib.kit.boxes import encode_share
 from coordexp_audit_lib.kit.coordjson import OPENING, Order
 from coordexp_audit_lib.kit.tokenizer import IM_END, encode
 
-CAT, DOG, BIRD = (
-    Thing("cat", [100, 100, 300, 300]),
-    Thing("dog", [600, 600, 900, 900]),
-    Thing("bird", [10, 500, 60, 560]),
-)
+CAT, DOG = Thing("cat", [100, 100, 300, 300]), Thing("dog", [600, 600, 900, 900])
+BIRD = Thing("bird", [10, 500, 60, 560])
 GT = [Thing("cat", [110, 100, 300, 310]), Thing("t-shirt", [400, 100, 500, 300]), Thing("dog", [600, 610, 900, 900])]
 ODD = [
     Thing("t-shirt.", [100, 100, 300, 300]),
@@ -30,6 +27,7 @@ ODD = [
     Thing("book (open)", [400, 500, 600, 700]),
 ]
 
+FLIPPED: Order = "geometry_first"
 BRACES = [
     Thing("smile :-}", [100, 100, 300, 300]),
     Thing("open {", [400, 100, 600, 300]),
@@ -76,12 +74,10 @@ def targets() -> list[Case]:
     return [
         Case("two matched, one false, one missed", one(GT, plain)),
         Case("false before matched", one(GT, rollout([BIRD, CAT, DOG]))),
-        Case("geometry first", one(GT, rollout([CAT, BIRD, DOG], "geometry_first"), order="geometry_first")),
+        Case("geometry first", one(GT, rollout([CAT, BIRD, DOG], FLIPPED), order=FLIPPED)),
         Case("odd descriptions, matched", one(shifted, rollout(ODD))),
         Case("odd descriptions, missed", one(ODD, rollout([BIRD]))),
-        Case(
-            "odd descriptions, geometry first", one(ODD, rollout(shifted[:2], "geometry_first"), order="geometry_first")
-        ),
+        Case("odd descriptions, geometry first", one(ODD, rollout(shifted[:2], FLIPPED), order=FLIPPED)),
         Case("duplicates", one(GT, rollout([CAT, CAT, DOG, DOG]))),
         Case("no space between records", one(GT, answer(_compact([BIRD, CAT, DOG])))),
         Case("empty array", one(GT, answer('{"objects": []}'))),
@@ -138,18 +134,14 @@ def truncations() -> list[list[int]]:
 def crowd() -> ChannelBRequest:
     """300 ground-truth objects, of which the rollout found two; without the forward pass."""
     corners = [(40 * (i % 20), 60 * (i // 20)) for i in range(300)]
-    things = [Thing(f"thing {i}", [x, y, x + 30, y + 40]) for i, (x, y) in enumerate(corners)]
-    return one(things, rollout(things[7:9]), backward=False)
+    gt = [Thing(f"thing {i}", [x, y, x + 30, y + 40]) for i, (x, y) in enumerate(corners)]
+    return one(gt, rollout(gt[7:9]), backward=False)
 
 
 def drops() -> list[Case]:
     """With and without something dropped; asked with two multipliers."""
     poly = Case("a polygon was dropped", one(GT, _poly_and_unordered()))
     return [poly, Case("nothing was dropped", one(GT, rollout([CAT, DOG, BIRD])))]
-
-
-def with_multiplier(case: Case, factor: float) -> ChannelBRequest:
-    return msgspec.structs.replace(case.request, multiplier=factor)
 
 
 def channel_a() -> list[tuple[str, ChannelARequest]]:
@@ -170,23 +162,21 @@ def real(count: int) -> list[Case]:
     for row in _rows():
         small = 3 <= len(row["pred"]) <= 9 and 2 <= len(row["gt"]) <= 12
         if small and row["image_id"] not in chosen and len(chosen) < count:
-            gt = [Thing(g["desc"], bins(g["bbox_2d"], row)) for g in row["gt"]]
-            pred = [Thing(p["desc"], bins(p["bbox_2d"], row)) for p in row["pred"]]
-            chosen[row["image_id"]] = Case(f"real rollout, image {row['image_id']}", one(gt, rollout(pred)))
+            request = one(things(row, "gt"), rollout(things(row, "pred")))
+            chosen[row["image_id"]] = Case(f"real rollout, image {row['image_id']}", request)
     return list(chosen.values())
 
 
 def real_texts() -> Iterator[tuple[str, list[int]]]:
     """Every real rollout, as tokens."""
     for row in _rows():
-        pred = [Thing(p["desc"], bins(p["bbox_2d"], row)) for p in row["pred"]]
-        yield f"image {row['image_id']}, {row['decode']}", rollout(pred)
+        yield f"image {row['image_id']}, {row['decode']}", rollout(things(row, "pred"))
 
 
-def bins(box: list[float], row: dict[str, Any]) -> list[int]:
-    """Pixels to bins, as shares of the image's sides."""
+def things(row: dict[str, Any], kind: str) -> list[Thing]:
+    """Ground truth (`gt`) or predictions (`pred`) of one image; pixels to bins, as shares of the image's sides."""
     sides = (row["width"], row["height"]) * 2
-    return [encode_share(v, side) for v, side in zip(box, sides, strict=True)]
+    return [Thing(o["desc"], list(map(encode_share, o["bbox_2d"], sides))) for o in row[kind]]
 
 
 @lru_cache(maxsize=1)

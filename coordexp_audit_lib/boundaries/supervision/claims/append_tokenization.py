@@ -9,14 +9,14 @@ Example: `{"objects": [` + `{"desc"` is ` [` `{"` when appended, and ` [{"` in o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from msgspec.structs import replace
 
-from coordexp_audit_lib.boundaries.supervision.cases import rollouts
-from coordexp_audit_lib.boundaries.supervision.cases.asking import segments
+from coordexp_audit_lib.boundaries.supervision.cases import asking
 from coordexp_audit_lib.boundaries.supervision.predicates.roles import around, canonical, shown, text_of
 from coordexp_audit_lib.boundaries.supervision.reference.target import keep
-from coordexp_audit_lib.boundaries.supervision.surfaces import CHANNEL_B, ChannelB, ChannelBRequest, Sample, SegmentB
+from coordexp_audit_lib.boundaries.supervision.surfaces import CHANNEL_B, ChannelBRequest, Sample, SegmentB
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import Honest, fault
 from coordexp_audit_lib.core.problem import Problem
@@ -29,33 +29,25 @@ from coordexp_audit_lib.kit.tokenizer import encode
     remedy="Tokenize the last kept token's text together with the appended text, or report the difference in training.",
 )
 def append_tokenization(ctx: Context) -> Iterator[Problem]:
-    for case in rollouts.targets():
-        for one, _ in segments(case.request, ctx.ask(CHANNEL_B, case.request).content):
-            ctx.judged()
-            ids, seam = one.segment.ids, one.reading.seam
-            ours, wanted = around(ids, seam), around(canonical(ids), seam)
-            if ours != wanted:
-                yield Problem(
-                    "the tokens at the append point are not those of the canonical tokenization",
-                    case.name,
-                    [shown(t) for t in wanted],
-                    [shown(t) for t in ours],
-                    text_of(ids).decode("utf-8", "replace")[max(0, seam - 20) : seam + 20],
-                )
+    for case, one, _ in asking.targets(ctx):
+        ctx.judged()
+        ids, seam = one.segment.ids, one.reading.seam
+        ours, wanted = ([shown(t) for t in around(tokens, seam)] for tokens in (ids, canonical(ids)))
+        if ours != wanted:
+            message = "the tokens at the append point are not those of the canonical tokenization"
+            text = text_of(ids).decode("utf-8", "replace")[max(0, seam - 20) : seam + 20]
+            yield Problem(message, case.name, wanted, ours, text)
 
 
-@fault(
-    append_tokenization,
-    "appended_by_itself",
-    CHANNEL_B,
-    "The appended text is tokenized by itself and put behind the kept tokens.",
-)
-def _appended_by_itself(request: ChannelBRequest, honest: Honest) -> ChannelB:
+_BY_ITSELF = "The appended text is tokenized by itself and put behind the kept tokens."
+
+
+@fault(append_tokenization, "appended_by_itself", CHANNEL_B, _BY_ITSELF)
+def _appended_by_itself(request: ChannelBRequest, honest: Honest) -> Any:
     def split(segment: SegmentB, sample: Sample) -> SegmentB:
-        kept = keep(sample.rollout, request.order).ids
+        kept = keep(sample.rollout, request.order).prefix
         rest = text_of(segment.ids)[len(text_of(kept)) :].decode()
         return replace(segment, ids=kept + encode(rest), prefix_len=len(kept))
 
-    answer: ChannelB = honest(request)
-    pairs = zip(answer.segments, request.samples, strict=False)
-    return replace(answer, segments=[split(segment, sample) for segment, sample in pairs])
+    answer = honest(request)
+    return replace(answer, segments=list(map(split, answer.segments, request.samples)))

@@ -10,19 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from coordexp_audit_lib.boundaries.supervision.cases import rollouts
 from coordexp_audit_lib.boundaries.supervision.cases.asking import over
 from coordexp_audit_lib.boundaries.supervision.faults import scaled
 from coordexp_audit_lib.boundaries.supervision.predicates import targets
 from coordexp_audit_lib.boundaries.supervision.predicates.roles import VOCABULARY, layout, piece, text_of
-from coordexp_audit_lib.boundaries.supervision.surfaces import (
-    CHANNEL_B,
-    CLOSURE,
-    ChannelBRequest,
-    ClosureRequest,
-    Positions,
-    Sample,
-)
+from coordexp_audit_lib.boundaries.supervision.surfaces import CHANNEL_B, CLOSURE, ClosureRequest, Positions
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import Honest, fault
 from coordexp_audit_lib.core.finding import Violation
@@ -53,9 +48,9 @@ def closure(ctx: Context) -> Iterator[Violation | Problem]:
 
 
 def _unclosed(ctx: Context) -> Iterator[Problem]:
-    found, missed = [rollouts.CAT], [rollouts.DOG]
-    samples = [Sample(rollouts.GT, rollouts.rollout(found)), Sample(rollouts.GT[:1], rollouts.rollout(missed))]
-    answer = ctx.value(CHANNEL_B, ChannelBRequest(samples, backward=False, unclosed=[0]))
+    first = rollouts.one(rollouts.GT, rollouts.rollout([rollouts.CAT]), backward=False, unclosed=[0])
+    second = rollouts.one(rollouts.GT[:1], rollouts.rollout([rollouts.DOG]))
+    answer = ctx.value(CHANNEL_B, replace(first, samples=first.samples + second.samples))
     ctx.judged()
     counted = answer.metrics.get(ctx.contract["supervision.counters"]["unclosed"])
     if len(answer.segments) != 1 or counted != 1:
@@ -70,20 +65,17 @@ fault(closure, "stop_neutral", CHANNEL_B, "The closing brace and <|im_end|> are 
 )
 
 
-@fault(
-    closure, "first_brace_closes", CLOSURE, "The first closing brace is taken for the outermost one, also in a string."
-)
+_FIRST = "The first closing brace is taken for the outermost one, also in a string."
+_COUNTED = "The closing brace is found by depth, but braces in descriptions count too."
+
+
+@fault(closure, "first_brace_closes", CLOSURE, _FIRST)
 def _first_brace_closes(request: ClosureRequest, honest: Honest) -> Positions:
     first = next(p for p, t in enumerate(request.ids) if b"}" in piece(t))
     return Positions([first - request.prefix_len, honest(request).positions[-1]])
 
 
-@fault(
-    closure,
-    "braces_counted_in_strings",
-    CLOSURE,
-    "The closing brace is found by depth, but braces in descriptions count too.",
-)
+@fault(closure, "braces_counted_in_strings", CLOSURE, _COUNTED)
 def _braces_counted_in_strings(request: ClosureRequest, honest: Honest) -> Positions:
     depth, end = 0, VOCABULARY.turn_end
     for p, token in enumerate(request.ids):

@@ -77,7 +77,7 @@ def _slots(one: Supervised) -> Iterator[tuple[int, int]]:
     """Positions of the supervised coordinates, each with its ground truth's bin."""
     for index, gt in enumerate(one.reading.gts):
         if gt >= 0 and one.reading.fates[index] != FALSE:
-            yield from zip(one.reading.slots(index), one.gt[gt].bbox, strict=False)
+            yield from zip(one.reading.view.slots(index), one.gt[gt].bbox, strict=False)
 
 
 fault(expectation_decode, "argmax_decode", DECODE, "A coordinate is the likeliest bin, not the mean.")(
@@ -89,10 +89,6 @@ fault(expectation_decode, "decoded_by_1000", DECODE, "The mean bin is divided by
 fault(expectation_decode, "temperature_ignored", DECODE, "Coordinates are decoded at temperature 1, whatever is set.")(
     asked(temperature=lambda _: 1.0)
 )
+_GRADIENT = "The loss holds ground-truth bin k for k/1000, while it decodes by 999."
 _BY_1000 = each(targets=lambda s: [k if k < 0 else round(k * 0.999) for k in s.targets])
-fault(
-    expectation_decode,
-    "pulled_by_1000",
-    CHANNEL_B,
-    "The loss holds ground-truth bin k for k/1000, while it decodes by 999.",
-)(answered(segments=lambda b: _BY_1000(b.segments)))
+fault(expectation_decode, "gradient_by_1000", CHANNEL_B, _GRADIENT)(answered(segments=lambda b: _BY_1000(b.segments)))

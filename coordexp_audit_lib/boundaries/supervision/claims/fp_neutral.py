@@ -32,6 +32,6 @@ def fp_neutral(ctx: Context) -> Iterator[Violation]:
 
 fp_neutral.on(targets.Supervised, targets.neutral)
 
-fault(fp_neutral, "false_positives_taught", CHANNEL_B, "The opening brace of an unmatched object is supervised.")(
+fault(fp_neutral, "false_positives_supervised", CHANNEL_B, "The opening brace of an unmatched object is supervised.")(
     scaled(lambda one, p: of_fate(one, p, FALSE) and STRUCTURE in roles(one, p), 1.0)
 )

@@ -9,9 +9,12 @@ truth."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
+
+from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.supervision.predicates.matching import ciou_loss
-from coordexp_audit_lib.boundaries.supervision.surfaces import BBOX_LOSS, BoxLoss, BoxLossRequest
+from coordexp_audit_lib.boundaries.supervision.surfaces import BBOX_LOSS, BoxLossRequest
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import Honest, answered, fault
 from coordexp_audit_lib.core.problem import Problem
@@ -55,13 +58,10 @@ def _finite(value: float | None) -> str:
 
 
 @fault(geometry_finite, "unclamped_geometry", BBOX_LOSS, "Overlap divides by an area that may be zero.")
-def _unclamped(request: BoxLossRequest, honest: Honest) -> BoxLoss:
-    def divided(loss: BoxLoss) -> list[float | None]:
-        empty = (p[0] == p[2] and g[0] == g[2] for p, g in zip(request.preds, request.gts, strict=True))
-        return [None if e else v for e, v in zip(empty, loss.ciou, strict=True)]
-
-    broken: BoxLoss = answered(ciou=divided)(request, honest)
-    return broken
+def _unclamped(request: BoxLossRequest, honest: Honest) -> Any:
+    loss, pairs = honest(request), zip(request.preds, request.gts, strict=True)
+    empty = (p[0] == p[2] and g[0] == g[2] for p, g in pairs)
+    return replace(loss, ciou=[None if e else v for e, v in zip(empty, loss.ciou, strict=True)])
 
 
 fault(geometry_finite, "plain_iou", BBOX_LOSS, "Another overlap loss than CIoU: without the distance term.")(
@@ -70,9 +70,7 @@ fault(geometry_finite, "plain_iou", BBOX_LOSS, "Another overlap loss than CIoU: 
 
 
 @fault(geometry_finite, "no_aspect_term", BBOX_LOSS, "The overlap loss compares centres, but not aspect ratios.")
-def _no_aspect(request: BoxLossRequest, honest: Honest) -> BoxLoss:
-    plain = [ciou_loss(p, g, aspect=False) for p, g in zip(request.preds, request.gts, strict=True)]
-    broken: BoxLoss = answered(
-        ciou=lambda loss: [v if d is None else d for v, d in zip(loss.ciou, plain, strict=True)]
-    )(request, honest)
-    return broken
+def _no_aspect(request: BoxLossRequest, honest: Honest) -> Any:
+    loss, pairs = honest(request), zip(request.preds, request.gts, strict=True)
+    plain = [ciou_loss(p, g, aspect=False) for p, g in pairs]
+    return replace(loss, ciou=[v if d is None else d for v, d in zip(loss.ciou, plain, strict=True)])

@@ -8,6 +8,7 @@ Example: the rollout `I see a cat.` becomes `{"objects": [` with every ground tr
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from coordexp_audit_lib.boundaries.supervision.cases import rollouts
 from coordexp_audit_lib.boundaries.supervision.cases.asking import said, segments
@@ -61,16 +62,13 @@ def _fallen_back(ctx: Context, case: Case, answer: ChannelB, text: str) -> Itera
 
 
 @fault(invalid_rollout_fallback, "unparsable_raises", CHANNEL_B, "A rollout without a container stops the training.")
-def _raises(request: ChannelBRequest, honest: Honest) -> ChannelB:
+def _raises(request: ChannelBRequest, honest: Honest) -> Any:
     if any(keep(s.rollout, request.order).invalid for s in request.samples):
         raise Refuse("no container in the rollout")
-    answer: ChannelB = honest(request)
-    return answer
+    return honest(request)
 
 
-fault(
-    invalid_rollout_fallback,
-    "unparsable_left_out",
-    CHANNEL_B,
-    "A sample whose rollout has no container is left out of the batch.",
-)(answered(segments=lambda b: [s for s in b.segments if not s.invalid]))
+_LEFT_OUT = "A sample whose rollout has no container is left out of the batch."
+fault(invalid_rollout_fallback, "unparsable_left_out", CHANNEL_B, _LEFT_OUT)(
+    answered(segments=lambda b: [s for s in b.segments if not s.invalid])
+)

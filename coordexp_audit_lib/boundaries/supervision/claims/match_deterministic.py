@@ -69,12 +69,10 @@ def _permuted(ctx: Context, name: str, request: MatchRequest, found: Match, orde
         yield Problem("the match does not follow a permutation", name, sorted(found.pairs), back)
 
 
-@fault(
-    match_deterministic,
-    "gate_ignored",
-    MATCH,
-    "Predictions are paired with ground truth in order of appearance, whatever they overlap.",
-)
+_IGNORED = "Predictions are paired with ground truth in order of appearance, whatever they overlap."
+
+
+@fault(match_deterministic, "gate_ignored", MATCH, _IGNORED)
 def _gate_ignored(request: MatchRequest, honest: Honest) -> Match:
     n = min(len(request.preds), len(request.gts))
     return Match([(i, i) for i in range(n)], list(range(n, len(request.gts))), list(range(n, len(request.preds))))

@@ -38,17 +38,10 @@ fault(matched_struct_only, "matched_masked", CHANNEL_B, "The whole rollout is ma
     scaled(lambda one, p: of_fate(one, p, MATCHED), 0.0)
 )
 _PREDICTED = each(targets=lambda s: [k if k < 0 else t - COORD_0 for t, k in zip(s.ids, s.targets, strict=False)])
-fault(
-    matched_struct_only,
-    "pulled_to_prediction",
-    CHANNEL_B,
-    "Matched slots' gradients point to the bin that was predicted, not to the ground truth's.",
-    also=("supervision.expectation_decode",),
-)(answered(segments=lambda b: _PREDICTED(b.segments)))
-fault(
-    matched_struct_only,
-    "overlap_lost",
-    CHANNEL_B,
-    "CIoU is weighted in the log, but left out of the loss.",
-    also=("supervision.fn_injected",),
-)(asked(ciou_weight=lambda _: 0.0))
+_TO_PREDICTION = "Matched slots' gradients point to the bin that was predicted, not to the ground truth's."
+_DECODE, _INJECTED = ("supervision.expectation_decode",), ("supervision.fn_injected",)
+fault(matched_struct_only, "gradient_to_prediction", CHANNEL_B, _TO_PREDICTION, also=_DECODE)(
+    answered(segments=lambda b: _PREDICTED(b.segments))
+)
+_LOST = "CIoU is weighted in the log, but left out of the loss."
+fault(matched_struct_only, "overlap_lost", CHANNEL_B, _LOST, also=_INJECTED)(asked(ciou_weight=lambda _: 0.0))

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from coordexp_audit_lib.boundaries.supervision.cases import rollouts
-from coordexp_audit_lib.boundaries.supervision.cases.asking import segments
+from coordexp_audit_lib.boundaries.supervision.cases.asking import first
 from coordexp_audit_lib.boundaries.supervision.faults import of_fate, roles, scaled
 from coordexp_audit_lib.boundaries.supervision.predicates.reading import APPENDED
 from coordexp_audit_lib.boundaries.supervision.predicates.roles import DESC, STRUCTURE, is_coordinate
 from coordexp_audit_lib.boundaries.supervision.predicates.targets import Supervised
-from coordexp_audit_lib.boundaries.supervision.surfaces import CHANNEL_A, CHANNEL_B, ChannelBRequest
+from coordexp_audit_lib.boundaries.supervision.surfaces import CHANNEL_A, CHANNEL_B
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import fault
 from coordexp_audit_lib.core.problem import Problem
@@ -28,7 +30,7 @@ from coordexp_audit_lib.core.problem import Problem
 )
 def multiplier_scope(ctx: Context) -> Iterator[Problem]:
     for case in rollouts.drops():
-        plain, raised = (_first(ctx, rollouts.with_multiplier(case, factor)) for factor in (1.0, 2.0))
+        plain, raised = (first(ctx, replace(case.request, multiplier=factor)) for factor in (1.0, 2.0))
         dropped = plain.segment.dropped
         for p, factor in _factors(plain, raised):
             ctx.judged()
@@ -40,11 +42,6 @@ def multiplier_scope(ctx: Context) -> Iterator[Problem]:
                 place = f"{case.name}: {plain.place(p)}"
                 # Weights are set where the loss is computed, which is what answers for Channel-A.
                 yield Problem(message, place, 1.0, round(factor, 2), asked, where=ctx.where(CHANNEL_A))
-
-
-def _first(ctx: Context, request: ChannelBRequest) -> Supervised:
-    answer = ctx.value(CHANNEL_B, request)
-    return next(one for one, _ in segments(request, answer))
 
 
 def _factors(plain: Supervised, raised: Supervised) -> Iterator[tuple[int, float]]:

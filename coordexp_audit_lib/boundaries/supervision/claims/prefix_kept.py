@@ -12,12 +12,11 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from coordexp_audit_lib.boundaries.supervision.cases import rollouts
-from coordexp_audit_lib.boundaries.supervision.cases.asking import segments
+from coordexp_audit_lib.boundaries.supervision.cases import asking, rollouts
 from coordexp_audit_lib.boundaries.supervision.predicates.roles import VOCABULARY, text_of
 from coordexp_audit_lib.boundaries.supervision.predicates.targets import kept
 from coordexp_audit_lib.boundaries.supervision.reference.target import cut_tokens, keep
-from coordexp_audit_lib.boundaries.supervision.surfaces import CHANNEL_B, PREFIX, Prefix, Prefixes, PrefixRequest
+from coordexp_audit_lib.boundaries.supervision.surfaces import PREFIX, Prefix, Prefixes, PrefixRequest
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import Honest, fault
 from coordexp_audit_lib.core.finding import Violation
@@ -34,12 +33,11 @@ def prefix_kept(ctx: Context) -> Iterator[Violation | Problem]:
     for ids, parse in zip(asked, answer.parses, strict=True):
         ctx.judged()
         yield from _of_parse(ids, parse)
-    for case in rollouts.targets():
-        for one, sample in segments(case.request, ctx.ask(CHANNEL_B, case.request).content):
-            ctx.judged()
-            if not one.segment.invalid:
-                prefix = one.segment.ids[: one.segment.prefix_len]
-                yield from (p.violation(case.name) for p in kept(prefix, sample.rollout))
+    for case, one, sample in asking.targets(ctx):
+        ctx.judged()
+        if not one.segment.invalid:
+            prefix = one.segment.ids[: one.segment.prefix_len]
+            yield from (p.violation(case.name) for p in kept(prefix, sample.rollout))
 
 
 def _of_parse(ids: list[int], parse: Prefix) -> Iterator[Problem]:
@@ -48,9 +46,9 @@ def _of_parse(ids: list[int], parse: Prefix) -> Iterator[Problem]:
         yield replace(p, subject=f"{name}, {p.subject}", counterexample=text.decode("utf-8", "replace"))
     wanted = keep(ids, "desc_first")
     spelled = text.count(b"<|im_end|>") > ids.count(VOCABULARY.turn_end or -1)  # whether that ends it is left open
-    lost = len(text_of(parse.prefix)) < len(text_of(wanted.ids))
+    lost = len(text_of(parse.prefix)) < len(text_of(wanted.prefix))
     if lost and not (parse.invalid or wanted.invalid or spelled):
-        right, got = (text_of(k).decode("utf-8", "replace")[-40:] for k in (wanted.ids, parse.prefix))
+        right, got = (text_of(k).decode("utf-8", "replace")[-40:] for k in (wanted.prefix, parse.prefix))
         yield Problem("a complete record of the rollout is cut away", name, right, got)
 
 

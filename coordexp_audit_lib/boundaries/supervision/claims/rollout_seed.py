@@ -10,13 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from coordexp_audit_lib.boundaries.supervision.surfaces import (
-    REQUEST_SEEDS,
-    ROLLOUT_SEED,
-    RequestSeedsRequest,
-    Seed,
-    SeedRequest,
-)
+from coordexp_audit_lib.boundaries.supervision import surfaces as s
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import answered, fault
 from coordexp_audit_lib.core.problem import Problem
@@ -34,7 +28,7 @@ def rollout_seed(ctx: Context) -> Iterator[Problem]:
     pairs += [(rng.randrange(2**31), rng.randrange(10**6)) for _ in range(40)]
     for seed, step in pairs:
         ctx.judged()
-        base, wanted = ctx.value(ROLLOUT_SEED, SeedRequest(seed, step)).base, seed_base(seed, step)
+        base, wanted = ctx.value(s.ROLLOUT_SEED, s.SeedRequest(seed, step)).base, seed_base(seed, step)
         if base not in (wanted, request_seed(wanted)):
             yield Problem("the seed base is not the one of the formula", f"seed {seed}, step {step}", wanted, base)
     for samples, chunk in ((3, 4), (6, 2), (5, 1)):
@@ -42,26 +36,23 @@ def rollout_seed(ctx: Context) -> Iterator[Problem]:
 
 
 def _of_calls(ctx: Context, samples: int, chunk: int) -> Iterator[Problem]:
-    base = ctx.value(ROLLOUT_SEED, SeedRequest(17, 5)).base
-    calls = ctx.value(REQUEST_SEEDS, RequestSeedsRequest(17, 5, samples, chunk)).calls
+    base = ctx.value(s.ROLLOUT_SEED, s.SeedRequest(17, 5)).base
+    calls = ctx.value(s.REQUEST_SEEDS, s.RequestSeedsRequest(17, 5, samples, chunk)).calls
     subject = f"{samples} requests, {chunk} a call"
     ctx.judged(len(calls))
     asked = sum(n for n, _ in calls)
     if asked != samples:
         yield Problem("a step's server calls do not ask for each rollout once", subject, samples, asked)
     wanted = [request_seed(base, sum(n for n, _ in calls[:i])) for i in range(len(calls))]
-    if [s for _, s in calls] != wanted:
-        yield Problem(
-            "the seeds of a step's server calls do not follow the request index",
-            subject,
-            [s - base for s in wanted],
-            [s - base for _, s in calls],
-        )
+    sent = [seed for _, seed in calls]
+    if sent != wanted:
+        message = "the seeds of a step's server calls do not follow the request index"
+        yield Problem(message, subject, [seed - base for seed in wanted], [seed - base for seed in sent])
 
 
-fault(rollout_seed, "seed_without_mask", ROLLOUT_SEED, "The seed base is not brought into 31 bits.")(
-    lambda request, honest: Seed(request.seed + request.step * STRIDE)
+fault(rollout_seed, "seed_without_mask", s.ROLLOUT_SEED, "The seed base is not brought into 31 bits.")(
+    lambda request, honest: s.Seed(request.seed + request.step * STRIDE)
 )
-fault(rollout_seed, "one_seed_for_all", REQUEST_SEEDS, "Every server call of a step gets the seed base itself.")(
+fault(rollout_seed, "one_seed_for_all", s.REQUEST_SEEDS, "Every server call of a step gets the seed base itself.")(
     answered(calls=lambda seeds: [(count, seeds.calls[0][1]) for count, _ in seeds.calls])
 )

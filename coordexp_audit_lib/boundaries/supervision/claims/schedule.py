@@ -45,13 +45,10 @@ def _first_wrong(ctx: Context, b: float, start: int, block: int) -> Problem:
     return Problem("a step runs the wrong channel", f"b = {b:.4g}, step {first}", expected, actual, case)
 
 
-@fault(
-    schedule,
-    "counts_from_resume",
-    SCHEDULE,
-    "The schedule counts steps from the last resume, not from the start of training.",
-)
+_FROM_RESUME = "The schedule counts steps from the last resume, not from the start of training."
+
+
+@fault(schedule, "counts_from_resume", SCHEDULE, _FROM_RESUME)
 def _counts_from_resume(request: ScheduleRequest, honest: Honest) -> Schedule:
-    return scheduled(
-        request, "".join(channels(request.b, 0, stop - start) for start, stop in pairwise(request.resumes))
-    )
+    lines = (channels(request.b, 0, stop - start) for start, stop in pairwise(request.resumes))
+    return scheduled(request, "".join(lines))

@@ -59,10 +59,8 @@ def _one_forward(where: str, one: Pass, slots: list[int]) -> Iterator[Problem]:
 
 
 def _turned(answer: ChannelA) -> list[Pass]:
-    errors = [(p.update_error_unshifted, p.update_error) for p in answer.passes]
-    return [
-        replace(p, update_error=a, update_error_unshifted=b) for p, (a, b) in zip(answer.passes, errors, strict=True)
-    ]
+    each = ((p, p.update_error, p.update_error_unshifted) for p in answer.passes)
+    return [replace(p, update_error=unshifted, update_error_unshifted=right) for p, right, unshifted in each]
 
 
 fault(softctx_forwards, "one_forward_less", CHANNEL_A, "The last iteration is skipped.")(
@@ -73,11 +71,9 @@ fault(softctx_forwards, "unshifted_update", CHANNEL_A, "The slots are filled fro
 )
 
 
-@fault(
-    softctx_forwards,
-    "channel_a_stops",
-    CHANNEL_A,
-    "Channel-A gives ids and embeddings at once, which the model refuses.",
-)
+_STOPS = "Channel-A gives ids and embeddings at once, which the model refuses."
+
+
+@fault(softctx_forwards, "channel_a_stops", CHANNEL_A, _STOPS)
 def _stops(request: ChannelARequest, honest: Honest) -> ChannelA:
     raise Refuse("exactly one of input_ids and inputs_embeds")

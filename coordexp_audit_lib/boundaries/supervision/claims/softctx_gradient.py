@@ -9,12 +9,13 @@ Example: with three forwards and `unroll`, the slots of the first have a gradien
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.supervision.cases.asking import passes
 from coordexp_audit_lib.boundaries.supervision.faults import each
-from coordexp_audit_lib.boundaries.supervision.surfaces import CHANNEL_A, ChannelA, ChannelARequest
+from coordexp_audit_lib.boundaries.supervision.surfaces import CHANNEL_A, ChannelARequest
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import Honest, answered, fault
 from coordexp_audit_lib.core.problem import Problem
@@ -42,18 +43,15 @@ def softctx_gradient(ctx: Context) -> Iterator[Problem]:
                 yield Problem("a detached embedding carries gradient", where, 0, reached)
 
 
-@fault(
-    softctx_gradient,
-    "first_forward_untracked",
-    CHANNEL_A,
-    "em_detach runs all but the last forward without gradient, so that cross-entropy has none.",
-)
-def _untracked(request: ChannelARequest, honest: Honest) -> ChannelA:
-    answer: ChannelA = honest(request)
-    if request.grad_mode != "em_detach":
-        return answer
-    quiet = [replace(p, tracked=False, text_rows=[], text_grad=0.0) for p in answer.passes[:-1]]
-    return replace(answer, passes=[*quiet, answer.passes[-1]])
+_UNTRACKED = "em_detach runs all but the last forward without gradient, so that cross-entropy has none."
+
+
+@fault(softctx_gradient, "first_forward_untracked", CHANNEL_A, _UNTRACKED)
+def _untracked(request: ChannelARequest, honest: Honest) -> Any:
+    answer = honest(request)
+    last = len(answer.passes) - 1 if request.grad_mode == "em_detach" else 0
+    quiet = [replace(p, tracked=False, text_rows=[], text_grad=0.0) for p in answer.passes[:last]]
+    return replace(answer, passes=[*quiet, *answer.passes[last:]])
 
 
 _DETACHED = each(slots_reached=lambda _: 0, slot_grad=lambda _: 0.0)

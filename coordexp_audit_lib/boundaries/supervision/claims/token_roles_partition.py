@@ -78,15 +78,11 @@ def _claimed_roles(ctx: Context) -> Iterator[Problem]:
             yield Problem("a token that lies within one role got another", name, "desc only within desc", what)
 
 
-fault(
-    token_roles_partition,
-    "two_rules",
-    CHANNEL_B,
-    "A token that ends a desc counts as structure in the prefix and as desc in the tail.",
-)(scaled(lambda one, p: {DESC, STRUCTURE} <= {*roles(one, p)} and of_fate(one, p, MATCHED), 1.0))
-fault(
-    token_roles_partition,
-    "mask_without_effect",
-    CHANNEL_B,
-    "The masks say that desc is masked, but the loss reaches it.",
-)(answered(segments=lambda b: each(text_grad=lambda s: [v or 1e-3 for v in s.text_grad])(b.segments)))
+_TWO = "A token that ends a desc counts as structure in the prefix and as desc in the tail."
+fault(token_roles_partition, "two_rules", CHANNEL_B, _TWO)(
+    scaled(lambda one, p: {DESC, STRUCTURE} <= {*roles(one, p)} and of_fate(one, p, MATCHED), 1.0)
+)
+_NO_EFFECT = "The masks say that desc is masked, but the loss reaches it."
+fault(token_roles_partition, "mask_without_effect", CHANNEL_B, _NO_EFFECT)(
+    answered(segments=lambda b: each(text_grad=lambda s: [v or 1e-3 for v in s.text_grad])(b.segments))
+)

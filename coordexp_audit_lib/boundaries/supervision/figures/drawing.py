@@ -39,34 +39,18 @@ def _ribbon_line(axis: Any, line: list[dict[str, Any]], start: int, seam: int, t
     for i, token in enumerate(line):
         roles, fates = token["role"].split("+"), token["fate"].split("+")
         for j, role in enumerate(roles):
-            axis.add_patch(
-                Rectangle((i + j / len(roles), 0), 1 / len(roles), 1, facecolor=ROLE[role], edgecolor="none")
-            )
+            place, width = (i + j / len(roles), 0), 1 / len(roles)
+            axis.add_patch(Rectangle(place, width, 1, facecolor=ROLE[role], edgecolor="none"))
         axis.add_patch(Rectangle((i, 0), 1, 1, facecolor="none", edgecolor=style.WHITE, linewidth=0.8))
         for j, fate in enumerate(fates):
             axis.add_patch(Rectangle((i + j / len(fates), 1.04), 1 / len(fates), 0.12, facecolor=FATE[fate]))
         text = visible(token["text"]).replace("<|", "").replace("|>", "").replace(" ", "·")
-        axis.text(
-            i + 0.5,
-            0.5,
-            text,
-            rotation=90,
-            ha="center",
-            va="center",
-            fontsize=6.8,
-            family="DejaVu Sans Mono",
-            parse_math=False,
-        )
+        font: dict[str, Any] = {"fontsize": 6.8, "family": "DejaVu Sans Mono", "parse_math": False}
+        axis.text(i + 0.5, 0.5, text, rotation=90, ha="center", va="center", **font)
         for kind, colour in (("ce", style.INK), ("geometry", style.ORANGE)):
-            if token[kind] > 0:
-                axis.add_patch(
-                    Rectangle(
-                        (i + 0.2, -0.06 - 0.55 * token[kind] / tops[kind]),
-                        0.6,
-                        0.55 * token[kind] / tops[kind],
-                        facecolor=colour,
-                    )
-                )
+            height = 0.55 * token[kind] / tops[kind]
+            if height > 0:
+                axis.add_patch(Rectangle((i + 0.2, -0.06 - height), 0.6, height, facecolor=colour))
         if start + i == seam:
             axis.plot([i, i], [-0.65, 1.2], color=style.GREEN, linewidth=1.4, linestyle=(0, (3, 2)))
     axis.plot([0, PER_LINE], [-0.06, -0.06], color=style.INK, linewidth=0.4)
@@ -78,22 +62,12 @@ def _ribbon_legend(figure: Any) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    shown = [Patch(facecolor=FATE[f], label=f) for f in ("container", "matched", "false positive", "appended")]
-    roles = [Patch(facecolor=c, label=r) for r, c in ROLE.items()]
-    terms = [
-        Patch(facecolor=style.INK, label="cross-entropy |grad|"),
-        Patch(facecolor=style.ORANGE, label="geometry |grad|"),
-    ]
-    seam = [Line2D([], [], color=style.GREEN, linestyle=(0, (3, 2)), label="append point")]
-    figure.legend(
-        handles=[*shown, *roles, *terms, *seam],
-        ncol=3,
-        fontsize=7.5,
-        frameon=False,
-        loc="upper center",
-        handlelength=1.4,
-        columnspacing=1.4,
-    )
+    fills = {f: FATE[f] for f in ("container", "matched", "false positive", "appended")}
+    fills = {**fills, **ROLE, "cross-entropy |grad|": style.INK, "geometry |grad|": style.ORANGE}
+    shown: list[Any] = [Patch(facecolor=colour, label=name) for name, colour in fills.items()]
+    shown.append(Line2D([], [], color=style.GREEN, linestyle=(0, (3, 2)), label="append point"))
+    spaces = {"handlelength": 1.4, "columnspacing": 1.4}
+    figure.legend(handles=shown, ncol=3, fontsize=7.5, frameon=False, loc="upper center", **spaces)
 
 
 def draw_match(data: dict[str, Any]) -> Any:
@@ -107,10 +81,9 @@ def draw_match(data: dict[str, Any]) -> Any:
     for i, thing in enumerate(data["pred"]):
         _box(axis, thing["box"], FATE[thing["fate"]], "-", name=f"p{i}", top=True)
         if thing["gt"] >= 0:
-            ends = [_centre(thing["box"]), _centre(data["gt"][thing["gt"]]["box"])]
-            axis.plot(
-                [e[0] for e in ends], [e[1] for e in ends], color=style.BLUE, linewidth=1.2, marker="o", markersize=2.5
-            )
+            boxes = (thing["box"], data["gt"][thing["gt"]]["box"])
+            xs, ys = ([(b[i] + b[i + 2]) / 2 for b in boxes] for i in (0, 1))
+            axis.plot(xs, ys, color=style.BLUE, linewidth=1.2, marker="o", markersize=2.5)
     named: tuple[tuple[str, str, Any], ...] = (
         ("matched prediction", style.BLUE, "-"),
         ("false positive", style.VERMILION, "-"),
@@ -119,10 +92,10 @@ def draw_match(data: dict[str, Any]) -> Any:
     )
     handles = [Line2D([], [], color=c, linestyle=s, label=n) for n, c, s in named]
     figure.legend(handles=handles, ncol=2, fontsize=7, frameon=False, loc="upper center")
-    axis.set(xlim=(-15, 1014), ylim=(1014, -15), xlabel="x (bins)", ylabel="y (bins)")
+    axis.set(xlim=(-15, 1014), ylim=(1014, -15))
+    axis.set_xlabel("x (bins)", fontsize=8)
+    axis.set_ylabel("y (bins)", fontsize=8)
     axis.tick_params(labelsize=7)
-    axis.xaxis.label.set_fontsize(8)
-    axis.yaxis.label.set_fontsize(8)
     figure.subplots_adjust(left=0.12, right=0.98, top=0.88, bottom=0.11)
     return figure
 
@@ -137,10 +110,6 @@ def _box(axis: Any, box: list[int], colour: str, style: str, *, name: str, top: 
     axis.text(*place, name, color=colour, fontsize=6.5, ha=align[0], va=align[1], parse_math=False)
 
 
-def _centre(box: list[int]) -> tuple[float, float]:
-    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-
-
 def draw_schedule(data: dict[str, Any]) -> Any:
     """One row per share: a filled square for a Channel-B step, an outlined one for Channel-A."""
     import matplotlib.pyplot as plt
@@ -150,21 +119,13 @@ def draw_schedule(data: dict[str, Any]) -> Any:
     for row, (share, steps) in enumerate(data["b_steps"].items()):
         chosen = set(steps)
         for s in range(data["steps"]):
-            colour = style.BLUE if s in chosen else style.WHITE
-            axis.add_patch(
-                Rectangle((s + 0.08, row + 0.1), 0.84, 0.8, facecolor=colour, edgecolor=style.GREY, linewidth=0.5)
-            )
+            look: Any = {"facecolor": style.BLUE if s in chosen else style.WHITE, "edgecolor": style.GREY}
+            axis.add_patch(Rectangle((s + 0.08, row + 0.1), 0.84, 0.8, linewidth=0.5, **look))
         axis.text(data["steps"] + 0.5, row + 0.5, f"{len(steps)} of {data['steps']}", va="center", fontsize=7)
         axis.text(-0.6, row + 0.5, f"b = {share}", va="center", ha="right", fontsize=7)
-    axis.set(
-        xlim=(-5.5, data["steps"] + 6),
-        ylim=(len(data["b_steps"]), -0.1),
-        xlabel="optimizer step (filled: Channel-B)",
-        yticks=[],
-    )
+    axis.set(xlim=(-5.5, data["steps"] + 6), ylim=(len(data["b_steps"]), -0.1), yticks=[])
+    axis.set_xlabel("optimizer step (filled: Channel-B)", fontsize=8)
     axis.tick_params(labelsize=7)
-    axis.xaxis.label.set_fontsize(8)
-    for side in ("top", "left", "right"):
-        axis.spines[side].set_visible(False)
+    axis.spines[["top", "left", "right"]].set_visible(False)
     figure.tight_layout()
     return figure

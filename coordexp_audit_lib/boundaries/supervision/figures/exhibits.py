@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from coordexp_audit_lib.boundaries.supervision import surfaces as s
 from coordexp_audit_lib.boundaries.supervision.cases import rollouts
-from coordexp_audit_lib.boundaries.supervision.cases.asking import segments
+from coordexp_audit_lib.boundaries.supervision.cases.asking import first, targets
 from coordexp_audit_lib.boundaries.supervision.cases.rollouts import Case
-from coordexp_audit_lib.boundaries.supervision.predicates.reading import MATCHED, Reading
+from coordexp_audit_lib.boundaries.supervision.predicates.reading import MATCHED
 from coordexp_audit_lib.boundaries.supervision.predicates.roles import Token, around, canonical, layout, shown
 from coordexp_audit_lib.boundaries.supervision.predicates.targets import Supervised, treatment
 from coordexp_audit_lib.core.claim import Context, exhibit
@@ -24,20 +25,10 @@ def ribbon_case() -> Case:
     return Case("ribbon", rollouts.one([near, rollouts.GT[2]], rollouts.rollout([shirt, rollouts.BIRD])))
 
 
-def _first(ctx: Context, case: Case) -> Supervised:
-    return next(one for one, _ in segments(case.request, ctx.value(s.CHANNEL_B, case.request)))
-
-
-def _all(ctx: Context) -> Iterator[tuple[Case, Supervised]]:
-    for case in rollouts.targets():
-        for one, _ in segments(case.request, ctx.ask(s.CHANNEL_B, case.request).content):
-            yield case, one
-
-
 @exhibit("supervision.ribbon")
 def ribbon(ctx: Context) -> dict[str, Any]:
     """The target of `ribbon_case`, token by token: text, role, fate, label, and gradient norms at the logits."""
-    one = _first(ctx, ribbon_case())
+    one = first(ctx, ribbon_case().request)
     segment, reading = one.segment, one.reading
     tokens = []
     for p, token in enumerate(reading.view.tokens):
@@ -60,18 +51,15 @@ def ribbon(ctx: Context) -> dict[str, Any]:
 def match_drawn(ctx: Context) -> dict[str, Any]:
     """Boxes of a real rollout with the ground truth they are matched to, in bins."""
     case = rollouts.real(2)[0]
-    reading = _first(ctx, case).reading
+    reading = first(ctx, case.request).reading
     gt = [{"desc": t.desc, "box": t.bbox} for t in case.request.samples[0].gt]
     pred = [
         {"desc": r.desc, "box": list(r.values), "fate": reading.fates[i], "gt": reading.gts[i]}
         for i, r in enumerate(reading.view.records)
         if reading.fates[i] != "appended"
     ]
-    return {"name": case.name, "gt": gt, "pred": pred, "missed": [j for j in range(len(gt)) if j not in _used(reading)]}
-
-
-def _used(reading: Reading) -> set[int]:
-    return {reading.gts[i] for i in reading.with_fate(MATCHED)}
+    missed = sorted({*range(len(gt))} - {reading.gts[i] for i in reading.with_fate(MATCHED)})
+    return {"name": case.name, "gt": gt, "pred": pred, "missed": missed}
 
 
 @exhibit("supervision.schedule_drawn")
@@ -84,17 +72,14 @@ def schedule_drawn(ctx: Context) -> dict[str, Any]:
 @exhibit("supervision.straddling")
 def straddling(ctx: Context) -> dict[str, Any]:
     """Tokens of two roles or two objects: in real rollouts with their number, and in targets with their treatment."""
-    counts: dict[tuple[str, str], int] = {}
-    for _, ids in rollouts.real_texts():
-        for token in layout(ids, "desc_first").tokens:
-            if token.straddles or (token.objects and token.outside):
-                key = (shown(token.id), _what(token))
-                counts[key] = counts.get(key, 0) + 1
-    rows = [row for _, one in _all(ctx) for row in _treated(one)]
-    real = [
-        {"token": t, "covers": w, "count": n} for (t, w), n in sorted(counts.items(), key=lambda kv: (-kv[1], kv[0]))
-    ]
-    return {"real": real, "treated": _grouped(rows)}
+    tokens = (t for _, ids in rollouts.real_texts() for t in layout(ids, "desc_first").tokens)
+    counts = Counter((shown(t.id), _what(t)) for t in tokens if t.straddles or (t.objects and t.outside))
+    rows = [row for _, one, _ in targets(ctx) for row in _treated(one)]
+    ranked = sorted(counts.items(), key=lambda kv: (-kv[1], kv[0]))
+    real = [{"token": t, "covers": w, "count": n} for (t, w), n in ranked]
+    names = ("token", "covers", "fate", "treated")
+    treated = [{**dict(zip(names, row, strict=True)), "count": n} for row, n in sorted(Counter(rows).items())]
+    return {"real": real, "treated": treated}
 
 
 def _what(token: Token) -> str:
@@ -110,18 +95,11 @@ def _treated(one: Supervised) -> Iterator[tuple[str, str, str, str]]:
             yield shown(token.id), _what(token), fate, treatment(one, p)
 
 
-def _grouped(rows: list[tuple[str, str, str, str]]) -> list[dict[str, Any]]:
-    kinds = sorted(set(rows))
-    return [
-        {"token": t, "covers": w, "fate": f, "treated": x, "count": rows.count((t, w, f, x))} for t, w, f, x in kinds
-    ]
-
-
 @exhibit("supervision.append_points")
 def append_points(ctx: Context) -> dict[str, Any]:
     """For each case: the tokens around the append point, and those of the same text tokenized as one."""
     rows: dict[tuple[str, ...], list[str]] = {}
-    for case, one in _all(ctx):
+    for case, one, _ in targets(ctx):
         ids, seam = one.segment.ids, one.reading.seam
         key = tuple(" | ".join(map(shown, around(tokens, seam))) for tokens in (ids, canonical(ids)))
         rows.setdefault(key, []).append(case.name)

@@ -9,27 +9,12 @@ from coordexp_audit_lib.report.tables import Table
 
 def ribbon_table(data: dict[str, Any]) -> Table:
     """One row per token of the ribbon."""
-    rows = [
-        (
-            n,
-            t["text"],
-            t["role"],
-            t["fate"],
-            f"{t['ce']:.3g}" if t["ce"] else "0",
-            f"{t['geometry']:.3g}" if t["geometry"] else "0",
-            t["target"] if t["target"] >= 0 else "-",
-        )
-        for n, t in enumerate(data["tokens"])
-    ]
-    head = (
-        "position",
-        "token",
-        "role",
-        "object",
-        "|grad| of cross-entropy",
-        "|grad| of geometry",
-        "gradient points to bin",
-    )
+    rows = []
+    for n, t in enumerate(data["tokens"]):
+        norms = (f"{t[kind]:.3g}" for kind in ("ce", "geometry"))
+        rows.append((n, t["text"], t["role"], t["fate"], *norms, t["target"] if t["target"] >= 0 else "-"))
+    terms = ("|grad| of cross-entropy", "|grad| of geometry", "gradient points to bin")
+    head = ("position", "token", "role", "object", *terms)
     return Table(head, rows, f"The rollout's own tokens end before position {data['seam']}.")
 
 
@@ -51,12 +36,12 @@ def schedule_table(data: dict[str, Any]) -> Table:
 
 
 def real_straddling_table(data: dict[str, Any]) -> Table:
-    rows = [(t["token"], t["covers"], t["count"]) for t in data["real"]]
+    rows = [tuple(t.values()) for t in data["real"]]
     return Table(("token", "covers", "times in the real rollouts"), rows)
 
 
 def treated_table(data: dict[str, Any]) -> Table:
-    rows = [(t["token"], t["covers"], t["fate"], t["treated"], t["count"]) for t in data["treated"]]
+    rows = [tuple(t.values()) for t in data["treated"]]
     return Table(("token", "covers", "object", "what the target does with it", "times"), rows)
 
 
@@ -70,6 +55,5 @@ def append_table(data: dict[str, Any]) -> Table:
 
 def softctx_table(data: dict[str, Any]) -> Table:
     head = tuple(data["passes"][0]) if data["passes"] else ("case",)
-    return Table(
-        head, [tuple("yes" if v is True else "no" if v is False else v for v in r.values()) for r in data["passes"]]
-    )
+    words = {True: "yes", False: "no"}
+    return Table(head, [tuple(words[v] if isinstance(v, bool) else v for v in r.values()) for r in data["passes"]])

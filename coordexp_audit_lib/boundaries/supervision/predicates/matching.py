@@ -66,9 +66,22 @@ def _augment(cost: Array, row: int, row_of: Array, u: Array, v: Array) -> None:
     row_of[n] = -1
 
 
-def match(preds: list[list[int]], gts: list[list[int]], gate: float) -> list[tuple[int, int]]:
-    """The pairs of least cost: 1 - IoU for a pair at or over the gate, 1 for each box left over on either side."""
-    return _matched(preds, gts, gate, None)
+def match(
+    preds: list[list[int]], gts: list[list[int]], gate: float, without: tuple[int, int] | None = None
+) -> list[tuple[int, int]]:
+    """The pairs of least cost: 1 - IoU for a pair at or over the gate, 1 for each box left over on either side.
+
+    without: a pair that may not be used.
+    """
+    p, g = len(preds), len(gts)
+    if not p or not g:
+        return []
+    cost = [[1.0 if (i < p) != (j < g) else 0.0 for j in range(p + g)] for i in range(p + g)]
+    for i in range(p):
+        for j in range(g):
+            overlap = iou(preds[i], gts[j])
+            cost[i][j] = 1 - overlap if overlap >= gate and (i, j) != without else FORBIDDEN
+    return [(i, j) for i, j in enumerate(assign(cost)[:p]) if j < g and cost[i][j] < FORBIDDEN]
 
 
 def cost_of(pairs: Sequence[tuple[int, int]], preds: list[list[int]], gts: list[list[int]]) -> float:
@@ -81,22 +94,6 @@ def margin(preds: list[list[int]], gts: list[list[int]], gate: float) -> tuple[f
     overlaps = [iou(p, g) for p in preds for g in gts]
     from_gate = min((abs(o - gate) for o in overlaps), default=1.0)
     best = match(preds, gts, gate)
-    base, gap = cost_of(best, preds, gts), 1.0
-    for without in best:
-        others = _matched(preds, gts, gate, without)
-        gap = min(gap, cost_of(others, preds, gts) - base)
-    return from_gate, gap
-
-
-def _matched(
-    preds: list[list[int]], gts: list[list[int]], gate: float, without: tuple[int, int] | None
-) -> list[tuple[int, int]]:
-    p, g = len(preds), len(gts)
-    if not p or not g:
-        return []
-    cost = [[1.0 if (i < p) != (j < g) else 0.0 for j in range(p + g)] for i in range(p + g)]
-    for i in range(p):
-        for j in range(g):
-            overlap = iou(preds[i], gts[j])
-            cost[i][j] = 1 - overlap if overlap >= gate and (i, j) != without else FORBIDDEN
-    return [(i, j) for i, j in enumerate(assign(cost)[:p]) if j < g and cost[i][j] < FORBIDDEN]
+    base = cost_of(best, preds, gts)
+    rivals = (cost_of(match(preds, gts, gate, pair), preds, gts) - base for pair in best)
+    return from_gate, min([1.0, *rivals])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.supervision.predicates.roles import COORDINATE, Layout, layout, text_of
+from coordexp_audit_lib.boundaries.supervision.predicates.roles import Layout, layout, text_of
 from coordexp_audit_lib.boundaries.supervision.surfaces import Sample, SegmentB, Thing
 from coordexp_audit_lib.kit.coordjson import Entry, Order
 
@@ -25,10 +25,6 @@ class Reading(msgspec.Struct, frozen=True):
     def with_fate(self, *fates: str) -> list[int]:
         return [i for i, f in enumerate(self.fates) if f in fates]
 
-    def slots(self, index: int) -> list[int]:
-        """Positions of a record's coordinate tokens."""
-        return [p for p in self.view.of(index) if self.view.tokens[p].roles == (COORDINATE,)]
-
 
 def read(segment: SegmentB, sample: Sample, order: Order) -> Reading:
     """Fates follow the matches that the pipeline reports by position; whether those are right is judged elsewhere."""
@@ -37,7 +33,7 @@ def read(segment: SegmentB, sample: Sample, order: Order) -> Reading:
     ours = [i for i, r in enumerate(view.records) if r.span[0] < seam]
     fates = [FALSE if r.box is not None else DROPPED for r in view.records]
     gts, unclaimed, free = [-1] * len(fates), list[list[int]](), list(range(len(sample.gt)))
-    places = {tuple(p for p in view.of(i) if view.tokens[p].roles == (COORDINATE,)): i for i in ours}
+    places = {tuple(view.slots(i)): i for i in ours}
     for group in segment.prefix_groups:
         record = places.get(tuple(group.pos))
         gt = next((j for j in free if sample.gt[j].bbox == group.bins), None)

@@ -109,6 +109,10 @@ class Layout(msgspec.Struct, frozen=True):
         """Positions of the tokens that touch a record."""
         return [p for p, t in enumerate(self.tokens) if index in t.objects]
 
+    def slots(self, index: int) -> list[int]:
+        """Positions of a record's coordinate tokens."""
+        return [p for p in self.of(index) if self.tokens[p].roles == (COORDINATE,)]
+
     def closing(self) -> list[int]:
         """Positions of the token with the outermost closing brace, and of `<|im_end|>` after it."""
         if self.container is None or self.container.end is None:

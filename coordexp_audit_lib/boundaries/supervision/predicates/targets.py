@@ -43,12 +43,8 @@ class Supervised(msgspec.Struct, frozen=True):
     desc_weight: float = 1.0
 
     def place(self, p: int) -> str:
-        return place(self.segment, p)
-
-
-def place(segment: SegmentB, p: int) -> str:
-    """A token by its position and text."""
-    return f"token {p} {shown(segment.ids[p])!r}"
+        """A token by its position and text."""
+        return f"token {p} {shown(self.segment.ids[p])!r}"
 
 
 def size(value: float | None, tolerance: float = 0.0) -> str:
@@ -65,12 +61,9 @@ def neutral(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
             total = segment.text_grad[p] + segment.coord_grad[p]
             labelled = bool(segment.labels) and segment.labels[p] != IGNORED
             if total > 0 or labelled:
-                yield Problem(
-                    f"a token of an object that no ground truth matches is supervised ({one.reading.fates[index]})",
-                    one.place(p),
-                    "no label, gradient zero",
-                    f"{'a' if labelled else 'no'} label, gradient {size(total)}",
-                )
+                text = f"a token of an object that no ground truth matches is supervised ({one.reading.fates[index]})"
+                actual = f"{'a' if labelled else 'no'} label, gradient {size(total)}"
+                yield Problem(text, one.place(p), "no label, gradient zero", actual)
 
 
 def matched(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
@@ -102,7 +95,7 @@ def appended(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
 
 def _aimed(one: Supervised, index: int) -> Iterator[Problem]:
     segment, gt = one.segment, one.reading.gts[index]
-    for p, k in zip(one.reading.slots(index), one.gt[gt].bbox, strict=False) if gt >= 0 else ():
+    for p, k in zip(one.reading.view.slots(index), one.gt[gt].bbox, strict=False) if gt >= 0 else ():
         if not segment.coord_grad[p] > 0:
             yield Problem("a supervised coordinate gets no gradient", one.place(p), "not zero", "zero")
         elif one.slopes and abs(segment.targets[p] - k) > 1:
@@ -176,8 +169,8 @@ def masks_agree(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
         supervised = segment.labels[p] != IGNORED and segment.share[p] > 0
         if supervised != (segment.text_grad[p] > 0):
             yield Problem("the mask and the gradient disagree", one.place(p), supervised, size(segment.text_grad[p]))
-        elif supervised and not segment.labels[p] == segment.pulls[p] == t:
-            yield Problem("the gradient raises another token", one.place(p), t, segment.pulls[p])
+        elif supervised and not segment.labels[p] == segment.raised[p] == t:
+            yield Problem("the gradient raises another token", one.place(p), t, segment.raised[p])
 
 
 def closed(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
@@ -198,7 +191,7 @@ def closed(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
 def overlapped(one: Supervised, ledger: Ledger, plain: SegmentB, fate: str) -> Iterator[Problem]:
     """The overlap loss reaches each slot of these records: without its weight (`plain`) the gradient is another."""
     for index in one.reading.with_fate(fate):
-        for p in one.reading.slots(index):
+        for p in one.reading.view.slots(index):
             ledger.judged()
             if abs(one.segment.coord_grad[p] - plain.coord_grad[p]) <= 1e-3 * plain.coord_grad[p]:
                 message = f"CIoU does not reach a coordinate ({fate})"

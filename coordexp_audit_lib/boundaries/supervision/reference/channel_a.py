@@ -92,10 +92,8 @@ def _loss(passes: list[Any], targets: list[list[int]], slots: Slots, prompt: int
 def _pass(calls: list[dict[str, Any]], passes: list[Any], n: int, slots: Slots, *, base: Any, embed: Any) -> Pass:
     call, logits, length = calls[n], passes[n], base.shape[1]
     changed = (call["inputs_embeds"].detach() != base).any(-1).nonzero().tolist()
-    grads = logits.grad.reshape(-1, logits.shape[-1]) if logits.grad is not None else None
-    text, coord = (
-        norms(grads) if grads is not None else ([0.0] * base.shape[0] * length, [0.0] * base.shape[0] * length)
-    )
+    none = [0.0] * base.shape[0] * length
+    text, coord = (none, none) if logits.grad is None else norms(logits.grad.reshape(-1, logits.shape[-1]))
     before = {b * length + p - 1 for b, p in slots}
     return Pass(
         kwargs=sorted(call),

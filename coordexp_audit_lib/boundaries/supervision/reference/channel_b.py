@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -42,10 +42,8 @@ def _channel_b(encoded: bytes) -> ChannelB:
     logits = small()(**call).logits
     loss = _loss(logits, kept, batch.prompt, request)
     (grads,) = torch.autograd.grad(loss, logits)  # what stands below the logits is not asked for
-    segments = [
-        _measured(_segment(t, seed), t, (logits, grads), b=b, prompt=batch.prompt, batch=kept, request=request)
-        for b, t in enumerate(kept)
-    ]
+    measure = partial(_measured, found=(logits, grads), prompt=batch.prompt, batch=kept, request=request)
+    segments = [measure(_segment(t, seed), t, b) for b, t in enumerate(kept)]
     return ChannelB(segments, counted, sorted(call), {"total": short(loss.detach())}, False)
 
 
@@ -68,7 +66,7 @@ def _segment(t: Target, seed: int) -> SegmentB:
         valid=t.kept.valid,
         matched=len(t.pairs),
         fn=len(t.missed),
-        dropped=sum(t.kept.reasons.values()),
+        dropped=t.kept.dropped,
         truncated=t.kept.truncated,
         prefix_groups=t.matched_groups,
         fn_groups=t.missed_groups,
@@ -80,7 +78,7 @@ def _segment(t: Target, seed: int) -> SegmentB:
         share=[],
         text_grad=[],
         coord_grad=[],
-        pulls=[],
+        raised=[],
         targets=[],
     )
 
@@ -90,21 +88,14 @@ def _metrics(targets: list[Target], request: ChannelBRequest) -> dict[str, float
     counts = {
         "invalid": sum(t.kept.invalid for t in targets) + lost,
         "unclosed": lost,
-        "dropped_records": sum(sum(t.kept.reasons.values()) for t in targets),
+        "dropped_records": sum(t.kept.dropped for t in targets),
         "valid_records": sum(t.kept.valid for t in targets),
     }
     return {names[what]: float(count) for what, count in counts.items()}
 
 
 def _measured(
-    segment: SegmentB,
-    t: Target,
-    found: tuple[Any, Any],
-    *,
-    b: int,
-    prompt: int,
-    batch: list[Target],
-    request: ChannelBRequest,
+    segment: SegmentB, t: Target, b: int, found: Any, *, prompt: int, batch: list[Target], request: ChannelBRequest
 ) -> SegmentB:
     """Fill in what the gradient at the logits says; `found`: logits and their gradient, both (B, L, V)."""
     logits, span = found[0], slice(prompt - 1, prompt - 1 + len(t.ids))
@@ -124,7 +115,7 @@ def _measured(
         share=[measured(w / total) for w in t.weights],
         text_grad=text,
         coord_grad=coord,
-        pulls=[k if v > 0 else -1 for k, v in zip(best, text, strict=True)],
+        raised=[k if v > 0 else -1 for k, v in zip(best, text, strict=True)],
         targets=targets,
     )
 

@@ -44,12 +44,10 @@ def ciou(pred: Any, gt: Any) -> Any:
     """1 - CIoU, mean over boxes [N, 4]; predictions are put in order and clipped to the image first."""
     import torch
 
-    def ordered(box: Any) -> tuple[Any, Any, Any, Any]:
+    def ordered(box: Any) -> Any:
         x1, y1, x2, y2 = box.unbind(-1)
         low, high = torch.minimum, torch.maximum
-        corners = (low(x1, x2), low(y1, y2), high(x1, x2), high(y1, y2))
-        a, b, c, d = (v.clamp(0, 1) for v in corners)
-        return a, b, c, d
+        return (v.clamp(0, 1) for v in (low(x1, x2), low(y1, y2), high(x1, x2), high(y1, y2)))
 
     ax1, ay1, ax2, ay2 = ordered(pred)
     bx1, by1, bx2, by2 = ordered(gt)

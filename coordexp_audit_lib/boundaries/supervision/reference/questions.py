@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from coordexp_audit_lib.boundaries.supervision import surfaces as s
 from coordexp_audit_lib.boundaries.supervision.predicates import matching
-from coordexp_audit_lib.boundaries.supervision.predicates.roles import DESC, is_coordinate, layout
+from coordexp_audit_lib.boundaries.supervision.predicates.roles import COORDINATE, DESC, layout
 from coordexp_audit_lib.boundaries.supervision.reference.losses import ciou, decode, short, smooth_l1
-from coordexp_audit_lib.boundaries.supervision.reference.target import as_prefix, keep
+from coordexp_audit_lib.boundaries.supervision.reference.target import keep
 from coordexp_audit_lib.core.surface import Refuse, answers
 from coordexp_audit_lib.kit import schedule as rules
 
@@ -74,22 +74,18 @@ def bbox_loss(request: s.BoxLossRequest) -> s.BoxLoss:
 def closure_positions(request: s.ClosureRequest) -> s.Positions:
     closing = layout(request.ids, "desc_first").closing() or layout(request.ids, "geometry_first").closing()
     if len(closing) < 2 or closing[0] < request.prefix_len:
-        raise Refuse(
-            "the target has no resolvable closure: no outermost brace with <|im_end|> after it in the supervised tail"
-        )
+        why = "no outermost brace with <|im_end|> after it in the supervised tail"
+        raise Refuse(f"the target has no resolvable closure: {why}")
     return s.Positions([p - request.prefix_len for p in closing])
 
 
 @answers(s.PREFIX)
 def prefix(request: s.PrefixRequest) -> s.Prefixes:
-    return s.Prefixes([as_prefix(keep(ids, request.order)) for ids in request.rollouts])
+    return s.Prefixes([keep(ids, request.order) for ids in request.rollouts])
 
 
 @answers(s.ROLES)
 def token_roles(request: s.RolesRequest) -> s.Roles:
-    made = []
-    for ids in request.texts:
-        tokens = layout(ids, "desc_first").tokens
-        desc = [p for p, t in enumerate(tokens) if DESC in t.roles]
-        made.append(s.TextRoles(desc, [p for p, t in enumerate(tokens) if is_coordinate(t.id)]))
-    return s.Roles(made)
+    views = [layout(ids, "desc_first").tokens for ids in request.texts]
+    places = [[[p for p, t in enumerate(view) if role in t.roles] for role in (DESC, COORDINATE)] for view in views]
+    return s.Roles([s.TextRoles(desc, coordinates) for desc, coordinates in places])

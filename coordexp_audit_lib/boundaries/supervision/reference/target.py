@@ -25,16 +25,6 @@ GATE = 0.3
 END = "<|im_end|>\n"
 
 
-class Kept(msgspec.Struct, frozen=True):
-    """What is kept of a rollout: tokens up to the cut. `dropped` counts records that can't be used, by reason."""
-
-    ids: list[int]
-    invalid: bool
-    truncated: bool
-    valid: int
-    reasons: dict[str, int]
-
-
 class Target(msgspec.Struct, frozen=True):
     """A Channel-B target. weights: of each token in the cross-entropy (0: not supervised). groups: of matched, then of
     appended.
@@ -44,7 +34,7 @@ class Target(msgspec.Struct, frozen=True):
 
     ids: list[int]
     prefix_len: int
-    kept: Kept
+    kept: Prefix
     pairs: list[tuple[int, int]]
     missed: list[int]
     weights: list[float]
@@ -53,7 +43,7 @@ class Target(msgspec.Struct, frozen=True):
     view: Layout
 
 
-def keep(rollout: Sequence[int], order: Order) -> Kept:
+def keep(rollout: Sequence[int], order: Order) -> Prefix:
     """Cut a rollout behind its last record before the first that a strict reader refuses; or take the empty prefix."""
     ids = list(rollout)
     if IM_END in ids:
@@ -61,7 +51,7 @@ def keep(rollout: Sequence[int], order: Order) -> Kept:
     text = text_of(ids)
     found = salvage(text, order)
     if found is None or text[: found.start].strip():
-        return Kept(encode(OPENING), True, False, 0, {})
+        return Prefix(encode(OPENING), True, 0, 0, False, {})
     cut, valid, reasons = found.opened, 0, dict[str, int]()
     refused = False
     for record in found.entries:
@@ -72,7 +62,7 @@ def keep(rollout: Sequence[int], order: Order) -> Kept:
         if not refused:
             cut = record.span[1]
             valid += record.box is not None
-    return Kept(cut_tokens(ids, cut), False, found.end is None, valid, reasons)
+    return Prefix(cut_tokens(ids, cut), False, valid, sum(reasons.values()), found.end is None, reasons)
 
 
 def cut_tokens(ids: Sequence[int], cut: int) -> list[int]:
@@ -87,15 +77,11 @@ def cut_tokens(ids: Sequence[int], cut: int) -> list[int]:
     return out
 
 
-def as_prefix(kept: Kept) -> Prefix:
-    return Prefix(kept.ids, kept.invalid, kept.valid, sum(kept.reasons.values()), kept.truncated, kept.reasons)
-
-
 def build(sample: Sample, request: ChannelBRequest) -> Target:
     """One sample's target: the kept rollout, the missed objects, the closure, `<|im_end|>` and a newline."""
     order = request.order
     kept = keep(sample.rollout, order)
-    before = layout(kept.ids, order)
+    before = layout(kept.prefix, order)
     usable = [(i, r.box) for i, r in enumerate(before.records) if r.box is not None]
     found = match([b for _, b in usable], [t.bbox for t in sample.gt], GATE)
     pairs = [(usable[i][0], j) for i, j in found]
@@ -103,21 +89,17 @@ def build(sample: Sample, request: ChannelBRequest) -> Target:
     comma = ", " if before.records and missed else ""
     tail = comma + write([sample.gt[j] for j in missed], order) + "]}"
     # The last kept token is written anew together with what follows, so that the seam is tokenized as one text.
-    ids = kept.ids[:-1] + encode(piece(kept.ids[-1]).decode() + tail + END)
+    ids = kept.prefix[:-1] + encode(piece(kept.prefix[-1]).decode() + tail + END)
     view = layout(ids, order)
     fates = {**dict.fromkeys(range(len(before.records)), "neutral"), **{i: "matched" for i, _ in pairs}}
-    seam = len(text_of(kept.ids))
+    seam = len(text_of(kept.prefix))
     factor = request.multiplier if kept.reasons else 1.0
     weights = [
         _weight(view, p, fates, seam=seam, desc_weight=request.desc_ce_weight, factor=factor) for p in range(len(ids))
     ]
-    groups = [Group(_slots(view, i), sample.gt[j].bbox) for i, j in pairs]
-    appended = [Group(_slots(view, len(before.records) + n), sample.gt[j].bbox) for n, j in enumerate(missed)]
-    return Target(ids, len(kept.ids) - 1, kept, pairs, missed, weights, groups, appended, view)
-
-
-def _slots(view: Layout, index: int) -> list[int]:
-    return [p for p in view.of(index) if is_coordinate(view.tokens[p].id)]
+    groups = [Group(view.slots(i), sample.gt[j].bbox) for i, j in pairs]
+    appended = [Group(view.slots(len(before.records) + n), sample.gt[j].bbox) for n, j in enumerate(missed)]
+    return Target(ids, len(kept.prefix) - 1, kept, pairs, missed, weights, groups, appended, view)
 
 
 def _weight(view: Layout, p: int, fates: dict[int, str], *, seam: int, desc_weight: float, factor: float) -> float:

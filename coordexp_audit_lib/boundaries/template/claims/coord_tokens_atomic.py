@@ -9,13 +9,14 @@ Example: `<|coord_5|>` is one id in `[<|coord_5|>, ` and behind `}`; as `<`, `|`
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.template import cases, predicates, reference
 from coordexp_audit_lib.boundaries.template import surfaces as s
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import Honest, fault
+from coordexp_audit_lib.core.fault import Honest, answered, asked, fault
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.core.surface import Refuse
 from coordexp_audit_lib.kit import variants
@@ -34,14 +35,8 @@ FLAWS = {
     "one gives exactly its own id.",
 )
 def coord_tokens_atomic(ctx: Context) -> Iterator[Violation]:
-    if ctx.answers(s.VOCABULARY):
-        yield from _vocabulary(ctx)
-    else:
-        ctx.left_out("the expanded vocabulary", "not in this tree")
-    if ctx.answers(s.COORD_CHECK):
-        yield from _check(ctx)
-    else:
-        ctx.left_out("the check before training", "not in this tree")
+    listed, check = (s.VOCABULARY, "the expanded vocabulary", _vocabulary), "the check before training"
+    yield from cases.judged_parts(ctx, listed, (s.COORD_CHECK, check, _check))
 
 
 def _vocabulary(ctx: Context) -> Iterator[Violation]:
@@ -71,43 +66,28 @@ def _check(ctx: Context) -> Iterator[Violation]:
             yield Violation(message, kind, "refused", "accepted", {"tokenizer": kind, "bin": at})
 
 
-@fault(
-    coord_tokens_atomic,
-    "token_split",
-    s.VOCABULARY,
-    "one coordinate token is listed but was not added, so that text with it is split into its letters",
-)
-def token_split(request: s.VocabularyRequest, honest: Honest) -> s.Vocabulary:
-    made: s.Vocabulary = honest(request)
+_SPLIT = "one coordinate token is listed but was not added, so that text with it is split into its letters"
+_LOOKS_UP = "the check before training looks ids up and never encodes"
+_SPECIAL = "coordinate tokens that were added as special tokens are refused"
+
+
+@fault(coord_tokens_atomic, "token_split", s.VOCABULARY, _SPLIT)
+def token_split(request: s.VocabularyRequest, honest: Honest) -> Any:
     split = reference.variant("missing", 500)
-    return replace(made, encoded=[split.encode(t, add_special_tokens=False).ids for t in request.texts])
+    return replace(honest(request), encoded=[split.encode(t, add_special_tokens=False).ids for t in request.texts])
 
 
-@fault(
-    coord_tokens_atomic,
-    "check_looks_ids_up_only",
-    s.COORD_CHECK,
-    "the check before training looks ids up and never encodes",
-)
-def looks_ids_up_only(request: s.CoordCheckRequest, honest: Honest) -> s.CoordCheck:
-    sound = variants.SOUND[0] if request.kind in ("unknown", "split") else request.kind
-    made: s.CoordCheck = honest(replace(request, kind=sound))
-    return made
-
-
-@fault(
-    coord_tokens_atomic,
-    "sound_tokenizer_refused",
-    s.COORD_CHECK,
-    "coordinate tokens that were added as special tokens are refused",
-)
-def sound_tokenizer_refused(request: s.CoordCheckRequest, honest: Honest) -> s.CoordCheck:
+@fault(coord_tokens_atomic, "sound_tokenizer_refused", s.COORD_CHECK, _SPECIAL)
+def sound_tokenizer_refused(request: s.CoordCheckRequest, honest: Honest) -> Any:
     if request.kind == "special":
         raise Refuse("coordinate tokens must not be special")
-    made: s.CoordCheck = honest(request)
-    return made
+    return honest(request)
 
+
+fault(coord_tokens_atomic, "check_looks_ids_up_only", s.COORD_CHECK, _LOOKS_UP)(
+    asked(kind=lambda request: variants.SOUND[0] if request.kind in ("unknown", "split") else request.kind)
+)
 
 fault(coord_tokens_atomic, "shared_id", s.VOCABULARY, "two coordinate tokens share an id")(
-    lambda request, honest: replace(made := honest(request), coord_ids=[*made.coord_ids[:-1], made.coord_ids[-2]])
+    answered(coord_ids=lambda made: [*made.coord_ids[:-1], made.coord_ids[-2]])
 )

@@ -20,7 +20,7 @@ from coordexp_audit_lib.boundaries.template.faults import each
 from coordexp_audit_lib.boundaries.template.reference import PROFILE, answer_at
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import Honest, fault
+from coordexp_audit_lib.core.fault import answered, fault
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.kit import tokenizer
 
@@ -76,16 +76,14 @@ fault(labels_cover_assistant, "header_supervised", s.ENCODE, "the last token of 
 fault(labels_cover_assistant, "end_not_supervised", s.ENCODE, "the <|im_end|> of the assistant's turn is masked")(
     each(lambda e: replace(e, labels=[PROFILE.ignore_index if y == PROFILE.turn_end else y for y in e.labels]))
 )
-fault(
-    labels_cover_assistant,
-    "end_twice",
-    s.ENCODE,
-    "the assistant's text brings its own <|im_end|> and the template adds another",
-)(each(_doubled))
+_TWICE = "the assistant's text brings its own <|im_end|> and the template adds another"
+fault(labels_cover_assistant, "end_twice", s.ENCODE, _TWICE)(each(_doubled))
 
 
-@fault(labels_cover_assistant, "pads_supervised", s.ENCODE, "labels are padded with the pad token's id")
-def pads_supervised(request: s.EncodeRequest, honest: Honest) -> s.EncodeResponse:
-    made: s.EncodeResponse = honest(request)
-    rows = [[*e.labels, *row[len(e.labels) :]] for e, row in zip(made.unpacked, made.padded_ids, strict=True)]
-    return replace(made, padded_labels=rows)
+def _padded(made: s.EncodeResponse) -> list[list[int]]:
+    return [[*e.labels, *row[len(e.labels) :]] for e, row in zip(made.unpacked, made.padded_ids, strict=True)]
+
+
+fault(labels_cover_assistant, "pads_supervised", s.ENCODE, "labels are padded with the pad token's id")(
+    answered(padded_labels=_padded)
+)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.template import surfaces as s
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import Honest, fault
+from coordexp_audit_lib.core.fault import Honest, asked, fault
 from coordexp_audit_lib.core.problem import Problem
 
 SETTLED = 1_000_000
@@ -48,8 +48,7 @@ def _whole(ctx: Context, request: s.LimitRequest) -> Iterator[Problem]:
     ctx.judged()
     answer = ctx.ask(s.LIMIT, request)
     if answer.refused:
-        text = "a sample that fits the limit is refused"
-        yield Problem(text, _name(request), "encoded", answer.refusal, request)
+        yield Problem("a sample that fits the limit is refused", _name(request), "encoded", answer.refusal, request)
     elif answer.value.length != answer.value.whole_length or not answer.value.ended:
         yield Problem("a sample that fits the limit is cut", _name(request), None, answer.value.length, request)
 
@@ -91,5 +90,5 @@ def raise_cuts(request: s.LimitRequest, honest: Honest) -> s.Limit:
 
 
 fault(no_truncation, "limit_off_by_one", s.LIMIT, "a sample that is exactly as long as the limit is refused")(
-    lambda request, honest: honest(replace(request, max_length=request.max_length - 1))
+    asked(max_length=lambda request: request.max_length - 1)
 )

@@ -9,6 +9,7 @@ Example: a server that is sent the default system prompt where training uses the
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from coordexp_audit_lib.boundaries.template import cases, predicates
 from coordexp_audit_lib.boundaries.template import surfaces as s
@@ -38,25 +39,24 @@ def prompt_is_prefix(ctx: Context) -> Iterator[Violation]:
             yield Violation(p.message, name, p.expected, p.actual, {"setting": name, "token": p.token})
 
 
-@fault(
-    prompt_is_prefix,
-    "server_prompt_default",
-    s.ROLLOUT,
-    "the server is sent the default system prompt whatever the settings are",
-)
-def server_prompt_default(request: s.RolloutRequest, honest: Honest) -> s.Rollout:
-    if request.backend != "vllm":
-        made: s.Rollout = honest(request)
-        return made
-    default, _ = prompts(s.PromptRequest("sorted", "desc_first", "default"))
+def _generated_from(ids: list[int], request: s.RolloutRequest) -> s.Rollout:
+    """The answer of a pipeline that generates from these ids."""
     system, user = prompts(request)
-    generated = prompt_ids(default, user)
     whole = Template(system).encode(FIXED, user, request.field_order)
-    return s.Rollout(trace(generated), trace(whole.input_ids[: len(generated)]), answer_at(whole.labels))
+    return s.Rollout(trace(ids), trace(whole.input_ids[: len(ids)]), answer_at(whole.labels))
+
+
+_DEFAULT = "the server is sent the default system prompt whatever the settings are"
+
+
+@fault(prompt_is_prefix, "server_prompt_default", s.ROLLOUT, _DEFAULT)
+def server_prompt_default(request: s.RolloutRequest, honest: Honest) -> Any:
+    default, _ = prompts(s.PromptRequest("sorted", "desc_first", "default"))
+    ids = prompt_ids(default, prompts(request)[1])
+    return _generated_from(ids, request) if request.backend == "vllm" else honest(request)
 
 
 @fault(prompt_is_prefix, "answer_in_prompt", s.ROLLOUT, "the assistant's turn is not stripped before generation")
 def answer_in_prompt(request: s.RolloutRequest, honest: Honest) -> s.Rollout:
     system, user = prompts(request)
-    whole = Template(system).encode(FIXED, user, request.field_order)
-    return s.Rollout(trace(whole.input_ids), trace(whole.input_ids), answer_at(whole.labels))
+    return _generated_from(Template(system).encode(FIXED, user, request.field_order).input_ids, request)

@@ -9,6 +9,7 @@ Example: `class names` that became `categories` differs from the pin at one toke
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -50,12 +51,10 @@ def system_prompt_changed(request: s.PromptRequest, honest: Honest) -> s.Prompt:
 
 
 @fault(render_pinned, "special_token_split", s.PROMPT, "<|im_end|> is no added token and is split into its letters")
-def special_token_split(request: s.PromptRequest, honest: Honest) -> s.Prompt:
-    made: s.Prompt = honest(request)
+def special_token_split(request: s.PromptRequest, honest: Honest) -> Any:
     letters = tokenizer.encode("<|im")[:1] + tokenizer.encode("|>")
-    ids = prompt_ids(*prompts(request))
-    split = [piece for t in ids for piece in (letters if t == PROFILE.turn_end else [t])]
-    return replace(made, tokens=trace(split))
+    split = [p for t in prompt_ids(*prompts(request)) for p in (letters if t == PROFILE.turn_end else [t])]
+    return replace(honest(request), tokens=trace(split))
 
 
 fault(render_pinned, "system_turn_dropped", s.PROMPT, "the system turn is not rendered")(

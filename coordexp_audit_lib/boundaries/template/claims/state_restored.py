@@ -9,6 +9,8 @@ Example: plain, own prompt, plain: the third sample has the ids of the first; al
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -21,14 +23,8 @@ from coordexp_audit_lib.core.problem import Problem
 
 @claim(severity="P1", kind="B", remedy="Restore the template's settings in a finally block around the encode.")
 def state_restored(ctx: Context) -> Iterator[Problem]:
-    if ctx.answers(s.STATE):
-        yield from _encodes(ctx)
-    else:
-        ctx.left_out("samples with a system prompt of their own", "not in this tree")
-    if ctx.answers(s.SWITCH):
-        yield from _switches(ctx)
-    else:
-        ctx.left_out("the trainer's temporary states", "not in this tree")
+    own = (s.STATE, "samples with a system prompt of their own", _encodes)
+    yield from cases.judged_parts(ctx, own, (s.SWITCH, "the trainer's temporary states", _switches))
 
 
 def _encodes(ctx: Context) -> Iterator[Problem]:
@@ -63,30 +59,25 @@ def _switches(ctx: Context) -> Iterator[Problem]:
         ctx.judged()
         changed |= made.inside != made.before
         if made.before != made.after:
-            message = (
-                f"a temporary template state is still on {'after an exception' if request.fails else 'afterwards'}"
-            )
+            when = "after an exception" if request.fails else "afterwards"
+            message = f"a temporary template state is still on {when}"
             yield Problem(message, " in ".join(request.names[::-1]), made.before, made.after, request)
     if not changed:
         ctx.left_out("the trainer's temporary states", "none changes a setting")
 
 
 @fault(state_restored, "leaks_after_exception", s.STATE, "a sample's own system prompt stays only if its encode raises")
-def leaks_after_exception(request: s.StateRequest, honest: Honest) -> s.State:
-    made: s.State = honest(request)
-    failed, told = False, []
-    for step in made.steps:
-        failed |= bool(step.raised)
-        told.append(replace(step, state={**step.state, "system": "leaked"}) if failed else step)
-    return replace(made, steps=told)
+def leaks_after_exception(request: s.StateRequest, honest: Honest) -> Any:
+    made = honest(request)
+    good = list(takewhile(lambda step: not step.raised, made.steps))
+    leaked = [replace(step, state={**step.state, "system": "leaked"}) for step in made.steps[len(good) :]]
+    return replace(made, steps=good + leaked)
 
 
 fault(state_restored, "system_prompt_leaks", s.STATE, "a sample's own system prompt stays for the next sample")(
     lambda request, honest: reference.walk(reference.Template("Locate."), request, restores=False)
 )
-fault(
-    state_restored,
-    "packing_stays_off",
-    s.SWITCH,
-    "packing stays off when an exception leaves the block that turned it off",
-)(lambda request, honest: replace(made := honest(request), after=made.inside if request.fails else made.after))
+_STAYS_OFF = "packing stays off when an exception leaves the block that turned it off"
+fault(state_restored, "packing_stays_off", s.SWITCH, _STAYS_OFF)(
+    lambda request, honest: replace(made := honest(request), after=made.inside if request.fails else made.after)
+)

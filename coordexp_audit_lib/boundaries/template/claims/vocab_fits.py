@@ -33,36 +33,28 @@ SERVERS = {
     "the server's before the first rollout.",
 )
 def vocab_fits(ctx: Context) -> Iterator[Violation]:
-    for surface, part, judge in (
+    yield from cases.judged_parts(
+        ctx,
         (s.VOCABULARY, "the expansion of the vocabulary", _expanded),
         (s.ROWS, "ids beyond the model's rows", _rows),
         (s.SERVER, "a server with another vocabulary", _server),
-    ):
-        if ctx.answers(surface):
-            yield from judge(ctx)
-        else:
-            ctx.left_out(part, "not in this tree")
-
-
-def _first(ctx: Context) -> int:
-    """The id of the first coordinate token."""
-    return cases.profile(ctx).first_coordinate or 0
+    )
 
 
 def _expanded(ctx: Context) -> Iterator[Violation]:
-    for rows in (ctx.contract["template.base_rows"], _first(ctx) - 1):
+    for rows in (ctx.contract["template.base_rows"], (cases.profile(ctx).first_coordinate or 0) - 1):
         made, where = ctx.value(s.VOCABULARY, s.VocabularyRequest(rows, [])), f"{rows} base rows"
         ctx.judged()
         if not made.coord_ids:
             yield Violation("the expanded tokenizer has no coordinate token", where, cases.profile(ctx).coordinates, 0)
         elif made.length > made.rows or max(made.coord_ids) >= made.rows:
-            yield Violation(
-                "the expanded tokenizer has more ids than the model has rows", where, made.length, made.rows
-            )
+            message = "the expanded tokenizer has more ids than the model has rows"
+            yield Violation(message, where, made.length, made.rows)
 
 
 def _rows(ctx: Context) -> Iterator[Violation]:
-    last = _first(ctx) + cases.profile(ctx).coordinates - 1
+    profile = cases.profile(ctx)
+    last = (profile.first_coordinate or 0) + profile.coordinates - 1
     for rows in (last, ctx.contract["template.base_rows"], last + 1):
         ctx.judged()
         refused = ctx.ask(s.ROWS, s.RowsRequest(rows)).refused

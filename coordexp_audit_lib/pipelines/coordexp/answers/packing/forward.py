@@ -36,17 +36,17 @@ def forward(request, here):
     samples = encoded_samples(here, request["samples"])
     with varlen.attending(world.model, request["attention"]):
         with template.packing(world.template, False):
-            alone = each_alone(request, here, world, make, samples)
+            unpacked = each_unpacked(request, here, world, make, samples)
         with template.packing(world.template, True):
             found = []
             given = [dict(s) for s in samples]
             for members, batch in packs(request, here, given, world.template.data_collator):
                 ran = run(here, world, make(here, world, True), batch, [samples[m] for m in members])
-                found.append(one_pack(members, ran, alone, request["by_token"]))
+                found.append(one_pack(members, ran, unpacked, request["by_token"]))
     return {"packs": found, "sdpa_accepted": accepts_sdpa(here)}
 
 
-def each_alone(request, here, world, make, samples):
+def each_unpacked(request, here, world, make, samples):
     """Each sample by itself, unpacked, through the same trainer.
 
     Post-rollout trainers of later trees want settings that the harness does not write; that is no answer about packing,
@@ -131,10 +131,10 @@ def meta(sample):
     }
 
 
-def one_pack(members, ran, alone, by_token):
-    """What was measured of a pack, given what its trainer's run showed and those of all samples alone."""
+def one_pack(members, ran, unpacked, by_token):
+    """What was measured of a pack, given what its trainer's run showed and those of all samples unpacked."""
     seen, loss, labels = ran
-    others = [alone[m] for m in members]
+    others = [unpacked[m] for m in members]
     ends, bounds = 0, []
     for one, _, _ in others:
         bounds.append((ends, ends + one.logits.shape[1]))
@@ -154,9 +154,11 @@ def one_pack(members, ran, alone, by_token):
         "largest_logit": float(seen.logits.abs().max()),
         "influence": influence.influence(seen, labels, bounds),
         "loss": float(loss),
-        "taught": influence.taught_rows(loss, seen.logits),
+        "supervised": influence.supervised_rows(loss, seen.logits),
         "tokens": influence.by_token(seen) if by_token else [],
-        "alone": [{"loss": float(value), "taught": influence.taught_rows(value, s.logits)} for s, value, _ in others],
+        "unpacked": [
+            {"loss": float(value), "supervised": influence.supervised_rows(value, s.logits)} for s, value, _ in others
+        ],
     }
 
 

@@ -64,7 +64,7 @@ def measure(segments, rows, seen, request):
         span = slice(first, first + len(found["ids"]))
         text, coord = split_norms(grads[b, span])
         found["text_grad"], found["coord_grad"] = [short(v) for v in text], [short(v) for v in coord]
-        found["pulls"] = pulls(grads[b, span], text)
+        found["raised"] = raised(grads[b, span], text)
         if labels is not None:
             found["labels"], found["share"] = labels[b][span], [short(v) for v in share[b][span]]
         slots += [
@@ -94,14 +94,14 @@ def split_norms(rows):
     return text.tolist(), coord.tolist()
 
 
-def pulls(rows, text):
+def raised(rows, text):
     """The token that each row's gradient raises, -1 where there is no cross-entropy."""
     best = rows.argmin(dim=-1).tolist()
     return [int(k) if norm > 0 else -1 for k, norm in zip(best, text, strict=False)]
 
 
 def target_bin(logits, grad, slots):
-    """The bin that a slot is pulled to, from its gradient alone.
+    """The bin that the gradient moves a slot to, solved from nothing else.
 
     With SmoothL1 only, loss = mean over slots of (E - t)^2 / 2 and E = sum of p(k) k/999, so that the gradient at
     logit k is (E - t) / slots * p(k) (k/999 - E): solved for t by least squares over k.

@@ -230,7 +230,7 @@ def segment(meta, ids):
         "share": [],
         "text_grad": [],
         "coord_grad": [],
-        "pulls": [],
+        "raised": [],
         "targets": [],
     }
 
