@@ -1,0 +1,122 @@
+"""Nothing that was not judged is held, of what runs leave behind: every claim that an artifact can decide, on less."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.boundaries.geometry.predicates.records import Record
+from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row
+from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import vocabulary
+from coordexp_audit_lib.boundaries.packing import artifact, cases, surfaces
+from coordexp_audit_lib.boundaries.provenance.artifact.run import RunFolder
+from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import Release
+from coordexp_audit_lib.core.claim import claims, claims_on
+from coordexp_audit_lib.core.finding import Finding
+from coordexp_audit_lib.core.judge import Artifact, judge_artifact
+from coordexp_audit_lib.targets.reference import ReferenceTarget
+
+boundaries.load()
+BOX = {"desc": "cup", "bbox_2d": [10, 20, 300, 400]}
+RECORD = {"images": ["a.jpg"], "width": 640, "height": 480, "objects": [BOX, {**BOX, "desc": "jug"}]}
+STEP = {"loss": 1.0, "stage2/channel_b": 1.0, "stage2_ab/b_ratio_realized": 1.0, "time/step_s": 2.0}
+
+
+def verdicts(subject: Any) -> dict[str, Finding]:
+    return {c.id: judge_artifact(Artifact(subject), c) for c in claims_on(type(subject))}
+
+
+def held(subject: Any) -> list[str]:
+    return [id for id, finding in verdicts(subject).items() if finding.status == "held"]
+
+
+def packed() -> dict[str, Any]:
+    """The tensors of a sound pack of two samples, one with a picture."""
+    target = ReferenceTarget()
+    asked = surfaces.BatchRequest(cases.samples()[:2], 400)
+    return dict(packing_row(target, asked).tensors)
+
+
+def packing_row(target: ReferenceTarget, asked: Any) -> artifact.PackedRow:
+    (made,) = target.ask(surfaces.BATCH, asked).value.batches
+    tensors = {n: np.array(v, dtype=made.dtypes[n]) for n, v in made.ints.items() if n in made.dtypes}
+    return artifact.PackedRow({**tensors, "pixel_values": np.zeros((len(made.pixel_rows or []), 1536))})
+
+
+def empty(tmp_path: Path) -> Iterator[Any]:
+    yield artifact.PackedRow({})
+    yield Record({})
+    yield Record({**RECORD, "objects": []}, ordering="sorted")
+    yield Record(None)
+    yield Log("empty.jsonl", [], vocabulary())
+    yield Log("other.jsonl", [Row("train", 1, 1, {})], vocabulary())
+    yield RunFolder(tmp_path)
+    yield Release("ms-swift", "3.10.3", (), [])
+
+
+def test_every_kind_of_artifact_is_asked(tmp_path: Path) -> None:
+    asked = {type(s) for s in empty(tmp_path)}
+    known = {kind for c in claims() for kind in c.predicates}
+    assert {k.__name__ for k in known - asked} <= {"RunPair", "Supervised"}  # two runs; a segment in a trainer's hands
+
+
+def test_what_holds_nothing_holds_no_claim(tmp_path: Path) -> None:
+    for subject in empty(tmp_path):
+        mine = [c for c in held(subject) if c != "geometry.record_contract"]
+        assert mine == [], subject
+    # a record without objects is a whole record; the one claim that is about the record itself may hold
+    assert held(Record({})) == held(Record(None)) == []
+
+
+@pytest.mark.parametrize(
+    ("whole", "made"),
+    [
+        (packed, lambda fields: artifact.PackedRow(fields, packing_length=400)),
+        (lambda: RECORD, lambda fields: Record(fields, ordering="sorted")),
+        (lambda: STEP, lambda fields: Log("log.jsonl", [Row("train", 1, 1, fields, {}, "B")], vocabulary())),
+    ],
+    ids=["batch", "record", "log"],
+)
+def test_a_claim_that_holds_needs_something_of_what_is_there(
+    whole: Callable[[], dict[str, Any]], made: Callable[[dict[str, Any]], Any]
+) -> None:
+    """Each field is left out in turn; a claim that is held whatever is left out has judged nothing.
+
+    But for two that many fields decide: any of the token fields tells a pack's length, and each value may be finite.
+    """
+    fields = whole()
+    sound = set(held(made(fields)))
+    assert sound, "no claim is decided by a whole one"
+    without = {name: set(held(made({k: v for k, v in fields.items() if k != name}))) for name in fields}
+    assert {c for c in sound if all(c in kept for kept in without.values())} <= {"packing.capacity", "metrics.finite"}
+
+
+def test_a_run_is_judged_by_what_it_left(tmp_path: Path) -> None:
+    """Documents that say nothing decide nothing."""
+    for name in ("resolved_config.json", "runtime_env.json", "run_metadata.json"):
+        (tmp_path / name).write_text(json.dumps({}))
+    assert [c for c in held(RunFolder(tmp_path)) if c != "provenance.no_secrets"] == []
+
+
+def test_the_predicate_that_crashes_costs_its_own_claim_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = next(c for c in claims_on(artifact.PackedRow) if c.id == "packing.cu_seqlens")
+
+    def crash(row: Any, ledger: Any) -> Iterator[Any]:
+        raise ZeroDivisionError("oops")
+        yield
+
+    row = artifact.PackedRow(packed(), packing_length=400)
+    before = verdicts(row)
+    monkeypatch.setitem(broken.predicates, artifact.PackedRow, crash)
+    after = verdicts(row)
+    assert after[broken.id].status == "error"
+    assert "ZeroDivisionError" in after[broken.id].note
+    assert {k: v.status for k, v in after.items() if k != broken.id} == {
+        k: v.status for k, v in before.items() if k != broken.id
+    }
