@@ -15,8 +15,8 @@ import msgspec
 
 from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.source.dataflow import Flow
-from coordexp_audit_lib.source.names import DEFINITIONS, Function, definitions, last_name, own_nodes, parameters
-from coordexp_audit_lib.source.tree import Tree
+from coordexp_audit_lib.source.names import Function, definitions, last_name, own_nodes, parameters
+from coordexp_audit_lib.source.tree import DEFINITIONS, Tree
 
 OPERATIONS = frozenset(
     {

@@ -17,6 +17,7 @@ import msgspec
 
 from coordexp_audit_lib.source.dataflow import Flow, Summaries
 from coordexp_audit_lib.source.names import Function, arguments, definitions, own_nodes, parameters
+from coordexp_audit_lib.source.tree import text_of
 
 Chain = tuple[str, ...]
 Origins = frozenset[Chain]
@@ -121,10 +122,6 @@ def _scopes(path: str, module: ast.Module) -> list[Scope]:
         outer = [s for s in found if scope.qualname.startswith(f"{s.qualname}.")]
         scope.around = [*sorted(outer, key=lambda s: -len(s.qualname)), top]
     return [top, *found]
-
-
-def text_of(node: ast.expr | None) -> str | None:
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 class KeyFlow(Flow[Origins]):
