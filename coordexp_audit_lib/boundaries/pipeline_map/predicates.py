@@ -44,9 +44,8 @@ def stage_owners(entrypoint: str, stage: Stage, found: list[ResolvedOwner]) -> I
     for o in standing:
         if not (o.path and o.line >= 1 and o.symbol and o.digest):
             message = f"the owner {o.asked} is said to stand in the tree, but without file, line, symbol and digest"
-            yield Problem(
-                message, f"{entrypoint}/{stage.id}", "path:line symbol digest", msgspec.to_builtins(o), o.asked
-            )
+            wanted, shown = "path:line symbol digest", msgspec.to_builtins(o)
+            yield Problem(message, f"{entrypoint}/{stage.id}", wanted, shown, o.asked)
 
 
 def key_exists(entrypoint: str, stage: str, key: Key, values: list[KeyValue]) -> Iterator[Problem]:
