@@ -3,8 +3,7 @@
 What is missing from the text is supervised as absent: the model learns to end the list before the image's last objects,
 and recall is lost where images are full. What stands twice teaches duplicates.
 
-Example: of 200 objects, 200 stand in the text; a cap of 100 is silent on all images with fewer.
-"""
+Example: of 200 objects, 200 stand in the text; a cap of 100 is silent on all images with fewer."""
 
 from __future__ import annotations
 

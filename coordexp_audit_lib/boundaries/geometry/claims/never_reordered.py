@@ -4,8 +4,7 @@ record is refused under sorted; object_field_order changes key order only.
 The text is learned left to right: an order that changes from record to record makes the next object unpredictable, and
 the loss then measures the shuffle. A polygon whose points were moved is another polygon.
 
-Example: with `object_ordering: sorted`, an object at y = 11 before one at y = 10 is refused, not put in order.
-"""
+Example: with `object_ordering: sorted`, an object at y = 11 before one at y = 10 is refused, not put in order."""
 
 from __future__ import annotations
 
