@@ -27,12 +27,10 @@ ROOT: Origins = frozenset({()})
 ARGS = "<arguments>"  # the flat upstream argument object, whose attributes are the leaves of several sections
 ARGUMENT_NAMES = frozenset({"args", "train_args", "training_args", "inner_args"})
 TAKES = frozenset({"get", "pop", "setdefault"})
-KEEPS = frozenset(
-    {
-        *("dict", "list", "tuple", "set", "float", "int", "bool", "str", "cast", "asdict", "copy", "deepcopy", "Path"),
-        *("enumerate", "sorted", "max", "min", "is_dataclass"),
-    }
-)
+KEEPS = {
+    *("dict", "list", "tuple", "set", "float", "int", "bool", "str", "cast", "asdict", "copy", "deepcopy", "Path"),
+    *("enumerate", "sorted", "max", "min", "is_dataclass"),
+}
 MAX_ORIGINS, MAX_DEPTH, MAX_CHAIN = 24, 6, 9
 ROUNDS = 3  # a value passes through at most so many functions, attributes or returns before it is used
 _SUFFIXES = ("_cfg", "_config", "_section", "_raw", "_map", "_typed", "_dict", "_obj")

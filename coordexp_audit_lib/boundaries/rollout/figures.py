@@ -123,20 +123,12 @@ def misdeeds(ctx: Context) -> dict[str, Any]:
         served = ctx.value(s.SERVER, request)
         problems = {p.message for p in predicates.server_problems(request, served)}
         sent = [n for post in served.posts for n in post]
-        rows.append(
-            {
-                "misdeed": MISDEEDS[request.misdeed] + (", prompts alike" if request.alike else ""),
-                "error": served.error,
-                "message": served.message,
-                "raised": bool(served.error),
-                "said": bool(served.error) and not any("does not say" in p for p in problems),
-                "in_time": served.bounded,
-                "once": len(set(sent)) == len(sent) or request.misdeed == "swapped",
-                "posts": len(served.posts),
-                "outputs": served.outputs,
-                "sound": request.misdeed == "none",
-            }
-        )
+        told = bool(served.error) and not any("does not say" in p for p in problems)
+        kept = {"error": served.error, "message": served.message, "raised": bool(served.error), "said": told}
+        once = len(set(sent)) == len(sent) or request.misdeed == "swapped"
+        seen = {"in_time": served.bounded, "once": once, "posts": len(served.posts), "outputs": served.outputs}
+        name = MISDEEDS[request.misdeed] + (", prompts alike" if request.alike else "")
+        rows.append({"misdeed": name, **kept, **seen, "sound": request.misdeed == "none"})
     return {"rows": rows}
 
 
