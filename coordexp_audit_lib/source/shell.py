@@ -67,13 +67,11 @@ def without_heredocs(text: str) -> str:
     """The script with the bodies of its here-documents blanked, so that line numbers stay."""
     lines, until = [], ""
     for line in text.split("\n"):
+        lines.append("" if until else line)
         if until:
-            lines.append("")
             until = "" if line.strip() == until else until
-            continue
-        lines.append(line)
-        opened = None if line.lstrip().startswith("#") else _HEREDOC.search(line)
-        until = opened.group(2) if opened else ""
+        elif not line.lstrip().startswith("#") and (opened := _HEREDOC.search(line)):
+            until = opened[2]
     return "\n".join(lines)
 
 
@@ -310,14 +308,14 @@ def _starts(tree: Tree, script: str, seen: set[str]) -> Iterator[Start]:
 
 
 def _file_of(tree: Tree, kind: str, name: str, script: str) -> str:
-    if kind == "command":
-        return ""
+    files: tuple[str, ...] = ()
     if kind == "module":
         base = name.replace(".", "/")
-        return next((f for f in (f"{base}.py", f"{base}/__main__.py", f"{base}/__init__.py") if _stands(tree, f)), "")
-    below = name.split("}/", 1)[-1] if name.startswith("${") else name
-    beside = (PurePosixPath(script).parent / below).as_posix()
-    return next((f for f in (below, beside) if _stands(tree, f)), "")
+        files = (f"{base}.py", f"{base}/__main__.py", f"{base}/__init__.py")
+    elif kind == "script":
+        below = name.split("}/", 1)[-1] if name.startswith("${") else name
+        files = (below, (PurePosixPath(script).parent / below).as_posix())
+    return next((f for f in files if _stands(tree, f)), "")
 
 
 def _stands(tree: Tree, path: str) -> bool:

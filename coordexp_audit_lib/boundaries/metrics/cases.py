@@ -88,10 +88,10 @@ def micro_steps(words: Vocabulary) -> list[tuple[str, s.AccumulateRequest]]:
             made.append(s.MicroStep(metrics, weight))
         return made
 
+    seeds = (("every micro-step", 3, 2), ("the first micro-step", 1, 1), ("one rank", 3, 0))
     return [
-        ("the seed on every micro-step", s.AccumulateRequest([rank(1, [2, 1, 1], 3), rank(4, [1, 2], 2)])),
-        ("the seed on the first micro-step", s.AccumulateRequest([rank(1, [2, 1, 1], 1), rank(4, [1, 2], 1)])),
-        ("the seed on one rank", s.AccumulateRequest([rank(1, [2, 1, 1], 3), rank(4, [1, 2], 0)])),
+        (f"the seed on {where}", s.AccumulateRequest([rank(1, [2, 1, 1], a), rank(4, [1, 2], b)]))
+        for where, a, b in seeds
     ]
 
 

@@ -67,11 +67,12 @@ def encode_problems(pixels: Sequence[float], bins: Sequence[int], sizes: Sequenc
     if len(bins) != len(pixels):
         return [Problem("an encode gives another number of bins than it got coordinates", path, len(pixels), len(bins))]
     wrong = [i for i, (x, k, s) in enumerate(zip(pixels, bins, sizes, strict=True)) if not _is_bin_of(k, x, s)]
-    what = (
-        f"{len(wrong)} of {len(pixels)} coordinates are not encoded as clamp(round(999*c), 0, 999), the first is pixel"
-    )
-    told = ((f"{what} {pixels[i]:g} of {sizes[i]}", encode_pixel(pixels[i], sizes[i]), bins[i]) for i in wrong[:1])
-    return [Problem(message, path, expected, actual) for message, expected, actual in told]
+    what = "coordinates are not encoded as clamp(round(999*c), 0, 999), the first is pixel"
+    message = f"{len(wrong)} of {len(pixels)} {what}"
+    return [
+        Problem(f"{message} {pixels[i]:g} of {sizes[i]}", path, encode_pixel(pixels[i], sizes[i]), bins[i])
+        for i in wrong[:1]
+    ]
 
 
 def _is_bin_of(k: int, pixel: float, size: int) -> bool:
