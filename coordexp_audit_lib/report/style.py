@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, YELLOW = "#56B4E9", "#CC79A7", "#F0E442"
 INK, DARK, DIM = "#1A1A1A", "#444444", "#6F6F6F"  # text and lines, from strong to faint
@@ -14,3 +16,22 @@ STATUS = {"held": GREEN, "violated": VERMILION, "unbound": GREY, "error": PURPLE
 
 CYCLE = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, YELLOW, GREY)
 SMALL, NORMAL = 7.5, 9.0  # points
+
+
+def spare(*axes: Any) -> None:
+    """Leave out the lines above and to the right, which frame nothing."""
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+
+
+def bare(*axes: Any) -> None:
+    """Leave out every line around, and the marks of ticks: what is drawn says where it stands."""
+    for axis in axes:
+        axis.spines[:].set_visible(False)
+        axis.tick_params(length=0)
+
+
+def legend(owner: Any, *entries: Any, **look: Any) -> None:
+    """A legend of axes or a figure, without a frame; `$` in its names, which may come from outside, is no formula."""
+    for text in owner.legend(*entries, **{"fontsize": SMALL, "frameon": False, **look}).get_texts():
+        text.set_parse_math(False)

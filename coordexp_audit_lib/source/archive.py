@@ -100,17 +100,17 @@ def _inside_top(kept: dict[str, bytes | None], path: Path) -> Files:
     tops = {PurePosixPath(n).parts[0] for n in kept}
     prefix = f"{tops.pop()}/" if len(tops) == 1 else ""
     if any(n.startswith(f"{prefix}src/") and n.endswith("/__init__.py") for n in kept):
-        inner = {n.removeprefix(prefix).removeprefix("src/"): data for n, data in kept.items()}
+        kept = {n.removeprefix(prefix).removeprefix("src/"): data for n, data in kept.items()}
     else:
-        inner = {n.removeprefix(prefix): data for n, data in kept.items()}
+        kept = {n.removeprefix(prefix): data for n, data in kept.items()}
 
     def read(name: str) -> bytes:
-        data = inner[name]
+        data = kept[name]
         if data is None:
             raise ValueError(f"larger than {MAX_MEMBER} bytes")
         return data
 
-    return Files(inner, read, path.name)
+    return Files(kept, read, path.name)
 
 
 def _bounded(stream: IO[bytes]) -> bytes:

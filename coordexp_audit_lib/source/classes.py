@@ -11,7 +11,7 @@ from coordexp_audit_lib.kit import bodies
 from coordexp_audit_lib.source import spelling
 from coordexp_audit_lib.source.facts import FieldSeen
 from coordexp_audit_lib.source.package import GONE, Absent, Answer, Package, Place
-from coordexp_audit_lib.source.tree import statements
+from coordexp_audit_lib.source.tree import statements, text_of
 
 _STRUCTS = ("Struct", "BaseModel", "NamedTuple", "TypedDict", "PydanticMsgspecMixin")
 _PLAIN = ("object", "Generic", "Protocol", "ABC", "abc.ABC", "Enum", "str", "dict")
@@ -119,7 +119,7 @@ def keys(tree: ast.Module, name: str, wanted: Iterable[str]) -> list[str]:
         value = getattr(node, "value", None)
         for target in targets:
             if isinstance(target, ast.Name) and target.id == name and isinstance(value, ast.Dict):
-                there |= {k.value for k in value.keys if isinstance(k, ast.Constant) and isinstance(k.value, str)}
+                there |= {text for text in map(text_of, value.keys) if text is not None}
             elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name) and target.value.id == name:
-                there |= {k.value for k in [target.slice] if isinstance(k, ast.Constant) and isinstance(k.value, str)}
+                there.add(text_of(target.slice) or "")
     return sorted(set(wanted) & there)

@@ -15,20 +15,16 @@ import msgspec
 
 from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.source.dataflow import Flow
-from coordexp_audit_lib.source.names import DEFINITIONS, Function, definitions, last_name, own_nodes, parameters
-from coordexp_audit_lib.source.tree import Tree
+from coordexp_audit_lib.source.names import Function, definitions, last_name, own_nodes, parameters
+from coordexp_audit_lib.source.tree import DEFINITIONS, Tree
 
-OPERATIONS = frozenset(
-    {
-        *("barrier", "monitored_barrier", "wait_for_everyone", "all_reduce", "all_gather"),
-        *("all_gather_object", "all_gather_into_tensor", "all_gather_coalesced", "broadcast"),
-        *("broadcast_object_list", "broadcast_coalesced", "reduce", "reduce_scatter"),
-        *("reduce_scatter_tensor", "scatter", "scatter_object_list", "gather", "gather_object"),
-        *("gather_for_metrics", "all_to_all", "all_to_all_single", "new_group", "new_subgroups"),
-        *("new_subgroups_by_enumeration", "GatheredParameters", "safe_barrier", "broadcast_obj"),
-        "gather_obj",
-    }
-)
+OPERATIONS = {
+    *("barrier", "monitored_barrier", "wait_for_everyone", "all_reduce", "all_gather", "all_gather_object"),
+    *("all_gather_into_tensor", "all_gather_coalesced", "broadcast", "broadcast_object_list", "broadcast_coalesced"),
+    *("reduce", "reduce_scatter", "reduce_scatter_tensor", "scatter", "scatter_object_list", "gather", "gather_object"),
+    *("gather_for_metrics", "all_to_all", "all_to_all_single", "new_group", "new_subgroups", "GatheredParameters"),
+    *("new_subgroups_by_enumeration", "safe_barrier", "broadcast_obj", "gather_obj"),
+}
 PLAIN = frozenset({"barrier", "broadcast", "gather", "reduce", "scatter"})  # these names mean other things elsewhere
 HOLDERS = re.compile(r"(^|\.)(dist|tdist|c10d|distributed|accelerator|accel|acc|comm|pg|group)$")
 GATHERS = frozenset({"all_gather", "all_gather_object", "all_gather_into_tensor", "gather_object", "gather"})

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from coordexp_audit_lib.source.tree import statements
+from coordexp_audit_lib.source.tree import assigned, statements, text_of
 
 TABLES = ("_import_structure", "import_structure")
 
@@ -31,22 +31,16 @@ def offers(tree: ast.Module, module: str, is_package: bool) -> Offers:
             names.update({n: (f"{package}.{where}", n) for n in listed})
     getattrs = [n for n in body if isinstance(n, ast.FunctionDef) and n.name == "__getattr__"]
     read = {n.id for g in getattrs for n in ast.walk(g) if isinstance(n, ast.Name)}
-    tables = [(t, n.value) for n in body for t in _targets(n) if t in read and isinstance(n.value, ast.Dict)]  # type: ignore[attr-defined]
+    tables = [(t, n.value) for n in body for t in assigned(n) if t in read and isinstance(n.value, ast.Dict)]  # type: ignore[attr-defined]
     for _, table in tables:
         names.update(_table(table, package))
     return Offers(names, tuple(_collected(tree, package)), bool(getattrs) and not tables)
 
 
-def _targets(node: ast.stmt) -> list[str]:
-    if isinstance(node, ast.Assign):
-        return [t.id for t in node.targets if isinstance(t, ast.Name)]
-    return [node.target.id] if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) else []
-
-
 def _entries(node: ast.stmt) -> Iterator[tuple[str, list[str]]]:
     """(submodule, names) that a statement puts into an import structure."""
     if isinstance(node, (ast.Assign, ast.AnnAssign)):
-        if isinstance(node.value, ast.Dict) and set(_targets(node)) & set(TABLES):
+        if isinstance(node.value, ast.Dict) and set(assigned(node)) & set(TABLES):
             for key, value in zip(node.value.keys, node.value.values, strict=True):
                 if isinstance(key, ast.Constant):
                     yield str(key.value), _strings(value)
@@ -69,7 +63,7 @@ def _slot(node: ast.expr) -> str:
 
 def _strings(node: ast.expr) -> list[str]:
     items = node.elts if isinstance(node, (ast.List, ast.Tuple, ast.Set)) else [node]
-    return [n.value for n in items if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    return [text for text in map(text_of, items) if text is not None]
 
 
 def _table(node: ast.Dict, package: str) -> dict[str, tuple[str, str]]:
@@ -89,7 +83,5 @@ def _collected(tree: ast.Module, package: str) -> Iterator[str]:
     """The packages that a call of `define_import_structure` collects."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "define_import_structure":
-            prefix = [
-                str(k.value.value) for k in node.keywords if k.arg == "prefix" and isinstance(k.value, ast.Constant)
-            ]
-            yield f"{package}.{prefix[0]!s}" if prefix else package
+            prefix = [text_of(k.value) for k in node.keywords if k.arg == "prefix"]
+            yield f"{package}.{prefix[0]}" if any(prefix) else package

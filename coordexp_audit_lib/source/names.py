@@ -10,13 +10,21 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from coordexp_audit_lib.core.errors import SurfaceFailed
-from coordexp_audit_lib.source.tree import Located, Tree, find_definition, source_digest, statements
+from coordexp_audit_lib.source.tree import (
+    DEFINITIONS,
+    Located,
+    Tree,
+    find_definition,
+    module_name,
+    module_paths,
+    source_digest,
+    statements,
+)
 
 MAX_HOPS = 12
 PARTICULAR = 16  # letters that make a name too particular to stand twice by chance
 Place = tuple[str, str]  # a file of the tree, and a name in it ("" for the module itself)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def resolve(tree: Tree, symbol: str) -> Located | None:
@@ -69,19 +77,13 @@ class Index:
                 continue
             for d in definitions(module):
                 if not d.inner:
-                    symbol = f"{path.removesuffix('.py').replace('/', '.')}:{d.qualname}"
-                    yield Located(path, d.node.lineno, symbol, source_digest(d.node))
+                    name = path.removesuffix(".py").replace("/", ".")
+                    yield Located(path, d.node.lineno, f"{name}:{d.qualname}", source_digest(d.node))
 
 
 def module_files(tree: Tree, module: str) -> list[str]:
-    """The files that a dotted module name stands for: a package before a module of the same name, as Python has it."""
-    base = module.replace(".", "/")
-    return [p for p in (f"{base}/__init__.py", f"{base}.py") if base and tree.exists(p)]
-
-
-def module_name(path: str) -> str:
-    """The dotted name of a file of the tree."""
-    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    """The files that a dotted module name stands for in the tree."""
+    return [p for p in module_paths(module) if module and tree.exists(p)]
 
 
 def _located(tree: Tree, path: str, qualname: str) -> Located:
@@ -269,29 +271,17 @@ def replaced_methods(modules: dict[str, ast.Module]) -> dict[tuple[str, str], st
             if isinstance(node, ast.ClassDef):
                 classes.setdefault(node.name, []).append((path, node))
     found: dict[tuple[str, str], str] = {}
-    for places in classes.values():
-        for _, child in places:
-            for base in _base_names(child):
-                if len(classes.get(base, ())) == 1:
-                    path, parent = classes[base][0]
-                    found.update({(path, f"{base}.{m}"): child.name for m in _replaced(parent, child)})
+    for child in (c for places in classes.values() for _, c in places):
+        for base in filter(None, map(last_name, child.bases)):
+            if len(classes.get(base, ())) == 1:
+                path, parent = classes[base][0]
+                found |= {(path, f"{base}.{m}"): child.name for m in _replaced(parent, child)}
     return found
 
 
-def _base_names(node: ast.ClassDef) -> Iterator[str]:
-    return filter(None, map(last_name, node.bases))
-
-
 def _replaced(parent: ast.ClassDef, child: ast.ClassDef) -> list[str]:
-    own = {n.name for n in parent.body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))}
-    anew = [n for n in child.body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef)) and n.name in own]
-    called = {_super_call(n) for n in ast.walk(child)}
-    return [n.name for n in anew if n.name not in called and not n.name.startswith("__")]
-
-
-def _super_call(node: ast.AST) -> str:
-    """The method that `super().method` names; empty for any other node."""
-    match node:
-        case ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr=name):
-            return name
-    return ""
+    """The parent's methods that the child defines and reaches by no `super().method`, no special one."""
+    own = {n.name for n in parent.body if isinstance(n, Function)}
+    calls = (n for n in ast.walk(child) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Call))
+    own -= {n.attr for n in calls if last_name(n.value.func) == "super"}  # type: ignore[attr-defined]
+    return [n.name for n in child.body if isinstance(n, Function) and n.name in own and not n.name.startswith("__")]

@@ -12,6 +12,7 @@ from coordexp_audit_lib.source import classes
 from coordexp_audit_lib.source.archive import Unreadable
 from coordexp_audit_lib.source.facts import Ask, Level, Parameter, ParameterKind, Seen
 from coordexp_audit_lib.source.package import Absent, Package, Place
+from coordexp_audit_lib.source.tree import module_name
 
 _KINDS: dict[str, ParameterKind] = {
     "positional-only": "positional",
@@ -48,9 +49,9 @@ def _first(package: Package, ask: Ask) -> Found | Absent:
         if candidate == ask.symbol and answer.status == "undecided":
             return answer
         if candidate == candidates[-1] and head and not any(a.why.endswith(f"of {head}") for a in answers):
-            candidates += [f"{m}:{qualname}" for m in _elsewhere(package, head) if f"{m}:{qualname}" not in candidates]
-    kinds = sorted(answers, key=lambda a: (a.status == "gone", not a.why.startswith("no member")))
-    return kinds[0]
+            elsewhere = (f"{module_name(p)}:{qualname}" for p in package.mentioning(head))
+            candidates += [c for c in elsewhere if c not in candidates]
+    return min(answers, key=lambda a: (a.status == "gone", not a.why.startswith("no member")))
 
 
 def _told(package: Package, candidate: str, answer: Absent) -> Absent:
@@ -59,11 +60,6 @@ def _told(package: Package, candidate: str, answer: Absent) -> Absent:
     if answer.status == "gone" and dot and ":" in holder and isinstance(package.resolve(holder), Place):
         return Absent("gone", f"no member {name} of {holder.partition(':')[2]}")
     return answer
-
-
-def _elsewhere(package: Package, name: str) -> list[str]:
-    """The modules that define a class or function of that name."""
-    return [p.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for p in package.mentioning(name)]
 
 
 def _seen(package: Package, ask: Ask, reached: str, place: Place) -> Seen:

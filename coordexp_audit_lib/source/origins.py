@@ -17,6 +17,7 @@ import msgspec
 
 from coordexp_audit_lib.source.dataflow import Flow, Summaries
 from coordexp_audit_lib.source.names import Function, arguments, definitions, own_nodes, parameters
+from coordexp_audit_lib.source.tree import text_of
 
 Chain = tuple[str, ...]
 Origins = frozenset[Chain]
@@ -26,12 +27,10 @@ ROOT: Origins = frozenset({()})
 ARGS = "<arguments>"  # the flat upstream argument object, whose attributes are the leaves of several sections
 ARGUMENT_NAMES = frozenset({"args", "train_args", "training_args", "inner_args"})
 TAKES = frozenset({"get", "pop", "setdefault"})
-KEEPS = frozenset(
-    {
-        *("dict", "list", "tuple", "set", "float", "int", "bool", "str", "cast", "asdict", "copy", "deepcopy", "Path"),
-        *("enumerate", "sorted", "max", "min", "is_dataclass"),
-    }
-)
+KEEPS = {
+    *("dict", "list", "tuple", "set", "float", "int", "bool", "str", "cast", "asdict", "copy", "deepcopy", "Path"),
+    *("enumerate", "sorted", "max", "min", "is_dataclass"),
+}
 MAX_ORIGINS, MAX_DEPTH, MAX_CHAIN = 24, 6, 9
 ROUNDS = 3  # a value passes through at most so many functions, attributes or returns before it is used
 _SUFFIXES = ("_cfg", "_config", "_section", "_raw", "_map", "_typed", "_dict", "_obj")
@@ -121,10 +120,6 @@ def _scopes(path: str, module: ast.Module) -> list[Scope]:
         outer = [s for s in found if scope.qualname.startswith(f"{s.qualname}.")]
         scope.around = [*sorted(outer, key=lambda s: -len(s.qualname)), top]
     return [top, *found]
-
-
-def text_of(node: ast.expr | None) -> str | None:
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 class KeyFlow(Flow[Origins]):

@@ -12,7 +12,7 @@ import msgspec
 
 from coordexp_audit_lib.source.archive import Files, Unreadable
 from coordexp_audit_lib.source.lazy import Offers, offers
-from coordexp_audit_lib.source.tree import find_definition
+from coordexp_audit_lib.source.tree import find_definition, module_name, module_paths
 
 logging.getLogger("griffe").setLevel(logging.CRITICAL)
 MAX_DEPTH = 60
@@ -72,9 +72,7 @@ class Package:
 
     def path(self, module: str) -> str | None:
         """The file of a module: a package before a module of the same name, as Python has it."""
-        base = module.replace(".", "/")
-        names = self.source.files.names
-        return next((p for p in (f"{base}/__init__.py", f"{base}.py") if p in names), None)
+        return next((p for p in module_paths(module) if p in self.source.files.names), None)
 
     def tree(self, module: str) -> ast.Module:
         """The syntax tree of a module that is there.
@@ -240,7 +238,7 @@ class Package:
         """A name that a root collects from the `__all__` of every module below a prefix."""
         base = prefix.replace(".", "/") + "/"
         for path in self.mentioning(name):
-            module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+            module = module_name(path)
             if path.startswith(base) and not path.endswith("__init__.py"):
                 loaded = self.module(module)
                 if loaded is not None and name in (loaded.exports or ()):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import msgspec
 
 from coordexp_audit_lib.core.errors import SurfaceFailed
-from coordexp_audit_lib.source.tree import Tree
+from coordexp_audit_lib.source.tree import Tree, text_of
 
 ROUTE = re.compile(r"^/[a-z][a-z0-9_]*/$")
 # In a shell script: what follows the port of a URL.
@@ -39,18 +39,11 @@ def used(tree: Tree, request: RoutesRequest) -> Routes:
     """Routes at the end of a URL that is put together: `f"{base_url}/infer/"`, `base + "/health/"`, `http://$HOST/x/`."""
     files = [p for p in tree.python_files if p.startswith(tuple(f"{r}/" for r in request.roots))]
     found = [u for p in files for u in _in_python(tree.module(p), p)]
-    shell = sorted(p for r in request.roots for p in _shell_files(tree, r))
+    shell = tree.files(request.roots, ".sh")
     found += [u for p in shell for u in _in_shell(tree.text(p), p)]
     if not files and not shell:
         raise SurfaceFailed("no file to read", where=", ".join(request.roots), remedy="give a folder with sources")
     return Routes(sorted(found, key=lambda u: (u.path, u.line, u.route)), len(files) + len(shell))
-
-
-def _shell_files(tree: Tree, root: str) -> Iterator[str]:
-    folder = tree.path(root)
-    for path in folder.rglob("*.sh") if folder.is_dir() else ():
-        if path.is_file() and not path.is_symlink():
-            yield path.relative_to(tree.root).as_posix()
 
 
 def _in_python(module: ast.Module, path: str) -> Iterator[Used]:
@@ -60,8 +53,8 @@ def _in_python(module: ast.Module, path: str) -> Iterator[Used]:
             last = node.values[-1]
         elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
             last = node.right
-        if isinstance(last, ast.Constant) and isinstance(last.value, str) and ROUTE.match(last.value):
-            yield Used(path, node.lineno, last.value)
+        if ROUTE.match(route := text_of(last) or ""):
+            yield Used(path, node.lineno, route)
 
 
 def _in_shell(text: str, path: str) -> Iterator[Used]:

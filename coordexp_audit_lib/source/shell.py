@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 import msgspec
 
 from coordexp_audit_lib.core.errors import SurfaceFailed
-from coordexp_audit_lib.source.tree import Tree
+from coordexp_audit_lib.source.tree import Tree, text_of
 
 _HEREDOC = re.compile(r"(?<!<)<<(?!<)-?\s*(['\"]?)(\w+)\1")
 _ASSIGN = re.compile(r"^(\w+)(\+?)=(.*)$", re.DOTALL)
@@ -29,7 +29,8 @@ _PREFIXES = frozenset(
 _WRAPPERS = _PREFIXES | {"env", "setsid", "exec", "nohup", "eval"}
 _PYTHONS = frozenset({"python", "python3", "torchrun", "accelerate", "deepspeed"})
 _SHELLS = frozenset({"bash", "sh"})
-_BREAKS = frozenset(";&|\n")
+_BREAKS = frozenset(";&|\n()")
+_BLANK = re.compile(r"[ \t\r]+|\\\n|#[^\n]*")
 MOST_WORDS, MOST_CHARACTERS = 2_000, 100_000  # of one variable: a script that doubles a text forty times is cut short
 
 
@@ -66,13 +67,11 @@ def without_heredocs(text: str) -> str:
     """The script with the bodies of its here-documents blanked, so that line numbers stay."""
     lines, until = [], ""
     for line in text.split("\n"):
+        lines.append("" if until else line)
         if until:
-            lines.append("")
             until = "" if line.strip() == until else until
-            continue
-        lines.append(line)
-        opened = None if line.lstrip().startswith("#") else _HEREDOC.search(line)
-        until = opened.group(2) if opened else ""
+        elif not line.lstrip().startswith("#") and (opened := _HEREDOC.search(line)):
+            until = opened[2]
     return "\n".join(lines)
 
 
@@ -82,103 +81,102 @@ class _Scanner:
     def __init__(self, text: str, line: int = 1) -> None:
         self.text, self.at, self.line = text, 0, line
 
+    @property
+    def here(self) -> str:
+        """The next character; empty at the end."""
+        return self.text[self.at : self.at + 1]
+
     def commands(self) -> Iterator[list[Word]]:
         words: list[Word] = []
-        while self.at < len(self.text):
-            c = self.text[self.at]
-            if c in _BREAKS or c in "()":
+        while self.here:
+            if self.here in _BREAKS:
                 if words:
                     yield words
                 words = []
-                self._step()
+                self._take()
             elif not self._skip_blank():
                 words.append(self._word())
         if words:
             yield words
 
-    def _step(self) -> str:
-        c = self.text[self.at]
-        self.at += 1
-        self.line += c == "\n"
-        return c
+    def _take(self, count: int = 1) -> str:
+        taken = self.text[self.at : self.at + count]
+        self.at, self.line = self.at + count, self.line + taken.count("\n")
+        return taken
 
     def _skip_blank(self) -> bool:
-        """Pass over blanks, continued lines and comments; True if there was one."""
-        c = self.text[self.at]
-        if c in " \t\r":
-            self._step()
-            return True
-        if self.text.startswith("\\\n", self.at):
-            self._step(), self._step()
-            return True
-        if c == "#":
-            while self.at < len(self.text) and self.text[self.at] != "\n":
-                self._step()
-            return True
-        return False
+        """Pass over blanks, a continued line or a comment; True if there was one."""
+        blank = _BLANK.match(self.text, self.at)
+        return bool(blank and self._take(len(blank[0])))
 
     def _word(self) -> Word:
         line, quoted, text = self.line, False, ""
-        while self.at < len(self.text):
-            c = self.text[self.at]
-            if c in " \t\r" or c in _BREAKS or c == ")" or self.text.startswith("\\\n", self.at):
+        while self.here and self.here not in " \t\r" and not self.text.startswith("\\\n", self.at):
+            if self.here == "(" and text.endswith("="):
+                return Word(text, line, array=self._array())
+            if self.here in _BREAKS:
                 break
-            if c == "(":
-                if text.endswith("="):
-                    return Word(text, line, array=self._array())
-                break
-            if c in "\"'":
-                quoted = True
-                text += self._quoted(c)
-            elif c == "\\":
-                self._step()
-                text += self._step() if self.at < len(self.text) else ""
-            elif c == "$":
+            if self.here in "\"'":
+                quoted, text = True, text + self._quoted()
+            elif self.here == "$":
                 text += self._dollar()
             else:
-                text += self._step()
+                if self.here == "\\":
+                    self._take()
+                text += self._take()
         return Word(text, line, quoted)
 
     def _array(self) -> tuple[Word, ...]:
-        self._step()
+        self._take()
         words: list[Word] = []
-        while self.at < len(self.text) and self.text[self.at] != ")":
-            if self.text[self.at] in _BREAKS or self.text[self.at] == "(":
-                self._step()
+        while self.here and self.here != ")":
+            if self.here in _BREAKS:
+                self._take()
             elif not self._skip_blank():
                 words.append(self._word())
-        if self.at < len(self.text):
-            self._step()
+        self._take()
         return tuple(words)
 
-    def _quoted(self, mark: str) -> str:
-        self._step()
-        text = ""
-        while self.at < len(self.text) and self.text[self.at] != mark:
-            if mark == '"' and self.text[self.at] == "$":
+    def _quoted(self) -> str:
+        mark, text = self._take(), ""
+        while self.here and self.here != mark:
+            if mark == '"' and self.here == "$":
                 text += self._dollar()
-            elif mark == '"' and self.text[self.at] == "\\" and self.at + 1 < len(self.text):
-                self._step()
-                text += self._step()
             else:
-                text += self._step()
-        if self.at < len(self.text):
-            self._step()
+                if mark == '"' and self.here == "\\":
+                    self._take()
+                text += self._take()
+        self._take()
         return text
 
     def _dollar(self) -> str:
-        """`$name`, `${…}`, `$(…)`: kept as written, nested brackets and quotes included."""
-        text = self._step()
-        if self.at >= len(self.text) or self.text[self.at] not in "({":
-            return text
-        opening, closing, depth = self.text[self.at], {"(": ")", "{": "}"}[self.text[self.at]], 0
-        while self.at < len(self.text):
-            c = self._step()
-            text += c
-            depth += (c == opening) - (c == closing)
-            if depth == 0:
-                break
+        """`$name`, `${…}`, `$(…)`: kept as written, nested brackets included."""
+        text = self._take()
+        pair = {"(": "()", "{": "{}"}.get(self.here, "")
+        depth = int(bool(pair))
+        text += self._take() if pair else ""
+        while self.here and depth:
+            depth += (self.here == pair[0]) - (self.here == pair[1])
+            text += self._take()
         return text
+
+
+def word_lists(text: str, line: int = 1) -> Iterator[list[Word]]:
+    """The words of each command and array of a script as they stand, and of those in a quoted text that is not told."""
+    for words in _Scanner(without_heredocs(text), line).commands():
+        yield words
+        for word in words if words[0].text not in ("echo", "printf") else ():
+            if word.array:
+                yield list(word.array)
+            elif word.quoted and len(word.text.split()) > 1:
+                yield from word_lists(word.text, word.line)
+
+
+def listed(module: ast.Module) -> Iterator[list[Word]]:
+    """The words of each list or tuple that a Python module writes down; what is no string is an empty one."""
+    for node in ast.walk(module):
+        if isinstance(node, (ast.List, ast.Tuple)) and node.elts:
+            yield [Word(text_of(e) or "", e.lineno) for e in node.elts]
 
 
 class _Shell:
@@ -196,9 +194,9 @@ class _Shell:
             filled = [w for word in rest for w in self._fill(word)]
             if filled and filled[0] == "eval":
                 inner = " ".join(filled[1:])
-                yield from ((Command(rest[0].line, c.words)) for c in _Shell().run(inner))
-                continue
-            yield Command(rest[0].line, tuple(filled))
+                yield from (Command(rest[0].line, c.words) for c in _Shell().run(inner))
+            else:
+                yield Command(rest[0].line, tuple(filled))
 
     def _after_assignments(self, words: list[Word]) -> list[Word]:
         """Keep what leading assignments set, if nothing follows them; return the command's own words."""
@@ -310,14 +308,14 @@ def _starts(tree: Tree, script: str, seen: set[str]) -> Iterator[Start]:
 
 
 def _file_of(tree: Tree, kind: str, name: str, script: str) -> str:
-    if kind == "command":
-        return ""
+    files: tuple[str, ...] = ()
     if kind == "module":
         base = name.replace(".", "/")
-        return next((f for f in (f"{base}.py", f"{base}/__main__.py", f"{base}/__init__.py") if _stands(tree, f)), "")
-    below = name.split("}/", 1)[-1] if name.startswith("${") else name
-    beside = (PurePosixPath(script).parent / below).as_posix()
-    return next((f for f in (below, beside) if _stands(tree, f)), "")
+        files = (f"{base}.py", f"{base}/__main__.py", f"{base}/__init__.py")
+    elif kind == "script":
+        below = name.split("}/", 1)[-1] if name.startswith("${") else name
+        files = (below, (PurePosixPath(script).parent / below).as_posix())
+    return next((f for f in files if _stands(tree, f)), "")
 
 
 def _stands(tree: Tree, path: str) -> bool:
@@ -329,12 +327,10 @@ def _stands(tree: Tree, path: str) -> bool:
 
 def _starts_of_module(tree: Tree, file: str) -> Iterator[Start]:
     """Commands that a Python launcher builds: lists of words that start a program or a module."""
-    for node in ast.walk(tree.module(file)):
-        if not isinstance(node, ast.List):
-            continue
-        words = [e.value if isinstance(e, ast.Constant) and isinstance(e.value, str) else "" for e in node.elts]
-        if words[:1] == ["swift"] and len(words) > 1 and words[1]:
-            yield Start("command", f"swift {words[1]}", "", file, node.lineno)
-        elif "-m" in words[:-1] and words[0] in ("torchrun", "python", ""):
+    for first, *rest in listed(tree.module(file)):
+        words = [first.text, *(w.text for w in rest)]
+        if first.text == "swift" and rest and rest[0].text:
+            yield Start("command", f"swift {rest[0].text}", "", file, first.line)
+        elif "-m" in words[:-1] and first.text in ("torchrun", "python", ""):
             name = words[words.index("-m") + 1]
-            yield Start("module", name, _file_of(tree, "module", name, file), file, node.lineno)
+            yield Start("module", name, _file_of(tree, "module", name, file), file, first.line)

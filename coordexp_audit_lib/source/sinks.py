@@ -24,27 +24,29 @@ CLEAN, LITERAL, TRANSPILED, RAW = range(4)  # a text's states; of several, the w
 Verdict = Literal["transpiled", "not-assistant", "string-literal", "raw"]
 VERDICTS: dict[int, Verdict] = {CLEAN: "not-assistant", LITERAL: "string-literal", TRANSPILED: "transpiled", RAW: "raw"}
 
-PARSERS = frozenset(
-    {
-        *("json.loads", "json.load", "json.JSONDecoder.decode", "orjson.loads", "ujson.loads", "simplejson.loads"),
-        *(
-            "rapidjson.loads",
-            "msgspec.json.decode",
-            "msgspec.yaml.decode",
-            "yaml.safe_load",
-            "yaml.load",
-            "json5.loads",
-        ),
-        *("ast.literal_eval", "eval", "json_repair.loads", "json_repair.repair_json", "demjson3.decode", "hjson.loads"),
-    }
-)
+PARSERS = {
+    *("json.loads", "json.load", "json.JSONDecoder.decode", "orjson.loads", "ujson.loads", "simplejson.loads"),
+    *("rapidjson.loads", "msgspec.json.decode", "msgspec.yaml.decode", "yaml.safe_load", "yaml.load", "json5.loads"),
+    *("ast.literal_eval", "eval", "json_repair.loads", "json_repair.repair_json", "demjson3.decode", "hjson.loads"),
+}
 PARSER_METHODS = frozenset({"raw_decode", "model_validate_json", "parse_raw", "scan_once"})
-FORGETTING = frozenset(  # results that are no text, or text that json itself wrote
-    {
-        *("len", "int", "float", "bool", "isinstance", "hash", "range", "json.dumps", "hasattr", "type", "id", "ord"),
+FORGETTING = {  # results that are no text, or text that json itself wrote
+    *(
+        "len",
+        "int",
+        "float",
+        "bool",
+        "isinstance",
+        "hash",
+        "range",
+        "json.dumps",
+        "hasattr",
+        "type",
+        "id",
+        "ord",
         "print",
-    }
-)
+    )
+}
 FORGETTING_METHODS = frozenset({"find", "rfind", "index", "count", "startswith", "endswith", "isdigit", "isspace"})
 TOKENIZER = re.compile(r"tokenizer|processor|template|\btok\b", re.I)
 ASSISTANT_NAME = re.compile(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import warnings
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -13,7 +14,7 @@ from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.core.evidence import Where, digest
 
 MAX_SOURCE = 16 << 20
-_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 class Located(msgspec.Struct, frozen=True):
@@ -74,9 +75,12 @@ class Tree:
     @cached_property
     def python_files(self) -> tuple[str, ...]:
         """Every .py file below the root, sorted, hidden folders and symlinks left out."""
-        found = (p for p in self.root.rglob("*.py") if p.is_file() and not p.is_symlink())
-        names = (p.relative_to(self.root).as_posix() for p in found)
-        return tuple(sorted(n for n in names if not any(part.startswith(".") for part in n.split("/"))))
+        return tuple(n for n in self.files(("",), ".py") if not any(part.startswith(".") for part in n.split("/")))
+
+    def files(self, folders: Iterable[str], ending: str) -> list[str]:
+        """The files below some folders whose names end so, sorted; symlinks are left out."""
+        paths = (p for folder in map(self.path, folders) if folder.is_dir() for p in folder.rglob(f"*{ending}"))
+        return sorted(p.relative_to(self.root).as_posix() for p in paths if p.is_file() and not p.is_symlink())
 
     def locate(self, symbol: str) -> Located | None:
         """Find `package.module:Class.method` (or `package.module:NAME`, or a module alone) in the tree.
@@ -84,10 +88,7 @@ class Tree:
         Follows no import: a name that a module only re-exports is not found there.
         """
         module_name, _, qualname = symbol.partition(":")
-        base = module_name.replace(".", "/")
-        for relative in (f"{base}/__init__.py", f"{base}.py"):
-            if not self.exists(relative):
-                continue
+        for relative in filter(self.exists, module_paths(module_name)):
             module = self.module(relative)
             if not qualname:
                 return Located(relative, 1, symbol, source_digest(module))
@@ -129,7 +130,26 @@ def statements(body: list[ast.stmt]) -> list[ast.stmt]:
 
 
 def _defines(node: ast.stmt, name: str) -> bool:
-    if isinstance(node, _DEFINITIONS):
-        return node.name == name
+    return node.name == name if isinstance(node, DEFINITIONS) else name in assigned(node)
+
+
+def assigned(node: ast.AST) -> list[str]:
+    """The names that an assignment binds; of anything else, none."""
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-    return any(isinstance(t, ast.Name) and t.id == name for t in targets)
+    return [t.id for t in targets if isinstance(t, ast.Name)]
+
+
+def module_paths(module: str) -> tuple[str, str]:
+    """The files that a module may be, in Python's order: a package goes before a module of the same name."""
+    base = module.replace(".", "/")
+    return f"{base}/__init__.py", f"{base}.py"
+
+
+def module_name(path: str) -> str:
+    """The dotted name of a module's file."""
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def text_of(node: ast.AST | None) -> str | None:
+    """The string that an expression is as it stands; None for anything else."""
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None

@@ -75,7 +75,7 @@ PROBLEMS: list[tuple[str, Any, list[tuple[str, str]]]] = [
     ("crossed", record({"desc": "a", "bbox_2d": [9, 0, 8, 0]}), [("box_ordered", "objects[0].bbox_2d")]),
     (
         "unsorted",
-        record({"desc": "a", "bbox_2d": [0, 9, 9, 9]}, {"desc": "b", "bbox_2d": [0, 8, 9, 9]}),
+        record(*({"desc": "a", "bbox_2d": [0, y, 9, 9]} for y in (9, 8))),
         [("never_reordered", "objects[1]")],
     ),
 ]
@@ -127,10 +127,7 @@ def test_pixel_records_are_bounded_by_their_image() -> None:
     inside = record({"desc": "a", "bbox_2d": [0, 0, 64, 31.5]})
     outside = record({"desc": "a", "bbox_2d": [0, 0, 64.5, 33]})
     assert said(inside, "pixels") == []
-    assert said(outside, "pixels") == [
-        ("bins_in_range", "objects[0].bbox_2d[2]"),
-        ("bins_in_range", "objects[0].bbox_2d[3]"),
-    ]
+    assert said(outside, "pixels") == [("bins_in_range", f"objects[0].bbox_2d[{i}]") for i in (2, 3)]
 
 
 @pytest.mark.parametrize(
@@ -142,9 +139,8 @@ def test_encode(c: float, k: int) -> None:
 
 def test_every_bin_comes_back_at_every_size_that_can_hold_it() -> None:
     for size in (1000, 1248, 4096):
-        assert [boxes.encode_pixel(boxes.decode(k) * boxes.extent(size), size) for k in range(1000)] == list(
-            range(1000)
-        )
+        back = [boxes.encode_pixel(boxes.decode(k) * boxes.extent(size), size) for k in range(1000)]
+        assert back == list(range(1000))
 
 
 def test_encode_problems_name_the_first_wrong_bin_and_forgive_ties() -> None:

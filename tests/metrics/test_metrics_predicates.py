@@ -20,6 +20,7 @@ WORDS = vocabulary()
 PREDICATES = {c.id: c.predicates[Log] for c in claims_on(Log, "metrics")}
 RATIO, A, B = (WORDS.ratio, {WORDS.channel_a: 1.0, WORDS.channel_b: 0.0}, {WORDS.channel_a: 0.0, WORDS.channel_b: 1.0})
 DROP, REASON = WORDS.dropped, WORDS.reason
+ROLLED_OUT = [WORDS.invalid, WORDS.valid, DROP, WORDS.generate, WORDS.throughput]
 MATCHES = {"rollout/matched_for_supervision": 1.0, "rollout/valid_pred_objects": 1.0, "rollout/gt_objects": 3.0}
 CUT = {"rollout/parse_truncated": 1.0, "train/samples_total": 2.0, "stage2/raw_rollouts": 4.0}
 
@@ -116,11 +117,8 @@ def test_a_log_that_joins_runs_or_has_no_steps_is_undecided() -> None:
     [
         ({**A}, [RATIO]),
         ({**A, RATIO: 0.0}, []),
-        ({**B, RATIO: 1.0}, [WORDS.invalid, WORDS.valid, WORDS.dropped, WORDS.generate, WORDS.throughput]),
-        (
-            {"stage2/raw_rollouts": 4.0},
-            [RATIO, WORDS.invalid, WORDS.valid, WORDS.dropped, WORDS.generate, WORDS.throughput],
-        ),
+        ({**B, RATIO: 1.0}, ROLLED_OUT),
+        ({"stage2/raw_rollouts": 4.0}, [RATIO, *ROLLED_OUT]),
     ],
 )
 def test_required_keys(row: dict[str, float], broken: list[str]) -> None:

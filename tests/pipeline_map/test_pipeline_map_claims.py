@@ -39,12 +39,7 @@ def unassigned(target, config):
 def test_every_claim_holds_on_the_reference():
     found = audit(ReferenceTarget(), claims("pipeline_map"), CONFIGS)
     assert [(f.invariant, f.status, f.note) for f in found if f.status != "held"] == []
-    assert sorted({f.invariant for f in found}) == [
-        "pipeline_map.entrypoints_exist",
-        "pipeline_map.keys_are_read",
-        "pipeline_map.keys_exist",
-        "pipeline_map.owners_resolve",
-    ]
+    assert {f.invariant for f in found} == set(ASKS)
     assert min(f.checked for f in found) >= 7
     assert all(f.evidence for f in found)
 
@@ -66,19 +61,14 @@ def test_the_map_lists_every_key_of_the_reference_config(config):
 
 
 @pytest.mark.parametrize(
-    ("question", "field", "status"),
-    [
-        (ENTRYPOINTS, "entrypoints", "violated"),
-        (OWNERS, "owners", "violated"),
-        (KEY_READS, "stages", "violated"),
-        (KEYS, "keys", "violated"),
-    ],
+    ("question", "field"),
+    [(ENTRYPOINTS, "entrypoints"), (OWNERS, "owners"), (KEY_READS, "stages"), (KEYS, "keys")],
     ids=lambda x: getattr(x, "name", x),
 )
-def test_an_answer_without_content_holds_nothing(question, field, status):
+def test_an_answer_without_content_holds_nothing(question, field):
     emptied = Fault("x", question, (), "", lambda request, honest: replace(honest(request), **{field: []}))
     asked = [c for c in claims("pipeline_map") if question.name in (c.id, *ASKS[c.id])]
-    assert {f.status for f in audit(ReferenceTarget(emptied), asked, CONFIGS[1:])} == {status}
+    assert {f.status for f in audit(ReferenceTarget(emptied), asked, CONFIGS[1:])} == {"violated"}
 
 
 def test_an_owner_of_which_nothing_is_said_is_left_out():
@@ -89,9 +79,8 @@ def test_an_owner_of_which_nothing_is_said_is_left_out():
 
 def test_two_runs_say_the_same():
     first, second = (audit(ReferenceTarget(), claims("pipeline_map"), CONFIGS) for _ in range(2))
-    assert [(f.invariant, f.violations, f.evidence) for f in first] == [
-        (f.invariant, f.violations, f.evidence) for f in second
-    ]
+    told = ([(f.invariant, f.violations, f.evidence) for f in found] for found in (first, second))
+    assert next(told) == next(told)
 
 
 def test_another_config_may_leave_upstream_keys_out():
@@ -151,14 +140,6 @@ def test_the_reference_commit_reads_all_but_one_key(checkout):
 
 
 def test_stages_are_the_requirements():
-    assert [s.id for s in MAP.stages_of("stage2")] == [
-        "launch",
-        "data",
-        "template",
-        "packing",
-        "trainer",
-        "metrics",
-        "artifacts",
-        "rollout",
-    ]
+    stages = "launch data template packing trainer metrics artifacts rollout"
+    assert " ".join(s.id for s in MAP.stages_of("stage2")) == stages
     assert "rollout" not in [s.id for s in MAP.stages_of("stage1")]

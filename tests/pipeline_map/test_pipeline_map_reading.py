@@ -98,13 +98,10 @@ def test_where_a_key_is_read(tmp_path, text, expected):
 
 
 def test_a_read_names_its_line_and_symbol(tmp_path):
-    place = (
-        scan(tmp_path, "class T:\n    def f(self, config):\n        return config.custom.get('seed')")
-        .stages[0]
-        .reads[0]
-    )
-    assert (place.places[0].path, place.places[0].line, place.places[0].symbol) == ("src/a.py", 3, "T.f")
-    assert place.count == 1
+    found = scan(tmp_path, "class T:\n    def f(self, config):\n        return config.custom.get('seed')")
+    place = found.stages[0].reads[0].places[0]
+    assert (place.path, place.line, place.symbol) == ("src/a.py", 3, "T.f")
+    assert found.stages[0].reads[0].count == 1
 
 
 def test_a_read_in_another_stage_is_not_this_stages(tmp_path):
@@ -205,11 +202,8 @@ def test_a_launcher_that_starts_itself_is_read_once(tmp_path):
     (tmp_path / "other.sh").write_text("bash run.sh\nswift rollout")
     asked = EntrypointsRequest([EntrypointFiles("e", "run.sh", "run.sh")])
     starts = entrypoints(Tree(tmp_path), asked).entrypoints[0].starts
-    assert [(s.kind, s.what) for s in starts] == [
-        ("script", "run.sh"),
-        ("script", "other.sh"),
-        ("command", "swift rollout"),
-    ]
+    assert [s.what for s in starts] == ["run.sh", "other.sh", "swift rollout"]
+    assert [s.kind for s in starts] == ["script", "script", "command"]
 
 
 def test_nested_calls_are_read_in_time():

@@ -9,6 +9,7 @@ import pytest
 from coordexp_audit_lib.boundaries.silence.predicates import lacks
 from coordexp_audit_lib.source.handlers import suppressions
 
+METHOD = "class A:\n    def b(self):\n        try:\n            f()\n        except Exception:\n            pass\n"
 TRY = "try:\n    f()\nexcept {}:\n    {}\n"
 
 
@@ -24,10 +25,7 @@ TRY = "try:\n    f()\nexcept {}:\n    {}\n"
         ("import contextlib\nwith contextlib.suppress(Exception):\n    f()\n", [2]),
         ("import contextlib as c\nwith c.suppress(OSError, BaseException):\n    f()\n", [2]),
         ("from contextlib import suppress\nwith suppress(Exception):\n    f()\n", [2]),
-        (
-            "class A:\n    def b(self):\n        try:\n            f()\n        except Exception:\n            pass\n",
-            [5],
-        ),
+        (METHOD, [5]),
         (TRY.format("ValueError", "pass"), []),
         (TRY.format("(OSError, ValueError)", "pass"), []),
         (TRY.format("Exception", "log('x')"), []),
@@ -41,8 +39,7 @@ def test_blanket_suppression(source: str, lines: list[int]) -> None:
 
 
 def test_a_suppression_names_its_method() -> None:
-    source = "class A:\n    def b(self):\n        try:\n            f()\n        except Exception:\n            pass\n"
-    assert [s.symbol for s in suppressions(ast.parse(source), "a.py")] == ["A.b"]
+    assert [s.symbol for s in suppressions(ast.parse(METHOD), "a.py")] == ["A.b"]
 
 
 @pytest.mark.parametrize(

@@ -25,14 +25,8 @@ FAULTS = faults("upstream")
 MEMORY: Memory = {}
 CONFIG = "configs/stage2_ab/prod/ab_mixed.yaml"
 WANTED = {
-    "trainer_helpers",
-    "request_config",
-    "infer_request",
-    "template_surface",
-    "qwen3vl_surface",
-    "rollout_cli",
-    "client_surface",
-    "versions_matrix",
+    *("trainer_helpers", "request_config", "infer_request", "template_surface"),
+    *("qwen3vl_surface", "rollout_cli", "client_surface", "versions_matrix"),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -27,20 +28,8 @@ DEEP = 17
 
 # Words that a renderer could trip over; none breaks the desc rules of the audited tree (no blank beside , / :).
 WORDS = (
-    "person",
-    "traffic light",
-    'a "quoted" sign',
-    "back\\slash",
-    "curly {brace}",
-    "square [bracket]",
-    "日本語の看板",
-    "emoji 🚲",
-    "x<|coord_12|>y",
-    "comma,inside",
-    "50%",
-    "tie-dye t-shirt.",
-    "naïve café",
-    "'single'",
+    *("person", "traffic light", 'a "quoted" sign', "back\\slash", "curly {brace}", "square [bracket]", "日本語の看板"),
+    *("emoji 🚲", "x<|coord_12|>y", "comma,inside", "50%", "tie-dye t-shirt.", "naïve café", "'single'"),
 )
 
 
@@ -88,9 +77,9 @@ def _anchor(item: dict[str, Any]) -> tuple[float, float]:
 
 def sound(bins: Sequence[Any] = (10, 20, 30, 40), key: str = "bbox_2d", index: int = DEEP) -> dict[str, Any]:
     """A sound record of index + 1 objects whose last one has the given coordinates (ints become tokens)."""
-    items: list[dict[str, Any]] = []
-    for i in range(index):
-        items.append({"desc": f"object {i}", "bbox_2d": tokens([0, 0, 5 + i, 5 + i])})
+    items: list[dict[str, Any]] = [
+        {"desc": f"object {i}", "bbox_2d": tokens([0, 0, 5 + i, 5 + i])} for i in range(index)
+    ]
     items.append({"desc": f"object {index}", key: [token(b) if type(b) is int else b for b in bins]})
     return {"images": ["images/000000.png"], "objects": items, "width": SIZE[0], "height": SIZE[1]}
 
@@ -256,8 +245,10 @@ def paths(ctx: Context, box: list[int]) -> tuple[tuple[str, Surface[Any, Any], A
     )
 
 
-def rendered(ctx: Context, ordering: str) -> Iterator[tuple[dict[str, Any], str, str | Violation]]:
-    """Records of 0 to 200 objects and the real ones, with their text (or its refusal) in both field orders.
+def rendered(ctx: Context, ordering: str) -> Iterator[tuple[dict[str, Any], str, str, str | Violation]]:
+    """Records of 0 to 200 objects and the real ones, each with field order, a name and its text, or its refusal.
+
+    Each is counted: the record and its objects.
 
     Raises:
         TargetRefused: every record is refused; then something else is wrong than what the claims are about.
@@ -266,17 +257,18 @@ def rendered(ctx: Context, ordering: str) -> Iterator[tuple[dict[str, Any], str,
     twice = record(ctx.rng("twice"), 3)
     twice["objects"].insert(1, dict(twice["objects"][0]))
     asked = [*records, twice, *map(real_record, real_boxes())]
-    refused: list[tuple[dict[str, Any], str, Violation]] = []
-    for one in asked:
-        for order in ORDERS:
-            options = {"object_field_order": order, "object_ordering": ordering}
-            answer = ctx.ask(surfaces.RENDER, render(ctx, one, max_pixels=one["width"] * one["height"], **options))
-            if answer.refusal is None:
-                yield one, order, answer.value.text
-            else:
-                subject = f"{len(one['objects'])} objects, {order}, {ordering}"
-                message, shown = f"a sound record is refused ({subject})", one["objects"][:3]
-                refused.append((one, order, Violation(message, subject, "rendered", answer.refusal.message, shown)))
+    refused: list[tuple[dict[str, Any], str, str, Violation]] = []
+    for one, order in itertools.product(asked, ORDERS):
+        options = {"object_field_order": order, "object_ordering": ordering}
+        answer = ctx.ask(surfaces.RENDER, render(ctx, one, max_pixels=one["width"] * one["height"], **options))
+        name = f"{len(one['objects'])} objects, {order}, {ordering}"
+        if answer.refusal is None:
+            ctx.judged(1 + len(one["objects"]))
+            yield one, order, name, answer.value.text
+        else:
+            message, shown = f"a sound record is refused ({name})", one["objects"][:3]
+            refused.append((one, order, name, Violation(message, name, "rendered", answer.refusal.message, shown)))
     if len(refused) == len(ORDERS) * len(asked):
         _ = answer.value
+    ctx.judged(sum(1 + len(one["objects"]) for one, *_ in refused))
     yield from refused

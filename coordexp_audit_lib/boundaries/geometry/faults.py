@@ -9,10 +9,7 @@ import msgspec
 
 from coordexp_audit_lib.boundaries.geometry.predicates.records import GEOMETRY_KEYS
 
-
-def changed(struct: Any, **fields: Any) -> Any:
-    """A copy with these fields."""
-    return msgspec.structs.replace(struct, **fields)
+changed = msgspec.structs.replace
 
 
 def objects(

@@ -13,6 +13,7 @@ from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.kit import boxes as b
+from coordexp_audit_lib.report import style
 from coordexp_audit_lib.report.style import BLUE, GREEN, GREY, INK, ORANGE, PALE, PURPLE, SKY, VERMILION, WHITE
 from coordexp_audit_lib.report.text import cut, visible
 
@@ -51,14 +52,8 @@ def quantization(ctx: Context) -> dict[str, Any]:
         xs = sorted(ctx.rng(size).sample(range(size), min(SAMPLED, size)))
         bins = _encoded(ctx, [{"desc": "p", "poly": [float(v) for x in xs for v in (x, 0)]}], size)
         errors = [abs(e) for e in _errors(ctx, xs, bins[0::2], size)]
-        largest.append(
-            {
-                "size": size,
-                "largest": max(errors),
-                "mean": round(sum(errors) / len(errors), 6),
-                "bound": round(bound(size), 6),
-            }
-        )
+        row = {"size": size, "largest": max(errors), "mean": round(sum(errors) / len(errors), 6)}
+        largest.append({**row, "bound": round(bound(size), 6)})
     return {
         "axis": AXIS,
         "bound": round(bound(AXIS), 6),
@@ -127,14 +122,8 @@ def augmented(ctx: Context) -> dict[str, Any]:
     bins = [*range(0, b.BIN_COUNT, 9)]
     objects = [{"desc": str(k), "bbox_2d": b.tokens([0, 0, k, k])} for k in bins]
     record = {"images": ["images/0.png"], "objects": objects, "width": width, "height": height}
-    found = {
-        "width": width,
-        "height": height,
-        "bins": bins,
-        "x": [None] * len(bins),
-        "y": [None] * len(bins),
-        "note": "",
-    }
+    empty = [None] * len(bins)
+    found = {"width": width, "height": height, "bins": bins, "x": empty, "y": empty, "note": ""}
     try:
         answer = ctx.ask(s.AUGMENT, s.AugmentRequest(record))
     except SurfaceUnbound as error:
@@ -181,11 +170,7 @@ def draw_boxes(data: dict[str, Any]) -> Any:
     dashes = [names.index(n) // len(CYCLE) for n in names]
     handles = [Line2D([], [], color=colours[n], ls=_DASHES[d], lw=1.6) for n, d in zip(names, dashes, strict=True)]
     labels = [cut(visible(n), 24) for n in names]
-    legend = fig.legend(
-        handles, labels, loc="outside lower center", ncols=min(6, len(names)), fontsize=8, frameon=False
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    style.legend(fig, handles, labels, loc="outside lower center", ncols=min(6, len(names)), fontsize=8)
     return fig
 
 
@@ -204,9 +189,7 @@ def _box(ax: Any, box: list[int], colour: str, dash: int, label: str) -> None:
 
 
 def _frame(ax: Any, width: int, height: int, x: str, y: str) -> None:
-    ax.set_xlim(-0.01 * width, 1.01 * width)
-    ax.set_ylim(1.01 * height, -0.01 * height)
-    ax.set_aspect("equal")
+    ax.set(xlim=(-0.01 * width, 1.01 * width), ylim=(1.01 * height, -0.01 * height), aspect="equal")
     ax.set_xlabel(x, fontsize=9)
     ax.set_ylabel(y, fontsize=9)
     ax.tick_params(labelsize=8)
@@ -265,7 +248,7 @@ def draw_augmented(data: dict[str, Any]) -> Any:
 
 
 def _tidy(*axes: Any) -> None:
+    style.spare(*axes)
     for ax in axes:
-        ax.spines[["top", "right"]].set_visible(False)
         ax.tick_params(labelsize=8)
         ax.grid(alpha=0.25, lw=0.5)

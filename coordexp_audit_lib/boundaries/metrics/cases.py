@@ -6,19 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from coordexp_audit_lib.boundaries.metrics import surfaces as s
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row
 from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabulary, vocabulary
-from coordexp_audit_lib.boundaries.metrics.surfaces import (
-    ACCUMULATE,
-    LOG,
-    AccumulateRequest,
-    Box,
-    MicroStep,
-    RealizedRequest,
-    RunRequest,
-    log_of,
-    numbers,
-)
 from coordexp_audit_lib.core.claim import Context, Ledger, Predicate
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.core.finding import Violation
@@ -27,7 +17,7 @@ from coordexp_audit_lib.kit import coordjson
 from coordexp_audit_lib.kit.schedule import seed_base
 
 Found = Iterator[Violation | Problem]
-CAT, DOG = Box("cat", [1, 1, 900, 900]), Box("dog", [10, 10, 200, 300])
+CAT, DOG = s.Box("cat", [1, 1, 900, 900]), s.Box("dog", [10, 10, 200, 300])
 PACKING_LENGTH = 160
 REALIZED_STEPS = 400
 
@@ -58,17 +48,17 @@ MIXED = [
 ]
 
 
-def runs() -> list[tuple[str, RunRequest]]:
+def runs() -> list[tuple[str, s.RunRequest]]:
     """A run of both channels, and one of Channel-B alone."""
     only = [[[HIT, ARITY], [BOTH, MISS]], [[MISS, NAMELESS], [HIT, HIT]]]
     return [
-        ("both channels, b_ratio 0.75", RunRequest(0.75, 17, [CAT, DOG], MIXED, PACKING_LENGTH)),
-        ("Channel-B only, b_ratio 1", RunRequest(1.0, 17, [CAT, DOG], only, PACKING_LENGTH)),
+        ("both channels, b_ratio 0.75", s.RunRequest(0.75, 17, [CAT, DOG], MIXED, PACKING_LENGTH)),
+        ("Channel-B only, b_ratio 1", s.RunRequest(1.0, 17, [CAT, DOG], only, PACKING_LENGTH)),
     ]
 
 
-def schedules() -> list[tuple[str, RealizedRequest]]:
-    return [(f"b_ratio {b}", RealizedRequest(b, REALIZED_STEPS)) for b in (0.75, 0.85, 0.3)]
+def schedules() -> list[tuple[str, s.RealizedRequest]]:
+    return [(f"b_ratio {b}", s.RealizedRequest(b, REALIZED_STEPS)) for b in (0.75, 0.85, 0.3)]
 
 
 SEED = seed_base(17, 5)
@@ -80,10 +70,10 @@ def counts(words: Vocabulary) -> tuple[str, ...]:
     return words.invalid, words.valid, words.dropped, f"{words.reason}wrong_arity", "stage2/raw_rollouts"
 
 
-def micro_steps(words: Vocabulary) -> list[tuple[str, AccumulateRequest]]:
+def micro_steps(words: Vocabulary) -> list[tuple[str, s.AccumulateRequest]]:
     """Two ranks with three and two micro-steps. Step totals come with the first, as trainers attach them."""
 
-    def rank(first: int, weights: list[float], seeds: int) -> list[MicroStep]:
+    def rank(first: int, weights: list[float], seeds: int) -> list[s.MicroStep]:
         made = []
         for n, weight in enumerate(weights):
             metrics = {"loss/bbox_smoothl1": 0.25 * (n + 1)}
@@ -95,41 +85,41 @@ def micro_steps(words: Vocabulary) -> list[tuple[str, AccumulateRequest]]:
                 metrics["rollout/_parse_truncated_num"] = float(first)
                 metrics["rollout/_parse_truncated_den"] = metrics["stage2/raw_rollouts"]
                 metrics[words.generate] = 1.5 * first
-            made.append(MicroStep(metrics, weight))
+            made.append(s.MicroStep(metrics, weight))
         return made
 
+    seeds = (("every micro-step", 3, 2), ("the first micro-step", 1, 1), ("one rank", 3, 0))
     return [
-        ("the seed on every micro-step", AccumulateRequest([rank(1, [2, 1, 1], 3), rank(4, [1, 2], 2)])),
-        ("the seed on the first micro-step", AccumulateRequest([rank(1, [2, 1, 1], 1), rank(4, [1, 2], 1)])),
-        ("the seed on one rank", AccumulateRequest([rank(1, [2, 1, 1], 3), rank(4, [1, 2], 0)])),
+        (f"the seed on {where}", s.AccumulateRequest([rank(1, [2, 1, 1], a), rank(4, [1, 2], b)]))
+        for where, a, b in seeds
     ]
 
 
-def partial_gauges() -> list[tuple[str, AccumulateRequest, float]]:
+def partial_gauges() -> list[tuple[str, s.AccumulateRequest, float]]:
     """A gauge on some micro-steps only, with its mean over those that have it."""
 
-    def steps(values: list[float | None], weights: list[float]) -> list[MicroStep]:
+    def steps(values: list[float | None], weights: list[float]) -> list[s.MicroStep]:
         have = [{} if v is None else {GAUGE: v} for v in values]
-        return [MicroStep({"loss/bbox_smoothl1": 0.5, **m}, w) for m, w in zip(have, weights, strict=True)]
+        return [s.MicroStep({"loss/bbox_smoothl1": 0.5, **m}, w) for m, w in zip(have, weights, strict=True)]
 
     whole = [steps([0.5, 0.75], [1, 1]), steps([0.25, 0.5], [1, 1])]
     some = [steps([0.5, None, None], [2, 1, 1]), steps([0.25, None], [2, 2])]
     one = [steps([0.5, 0.75], [1, 1]), steps([None, None], [1, 1])]
     return [
-        ("on every micro-step", AccumulateRequest(whole), 0.5),
-        ("on each rank's first micro-step", AccumulateRequest(some), 0.375),
-        ("on one rank", AccumulateRequest(one), 0.625),
+        ("on every micro-step", s.AccumulateRequest(whole), 0.5),
+        ("on each rank's first micro-step", s.AccumulateRequest(some), 0.375),
+        ("on one rank", s.AccumulateRequest(one), 0.625),
     ]
 
 
 # ---- questions that several claims ask ---------------------------------------------------------------------------
 
 
-def judged_runs(ctx: Context, predicate: Predicate, among: Sequence[tuple[str, RunRequest]] | None = None) -> Found:
+def judged_runs(ctx: Context, predicate: Predicate, among: Sequence[tuple[str, s.RunRequest]] | None = None) -> Found:
     """Judge the log of every run (or of those that can decide the claim); one that can't tell is left out."""
     words = vocabulary(ctx.contract)
     for name, request in among or runs():
-        log, before = log_of(ctx.value(LOG, request), words), ctx.checked
+        log, before = s.log_of(ctx.value(s.LOG, request), words), ctx.checked
         try:
             for p in predicate(log, ctx):
                 yield msgspec.structs.replace(p, counterexample={"case": name, **p.counterexample}, where=None)
@@ -158,10 +148,10 @@ def judged_steps(ctx: Context, predicate: Predicate) -> Found:
         ctx.judged(mine.checked)
 
 
-def accumulated(ctx: Context) -> Iterator[tuple[str, AccumulateRequest, Row]]:
+def accumulated(ctx: Context) -> Iterator[tuple[str, s.AccumulateRequest, Row]]:
     """Each case with what rank 0 is left with."""
     words = vocabulary(ctx.contract)
     for name, request in micro_steps(words):
-        payload = numbers(ctx.value(ACCUMULATE, request).ranks[0])
+        payload = s.numbers(ctx.value(s.ACCUMULATE, request).ranks[0])
         values = {k: v for k, v in payload.items() if not isinstance(v, str)}
         yield name, request, Row("train", None, 1, values)

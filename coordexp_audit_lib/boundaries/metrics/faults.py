@@ -29,10 +29,9 @@ def is_b(row: Logged, words: Vocabulary) -> bool:
     return row[words.channel_b] == 1
 
 
-def scaled(row: Logged, key: str, factor: float) -> None:
-    """Multiply a metric, where a row has it."""
-    if key in row:
-        row[key] = factor * float(row[key])
+def scaled(row: Logged, *keys: str, by: float) -> None:
+    """Multiply metrics, where a row has them."""
+    row |= {key: by * float(row[key]) for key in keys if key in row}
 
 
 def averaged(key: str | Callable[[Vocabulary], str]) -> Callable[[s.AccumulateRequest, Honest], s.AccumulateResponse]:

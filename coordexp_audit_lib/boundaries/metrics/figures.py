@@ -19,21 +19,7 @@ from coordexp_audit_lib.core.claim import Context, Ledger, claims_on, exhibit
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.core.problem import Problem, Undecided
 from coordexp_audit_lib.kit.schedule import seed_base
-from coordexp_audit_lib.report.style import (
-    BLUE,
-    DARK,
-    DIM,
-    GREEN,
-    GREY,
-    INK,
-    LIGHT,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILION,
-    WHITE,
-    YELLOW,
-)
+from coordexp_audit_lib.report import style
 from coordexp_audit_lib.report.text import visible
 
 REAL = Path(__file__).resolve().parents[2] / "resources" / "stage2_logging.jsonl"
@@ -152,8 +138,8 @@ def averaged(log: Log, seed: int) -> tuple[tuple[str, ...], list[tuple[Any, ...]
 
 # ---- drawing ----------------------------------------------------------------------------------------------------
 
-REASON_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW, VERMILION, DIM, DARK)
-HATCHES = ("", "//", "", "..", "", "xx", "", "\\\\", "")
+REASON_COLOURS = (*style.CYCLE[:3], style.PURPLE, style.SKY, style.YELLOW, style.VERMILION, style.DIM, style.DARK)
+HATCHES = ("", "//", "", "..", "", "xx", "", "\\\\", "")  # as many as colours
 
 
 def draw_log(data: dict[str, Any]) -> Any:
@@ -186,19 +172,17 @@ def draw_broken(data: dict[str, Any]) -> Any:
     for y, claim in enumerate(claims):
         for step, number in zip(steps, data["broken"][claim], strict=True):
             if number:
-                _ = axis.scatter(step, y, marker="s", s=170, color=VERMILION)
-                _ = axis.text(step, y, str(number), ha="center", va="center", fontsize=8, color=WHITE)
+                _ = axis.scatter(step, y, marker="s", s=170, color=style.VERMILION)
+                _ = axis.text(step, y, str(number), ha="center", va="center", fontsize=8, color=style.WHITE)
             else:
-                _ = axis.scatter(step, y, marker=".", s=14, color=GREY)
+                _ = axis.scatter(step, y, marker=".", s=14, color=style.GREY)
     labels = [f"{step}\n{channel}" for step, channel in zip(steps, data["channels"], strict=True)]
     kept = _ticks(steps)
     _ = axis.set_xticks(kept, [labels[steps.index(s)] for s in kept])
     _ = axis.set_yticks(range(len(claims)), [c.removeprefix("metrics.") for c in claims])
-    _ = axis.set(
-        ylim=(len(claims) - 0.4, -0.6), xlim=(steps[0] - 0.6, steps[-1] + 0.6), xlabel="optimizer step and its channel"
-    )
-    axis.tick_params(length=0)
-    axis.spines[["top", "right", "left", "bottom"]].set_visible(False)
+    _ = axis.set(ylim=(len(claims) - 0.4, -0.6), xlim=(steps[0] - 0.6, steps[-1] + 0.6))
+    _ = axis.set_xlabel("optimizer step and its channel")
+    style.bare(axis)
     return figure
 
 
@@ -208,15 +192,13 @@ def _ticks(steps: list[int]) -> list[int]:
 
 def _draw_channels(axis: Any, data: dict[str, Any]) -> None:
     for step, channel in zip(data["steps"], data["channels"], strict=True):
-        _ = axis.bar(step, 1, width=1.0, color=BLUE if channel == "B" else LIGHT, edgecolor=WHITE)
+        _ = axis.bar(step, 1, width=1.0, color=style.BLUE if channel == "B" else style.LIGHT, edgecolor=style.WHITE)
         if len(data["steps"]) <= 40:
-            _ = axis.text(
-                step, 0.5, channel, ha="center", va="center", fontsize=9, color=WHITE if channel == "B" else INK
-            )
+            ink = style.WHITE if channel == "B" else style.INK
+            _ = axis.text(step, 0.5, channel, ha="center", va="center", fontsize=9, color=ink)
     _ = axis.set(yticks=[], ylim=(0, 1), ylabel="channel")
     axis.yaxis.label.set(rotation=0, ha="right", va="center")
-    axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)
+    style.bare(axis)
 
 
 def _draw_ratio(axis: Any, data: dict[str, Any]) -> None:
@@ -224,16 +206,14 @@ def _draw_ratio(axis: Any, data: dict[str, Any]) -> None:
     if data["schedule"]:
         low, high = data["schedule"]
         text = f"b_ratio that gives this order: {low:.3g} to {high:.3g}"
-        _ = axis.axhspan(low, max(high, low + 0.004), color=GREEN, alpha=0.25, linewidth=0, label=text)
-    _ = axis.plot(steps, data["share"], color=ORANGE, linewidth=3.5, label="share of B steps so far")
-    logged = [(s, r) for s, r in zip(steps, data["realized"], strict=True) if r is not None]
-    if logged:
-        _ = axis.plot(
-            *zip(*logged, strict=True), color=BLUE, marker="o", markersize=4, linewidth=1, label="b_ratio_realized"
-        )
+        _ = axis.axhspan(low, max(high, low + 0.004), color=style.GREEN, alpha=0.25, linewidth=0, label=text)
+    _ = axis.plot(steps, data["share"], color=style.ORANGE, linewidth=3.5, label="share of B steps so far")
+    if logged := _points(data, "realized"):
+        look = {"color": style.BLUE, "marker": "o", "markersize": 4, "linewidth": 1}
+        _ = axis.plot(*zip(*logged, strict=True), label="b_ratio_realized", **look)
     _ = axis.set(ylim=(-0.05, 1.05), ylabel="share of B")
-    _ = axis.legend(loc="lower right", fontsize=8, frameon=False)
-    _tidy(axis)
+    style.legend(axis, loc="lower right", fontsize=8)
+    style.spare(axis)
 
 
 def _draw_reasons(axis: Any, data: dict[str, Any]) -> None:
@@ -242,54 +222,36 @@ def _draw_reasons(axis: Any, data: dict[str, Any]) -> None:
     steps, below = data["steps"], [0.0] * len(data["steps"])
     edges = [steps[0] - 0.5, *(s + 0.5 for s in steps)]
     for n, (reason, counts) in enumerate(data["reasons"].items()):
-        style = n % len(REASON_COLOURS)
         above = [a + b for a, b in zip(below, counts, strict=True)]
-        _ = axis.fill_between(
-            edges,
-            [*below, below[-1]],
-            [*above, above[-1]],
-            step="post",
-            facecolor=REASON_COLOURS[style],
-            hatch=HATCHES[style],
-            edgecolor=WHITE,
-            linewidth=0,
-            label=visible(reason)[:24],
-        )
+        look = {"facecolor": REASON_COLOURS[n % len(HATCHES)], "hatch": HATCHES[n % len(HATCHES)], "linewidth": 0}
+        sides = ([*below, below[-1]], [*above, above[-1]])
+        _ = axis.fill_between(edges, *sides, step="post", edgecolor=style.WHITE, label=visible(reason)[:24], **look)
         below = above
-    logged = [(s, d) for s, d in zip(steps, data["dropped"], strict=True) if d is not None]
-    if logged:
-        _ = axis.plot(
-            *zip(*logged, strict=True), color=INK, marker="_", markersize=17, linestyle="none", label="N_drop_invalid"
-        )
+    if logged := _points(data, "dropped"):
+        look = {"color": style.INK, "marker": "_", "markersize": 17, "linestyle": "none"}
+        _ = axis.plot(*zip(*logged, strict=True), label="N_drop_invalid", **look)
     axis.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     _ = axis.set(ylabel="dropped records", ylim=(0, 1.1 * max([*below, 1])))
     _legend(axis)
 
 
 def _draw_seconds(axis: Any, data: dict[str, Any]) -> None:
-    for key, colour, marker, label in (
-        ("generate_s", SKY, "s", "rollout_generate_s"),
-        ("running_s", VERMILION, "o", "rollout_total_time"),
-    ):
-        points = [(s, v) for s, v in zip(data["steps"], data[key], strict=True) if v is not None]
-        if not points:
-            continue
-        if key == "generate_s":
-            _ = axis.bar(*zip(*points, strict=True), width=0.8, color=colour, label=label)
-        else:
-            _ = axis.plot(*zip(*points, strict=True), color=colour, marker=marker, linewidth=1.2, label=label)
+    if spent := _points(data, "generate_s"):
+        _ = axis.bar(*zip(*spent, strict=True), width=0.8, color=style.SKY, label="rollout_generate_s")
+    if running := _points(data, "running_s"):
+        look = {"color": style.VERMILION, "marker": "o", "linewidth": 1.2}
+        _ = axis.plot(*zip(*running, strict=True), label="rollout_total_time", **look)
     _ = axis.set(ylabel="seconds", ylim=(0, None))
     _legend(axis)
 
 
+def _points(data: dict[str, Any], key: str) -> list[tuple[int, float]]:
+    """(step, value) of the steps that have one."""
+    return [(step, value) for step, value in zip(data["steps"], data[key], strict=True) if value is not None]
+
+
 def _legend(axis: Any) -> None:
-    """Beside the panel; the names come from a log, so that `$` in them is no formula."""
+    """Beside the panel."""
     if axis.get_legend_handles_labels()[0]:
-        legend = axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
-        for entry in legend.get_texts():
-            entry.set_parse_math(False)
-    _tidy(axis)
-
-
-def _tidy(axis: Any) -> None:
-    axis.spines[["top", "right"]].set_visible(False)
+        style.legend(axis, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+    style.spare(axis)

@@ -44,9 +44,8 @@ def stage_owners(entrypoint: str, stage: Stage, found: list[ResolvedOwner]) -> I
     for o in standing:
         if not (o.path and o.line >= 1 and o.symbol and o.digest):
             message = f"the owner {o.asked} is said to stand in the tree, but without file, line, symbol and digest"
-            yield Problem(
-                message, f"{entrypoint}/{stage.id}", "path:line symbol digest", msgspec.to_builtins(o), o.asked
-            )
+            wanted, shown = "path:line symbol digest", msgspec.to_builtins(o)
+            yield Problem(message, f"{entrypoint}/{stage.id}", wanted, shown, o.asked)
 
 
 def key_exists(entrypoint: str, stage: str, key: Key, values: list[KeyValue]) -> Iterator[Problem]:
@@ -70,20 +69,18 @@ def _null_above(path: str, values: list[KeyValue]) -> bool:
 
 def key_read(reads: StageReads, key: Key, answer: KeyReads) -> Iterator[Problem]:
     """An owner module reads the key, or its section goes upstream with the key still in it."""
+    subject, section = f"{reads.entrypoint}/{reads.stage}", key.path.split(".")[0]
     seen = next((r for r in reads.reads if r.path == key.path), None)
-    if key.via == "read":
-        if seen is None or not seen.places:
-            message = f"no owner module of the stage {reads.stage!r} reads {key.path}"
-            at = seen.elsewhere[0] if seen and seen.elsewhere else None
-            where = Where(at.path, at.line, at.symbol) if at else None
-            only = msgspec.to_builtins(at) if at else "read nowhere"
-            subject = f"{reads.entrypoint}/{reads.stage}"
-            yield Problem(message, subject, "a place in the stage's modules", only, key.path, where=where)
-        return
-    section = key.path.split(".")[0]
-    if not any(f.section == section for f in answer.forwards):
-        message = f"{key.path} is said to pass through to upstream, but nothing hands the section {section!r} over"
-        yield Problem(message, f"{reads.entrypoint}/{reads.stage}", section, None, key.path)
-    elif key.path in answer.withheld:
-        message = f"{key.path} is said to pass through to upstream, but it is taken out before the hand-over"
-        yield Problem(message, f"{reads.entrypoint}/{reads.stage}", "handed over", "taken out", key.path)
+    passes = f"{key.path} is said to pass through to upstream, but"
+    if key.via == "read" and (seen is None or not seen.places):
+        message = f"no owner module of the stage {reads.stage!r} reads {key.path}"
+        at = seen.elsewhere[0] if seen and seen.elsewhere else None
+        where = Where(at.path, at.line, at.symbol) if at else None
+        only = msgspec.to_builtins(at) if at else "read nowhere"
+        yield Problem(message, subject, "a place in the stage's modules", only, key.path, where=where)
+    elif key.via != "read" and not any(f.section == section for f in answer.forwards):
+        message = f"{passes} nothing hands the section {section!r} over"
+        yield Problem(message, subject, section, None, key.path)
+    elif key.via != "read" and key.path in answer.withheld:
+        message = f"{passes} it is taken out before the hand-over"
+        yield Problem(message, subject, "handed over", "taken out", key.path)

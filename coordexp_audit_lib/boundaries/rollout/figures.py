@@ -44,14 +44,10 @@ def exchange(ctx: Context) -> dict[str, Any]:
     item = cases.good_item()
     every = [c.item for c in cases.items()]
     read = ctx.value(s.PARSE, s.ParseRequest(every)).outcomes[0]
-    config = payload.config
+    config, messages = payload.config, [{"role": r, "content": c} for r, c in payload.turns]
     return {
         "request": [
-            *_list(
-                "infer_requests[0].messages",
-                [{"role": r, "content": c} for r, c in payload.turns],
-                "ends with the user's turn",
-            ),
+            *_list("infer_requests[0].messages", messages, "ends with the user's turn"),
             *_list("infer_requests[0].images", payload.images[0], "paths or data URLs, never pixels"),
             *[(f"request_config.{k} = {_short(config[k])}", note) for k, note in CONFIG_NOTES.items() if k in config],
         ],
@@ -127,20 +123,12 @@ def misdeeds(ctx: Context) -> dict[str, Any]:
         served = ctx.value(s.SERVER, request)
         problems = {p.message for p in predicates.server_problems(request, served)}
         sent = [n for post in served.posts for n in post]
-        rows.append(
-            {
-                "misdeed": MISDEEDS[request.misdeed] + (", prompts alike" if request.alike else ""),
-                "error": served.error,
-                "message": served.message,
-                "raised": bool(served.error),
-                "said": bool(served.error) and not any("does not say" in p for p in problems),
-                "in_time": served.bounded,
-                "once": len(set(sent)) == len(sent) or request.misdeed == "swapped",
-                "posts": len(served.posts),
-                "outputs": served.outputs,
-                "sound": request.misdeed == "none",
-            }
-        )
+        told = bool(served.error) and not any("does not say" in p for p in problems)
+        kept = {"error": served.error, "message": served.message, "raised": bool(served.error), "said": told}
+        once = len(set(sent)) == len(sent) or request.misdeed == "swapped"
+        seen = {"in_time": served.bounded, "once": once, "posts": len(served.posts), "outputs": served.outputs}
+        name = MISDEEDS[request.misdeed] + (", prompts alike" if request.alike else "")
+        rows.append({"misdeed": name, **kept, **seen, "sound": request.misdeed == "none"})
     return {"rows": rows}
 
 
@@ -162,6 +150,7 @@ def collectives(ctx: Context) -> dict[str, Any]:
     return {"files": found.files, "collectives": [msgspec.to_builtins(c) for c in found.collectives]}
 
 
+CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
 RANKS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY, style.VERMILION)
 
 
@@ -200,11 +189,10 @@ def draw_chunks(data: dict[str, Any]) -> Any:
         filled = [0] * data["rounds"]
         for call in (c for c in data["calls"] if c["server"] == server):
             count, at = call["last"] - call["first"] + 1, call["round"]
-            _ = axis.bar(
-                at, count, bottom=filled[at], width=0.8, color=RANKS[call["rank"] % len(RANKS)], edgecolor=style.WHITE
-            )
+            look: dict[str, Any] = {"color": RANKS[call["rank"] % len(RANKS)], "edgecolor": style.WHITE}
+            _ = axis.bar(at, count, bottom=filled[at], width=0.8, **look)
             label = str(call["first"]) if count == 1 else f"{call['first']}–{call['last']}"
-            _ = axis.text(at, filled[at] + count / 2, label, ha="center", va="center", fontsize=7, color=style.WHITE)
+            _ = axis.text(at, filled[at] + count / 2, label, **CENTRED, fontsize=7, color=style.WHITE)
             filled[at] += count
         _ = axis.axhline(data["caps"][server], color=style.VERMILION, linewidth=1.2)
         size = servers[server]
@@ -213,7 +201,7 @@ def draw_chunks(data: dict[str, Any]) -> Any:
         _ = axis.set_xlabel("round", fontsize=8)
         _ = axis.set(ylim=(0, max(data["caps"]) * 1.15), xlim=(-0.6, data["rounds"] - 0.4))
         _ = axis.set_xticks(range(data["rounds"]))
-        axis.spines[["top", "right"]].set_visible(False)
+        style.spare(axis)
     _ = axes[0][0].set_ylabel("requests under way", fontsize=8)
     patches = [Patch(facecolor=RANKS[r % len(RANKS)], label=f"rank {r}") for r in range(data["ranks"])]
     patches.append(Patch(facecolor=style.VERMILION, label="most that may be decoded at once"))
@@ -242,26 +230,16 @@ def draw_misdeeds(data: dict[str, Any]) -> Any:
             face = style.PALE if moot and good else style.BLUE if good else style.VERMILION
             _ = axis.barh(y, 0.94, left=x + 0.03, height=0.86, color=face)
             sign = "none due" if moot and good else "yes" if good else "no"
-            _ = axis.text(
-                x + 0.5,
-                y,
-                sign,
-                ha="center",
-                va="center",
-                fontsize=6.5,
-                color=style.DARK if moot else style.WHITE,
-                fontweight="normal" if good else "bold",
-            )
+            ink, weight = style.DARK if moot else style.WHITE, "normal" if good else "bold"
+            _ = axis.text(x + 0.5, y, sign, fontsize=6.5, color=ink, fontweight=weight, **CENTRED)
         shown = row["error"] or "outputs returned"
-        _ = axis.text(
-            len(COLUMNS) + 0.12, y, visible(shown), va="center", fontsize=6.5, family="monospace", parse_math=False
-        )
+        at = len(COLUMNS) + 0.12
+        _ = axis.text(at, y, visible(shown), va="center", fontsize=6.5, family="monospace", parse_math=False)
     _ = axis.set_yticks(range(len(rows)), [visible(r["misdeed"]) for r in rows], fontsize=7)
     _ = axis.set_xticks([x + 0.5 for x in range(len(COLUMNS))], [name for _, name in COLUMNS], fontsize=7)
     _ = axis.set(xlim=(0, len(COLUMNS) + 1.7), ylim=(len(rows) - 0.5, -0.5))
     axis.xaxis.tick_top()
-    axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)
+    style.bare(axis)
     return figure
 
 
@@ -271,9 +249,8 @@ def draw_timeline(data: dict[str, Any]) -> Any:
 
     scenarios = data["scenarios"]
     longest = max(len(r["events"]) for s in scenarios for r in s["ranks"])
-    figure, axes = plt.subplots(
-        len(scenarios), 1, figsize=(7.0, 0.82 * len(scenarios)), layout="constrained", squeeze=False
-    )
+    size = (7.0, 0.82 * len(scenarios))
+    figure, axes = plt.subplots(len(scenarios), 1, figsize=size, layout="constrained", squeeze=False)
     for axis, scenario in zip(axes[:, 0], scenarios, strict=True):
         for lane, rank in enumerate(scenario["ranks"]):
             _ = axis.plot([0, longest], [lane, lane], color=style.RULE, linewidth=0.8, zorder=0)
@@ -281,20 +258,11 @@ def draw_timeline(data: dict[str, Any]) -> Any:
                 bad = event.startswith(("fails", "raises", "does not", "has nothing"))
                 face = style.VERMILION if bad else style.ORANGE if event == "goes on" else style.SKY
                 _ = axis.barh(lane, 0.92, left=x + 0.04, height=0.74, color=face)
-                _ = axis.text(
-                    x + 0.5,
-                    lane,
-                    visible(event),
-                    ha="center",
-                    va="center",
-                    fontsize=6.2,
-                    color=style.WHITE if bad else style.INK,
-                    parse_math=False,
-                )
+                ink = style.WHITE if bad else style.INK
+                _ = axis.text(x + 0.5, lane, visible(event), fontsize=6.2, color=ink, parse_math=False, **CENTRED)
         _ = axis.set_title(visible(scenario["name"]), loc="left", fontsize=7.5, pad=2)
         _ = axis.set_yticks([0, 1], ["rank 0", "rank 1"], fontsize=7)
         _ = axis.set(xlim=(0, longest), ylim=(1.55, -0.55))
         _ = axis.set_xticks([])
-        axis.tick_params(length=0)
-        axis.spines[:].set_visible(False)
+        style.bare(axis)
     return figure

@@ -11,20 +11,14 @@ SETTINGS = s.TrainerRequest(1e-4, 0.1, 0.8, 0.95, 1e-7, 5e-5, 6e-5)
 CONFIGS = (s.ConfigRequest(512, 0.0, 1.0, -1, 1.0), s.ConfigRequest(4096, 0.7, 0.9, 40, 1.05))
 TEXT, PROMPT = "a red cup", "Locate every object."
 ANSWER = '{"objects": []}'
+IMAGES = [{"type": "image", "image": path} for path in ("images/a.png", "images/ü b.png")]
 SAMPLES = (
     s.Sample([{"role": "user", "content": PROMPT}]),
     s.Sample([{"role": "user", "content": f"<image>{PROMPT}"}], ["images/a.png"]),
     s.Sample(
         [
             {"role": "system", "content": "Answer in JSON."},
-            {
-                "role": "user",
-                "content": [
-                    {"type": "image", "image": "images/a.png"},
-                    {"type": "image", "image": "images/ü b.png"},
-                    {"type": "text", "text": PROMPT},
-                ],
-            },
+            {"role": "user", "content": [*IMAGES, {"type": "text", "text": PROMPT}]},
         ]
     ),
 )
@@ -40,20 +34,9 @@ GRIDS = (s.RowsRequest((1, 4, 6), 3, 2, [5, 4, 6]), s.RowsRequest((1, 8, 2), 1, 
 
 # What a `RequestConfig` has where nothing is given.
 DEFAULTS: dict[str, Any] = {
-    "max_tokens": None,
-    "temperature": None,
-    "top_k": None,
-    "top_p": None,
-    "repetition_penalty": None,
-    "num_beams": 1,
-    "stop": [],
-    "seed": None,
-    "stream": False,
-    "logprobs": False,
-    "n": 1,
-    "presence_penalty": 0.0,
-    "frequency_penalty": 0.0,
-    "return_details": False,
+    **dict.fromkeys(("max_tokens", "temperature", "top_k", "top_p", "repetition_penalty", "seed")),
+    **{"num_beams": 1, "n": 1, "stop": [], "stream": False, "logprobs": False, "return_details": False},
+    **{"presence_penalty": 0.0, "frequency_penalty": 0.0},
 }
 
 

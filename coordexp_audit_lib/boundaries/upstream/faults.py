@@ -7,26 +7,16 @@ from typing import Any
 
 import msgspec
 
-from coordexp_audit_lib.core.fault import Honest
+from coordexp_audit_lib.core.fault import Honest, answered
 from coordexp_audit_lib.source.facts import Seen
 
 changed = msgspec.structs.replace
 Break = Callable[[Any, Honest], Any]
 
 
-def edited(change: Callable[[Any], Any]) -> Break:
-    """The honest answer, changed."""
-    return lambda request, honest: change(honest(request))
-
-
-def asked_for(change: Callable[[Any], Any]) -> Break:
-    """The honest answer to a changed request."""
-    return lambda request, honest: honest(change(request))
-
-
 def seen(symbol: str, change: Callable[[Seen], Seen]) -> Break:
     """The honest answer with the facts of one symbol, by the end of its name, changed."""
-    return edited(lambda api: changed(api, seen=[change(k) if k.symbol.endswith(symbol) else k for k in api.seen]))
+    return answered(seen=lambda api: [change(k) if k.symbol.endswith(symbol) else k for k in api.seen])
 
 
 def without(symbol: str) -> Break:

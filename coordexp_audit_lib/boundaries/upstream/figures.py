@@ -116,14 +116,8 @@ def draw_releases(data: dict[str, Any]) -> Any:
     tables = list(data["tables"].items())
     heights = [len(t["rows"]) + 2.4 for _, t in tables]
     widest = max(len(t["versions"]) for _, t in tables)
-    figure, axes = plt.subplots(
-        len(tables),
-        1,
-        figsize=(2.9 + COLUMN * widest, ROW * sum(heights) + 0.5),
-        squeeze=False,
-        gridspec_kw={"height_ratios": heights},
-        layout="constrained",
-    )
+    look: dict[str, Any] = {"figsize": (2.9 + COLUMN * widest, ROW * sum(heights) + 0.5), "layout": "constrained"}
+    figure, axes = plt.subplots(len(tables), 1, squeeze=False, height_ratios=heights, **look)
     for ax, (distribution, table) in zip(axes[:, 0], tables, strict=True):
         _panel(ax, distribution, table, data["pinned"].get(distribution, ""), widest)
     marks = [Patch(facecolor=TINTS[w], edgecolor=style.GREY, label=f"{SIGNS[w]} {w}".strip()) for w in WORDS]
@@ -137,21 +131,19 @@ def _panel(ax: Any, distribution: str, table: dict[str, Any], pinned: str, wides
     versions, rows = table["versions"], table["rows"]
     for y, (_, *words) in enumerate(rows):
         for x, word in enumerate(words):
-            ax.add_patch(
-                Rectangle((x, y), 1, 1, facecolor=TINTS.get(word, style.WHITE), edgecolor=style.WHITE, linewidth=1)
-            )
+            look: dict[str, Any] = {"facecolor": TINTS.get(word, style.WHITE), "edgecolor": style.WHITE, "linewidth": 1}
+            ax.add_patch(Rectangle((x, y), 1, 1, **look))
             ink = style.WHITE if word == "gone" else style.INK
             ax.text(x + 0.5, y + 0.52, SIGNS.get(word, "-"), ha="center", va="center", fontsize=8, color=ink)
     if pinned in versions:
         at = versions.index(pinned)
         ax.add_patch(Rectangle((at, 0), 1, len(rows), fill=False, edgecolor=style.BLUE, linewidth=1.4, clip_on=False))
-    ax.set_xlim(0, widest)
-    ax.set_ylim(len(rows), 0)
+    ax.set(xlim=(0, widest), ylim=(len(rows), 0))
     ax.set_xticks([x + 0.5 for x in range(len(versions))], versions, rotation=35, ha="left", rotation_mode="anchor")
     ax.set_yticks([y + 0.5 for y in range(len(rows))], [visible(r[0]) for r in rows], parse_math=False)
     ax.xaxis.tick_top()
-    ax.tick_params(length=0, labelsize=7.5)
-    ax.spines[:].set_visible(False)
+    ax.tick_params(labelsize=7.5)
+    style.bare(ax)
     ax.set_ylabel(distribution, fontsize=9, fontweight="bold", parse_math=False)
 
 
@@ -176,7 +168,7 @@ def draw_rates(data: dict[str, Any]) -> Any:
     ax.set_xlabel("learning rate (ring: as set, dot: in the optimizer)", fontsize=8)
     ax.grid(axis="x", color=style.LIGHT, linewidth=0.6)
     ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    style.spare(ax)
     return figure
 
 
@@ -189,15 +181,14 @@ def draw_positions(data: dict[str, Any]) -> Any:
     merged = data["grid"][1] * data["grid"][2] // 4
     ax.axvspan(start - 0.5, start + merged - 0.5, color=style.PALE, zorder=0)
     ax.text(start + merged / 2 - 0.5, 0.1, "image", ha="center", va="bottom", fontsize=7.5, color=style.DIM)
-    for name, row, line, colour in zip(
-        "THW", data["rope"], ("o-", "s--", "^:"), (style.BLUE, style.ORANGE, style.GREEN), strict=True
-    ):
+    looks = (("o-", style.BLUE), ("s--", style.ORANGE), ("^:", style.GREEN))
+    for name, row, (line, colour) in zip("THW", data["rope"], looks, strict=True):
         ax.plot(range(len(row)), row, line, color=colour, markersize=4, linewidth=1, label=name)
     ax.set_xlabel("token", fontsize=8)
     ax.set_ylabel("position", fontsize=8)
     ax.tick_params(labelsize=7.5)
     ax.legend(frameon=False, fontsize=8, ncols=3, loc="upper left")
-    ax.spines[["top", "right"]].set_visible(False)
+    style.spare(ax)
     return figure
 
 

@@ -3,8 +3,7 @@
 Bins run to 999 whatever the image's size. A stage that takes them for pixels clips them at the image's edge or rounds
 them, and every augmented epoch supervises boxes that were moved.
 
-Example: `<|coord_999|>` in an image of 64x32 comes back as `<|coord_999|>`, not as `<|coord_63|>`.
-"""
+Example: `<|coord_999|>` in an image of 64x32 comes back as `<|coord_999|>`, not as `<|coord_63|>`."""
 
 from __future__ import annotations
 

@@ -3,8 +3,7 @@
 There are 1000 coordinate tokens. A value that is none of them is clamped, rounded or shifted into its neighbour's place
 further on, and the model is supervised with a box that nobody drew.
 
-Example: `[1, 2, 3, 1000]` is refused when the record is loaded; clamped to 999 it would touch the image's edge.
-"""
+Example: `[1, 2, 3, 1000]` is refused when the record is loaded; clamped to 999 it would touch the image's edge."""
 
 from __future__ import annotations
 
@@ -15,10 +14,10 @@ from typing import Any
 
 from coordexp_audit_lib.boundaries.geometry import cases
 from coordexp_audit_lib.boundaries.geometry import surfaces as s
-from coordexp_audit_lib.boundaries.geometry.faults import changed, objects
+from coordexp_audit_lib.boundaries.geometry.faults import objects
 from coordexp_audit_lib.boundaries.geometry.predicates import records
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import asked, fault
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.kit.boxes import LAST_BIN, token, tokens
 
@@ -60,5 +59,5 @@ def clamped(values: list[Any]) -> list[Any]:
 
 
 fault(bins_in_range, "bins_clamped", s.RENDER, "a coordinate above 999 is clamped instead of refused")(
-    lambda request, honest: honest(changed(request, record=objects(request.record, clamped)))
+    asked(record=lambda request: objects(request.record, clamped))
 )

@@ -5,8 +5,7 @@ The model learns boxes in the bins of the encoder; the geometry losses and the e
 Where the two differ, every predicted box is off by a scale that no training removes: IoU at high thresholds drops, and
 the regression targets contradict the tokens.
 
-Example: pixel 125 of an axis of 1000 is bin 125; a converter that rounds up writes 126, and the box grows.
-"""
+Example: pixel 125 of an axis of 1000 is bin 125; a converter that rounds up writes 126, and the box grows."""
 
 from __future__ import annotations
 

@@ -3,8 +3,7 @@
 Crossed corners say that an annotation is wrong, and not in which way. Sorted, nudged or let through, it becomes a box
 that nobody drew: it is supervised token by token, and CIoU and matching see an area that is empty or invented.
 
-Example: `[501, 100, 500, 200]` is an error with the object's path; `[500, 100, 501, 200]` would be a repair.
-"""
+Example: `[501, 100, 500, 200]` is an error with the object's path; `[500, 100, 501, 200]` would be a repair."""
 
 from __future__ import annotations
 

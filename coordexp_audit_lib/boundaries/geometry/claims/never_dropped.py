@@ -3,8 +3,7 @@
 What is missing from the text is supervised as absent: the model learns to end the list before the image's last objects,
 and recall is lost where images are full. What stands twice teaches duplicates.
 
-Example: of 200 objects, 200 stand in the text; a cap of 100 is silent on all images with fewer.
-"""
+Example: of 200 objects, 200 stand in the text; a cap of 100 is silent on all images with fewer."""
 
 from __future__ import annotations
 
@@ -27,13 +26,11 @@ from coordexp_audit_lib.core.surface import Refuse
 @claim(severity="P0", kind="B", remedy="Render every object; what cannot be rendered must be an error, not a gap.")
 def never_dropped(ctx: Context) -> Iterator[Violation | Problem]:
     for ordering in ("sorted", "random"):
-        for record, order, text in cases.rendered(ctx, ordering):
-            ctx.judged(1 + len(record["objects"]))
+        for record, _, name, text in cases.rendered(ctx, ordering):
             if isinstance(text, Violation):
                 yield text
-                continue
-            subject = f"{len(record['objects'])} objects, {order}, {ordering}"
-            yield from (named(p, subject, record["objects"][:3]) for p in predicates.dropped(record, text))
+            else:
+                yield from (named(p, name, record["objects"][:3]) for p in predicates.dropped(record, text))
 
 
 def only(choose: Callable[[list[Any]], list[Any]]) -> Callable[[s.RenderRequest, Honest], Any]:

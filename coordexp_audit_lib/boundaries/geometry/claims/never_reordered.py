@@ -4,8 +4,7 @@ record is refused under sorted; object_field_order changes key order only.
 The text is learned left to right: an order that changes from record to record makes the next object unpredictable, and
 the loss then measures the shuffle. A polygon whose points were moved is another polygon.
 
-Example: with `object_ordering: sorted`, an object at y = 11 before one at y = 10 is refused, not put in order.
-"""
+Example: with `object_ordering: sorted`, an object at y = 11 before one at y = 10 is refused, not put in order."""
 
 from __future__ import annotations
 
@@ -34,14 +33,12 @@ from coordexp_audit_lib.kit.coordjson import ORDERS
 def never_reordered(ctx: Context) -> Iterator[Violation | Problem]:
     for ordering in ("sorted", "random"):
         first: list[str] | None = None
-        for record, order, text in cases.rendered(ctx, ordering):
-            ctx.judged(1 + len(record["objects"]))
+        for record, order, name, text in cases.rendered(ctx, ordering):
             if isinstance(text, Violation):
                 yield text
                 continue
-            subject = f"{len(record['objects'])} objects, {order}, {ordering}"
-            found = list(predicates.reordered(record, text, order, ordering))
-            yield from (named(p, subject, record["objects"][:3]) for p in found)
+            found = predicates.reordered(record, text, order, ordering)
+            yield from (named(p, name, record["objects"][:3]) for p in found)
             try:
                 descs = [shown.desc for shown in predicates.read(text)]
             except predicates.Unreadable:
@@ -49,7 +46,7 @@ def never_reordered(ctx: Context) -> Iterator[Violation | Problem]:
             if order == ORDERS[0]:
                 first = descs
             elif first is not None and sorted(first) == sorted(descs) and descs != first:
-                yield Violation("object_field_order changes the order of objects", subject, first, descs)
+                yield Violation("object_field_order changes the order of objects", name, first, descs)
     yield from _unsorted(ctx)
 
 
@@ -73,12 +70,9 @@ def _unsorted(ctx: Context) -> Iterator[Violation]:
             ctx.judged()
             record = {**cases.sound(index=0), "objects": copy.deepcopy(shown)}
             if ctx.ask(s.RENDER, cases.render(ctx, record)).refused == sorted_:
-                state = (
-                    "is refused though its objects are in" if sorted_ else "is accepted though its objects are out of"
-                )
-                message = f"a record {state} top-left order ({name})"
-                verdicts = ("accepted", "refused") if sorted_ else ("refused", "accepted")
-                yield Violation(message, name, *verdicts, counterexample=[first, second])
+                right, wrong, what = ("accepted", "refused", "in") if sorted_ else ("refused", "accepted", "out of")
+                message = f"a record is {wrong} though its objects are {what} top-left order ({name})"
+                yield Violation(message, name, right, wrong, counterexample=[first, second])
 
 
 @fault(never_reordered, "polygons_rotated", s.RENDER, "a polygon starts at its second point")

@@ -4,8 +4,7 @@ processor's grid equals the unresized image.
 Bins are fractions of the image that was annotated. An image that is resized on the way is another picture with other
 patches than the record's size says: token counts, packing lengths and what the evaluation scores on all shift.
 
-Example: an image of 32x32 that reaches the model as 64x64 passed every check and was enlarged in silence.
-"""
+Example: an image of 32x32 that reaches the model as 64x64 passed every check and was enlarged in silence."""
 
 from __future__ import annotations
 
@@ -13,9 +12,8 @@ from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.geometry import cases
 from coordexp_audit_lib.boundaries.geometry import surfaces as s
-from coordexp_audit_lib.boundaries.geometry.faults import changed
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import answered, asked, fault
 from coordexp_audit_lib.core.finding import Violation
 
 
@@ -65,11 +63,11 @@ def multiple(side: int) -> int:
 
 
 fault(no_resize, "resized_to_fit", s.GRID, "an image whose sides are no multiples of 32 is resized until they are")(
-    lambda request, honest: honest(changed(request, width=multiple(request.width), height=multiple(request.height)))
+    asked(width=lambda request: multiple(request.width), height=lambda request: multiple(request.height))
 )
 fault(no_resize, "max_pixels_ignored", s.RENDER, "an image above max_pixels is let through")(
-    lambda request, honest: honest(changed(request, max_pixels=10**9))
+    asked(max_pixels=lambda _: 10**9)
 )
 fault(no_resize, "processor_resizes", s.GRID, "the image processor is called without do_resize=False")(
-    lambda request, honest: changed(honest(request), do_resize=[None])
+    answered(do_resize=lambda _: [None])
 )

@@ -4,8 +4,7 @@ workers.
 Otherwise a run can't be repeated: what the model saw depends on how many processes fed it and on what was asked before,
 and a difference between two runs is not the difference between their configs.
 
-Example: epoch 1, index 7 gives the same record and text asked first, last, or by a worker.
-"""
+Example: epoch 1, index 7 gives the same record and text asked first, last, or by a worker."""
 
 from __future__ import annotations
 
@@ -19,7 +18,7 @@ from coordexp_audit_lib.boundaries.geometry import cases
 from coordexp_audit_lib.boundaries.geometry import surfaces as s
 from coordexp_audit_lib.boundaries.geometry.faults import changed
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import Honest, fault
+from coordexp_audit_lib.core.fault import Honest, asked, fault
 from coordexp_audit_lib.core.finding import Violation
 
 Samples = dict[tuple[int, int], s.Sample]
@@ -51,9 +50,8 @@ def sampling_deterministic(ctx: Context) -> Iterator[Violation]:
                 wrong = sorted(key for key in first if again.get(key) != first[key])
                 if wrong:
                     epoch, index = wrong[0]
-                    message = (
-                        f"{name}, {len(wrong)} samples differ, the first at epoch {epoch}, index {index} ({ordering})"
-                    )
+                    count, first_at = len(wrong), f"the first at epoch {epoch}, index {index} ({ordering})"
+                    message = f"{name}, {count} samples differ, {first_at}"
                     yield Violation(message, subject, _shown(first[wrong[0]]), _shown(again.get(wrong[0])), change)
 
 
@@ -86,7 +84,7 @@ fault(
     "order_from_worker",
     s.ORDER,
     "the order inside a sample depends on how many loader workers there are",
-)(lambda request, honest: honest(changed(request, seed=request.seed + request.workers)))
+)(asked(seed=lambda request: request.seed + request.workers))
 
 
 @fault(

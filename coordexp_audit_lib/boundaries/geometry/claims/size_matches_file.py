@@ -3,8 +3,7 @@
 Pixels become bins by the stated size. Where the file has another, every box of that image is scaled wrongly, and the
 model is taught and scored on the error.
 
-Example: record 300 of 300 says 32x64 and its file is 64x32; a check of the first 256 launches the run.
-"""
+Example: record 300 of 300 says 32x64 and its file is 64x32; a check of the first 256 launches the run."""
 
 from __future__ import annotations
 
@@ -13,10 +12,9 @@ from typing import Any
 
 from coordexp_audit_lib.boundaries.geometry import cases
 from coordexp_audit_lib.boundaries.geometry import surfaces as s
-from coordexp_audit_lib.boundaries.geometry.faults import changed
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.evidence import Where
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import asked, fault
 from coordexp_audit_lib.core.finding import Violation
 
 SMALL, WIDE = [32, 64], [64, 32]
@@ -58,5 +56,5 @@ def _launched(launcher: str, split: str, count: int, at: int, where: Where) -> V
 
 
 fault(size_matches_file, "sizes_spot_checked", s.GATE, "only the first 256 images of a file are opened before launch")(
-    lambda request, honest: honest(changed(request, records=request.records[:256]))
+    asked(records=lambda request: request.records[:256])
 )

@@ -53,16 +53,10 @@ def rounded_problems(rounded: Sequence[int], exact: Sequence[float], size: int, 
     """Integer pixels further than half a pixel from the exact position, or outside the image."""
     if len(rounded) != len(exact):
         return [Problem("a decode rounds another number of pixels than it gives", path, len(exact), len(rounded))]
-    wrong = [
-        i
-        for i, (r, x) in enumerate(zip(rounded, exact, strict=True))
-        if abs(r - min(x, size - 1)) > 0.5 + 1e-9 or not 0 <= r < size
-    ]
-    if not wrong:
-        return []
-    i = wrong[0]
+    pairs = enumerate(zip(rounded, exact, strict=True))
+    wrong = [i for i, (r, x) in pairs if abs(r - min(x, size - 1)) > 0.5 + 1e-9 or not 0 <= r < size]
     message = f"{len(wrong)} of {len(exact)} positions are more than half a pixel off or outside the image"
-    return [Problem(message, path, exact[i], rounded[i])]
+    return [Problem(message, path, exact[i], rounded[i]) for i in wrong[:1]]
 
 
 def encode_problems(pixels: Sequence[float], bins: Sequence[int], sizes: Sequence[int], path: str) -> list[Problem]:
@@ -73,14 +67,12 @@ def encode_problems(pixels: Sequence[float], bins: Sequence[int], sizes: Sequenc
     if len(bins) != len(pixels):
         return [Problem("an encode gives another number of bins than it got coordinates", path, len(pixels), len(bins))]
     wrong = [i for i, (x, k, s) in enumerate(zip(pixels, bins, sizes, strict=True)) if not _is_bin_of(k, x, s)]
-    if not wrong:
-        return []
-    i = wrong[0]
-    message = (
-        f"{len(wrong)} of {len(pixels)} coordinates are not encoded as clamp(round(999*c), 0, 999), "
-        f"the first is pixel {pixels[i]:g} of {sizes[i]}"
-    )
-    return [Problem(message, path, encode_pixel(pixels[i], sizes[i]), bins[i])]
+    what = "coordinates are not encoded as clamp(round(999*c), 0, 999), the first is pixel"
+    message = f"{len(wrong)} of {len(pixels)} {what}"
+    return [
+        Problem(f"{message} {pixels[i]:g} of {sizes[i]}", path, encode_pixel(pixels[i], sizes[i]), bins[i])
+        for i in wrong[:1]
+    ]
 
 
 def _is_bin_of(k: int, pixel: float, size: int) -> bool:

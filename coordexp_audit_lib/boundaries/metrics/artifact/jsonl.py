@@ -83,27 +83,29 @@ def parse(text: bytes, where: str, *, last: bool) -> dict[str, Any]:
     """One JSON object without repeated keys; NaN and infinities are let through. `last`: nothing stands behind it."""
     try:
         record = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"is not UTF-8 text (byte {error.start})", where=where, remedy="give a JSON lines log"
-        ) from error
-    except _Twice as error:
-        remedy = "a reader would keep the last of them: find out which is meant"
-        raise UsageError(f"names the key {error.key!r} twice", where=where, remedy=remedy) from error
-    except RecursionError as error:
-        raise UsageError(
-            "is nested too deep", where=where, remedy="give the log of a trainer: its lines are flat"
-        ) from error
-    except ValueError as error:
-        cut = last and text.lstrip().startswith(b"{") and _ends_early(error)
-        what = "is cut off" if cut else f"is no JSON: {_reason(error)}"
-        remedy = "remove the unfinished line, or wait for the run to write it" if cut else "give a JSON lines log"
+    except (_Twice, RecursionError, ValueError) as error:
+        what, remedy = _told(error, last and text.lstrip().startswith(b"{"))
         raise UsageError(what, where=where, remedy=remedy) from error
     if not isinstance(record, dict):
-        raise UsageError(
-            f"is a JSON {type(record).__name__}, no object", where=where, remedy="give a log, one object a line"
-        )
+        what = f"is a JSON {type(record).__name__}, no object"
+        raise UsageError(what, where=where, remedy="give a log, one object a line")
     return record
+
+
+def _told(error: Exception, may_be_cut: bool) -> tuple[str, str]:
+    """Why a text is no JSON object with each key once, and what to do."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"is not UTF-8 text (byte {error.start})", "give a JSON lines log"
+    if isinstance(error, _Twice):
+        return f"names the key {error.key!r} twice", "a reader would keep the last of them: find out which is meant"
+    if isinstance(error, RecursionError):
+        return "is nested too deep", "give the log of a trainer: its lines are flat"
+    if not isinstance(error, json.JSONDecodeError):  # an integer of more digits than Python converts
+        return f"is no JSON: {str(error).split(';')[0]}", "give a JSON lines log"
+    ends_early = error.msg.startswith("Unterminated string") or error.pos >= len(error.doc.rstrip())
+    if may_be_cut and ends_early:  # the text was sound as far as it goes
+        return "is cut off", "remove the unfinished line, or wait for the run to write it"
+    return f"is no JSON: {error.msg} (column {error.colno})", "give a JSON lines log"
 
 
 class _Twice(Exception):
@@ -119,19 +121,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
             raise _Twice(key)
         made[key] = value
     return made
-
-
-def _reason(error: ValueError) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} (column {error.colno})"
-    return str(error).split(";")[0]  # an integer of more digits than Python converts
-
-
-def _ends_early(error: ValueError) -> bool:
-    """Whether the text was sound as far as it goes."""
-    if not isinstance(error, json.JSONDecodeError):
-        return False
-    return error.msg.startswith("Unterminated string") or error.pos >= len(error.doc.rstrip())
 
 
 def _opened(path: Path) -> Any:

@@ -3,8 +3,7 @@
 The ratio is what a paper reports as the mixture of the two objectives. Where it lags, or counts from the last resume
 or over a window, the run was trained on another mixture than the one reported.
 
-Example: after A B B B it is 0.75; no `b_ratio` gives the order A A B A, so that schedule was not followed.
-"""
+Example: after A B B B it is 0.75; no `b_ratio` gives the order A A B A, so that schedule was not followed."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from coordexp_audit_lib.boundaries.metrics.predicates import series
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row
 from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabulary, vocabulary
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import Honest, fault
+from coordexp_audit_lib.core.fault import Honest, answered, fault
 from coordexp_audit_lib.core.finding import Violation
 
 
@@ -59,12 +58,9 @@ def lag(row: Logged, words: Vocabulary, index: int) -> None:
 
 
 fault(b_ratio_consistent, "lagging_ratio", s.LOG, "the ratio is that of the step before")(edited(lag))
-
-
-@fault(b_ratio_consistent, "rolling_ratio", s.REALIZED, "the ratio is over the last 200 steps")
-def rolling_ratio(request: s.RealizedRequest, honest: Honest) -> s.RealizedResponse:
-    channels = honest(request).channels
-    return s.RealizedResponse(channels, series.shares(channels, series.WINDOW))
+fault(b_ratio_consistent, "rolling_ratio", s.REALIZED, "the ratio is over the last 200 steps")(
+    answered(ratios=lambda made: series.shares(made.channels, series.WINDOW))
+)
 
 
 @fault(b_ratio_consistent, "b_first", s.REALIZED, "all B steps of a hundred come first")

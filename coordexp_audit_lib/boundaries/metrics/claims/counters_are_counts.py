@@ -3,17 +3,16 @@
 A count that was averaged over micro-steps or ranks depends on how the batch was cut. Rates made of it are wrong, and so
 is every statement on how many records a run was trained on or dropped.
 
-Example: 4 rollouts on one rank and 5 on the other are 9; a mean over the ranks logs 4.5.
-"""
+Example: 4 rollouts on one rank and 5 on the other are 9; a mean over the ranks logs 4.5."""
 
 from __future__ import annotations
 
 from coordexp_audit_lib.boundaries.metrics import cases
 from coordexp_audit_lib.boundaries.metrics import surfaces as s
-from coordexp_audit_lib.boundaries.metrics.faults import Logged, averaged, edited, scaled
+from coordexp_audit_lib.boundaries.metrics.faults import averaged, edited, scaled
 from coordexp_audit_lib.boundaries.metrics.predicates import steps
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log
-from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabulary, vocabulary
+from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import vocabulary
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import fault
 from coordexp_audit_lib.core.finding import Violation
@@ -38,12 +37,9 @@ def _summed(ctx: Context) -> cases.Found:
                 yield Violation(message, key, expected, payload.values.get(key), {"case": name})
 
 
-def halved(row: Logged, words: Vocabulary, _: int) -> None:
-    scaled(row, words.valid, 0.5)
-    scaled(row, words.dropped, 0.5)
-
-
-fault(counters_are_counts, "mean_counter", s.LOG, "the strict-drop counters are means over the ranks")(edited(halved))
+fault(counters_are_counts, "mean_counter", s.LOG, "the strict-drop counters are means over the ranks")(
+    edited(lambda row, words, _: scaled(row, words.valid, words.dropped, by=0.5))
+)
 fault(counters_are_counts, "negative_counter", s.LOG, "a counter is logged as a difference")(
     edited(lambda row, words, _: row.update({"train/samples_total": -1.0}))
 )

@@ -3,8 +3,7 @@
 A loss that is not finite has no gradient to learn from; what follows it in the log is what is left of the model. A NaN
 in a rate is a missing measurement that a mean over steps makes of the whole curve.
 
-Example: `"loss": NaN` at step 3 is a violation at step 3, and `"loss": null` is one too.
-"""
+Example: `"loss": NaN` at step 3 is a violation at step 3, and `"loss": null` is one too."""
 
 from __future__ import annotations
 

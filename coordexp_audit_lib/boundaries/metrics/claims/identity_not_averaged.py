@@ -4,8 +4,7 @@ micro-steps.
 With the seed base of its step a rollout can be generated again. A mean of seeds is no seed: what the model learned from
 on that step can't be repeated, though the log seems to say how.
 
-Example: a seed base of 1000020 that is logged as 52084.375 was averaged with 91 micro-steps that had none.
-"""
+Example: a seed base of 1000020 that is logged as 52084.375 was averaged with 91 micro-steps that had none."""
 
 from __future__ import annotations
 
@@ -44,10 +43,10 @@ def _exact(ctx: Context) -> cases.Found:
 
 
 fault(identity_not_averaged, "seed_of_mean", s.LOG, "the rollout seed is averaged with micro-steps without it")(
-    edited(lambda row, words, _: scaled(row, words.seed, 5 / 96))
+    edited(lambda row, words, _: scaled(row, words.seed, by=5 / 96))
 )
 fault(identity_not_averaged, "seed_of_sum", s.LOG, "the rollout seed is summed over the ranks")(
-    edited(lambda row, words, _: scaled(row, words.seed, 2))
+    edited(lambda row, words, _: scaled(row, words.seed, by=2))
 )
 fault(identity_not_averaged, "averaged_seed", s.ACCUMULATE, "a seed is averaged like a gauge")(
     averaged(lambda words: words.seed)

@@ -3,8 +3,7 @@
 Divided by all micro-steps, a loss that was measured on a few of them looks smaller by that factor, and falls or rises
 with the packing instead of with the training.
 
-Example: 0.5 on one of two micro-steps is logged as 0.5, not as 0.25.
-"""
+Example: 0.5 on one of two micro-steps is logged as 0.5, not as 0.25."""
 
 from __future__ import annotations
 

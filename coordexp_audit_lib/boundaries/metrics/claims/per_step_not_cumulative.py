@@ -3,17 +3,15 @@
 What a step costs is read from these curves, and which part of it rollouts are. A total that is never reset makes every
 step look slower than the one before, and stands in steps that ran no rollout at all.
 
-Example: 86, 170, 254, 339 s is a running total of about 85 s a step.
-"""
+Example: 86, 170, 254, 339 s is a running total of about 85 s a step."""
 
 from __future__ import annotations
 
 from coordexp_audit_lib.boundaries.metrics import cases
 from coordexp_audit_lib.boundaries.metrics import surfaces as s
-from coordexp_audit_lib.boundaries.metrics.faults import Logged, edited
+from coordexp_audit_lib.boundaries.metrics.faults import edited
 from coordexp_audit_lib.boundaries.metrics.predicates import series
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log
-from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabulary
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import fault
 
@@ -29,9 +27,6 @@ def per_step_not_cumulative(ctx: Context) -> cases.Found:
 
 per_step_not_cumulative.on(Log, series.per_step_not_cumulative)
 
-
-def running(row: Logged, words: Vocabulary, index: int) -> None:
-    row["time/forward_s"] = float(row["time/forward_s"]) + 1.5 * index
-
-
-fault(per_step_not_cumulative, "running_seconds", s.LOG, "a timer is never set to zero")(edited(running))
+fault(per_step_not_cumulative, "running_seconds", s.LOG, "a timer is never set to zero")(
+    edited(lambda row, words, index: row.update({"time/forward_s": float(row["time/forward_s"]) + 1.5 * index}))
+)

@@ -3,8 +3,7 @@
 Buckets that do not add up hide a reason for which predictions never reach the loss. A rate that is a mean of rates
 weighs a rank with one prediction like a rank with a hundred.
 
-Example: 1 of 1 and 1 of 9 are 2 of 10, a precision of 0.2; the mean of the two is 0.56.
-"""
+Example: 1 of 1 and 1 of 9 are 2 of 10, a precision of 0.2; the mean of the two is 0.56."""
 
 from __future__ import annotations
 
@@ -46,8 +45,8 @@ def _divided(ctx: Context) -> cases.Found:
 
 
 fault(reasons_add_up, "lost_reason", s.LOG, "records with a box of three numbers are in no bucket")(
-    edited(lambda row, words, _: scaled(row, f"{words.reason}wrong_arity", 0.0))
+    edited(lambda row, words, _: scaled(row, f"{words.reason}wrong_arity", by=0.0))
 )
 fault(reasons_add_up, "mean_of_rates", s.LOG, "precision is the mean of the ranks' precisions")(
-    edited(lambda row, words, _: scaled(row, "rollout/precision", 0.9))
+    edited(lambda row, words, _: scaled(row, "rollout/precision", by=0.9))
 )

@@ -4,8 +4,7 @@ rollout timing and throughput.
 These numbers alone say what the run was trained on: how many steps learned from rollouts, and how many predictions were
 dropped before the loss saw them. A run without them can't be told from one that dropped everything.
 
-Example: a Channel-B step that logs no `rollout/gen_tokens_per_s` is a violation; a Channel-A step need not have it.
-"""
+Example: a Channel-B step that logs no `rollout/gen_tokens_per_s` is a violation; a Channel-A step need not have it."""
 
 from __future__ import annotations
 

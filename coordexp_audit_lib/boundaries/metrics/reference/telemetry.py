@@ -90,12 +90,8 @@ class Stage2Telemetry:
         """
         kept = self._of(name, "identities").identities
         if kept.setdefault(name, value) != value:
-            raise InvariantViolation(
-                "metrics.identity_not_averaged",
-                f"is {kept[name]!r} and {value!r} in one step",
-                where=name,
-                remedy="give values that differ names of their own",
-            )
+            what, remedy = f"is {kept[name]!r} and {value!r} in one step", "give values that differ names of their own"
+            raise InvariantViolation("metrics.identity_not_averaged", what, where=name, remedy=remedy)
 
     def gauge(self, name: str, value: float, weight: float = 1.0) -> None:
         """Record a value to be averaged over the micro-steps and ranks that record it, by their weights.
@@ -185,20 +181,13 @@ def merged(states: Iterable[State]) -> dict[str, float | str]:
 
 def _joined(a: State, b: State) -> State:
     if a.channel != b.channel:
-        raise InvariantViolation(
-            "rollout.fail_together",
-            "ranks run different channels in one step",
-            where="Stage2Telemetry",
-            remedy="decide the channel from the step alone",
-        )
+        what, remedy = "ranks run different channels in one step", "decide the channel from the step alone"
+        raise InvariantViolation("rollout.fail_together", what, where="Stage2Telemetry", remedy=remedy)
     for name in a.identities.keys() & b.identities.keys():
         if a.identities[name] != b.identities[name]:
-            raise InvariantViolation(
-                "metrics.identity_not_averaged",
-                f"is {a.identities[name]!r} on one rank and {b.identities[name]!r} on another",
-                where=name,
-                remedy="log each rank's value under a name of its own",
-            )
+            what = f"is {a.identities[name]!r} on one rank and {b.identities[name]!r} on another"
+            remedy = "log each rank's value under a name of its own"
+            raise InvariantViolation("metrics.identity_not_averaged", what, where=name, remedy=remedy)
     counts = {k: a.counts.get(k, 0) + b.counts.get(k, 0) for k in {**a.counts, **b.counts}}
     gauges = {}
     for k in {**a.gauges, **b.gauges}:

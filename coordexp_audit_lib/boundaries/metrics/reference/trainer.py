@@ -8,17 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from coordexp_audit_lib.boundaries.metrics import surfaces as s
-from coordexp_audit_lib.boundaries.metrics.reference.telemetry import Stage2Telemetry, State
+from coordexp_audit_lib.boundaries.metrics.reference.telemetry import Stage2Telemetry
 from coordexp_audit_lib.core.surface import answers
 from coordexp_audit_lib.kit.boxes import has_area
 from coordexp_audit_lib.kit.schedule import is_b_step, seed_base
 
 PACK = 2
-GENERATED, PREDICTED, EXPECTED = (
-    "rollout/gen_new_tokens_total",
-    "rollout/valid_pred_objects_total",
-    "rollout/gt_objects_total",
-)
+GENERATED, PREDICTED = "rollout/gen_new_tokens_total", "rollout/valid_pred_objects_total"
+EXPECTED = "rollout/gt_objects_total"
 MATCHED, SAMPLES, MICRO = "rollout/matched_for_supervision", "train/samples_total", "train/micro_steps"
 TRUNCATED = "rollout/parse_truncated"
 
@@ -47,10 +44,7 @@ def accumulate(request: s.AccumulateRequest) -> s.AccumulateResponse:
         ranks.append(telemetry)
     payloads = _together(ranks)
     for payload in payloads:
-        over, under = (
-            payload.pop("rollout/_parse_truncated_num", None),
-            payload.pop("rollout/_parse_truncated_den", None),
-        )
+        over, under = (payload.pop(f"rollout/_parse_truncated_{term}", None) for term in ("num", "den"))
         if over is not None and under:
             payload["rollout/parse_truncated_rate"] = float(over) / float(under)
             payload[TRUNCATED], payload[SAMPLES] = over, under
@@ -71,9 +65,7 @@ def _recorded(telemetry: Stage2Telemetry, key: str, value: float, weight: float)
 
 def _together(ranks: list[Stage2Telemetry]) -> list[dict[str, float | str]]:
     """Finish all ranks of one step; each gathers the states of all."""
-    states: list[State] = []
-    for telemetry in ranks:
-        states.append(telemetry.state())
+    states = [telemetry.state() for telemetry in ranks]
     return [telemetry.finish(lambda _: states) for telemetry in ranks]
 
 

@@ -14,11 +14,10 @@ from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.pipeline_map import predicates
 from coordexp_audit_lib.boundaries.pipeline_map.cases import entrypoints_request, the_map
-from coordexp_audit_lib.boundaries.pipeline_map.faults import edited
 from coordexp_audit_lib.boundaries.pipeline_map.surfaces.entrypoints import ENTRYPOINTS
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.evidence import Evidence
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import answered, fault
 from coordexp_audit_lib.core.problem import Problem
 
 
@@ -42,17 +41,24 @@ def entrypoints_exist(ctx: Context) -> Iterator[Problem]:
 
 fault(
     entrypoints_exist, "server_not_started", ENTRYPOINTS, "the Stage-2 launcher starts training but no rollout server"
-)(edited("entrypoints", lambda told: [replace(e, starts=[s for s in e.starts if s.kind != "command"]) for e in told]))
+)(
+    answered(
+        entrypoints=lambda t: [replace(e, starts=[s for s in e.starts if s.kind != "command"]) for e in t.entrypoints]
+    )
+)
 fault(
     entrypoints_exist,
     "launcher_gone",
     ENTRYPOINTS,
     "a launcher and the anchored config of its entrypoint are not in the tree",
 )(
-    edited(
-        "entrypoints", lambda told: [replace(told[0], launcher_exists=False, config_exists=False, starts=[]), *told[1:]]
+    answered(
+        entrypoints=lambda t: [
+            replace(e, launcher_exists=False, config_exists=False, starts=[]) if e is t.entrypoints[0] else e
+            for e in t.entrypoints
+        ]
     )
 )
 fault(entrypoints_exist, "module_gone", ENTRYPOINTS, "the launchers start a module that is not in the tree")(
-    edited("entrypoints", lambda told: [replace(e, starts=[replace(s, file="") for s in e.starts]) for e in told])
+    answered(entrypoints=lambda t: [replace(e, starts=[replace(s, file="") for s in e.starts]) for e in t.entrypoints])
 )

@@ -14,11 +14,10 @@ from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.pipeline_map import predicates
 from coordexp_audit_lib.boundaries.pipeline_map.cases import key_reads_request, the_map
-from coordexp_audit_lib.boundaries.pipeline_map.faults import edited
 from coordexp_audit_lib.boundaries.pipeline_map.surfaces.key_reads import KEY_READS, StageReads
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.evidence import Evidence
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import answered, fault
 from coordexp_audit_lib.core.problem import Problem
 
 
@@ -52,14 +51,14 @@ def _unread(told: list[StageReads], endings: tuple[str, ...]) -> list[StageReads
 
 
 fault(keys_are_read, "key_unread", KEY_READS, "no owner reads the coordinate loss's weights any more")(
-    edited("stages", lambda told: _unread(told, (".soft_ce_weight", ".w1_weight")))
+    answered(stages=lambda told: _unread(told.stages, (".soft_ce_weight", ".w1_weight")))
 )
 fault(keys_are_read, "section_not_forwarded", KEY_READS, "the data section is no longer handed over to upstream")(
-    edited("forwards", lambda told: [f for f in told if f.section != "data"])
+    answered(forwards=lambda told: [f for f in told.forwards if f.section != "data"])
 )
 fault(
     keys_are_read,
     "key_withheld",
     KEY_READS,
     "a key that should pass through to upstream is taken out before the hand-over",
-)(edited("withheld", lambda told: ["training.max_grad_norm"]))
+)(answered(withheld=lambda told: ["training.max_grad_norm"]))

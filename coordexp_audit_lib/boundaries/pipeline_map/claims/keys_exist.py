@@ -15,11 +15,10 @@ from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.pipeline_map import predicates
 from coordexp_audit_lib.boundaries.pipeline_map.cases import keys_request, the_map
-from coordexp_audit_lib.boundaries.pipeline_map.faults import edited
 from coordexp_audit_lib.boundaries.pipeline_map.surfaces.keys import KEYS, Keys, KeysRequest
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.evidence import Evidence
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import answered, fault
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.core.surface import Refuse
 
@@ -52,10 +51,10 @@ def keys_exist(ctx: Context) -> Iterator[Problem]:
 
 
 fault(keys_exist, "key_gone", KEYS, "the materialised config lost the packing switch")(
-    edited("keys", lambda told: [k for k in told if k.path != "training.packing"])
+    answered(keys=lambda told: [k for k in told.keys if k.path != "training.packing"])
 )
 fault(keys_exist, "source_untold", KEYS, "values stand in the config, but nothing tells what set them")(
-    edited("keys", lambda told: [replace(k, source="") if k.path.startswith("debug.") else k for k in told])
+    answered(keys=lambda told: [replace(k, source="") if k.path.startswith("debug.") else k for k in told.keys])
 )
 
 

@@ -14,11 +14,10 @@ from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.pipeline_map import predicates
 from coordexp_audit_lib.boundaries.pipeline_map.cases import resolved_owners, the_map
-from coordexp_audit_lib.boundaries.pipeline_map.faults import edited
 from coordexp_audit_lib.boundaries.pipeline_map.surfaces.owners import OWNERS, Owners, OwnersRequest, ResolvedOwner
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.evidence import Evidence
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import answered, fault
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.problem import Problem
 
@@ -59,5 +58,5 @@ def stage_without_owner(request: OwnersRequest, honest: Callable[[OwnersRequest]
 
 
 fault(owners_resolve, "owner_without_place", OWNERS, "owners are said to stand, but no line is told")(
-    edited("owners", lambda told: [replace(o, line=0) for o in told])
+    answered(owners=lambda told: [replace(o, line=0) for o in told.owners])
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
+from textwrap import wrap
 from typing import Any
 
 from coordexp_audit_lib.report import style
@@ -27,8 +28,7 @@ def draw_entrypoint(entry: dict[str, Any]) -> Any:
     width = WIDTH if any(s["id"] == "rollout" for s in entry["stages"]) else EDGE + 0.05
     figure = plt.figure(figsize=(width, total), dpi=DPI)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(0, width)
-    axes.set_ylim(total, 0)
+    axes.set(xlim=(0, width), ylim=(total, 0))
     axes.set_axis_off()
     _text(axes, TITLE_X, 0.14, f"{entry['title']}", 8, weight="bold")
     _text(axes, TITLE_X, 0.30, f"{entry['launcher']}  with  {entry['config']}", 5.6, mono=True, colour=style.DIM)
@@ -64,9 +64,10 @@ def _box(axes: Any, stage: dict[str, Any], top: float, height: float, keys: list
         (0.05, top), EDGE - 0.05, height, boxstyle="round,pad=0,rounding_size=0.05", fc=fill, ec=style.EDGE, lw=0.6
     )
     axes.add_patch(shape)
-    for i, line in enumerate(_wrapped(stage["title"], 21)):
-        _text(axes, TITLE_X, top + PAD + 0.05 + i * 0.115, line, 6.4, weight="bold")
-    below = top + PAD + 0.05 + len(_wrapped(stage["title"], 21)) * 0.115
+    below = top + PAD + 0.05
+    for line in wrap(stage["title"], 21):
+        _text(axes, TITLE_X, below, line, 6.4, weight="bold")
+        below += 0.115
     upstream = sum(k["via"] == "upstream" for k in keys)
     _text(axes, TITLE_X, below + 0.01, f"{len(keys)} keys: {len(keys) - upstream} read,", 5, colour=style.DIM)
     _text(axes, TITLE_X, below + 0.10, f"{upstream} passed through", 5, colour=style.DIM)
@@ -84,17 +85,9 @@ def _owner(axes: Any, owner: dict[str, Any], y: float) -> None:
         _text(axes, OWNER_X, y, _cut(f"missing: {name}", OWNER_CHARS), SIZE, mono=True, colour=style.VERMILION)
         return
     place = f"{owner['path'].removeprefix('src/')}:{owner['line']}"
-    mark = "moved: " if owner["status"] == "moved" else ""
+    mark, colour = ("moved: ", style.BLUE) if owner["status"] == "moved" else ("", style.INK)
     name = qualname if len(mark + place + qualname) < OWNER_CHARS else name
-    _text(
-        axes,
-        OWNER_X,
-        y,
-        _cut(f"{mark}{place} {name}", OWNER_CHARS),
-        SIZE,
-        mono=True,
-        colour=style.BLUE if mark else style.INK,
-    )
+    _text(axes, OWNER_X, y, _cut(f"{mark}{place} {name}", OWNER_CHARS), SIZE, mono=True, colour=colour)
 
 
 def _key_lines(keys: list[dict[str, Any]], lines: int) -> list[tuple[str, str]]:
@@ -114,13 +107,9 @@ def _ranked(keys: list[dict[str, Any]], listed: Counter[str], config: str) -> li
     return sorted(keys, key=rank)
 
 
-def _arrow(axes: Any, start: tuple[float, float], end: tuple[float, float]) -> None:
-    axes.annotate(
-        "",
-        xy=end,
-        xytext=start,
-        arrowprops={"arrowstyle": "-|>", "lw": 0.9, "color": style.INK, "shrinkA": 0, "shrinkB": 0},
-    )
+def _arrow(axes: Any, start: tuple[float, float], end: tuple[float, float], colour: str = style.INK) -> None:
+    look = {"arrowstyle": "-|>", "lw": 0.9, "color": colour, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", xy=end, xytext=start, arrowprops=look)
 
 
 def _loop(axes: Any, trainer: tuple[float, float], rollout: tuple[float, float]) -> None:
@@ -132,50 +121,16 @@ def _loop(axes: Any, trainer: tuple[float, float], rollout: tuple[float, float])
         (back, rollout[0] + 0.36, middle - 0.12, "token ids"),
     ):
         _ = axes.plot([EDGE, x, x], [start, start, end], color=style.GREEN, lw=0.9, solid_capstyle="butt")
-        _ = axes.annotate(
-            "",
-            xy=(EDGE, end),
-            xytext=(x, end),
-            arrowprops={"arrowstyle": "-|>", "lw": 0.9, "color": style.GREEN, "shrinkA": 0, "shrinkB": 0},
-        )
-        _text(axes, x + 0.055, (start + end) / 2, text, 5, colour=style.GREEN, rotation=90)
+        _arrow(axes, (x, end), (EDGE, end), style.GREEN)
+        _text(axes, x + 0.055, (start + end) / 2, text, 5, colour=style.GREEN, rotation=90, ha="center")
 
 
 def _text(
-    axes: Any,
-    x: float,
-    y: float,
-    text: str,
-    size: float,
-    *,
-    mono: bool = False,
-    colour: str = style.INK,
-    weight: str = "normal",
-    rotation: int = 0,
+    axes: Any, x: float, y: float, text: str, size: float, *, mono: bool = False, colour: str = style.INK, **more: Any
 ) -> None:
-    axes.text(
-        x,
-        y,
-        visible(text),
-        fontsize=size,
-        family="DejaVu Sans Mono" if mono else "DejaVu Sans",
-        color=colour,
-        weight=weight,
-        rotation=rotation,
-        va="center",
-        ha="center" if rotation else "left",
-        parse_math=False,
-    )
+    look = {"family": "DejaVu Sans Mono" if mono else "DejaVu Sans", "color": colour, "va": "center", **more}
+    axes.text(x, y, visible(text), fontsize=size, parse_math=False, **look)
 
 
 def _cut(text: str, chars: int) -> str:
     return text if len(text) <= chars else f"{text[: chars - 1]}…"
-
-
-def _wrapped(text: str, chars: int) -> list[str]:
-    lines = [""]
-    for word in text.split():
-        if lines[-1] and len(lines[-1]) + len(word) >= chars:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return lines

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from coordexp_audit_lib.boundaries.pipeline_map.cases import (
-    Entrypoint,
-    Key,
-    config_in,
-    entrypoints_request,
-    key_reads_request,
-    resolved_owners,
-    the_map,
-)
+from coordexp_audit_lib.boundaries.pipeline_map import cases
+from coordexp_audit_lib.boundaries.pipeline_map.cases import Entrypoint, Key
 from coordexp_audit_lib.boundaries.pipeline_map.figures.drawing import draw_entrypoint
 from coordexp_audit_lib.boundaries.pipeline_map.surfaces import entrypoints, keys
 from coordexp_audit_lib.boundaries.pipeline_map.surfaces.key_reads import KEY_READS, KeyReads, PathReads
@@ -26,17 +19,17 @@ NO_CONFIG = "not loaded"
 @exhibit("pipeline_map.map")
 def pipeline_map(ctx: Context) -> dict[str, Any]:
     """Both entrypoints: what starts them, and by stage the owners with their places and the keys with their sources."""
-    known = the_map(ctx.contract)
-    started = ctx.value(entrypoints.ENTRYPOINTS, entrypoints_request(ctx, known)).entrypoints
+    known = cases.the_map(ctx.contract)
+    started = ctx.value(entrypoints.ENTRYPOINTS, cases.entrypoints_request(ctx, known)).entrypoints
     launched = {e.id: e for e in started}
-    found = resolved_owners(ctx, known)
-    reads = ctx.value(KEY_READS, key_reads_request(known))
+    found = cases.resolved_owners(ctx, known)
+    reads = ctx.value(KEY_READS, cases.key_reads_request(known))
     told = [_entrypoint(ctx, e, launched[e.id], found, reads) for e in known.entrypoints]
     return {"entrypoint": known.entrypoint_of(ctx.config).id, "entrypoints": told}
 
 
 def _entrypoint(ctx: Context, e: Entrypoint, launched: Any, found: dict[str, Any], reads: KeyReads) -> dict[str, Any]:
-    known = the_map(ctx.contract)
+    known = cases.the_map(ctx.contract)
     config = ctx.config if known.entrypoint_of(ctx.config).id == e.id else e.config
     told = _keys(ctx, config)
     stages = []
@@ -50,7 +43,7 @@ def _entrypoint(ctx: Context, e: Entrypoint, launched: Any, found: dict[str, Any
         "id": e.id,
         "title": e.title,
         "launcher": e.launcher,
-        "config": config_in(ctx, config),
+        "config": cases.config_in(ctx, config),
         "chain": list(told.chain) if told else [],
         "starts": starts,
         "stages": stages,
@@ -68,14 +61,7 @@ def _keys(ctx: Context, config: str) -> keys.Keys | None:
 def _owner(role: str, at: Any, asked: str) -> dict[str, Any]:
     if at is None or at.status == "missing":
         return {"role": role, "status": "missing", "path": "", "line": 0, "symbol": asked, "digest": ""}
-    return {
-        "role": role,
-        "status": at.status,
-        "path": at.path,
-        "line": at.line,
-        "symbol": at.symbol,
-        "digest": at.digest,
-    }
+    return {"role": role, **{n: getattr(at, n) for n in ("status", "path", "line", "symbol", "digest")}}
 
 
 def _key(key: Key, told: keys.Keys | None, seen: PathReads | None, reads: KeyReads) -> dict[str, Any]:
@@ -123,22 +109,11 @@ def chain_table(data: dict[str, Any]) -> Table:
 def counts_table(data: dict[str, Any]) -> Table:
     """The numbers behind the figure."""
     rows = []
-    for e in data["entrypoints"]:
-        for s in e["stages"]:
-            status = [o["status"] for o in s["owners"]]
-            rows.append(
-                (
-                    e["id"],
-                    s["title"],
-                    len(status),
-                    status.count("moved"),
-                    status.count("missing"),
-                    len(s["keys"]),
-                    sum(k["via"] == "read" for k in s["keys"]),
-                    sum(k["via"] == "upstream" for k in s["keys"]),
-                    sum(any(x.endswith(".yaml") for x in k["sources"]) for k in s["keys"]),
-                )
-            )
+    for entry, stage in [(e, s) for e in data["entrypoints"] for s in e["stages"]]:
+        status, via = [o["status"] for o in stage["owners"]], [k["via"] for k in stage["keys"]]
+        in_yaml = sum(any(x.endswith(".yaml") for x in k["sources"]) for k in stage["keys"])
+        counts = (len(status), status.count("moved"), status.count("missing"), len(via), via.count("read"))
+        rows.append((entry["id"], stage["title"], *counts, via.count("upstream"), in_yaml))
     header = ("entrypoint", "stage", "owners", "moved", "missing", "keys", "read", "passed through", "set in YAML")
     return Table(header, rows)
 

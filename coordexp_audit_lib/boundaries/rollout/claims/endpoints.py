@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from msgspec.structs import replace
-
 from coordexp_audit_lib.boundaries.rollout import surfaces as s
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.evidence import Where
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import answered, fault
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.source.routes import RoutesRequest
 
@@ -49,8 +47,5 @@ def endpoints(ctx: Context) -> Iterator[Problem]:
 
 
 fault(endpoints, "route_renamed", s.ROUTES_SERVED, "the server's release has another name for /get_world_size/")(
-    lambda request, honest: replace(
-        made := honest(request),
-        routes=sorted((m, "/world_size/" if p == "/get_world_size/" else p) for m, p in made.routes),
-    )
+    answered(routes=lambda made: sorted((m, p.replace("/get_world", "/world")) for m, p in made.routes))
 )

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from coordexp_audit_lib.boundaries.rollout import cases, predicates
 from coordexp_audit_lib.boundaries.rollout import surfaces as s
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import Honest, fault
+from coordexp_audit_lib.core.fault import Honest, answered, fault
 from coordexp_audit_lib.core.problem import Problem
 
 
@@ -56,16 +56,17 @@ def _raised(made: s.RanksEnded) -> bool:
     return all(r.error for r in made.ranks)
 
 
-@fault(fail_together, "one_goes_on", s.TWO_RANKS, "the rank without the error goes on with the step")
-def one_goes_on(request: s.RanksRequest, honest: Honest) -> s.RanksEnded:
-    made: s.RanksEnded = honest(request)
+def _first_goes_on(made: s.RanksEnded) -> list[s.RankEnd]:
     first, *rest = made.ranks
     on = replace(first, error="", message="", events=[*first.events[:-1], "goes on"])
-    return replace(made, ranks=[on, *rest]) if _raised(made) else made
+    return [on, *rest] if _raised(made) else made.ranks
 
 
+fault(fail_together, "one_goes_on", s.TWO_RANKS, "the rank without the error goes on with the step")(
+    answered(ranks=_first_goes_on)
+)
 fault(fail_together, "left_waiting", s.TWO_RANKS, "the other rank waits in a collective that never comes")(
-    lambda request, honest: replace(made := honest(request), bounded=made.bounded and not _raised(made))
+    answered(bounded=lambda made: made.bounded and not _raised(made))
 )
 
 
@@ -78,8 +79,7 @@ def own_keys(request: s.RanksRequest, honest: Honest) -> s.RanksEnded:
 
 
 fault(fail_together, "channels_differ", s.TWO_RANKS, "rank 1 is one step ahead in the schedule")(
-    lambda request, honest: replace(
-        made := honest(request),
-        ranks=[replace(r, channels=r.channels[i:] + r.channels[:i]) for i, r in enumerate(made.ranks)],
+    answered(
+        ranks=lambda made: [replace(r, channels=r.channels[i:] + r.channels[:i]) for i, r in enumerate(made.ranks)]
     )
 )

@@ -16,7 +16,7 @@ import msgspec
 from coordexp_audit_lib.boundaries.rollout import surfaces as s
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.evidence import Where
-from coordexp_audit_lib.core.fault import Honest, fault
+from coordexp_audit_lib.core.fault import Honest, answered, fault
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.source import collectives
 
@@ -67,12 +67,8 @@ PLANTED = {
 
 
 def _planted(source: str) -> Callable[[collectives.ScanRequest, Honest], collectives.Scan]:
-    def apply(request: collectives.ScanRequest, honest: Honest) -> collectives.Scan:
-        made: collectives.Scan = honest(request)
-        found = collectives.scan_module(ast.parse(source), "src/planted.py")
-        return collectives.Scan([*made.collectives, *found], made.files + 1)
-
-    return apply
+    found = collectives.scan_module(ast.parse(source), "src/planted.py")
+    return answered(collectives=lambda made: [*made.collectives, *found], files=lambda made: made.files + 1)
 
 
 for _name, (_summary, _source) in PLANTED.items():

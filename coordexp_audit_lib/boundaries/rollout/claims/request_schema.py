@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from coordexp_audit_lib.boundaries.rollout import cases, predicates
 from coordexp_audit_lib.boundaries.rollout import surfaces as s
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import Honest, fault
+from coordexp_audit_lib.core.fault import Honest, answered, fault
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.core.surface import Answer, Refuse
 
@@ -45,7 +45,7 @@ def _problems(talk: cases.Talk, answer: Answer[s.Payload]) -> Iterator[Problem]:
 
 
 fault(request_schema, "no_details", s.PAYLOAD, "return_details is left at its default")(
-    lambda request, honest: replace(made := honest(request), config={**made.config, "return_details": False})
+    answered(config=lambda made: {**made.config, "return_details": False})
 )
 fault(request_schema, "answer_in_prompt", s.PAYLOAD, "the assistant's own answer stays in the prompt")(
     lambda request, honest: replace(honest(request), turns=list(request.sample.turns))

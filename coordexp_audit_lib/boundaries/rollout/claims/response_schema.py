@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from coordexp_audit_lib.boundaries.rollout import cases, predicates
 from coordexp_audit_lib.boundaries.rollout import surfaces as s
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import Honest, fault
+from coordexp_audit_lib.core.fault import Honest, answered, fault
 from coordexp_audit_lib.core.problem import Problem
 
 
@@ -50,7 +50,5 @@ def coerced_ids(request: s.ParseRequest, honest: Honest) -> s.Parsed:
 
 
 fault(response_schema, "field_not_named", s.PARSE, "the error about a response says only that it is bad")(
-    lambda request, honest: s.Parsed(
-        [replace(o, message="bad response") if o.error else o for o in honest(request).outcomes]
-    )
+    answered(outcomes=lambda made: [replace(o, message="bad response") if o.error else o for o in made.outcomes])
 )

@@ -10,13 +10,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 
-from msgspec.structs import replace
-
 from coordexp_audit_lib.boundaries.silence.surfaces import SUPPRESSIONS, Scan, ScanRequest
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.core.evidence import Where
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import Honest, answered, fault
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.source.handlers import suppressions
 
@@ -43,12 +41,9 @@ def no_blanket_suppression(ctx: Context) -> Iterator[Problem]:
         )
 
 
-def _planted(source: str) -> Callable[[ScanRequest, Callable[[ScanRequest], Scan]], Scan]:
-    def apply(request: ScanRequest, honest: Callable[[ScanRequest], Scan]) -> Scan:
-        scan = honest(request)
-        return replace(scan, suppressions=[*scan.suppressions, *suppressions(ast.parse(source), "src/planted.py")])
-
-    return apply
+def _planted(source: str) -> Callable[[ScanRequest, Honest], Scan]:
+    found = list(suppressions(ast.parse(source), "src/planted.py"))
+    return answered(suppressions=lambda scan: [*scan.suppressions, *found])
 
 
 for _name, _source in SWALLOWS.items():

@@ -58,15 +58,10 @@ def _known(word: str, where: str) -> str:
 
 
 def _tree(root: Path, word: str) -> Source:
-    inside = root / "src" if not _packages(root) and (root / "src").is_dir() else root
     if (root / "__init__.py").is_file() and root.name in PACKAGES.values():
-        inside = root.parent  # the package's own folder was given: look at it alone
-        return _of_files(open_folder(root, f"{root.name}/"), "tree", word)
-    return _of_files(open_folder(inside), "tree", word)
-
-
-def _packages(root: Path) -> list[str]:
-    return [d for d, p in PACKAGES.items() if (root / p / "__init__.py").is_file()]
+        return _of_files(open_folder(root, f"{root.name}/"), "tree", word)  # the package's own folder: it alone
+    here = any((root / package / "__init__.py").is_file() for package in PACKAGES.values())
+    return _of_files(open_folder(root if here or not (root / "src").is_dir() else root / "src"), "tree", word)
 
 
 def _of_files(files: Files, kind: str, word: str) -> Source:
@@ -116,22 +111,22 @@ def download(distribution: str, version: str, cache: Path | None = None) -> Path
         UsageError: pip found or fetched none.
     """
     folder = (cache or default_cache()) / f"{distribution}-{version}"
-    kept = sorted(folder.glob("*")) if folder.is_dir() else []
-    files = [p for p in kept if p.name.endswith((*WHEEL, *SDIST))]
-    if not files:
+    if not (files := _archives(folder)):
         folder.mkdir(parents=True, exist_ok=True)
         command = [
             *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check"),
             *("--only-binary", ":all:", "--dest", str(folder), f"{distribution}=={version}"),
         ]
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
-        files = [p for p in sorted(folder.glob("*")) if p.name.endswith((*WHEEL, *SDIST))]
+        files = _archives(folder)
         if ran.returncode or not files:
-            said = (ran.stderr.strip().splitlines() or ["pip downloaded nothing"])[-1]
-            raise UsageError(
-                f"pip could not fetch it: {said}", where=f"{distribution}=={version}", remedy="name a file"
-            )
+            said = "pip could not fetch it: " + (ran.stderr.strip().splitlines() or ["pip downloaded nothing"])[-1]
+            raise UsageError(said, where=f"{distribution}=={version}", remedy="name a file")
     return files[0]
+
+
+def _archives(folder: Path) -> list[Path]:
+    return [p for p in sorted(folder.glob("*")) if p.name.endswith((*WHEEL, *SDIST))]
 
 
 def default_cache() -> Path:

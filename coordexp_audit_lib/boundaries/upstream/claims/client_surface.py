@@ -13,9 +13,8 @@ from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.upstream import surfaces as s
 from coordexp_audit_lib.boundaries.upstream.faults import changed, seen, without
-from coordexp_audit_lib.boundaries.upstream.predicates.installed import used_as_there
+from coordexp_audit_lib.boundaries.upstream.predicates.installed import REMEDY, swift, used_as_there
 from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import Release, release_keeps
-from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import fault
 from coordexp_audit_lib.core.problem import Problem
@@ -23,10 +22,7 @@ from coordexp_audit_lib.source.facts import Seen
 
 
 @claim(
-    severity="P1",
-    kind="S",
-    remedy="install the release that the contract was written for, or change the call",
-    spec=(Citation("modelscope/ms-swift", "swift/trainers/rlhf_trainer/vllm_client.py", "VLLMClient", "v3.10.3"),),
+    severity="P1", kind="S", remedy=REMEDY, spec=(swift("swift/trainers/rlhf_trainer/vllm_client.py", "VLLMClient"),)
 )
 def client_surface(ctx: Context) -> Iterator[Problem]:
     yield from used_as_there(ctx, "upstream.client_surface")
@@ -47,7 +43,6 @@ fault(
     "VLLMClient has no update_flattened_params",
     also=("upstream.versions_matrix",),
 )(without(":VLLMClient.update_flattened_params"))
-
 fault(client_surface, "client_takes_one_server", s.API, "VLLMClient's constructor takes no list of base_urls")(
     seen(":VLLMClient", _one_server)
 )

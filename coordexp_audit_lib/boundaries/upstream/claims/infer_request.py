@@ -13,21 +13,20 @@ from typing import Any
 
 from coordexp_audit_lib.boundaries.upstream import surfaces as s
 from coordexp_audit_lib.boundaries.upstream.cases import SAMPLES
-from coordexp_audit_lib.boundaries.upstream.faults import asked_for, changed
+from coordexp_audit_lib.boundaries.upstream.faults import changed
 from coordexp_audit_lib.boundaries.upstream.predicates import requests
-from coordexp_audit_lib.boundaries.upstream.predicates.installed import used_as_there
+from coordexp_audit_lib.boundaries.upstream.predicates.installed import REMEDY, swift, used_as_there
 from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import Release, release_keeps
-from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import asked, fault
 from coordexp_audit_lib.core.problem import Problem
 
 
 @claim(
     severity="P0",
     kind="B",
-    remedy="install the release that the contract was written for, or change the call",
-    spec=(Citation("modelscope/ms-swift", "swift/llm/template/template_inputs.py", "RolloutInferRequest", "v3.10.3"),),
+    remedy=REMEDY,
+    spec=(swift("swift/llm/template/template_inputs.py", "RolloutInferRequest"),),
 )
 def infer_request(ctx: Context) -> Iterator[Problem]:
     yield from used_as_there(ctx, "upstream.infer_request")
@@ -50,9 +49,8 @@ def _flat(sample: s.Sample) -> s.Sample:
 
 
 fault(infer_request, "images_lost", s.INFER, "images beside the messages are not posted")(
-    asked_for(lambda asked: changed(asked, samples=[changed(one, images=None) for one in asked.samples]))
+    asked(samples=lambda request: [changed(sample, images=None) for sample in request.samples])
 )
-
 fault(infer_request, "content_flattened", s.INFER, "message content arrives as one string, without the images in it")(
-    asked_for(lambda asked: changed(asked, samples=[_flat(one) for one in asked.samples]))
+    asked(samples=lambda request: [_flat(sample) for sample in request.samples])
 )

@@ -15,13 +15,12 @@ from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.upstream import surfaces as s
 from coordexp_audit_lib.boundaries.upstream.cases import GRIDS
-from coordexp_audit_lib.boundaries.upstream.faults import changed, edited, seen
+from coordexp_audit_lib.boundaries.upstream.faults import changed, seen
 from coordexp_audit_lib.boundaries.upstream.predicates import batches
-from coordexp_audit_lib.boundaries.upstream.predicates.installed import used_as_there
+from coordexp_audit_lib.boundaries.upstream.predicates.installed import REMEDY, transformers, used_as_there
 from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import Release, release_keeps
-from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import answered, fault
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.source.facts import Level, Parameter, Seen
 
@@ -31,11 +30,8 @@ MODEL = "src/transformers/models/qwen3_vl/modeling_qwen3_vl.py"
 @claim(
     severity="P0",
     kind="B",
-    remedy="install the release that the contract was written for, or change the call",
-    spec=(
-        Citation("huggingface/transformers", MODEL, "Qwen3VLModel.get_rope_index", "v4.57.6"),
-        Citation("huggingface/transformers", MODEL, "Qwen3VLTextModel.forward", "v4.57.6"),
-    ),
+    remedy=REMEDY,
+    spec=(transformers(MODEL, "Qwen3VLModel.get_rope_index"), transformers(MODEL, "Qwen3VLTextModel.forward")),
 )
 def qwen3vl_surface(ctx: Context) -> Iterator[Problem]:
     yield from used_as_there(ctx, "upstream.qwen3vl_surface")
@@ -60,15 +56,12 @@ fault(
     "get_rope_index takes another argument in the place of the image grids",
     also=("upstream.versions_matrix",),
 )(seen(".get_rope_index", _with_token_types))
-
 fault(qwen3vl_surface, "four_rows_not_split", s.API, "the model does not tell four rows of position_ids from three")(
     seen(":Qwen3VLTextModel.forward", lambda k: changed(k, expressions=[]))
 )
-
 fault(qwen3vl_surface, "rope_shifted", s.ROWS, "the text after an image goes on one position too late")(
-    edited(lambda made: changed(made, rope=[[*row[:-1], row[-1] + 1] for row in made.rope]))
+    answered(rope=lambda made: [[*row[:-1], row[-1] + 1] for row in made.rope])
 )
-
 fault(qwen3vl_surface, "segments_leak", s.ROWS, "segments of a pack see one another")(
-    edited(lambda made: changed(made, isolated=False, blind=False))
+    answered(isolated=lambda _: False, blind=lambda _: False)
 )

@@ -14,22 +14,16 @@ from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.upstream import surfaces as s
 from coordexp_audit_lib.boundaries.upstream.cases import CONFIGS, DEFAULTS
-from coordexp_audit_lib.boundaries.upstream.faults import changed, edited, seen, without_field
+from coordexp_audit_lib.boundaries.upstream.faults import changed, seen, without_field
 from coordexp_audit_lib.boundaries.upstream.predicates import requests
-from coordexp_audit_lib.boundaries.upstream.predicates.installed import used_as_there
+from coordexp_audit_lib.boundaries.upstream.predicates.installed import REMEDY, swift, used_as_there
 from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import Release, release_keeps
-from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import answered, fault
 from coordexp_audit_lib.core.problem import Problem
 
 
-@claim(
-    severity="P0",
-    kind="B",
-    remedy="install the release that the contract was written for, or change the call",
-    spec=(Citation("modelscope/ms-swift", "swift/llm/infer/protocol.py", "RequestConfig", "v3.10.3"),),
-)
+@claim(severity="P0", kind="B", remedy=REMEDY, spec=(swift("swift/llm/infer/protocol.py", "RequestConfig"),))
 def request_config(ctx: Context) -> Iterator[Problem]:
     yield from used_as_there(ctx, "upstream.request_config")
     for i, request in enumerate(CONFIGS):
@@ -42,7 +36,6 @@ def request_config(ctx: Context) -> Iterator[Problem]:
 
 
 request_config.on(Release, release_keeps)
-
 fault(
     request_config,
     "request_config_moved",
@@ -50,17 +43,15 @@ fault(
     "RequestConfig is to be had under another name only",
     also=("upstream.versions_matrix",),
 )(seen(":RequestConfig", lambda k: changed(k, reached="swift:RequestConfig")))
-
 fault(request_config, "details_field_gone", s.API, "RequestConfig has no return_details")(
     without_field(":RequestConfig", "return_details", levels=None)
 )
-
 fault(request_config, "details_by_default", s.CONFIG, "the config that is sent asks for no details")(
-    edited(
-        lambda made: changed(made, **{n: {**getattr(made, n), "return_details": False} for n in ("config", "again")})
+    answered(
+        config=lambda made: {**made.config, "return_details": False},
+        again=lambda made: {**made.again, "return_details": False},
     )
 )
-
 fault(request_config, "temperature_as_text", s.CONFIG, "the temperature arrives as a string")(
-    edited(lambda made: changed(made, config={**made.config, "temperature": str(made.config["temperature"])}))
+    answered(config=lambda made: {**made.config, "temperature": str(made.config["temperature"])})
 )

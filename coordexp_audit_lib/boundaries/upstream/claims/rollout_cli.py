@@ -11,15 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.upstream import surfaces as s
-from coordexp_audit_lib.boundaries.upstream.artifact.launcher import Launcher, LauncherRequest
-from coordexp_audit_lib.boundaries.upstream.faults import changed, edited, without_field
-from coordexp_audit_lib.boundaries.upstream.predicates.installed import promised, used_as_there
+from coordexp_audit_lib.boundaries.upstream.artifact.launcher import LauncherRequest
+from coordexp_audit_lib.boundaries.upstream.faults import changed, without_field
+from coordexp_audit_lib.boundaries.upstream.predicates.installed import promised, swift, used_as_there
 from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import Release, release_keeps
-from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.core.evidence import Where
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import answered, fault
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.source.facts import Ask
 
@@ -28,7 +27,7 @@ from coordexp_audit_lib.source.facts import Ask
     severity="P1",
     kind="S",
     remedy="use the flag's present name, or install the release that has it",
-    spec=(Citation("modelscope/ms-swift", "swift/llm/argument/deploy_args.py", "RolloutArguments", "v3.10.3"),),
+    spec=(swift("swift/llm/argument/deploy_args.py", "RolloutArguments"),),
 )
 def rollout_cli(ctx: Context) -> Iterator[Problem]:
     yield from used_as_there(ctx, "upstream.rollout_cli")
@@ -55,12 +54,9 @@ def rollout_cli(ctx: Context) -> Iterator[Problem]:
 rollout_cli.on(Release, release_keeps)
 
 
-def _misspelt(found: Launcher) -> Launcher:
-    first, *rest = found.flags
-    return changed(found, flags=[changed(first, name=first.name + "s"), *rest])
-
-
 fault(rollout_cli, "flag_renamed", s.API, "swift rollout calls --vllm_max_model_len otherwise")(
     without_field(":RolloutArguments", "vllm_max_model_len")
 )
-fault(rollout_cli, "flag_misspelt", s.LAUNCHER, "the launcher passes a flag that no release has")(edited(_misspelt))
+fault(rollout_cli, "flag_misspelt", s.LAUNCHER, "the launcher passes a flag that no release has")(
+    answered(flags=lambda found: [changed(found.flags[0], name=f"{found.flags[0].name}s"), *found.flags[1:]])
+)

@@ -14,25 +14,20 @@ from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.upstream import surfaces as s
 from coordexp_audit_lib.boundaries.upstream.cases import CHATS
-from coordexp_audit_lib.boundaries.upstream.faults import changed, edited, without
+from coordexp_audit_lib.boundaries.upstream.faults import changed, without
 from coordexp_audit_lib.boundaries.upstream.predicates import batches
-from coordexp_audit_lib.boundaries.upstream.predicates.installed import used_as_there
+from coordexp_audit_lib.boundaries.upstream.predicates.installed import REMEDY, swift, used_as_there
 from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import Release, release_keeps
-from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import answered, fault
 from coordexp_audit_lib.core.problem import Problem
 
 
 @claim(
     severity="P0",
     kind="B",
-    remedy="install the release that the contract was written for, or change the call",
-    spec=(
-        Citation(
-            "modelscope/ms-swift", "swift/llm/template/template/qwen.py", "Qwen2VLTemplate.packing_row", "v3.10.3"
-        ),
-    ),
+    remedy=REMEDY,
+    spec=(swift("swift/llm/template/template/qwen.py", "Qwen2VLTemplate.packing_row"),),
 )
 def template_surface(ctx: Context) -> Iterator[Problem]:
     yield from used_as_there(ctx, "upstream.template_surface")
@@ -46,17 +41,16 @@ def template_surface(ctx: Context) -> Iterator[Problem]:
 template_surface.on(Release, release_keeps)
 
 
-def _masked(made: s.Templated) -> s.Templated:
-    shapes = {**made.packed.shapes, "attention_mask": made.packed.shapes["input_ids"]}
-    return changed(made, packed=changed(made.packed, shapes=shapes))
-
-
-def _int64(made: s.Templated) -> s.Templated:
-    return changed(made, packed=changed(made.packed, dtypes={**made.packed.dtypes, "cu_seq_lens_q": "int64"}))
+def _masked(pack: s.Collated) -> s.Collated:
+    return changed(pack, shapes={**pack.shapes, "attention_mask": pack.shapes["input_ids"]})
 
 
 fault(template_surface, "template_without_packing_row", s.API, "the template has no packing_row")(
     without(":Template.packing_row")
 )
-fault(template_surface, "pack_with_a_mask", s.TEMPLATE, "the collator gives a pack an attention mask")(edited(_masked))
-fault(template_surface, "int64_boundaries", s.TEMPLATE, "cu_seq_lens_q is int64")(edited(_int64))
+fault(template_surface, "pack_with_a_mask", s.TEMPLATE, "the collator gives a pack an attention mask")(
+    answered(packed=lambda made: _masked(made.packed))
+)
+fault(template_surface, "int64_boundaries", s.TEMPLATE, "cu_seq_lens_q is int64")(
+    answered(packed=lambda made: changed(made.packed, dtypes={**made.packed.dtypes, "cu_seq_lens_q": "int64"}))
+)

@@ -15,13 +15,12 @@ from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.upstream import surfaces as s
 from coordexp_audit_lib.boundaries.upstream.cases import SETTINGS, rates
-from coordexp_audit_lib.boundaries.upstream.faults import changed, edited, seen
+from coordexp_audit_lib.boundaries.upstream.faults import changed, seen
 from coordexp_audit_lib.boundaries.upstream.predicates import wiring
-from coordexp_audit_lib.boundaries.upstream.predicates.installed import used_as_there
+from coordexp_audit_lib.boundaries.upstream.predicates.installed import REMEDY, transformers, used_as_there
 from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import Release, release_keeps
-from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import answered, fault
 from coordexp_audit_lib.core.problem import Problem
 
 TRAINER = "src/transformers/trainer.py"
@@ -30,11 +29,11 @@ TRAINER = "src/transformers/trainer.py"
 @claim(
     severity="P0",
     kind="B",
-    remedy="install the release that the contract was written for, or change the call",
+    remedy=REMEDY,
     spec=(
-        Citation("huggingface/transformers", TRAINER, "Trainer.get_decay_parameter_names", "v4.57.6"),
-        Citation("huggingface/transformers", TRAINER, "Trainer.create_optimizer", "v4.57.6"),
-        Citation("huggingface/transformers", TRAINER, "Trainer.get_optimizer_cls_and_kwargs", "v4.57.6"),
+        transformers(TRAINER, "Trainer.get_decay_parameter_names"),
+        transformers(TRAINER, "Trainer.create_optimizer"),
+        transformers(TRAINER, "Trainer.get_optimizer_cls_and_kwargs"),
     ),
 )
 def trainer_helpers(ctx: Context) -> Iterator[Problem]:
@@ -56,15 +55,9 @@ def trainer_helpers(ctx: Context) -> Iterator[Problem]:
 trainer_helpers.on(Release, release_keeps)
 
 
-def _aligner_at_the_tower_rate(made: s.Wiring) -> s.Wiring:
-    wired = made.wiring or []
-    tower = next(g.lr for g in wired if "visual.patch.weight" in g.names)
-    return changed(made, wiring=[changed(g, lr=tower) if "merger" in g.names[0] else g for g in wired])
-
-
-def _parameter_without_a_group(made: s.Wiring) -> s.Wiring:
-    first, *rest = made.groups
-    return changed(made, groups=[changed(first, names=first.names[1:]), *rest])
+def _one_rate(groups: list[s.Group]) -> list[s.Group]:
+    tower = next(g.lr for g in groups if "visual.patch.weight" in g.names)
+    return [changed(g, lr=tower) if "merger" in g.names[0] else g for g in groups]
 
 
 fault(
@@ -74,26 +67,21 @@ fault(
     "get_decay_parameter_names reads self, and is called with None for it",
     also=("upstream.versions_matrix",),
 )(seen(".get_decay_parameter_names", lambda k: changed(k, uses_self=True)))
-
 fault(trainer_helpers, "optimizer_kwargs_of_an_instance", s.API, "get_optimizer_cls_and_kwargs is no longer static")(
     seen(".get_optimizer_cls_and_kwargs", lambda k: changed(k, bound="self"))
 )
-
 fault(trainer_helpers, "decay_on_norms", s.TRAINER, "norm weights get weight decay")(
-    edited(lambda made: changed(made, decay=sorted({*made.decay, "visual.norm.weight"})))
+    answered(decay=lambda made: sorted({*made.decay, "visual.norm.weight"}))
 )
-
 fault(trainer_helpers, "parameter_without_a_group", s.TRAINER, "create_optimizer leaves a trainable parameter out")(
-    edited(_parameter_without_a_group)
+    answered(groups=lambda made: [changed(made.groups[0], names=made.groups[0].names[1:]), *made.groups[1:]])
 )
-
 fault(
     trainer_helpers,
     "aligner_at_the_tower_rate",
     s.TRAINER,
     "the pipeline's own wiring gives the aligner the vision tower's learning rate",
-)(edited(_aligner_at_the_tower_rate))
-
+)(answered(wiring=lambda made: _one_rate(made.wiring or [])))
 fault(trainer_helpers, "betas_ignored", s.TRAINER, "the optimizer takes default betas")(
-    edited(lambda made: changed(made, kwargs={**made.kwargs, "betas": [0.9, 0.999]}))
+    answered(kwargs=lambda made: {**made.kwargs, "betas": [0.9, 0.999]})
 )

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.upstream import surfaces as s
 from coordexp_audit_lib.boundaries.upstream.artifact.matrix import MatrixRequest
-from coordexp_audit_lib.boundaries.upstream.faults import changed, edited
+from coordexp_audit_lib.boundaries.upstream.faults import changed
 from coordexp_audit_lib.boundaries.upstream.predicates.contracts import Contract
 from coordexp_audit_lib.boundaries.upstream.predicates.installed import asked, promised
 from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import (
@@ -24,7 +24,7 @@ from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import (
     release_keeps,
 )
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import answered, fault
 from coordexp_audit_lib.core.problem import Problem
 
 
@@ -70,8 +70,8 @@ def _as_imported(ctx: Context, by_key: dict[tuple[str, str], Verdict]) -> Iterat
 
 
 fault(versions_matrix, "verdict_missing", s.MATRIX, "the matrix has a hole")(
-    edited(lambda made: changed(made, verdicts=made.verdicts[1:]))
+    answered(verdicts=lambda made: made.verdicts[1:])
 )
 fault(
     versions_matrix, "verdict_without_a_reason", s.MATRIX, "a verdict other than kept does not say where, how or why"
-)(edited(lambda made: changed(made, verdicts=[changed(v, problems=[]) for v in made.verdicts])))
+)(answered(verdicts=lambda made: [changed(v, problems=[]) for v in made.verdicts]))

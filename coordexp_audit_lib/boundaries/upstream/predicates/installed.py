@@ -9,9 +9,22 @@ from coordexp_audit_lib.boundaries.upstream.artifact.matrix import MatrixRequest
 from coordexp_audit_lib.boundaries.upstream.predicates import contracts
 from coordexp_audit_lib.boundaries.upstream.predicates.contracts import Contract, Part
 from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import differences
+from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Context
 from coordexp_audit_lib.core.problem import Problem, Undecided
 from coordexp_audit_lib.source.facts import Seen
+
+REMEDY = "install the release that the contract was written for, or change the call"
+
+
+def swift(path: str, symbol: str) -> Citation:
+    """A place in the ms-swift release that the contracts were written for."""
+    return Citation("modelscope/ms-swift", path, symbol, "v3.10.3")
+
+
+def transformers(path: str, symbol: str) -> Citation:
+    """A place in the transformers release that the contracts were written for."""
+    return Citation("huggingface/transformers", path, symbol, "v4.57.6")
 
 
 def promised(ctx: Context, claim: str = "") -> list[Contract]:
@@ -49,7 +62,7 @@ def used_as_there(ctx: Context, claim: str) -> Iterator[Problem]:
         if contract.distribution != here:
             here = contract.distribution
             ctx.fact(f"{here} here", version or "not installed")
-        found, read = list(differences(part, seen)), shipped.get((contract.id, version))
+        found, read = [*differences(part, seen)], shipped.get((contract.id, version))
         if seen.status == "undecided" and read is not None:
             found = [d for d in read.problems if d.symbol == part.symbol]
             read_only.append(part.symbol)

@@ -44,17 +44,12 @@ def verdict(contract: Contract, version: str, seen: Sequence[Seen]) -> Verdict:
     `gone` where every part is; `changed` where any is broken; then `undecidable`; `moved` where only names differ.
     """
     problems = [p for part, s in zip(contract.parts, seen, strict=True) for p in differences(part, s)]
-    kinds = [p.kind for p in problems]
-    gone = {p.symbol for p in problems if p.kind == "gone"}
-    word: Word = "kept"
-    if {part.symbol for part in contract.parts} <= gone:
-        word = "gone"
-    elif "gone" in kinds or "changed" in kinds:
-        word = "changed"
-    elif "undecidable" in kinds:
-        word = "undecidable"
-    elif "moved" in kinds:
-        word = "moved"
+    kinds = {p.kind for p in problems}
+    if {part.symbol for part in contract.parts} <= {p.symbol for p in problems if p.kind == "gone"}:
+        word: Word = "gone"
+    else:
+        worst = (w for w in ("changed", "undecidable", "moved") if w in kinds)
+        word = "changed" if "gone" in kinds else next(worst, "kept")
     return Verdict(contract.id, contract.distribution, version, word, problems)
 
 
