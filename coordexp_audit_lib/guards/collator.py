@@ -7,12 +7,14 @@ import os
 import secrets
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from coordexp_audit_lib.core.errors import AuditError, InvariantViolation
+from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.guards.batches import check_packed_batch, judge_batch
+from coordexp_audit_lib.guards.ranks import error_of
 from coordexp_audit_lib.kit.profile import Profile
 
 
@@ -34,24 +36,16 @@ class Inbox:
         if os.getpid() == self.owner or self._told:  # a loader goes on collating until the run has stopped
             return
         self._told = True
-        told = {
-            "claim": getattr(error, "invariant", ""),
-            "what": error.what,
-            "where": error.where,
-            "remedy": error.remedy,
-        }
+        told = {n: getattr(error, n) for n in ("what", "where", "remedy")} | {"claim": getattr(error, "invariant", "")}
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        waiting = self.folder / f".{os.getpid()}"
-        waiting.write_text(json.dumps(told), encoding="utf-8")
-        waiting.replace(self.folder / f"{os.getpid()}.json")
+        written(self.folder / f"{os.getpid()}.json", told)
 
     def first(self) -> AuditError | None:
         """What was found first, if anything was."""
         if self._found:
             return self._found[0]
-        for file in sorted(self.folder.glob("*.json")):
-            return _error(json.loads(file.read_text(encoding="utf-8")))
-        return None
+        file = min(self.folder.glob("*.json"), default=None)
+        return error_of(**json.loads(file.read_text(encoding="utf-8"))) if file else None
 
     def close(self) -> None:
         if os.getpid() == self.owner:
@@ -61,11 +55,11 @@ class Inbox:
         return {"owner": self.owner, "folder": self.folder, "_found": [], "_told": False}
 
 
-def _error(told: Mapping[str, str]) -> AuditError:
-    if not told["claim"]:
-        return AuditError(told["what"], where=told["where"], remedy=told["remedy"])
-    what = told["what"].removeprefix(f"[{told['claim']}] ")
-    return InvariantViolation(told["claim"], what, where=told["where"], remedy=told["remedy"])
+def written(file: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON document that appears whole or not at all."""
+    waiting = file.parent / f".{file.stem}"  # not yet among `*.json`
+    waiting.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    waiting.replace(file)
 
 
 class GuardedCollator:
@@ -90,7 +84,7 @@ class GuardedCollator:
     ) -> None:
         self.collator, self.every, self.packing_length, self.profile = collator, every, packing_length, profile
         self.packed, self.inbox, self.seen = packed, inbox, 0
-        self.decided: dict[str, int] = {}
+        self.decided = Counter[str]()
 
     def __call__(self, rows: list[Any], *args: Any, **kwargs: Any) -> Any:
         batch = self.collator(rows, *args, **kwargs)
@@ -106,8 +100,7 @@ class GuardedCollator:
 
     def _judge(self, batch: Mapping[str, Any]) -> None:
         judge = check_packed_batch if self.packed else judge_batch
-        for claim in judge(batch, self.packing_length, self.profile):
-            self.decided[claim] = self.decided.get(claim, 0) + 1
+        self.decided.update(judge(batch, self.packing_length, self.profile))
 
     def __getattr__(self, name: str) -> Any:
         if name == "collator":  # not there yet while this is unpickled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.finding import tidy
-from coordexp_audit_lib.guards.collator import GuardedCollator
+from coordexp_audit_lib.guards.collator import GuardedCollator, written
 from coordexp_audit_lib.guards.outputs import words
 from coordexp_audit_lib.guards.stopping import judge_live
 
@@ -23,7 +23,7 @@ class Diary:
 
     def __init__(self, collators: Sequence[GuardedCollator]) -> None:
         self.rows: list[Row] = []
-        self._counts: dict[str, int] = {}
+        self._counts = Counter[str]()
         self._collators = collators
         self._folder: Path | None = None
 
@@ -31,7 +31,7 @@ class Diary:
         self._folder = folder if writes else None
 
     def count(self, what: str) -> None:
-        self._counts[what] = self._counts.get(what, 0) + 1
+        self._counts[what] += 1
 
     def row(self, row: Row) -> None:
         self.count("logged rows")
@@ -58,14 +58,9 @@ class Diary:
     def _write(self, what: dict[str, Any]) -> None:
         if self._folder is None:
             return
-        batches: dict[str, int] = {}
-        for collator in self._collators:
-            for claim, number in collator.decided.items():
-                batches[claim] = batches.get(claim, 0) + number
+        batches = sum((Counter(collator.decided) for collator in self._collators), Counter[str]())
         # What loader processes collate is judged there and not counted here.
         seen = sum(collator.seen for collator in self._collators)
         document = {"schema": SCHEMA, **what, "collated here": seen, "judged": {**self._counts, **batches}}
         self._folder.mkdir(parents=True, exist_ok=True)
-        waiting = self._folder / ".audit.json"
-        waiting.write_text(json.dumps(tidy(document), indent=1) + "\n", encoding="utf-8")
-        waiting.replace(self._folder / "audit.json")
+        written(self._folder / "audit.json", tidy(document))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +34,9 @@ def check_config(config: Mapping[str, Any], *, world_size: int | None = None) ->
         InvariantViolation: `where` is the dotted path of the key.
     """
     contract = pipeline().contract()
-    for found in rules.check_config(config, contract):
-        _stop(found)
-    for found in rules.check_attention(config, contract):
-        _stop(found)
+    _stop(rules.check_config(config, contract), rules.check_attention(config, contract))
     if world_size is not None:
-        for found in rules.check_batch(config, world_size, contract):
-            _stop(found)
+        _stop(rules.check_batch(config, world_size, contract))
 
 
 def load_config(path: Path | str, repository: Path | str = ".") -> Chain:
@@ -61,14 +59,15 @@ def load_config(path: Path | str, repository: Path | str = ".") -> Chain:
     try:
         chain = chains.resolve(read, leaf)
     except chains.ChainBroken as error:
-        _stop(error.broken)
-    for found in chains.check_profile(chain, pipeline().contract()):
-        _stop(found)
+        _stop([error.broken])
+        raise
+    _stop(chains.check_profile(chain, pipeline().contract()))
     return chain
 
 
-def _stop(found: Broken) -> Any:
-    stop(found.claim, found.problem.message, where=found.problem.subject, remedy=found.problem.expected)
+def _stop(*found: Iterable[Broken]) -> None:
+    for claim, problem in itertools.chain(*found):
+        stop(claim, problem.message, where=problem.subject, remedy=problem.expected)
 
 
 def check_tokenizer(tokenizer: Any, fingerprint: str | None = None, rows: int | None = None) -> None:
@@ -87,10 +86,8 @@ def check_tokenizer(tokenizer: Any, fingerprint: str | None = None, rows: int | 
     numbers = [ids.get(t, -1) for t in pins.COORD_TOKENS]
     check("template.coord_tokens_atomic", lambda ledger: p.coordinate_problems(numbers, texts), "tokenizer")
     if fingerprint is not None:
-        made_of = pins.fingerprint(made)
-        check(
-            "template.vocab_fits", lambda ledger: p.vocabulary_problems(made_of, fingerprint, "the pinned"), "tokenizer"
-        )
+        found = partial(p.vocabulary_problems, pins.fingerprint(made), fingerprint, "the pinned")
+        check("template.vocab_fits", lambda ledger: found(), "tokenizer")
     if rows is not None:
         check("template.vocab_fits", lambda ledger: p.rows_problems(max(ids.values()), rows), "tokenizer")
 

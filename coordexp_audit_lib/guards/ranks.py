@@ -51,17 +51,15 @@ class Ranks:
         except RuntimeError as error:  # the group's timeout, or a connection that a dead rank closed
             if failure is not None:
                 raise failure from error
-            raise InvariantViolation(
-                "rollout.fail_together",
-                f"another rank did not come to the check at {place} within {self.timeout_s:g} s, or is gone",
-                where=f"rank {self.number}",
-                remedy="read the other ranks' errors: one of them has failed between two checks",
-            ) from error
+            what = f"another rank did not come to the check at {place} within {self.timeout_s:g} s, or is gone"
+            remedy = "read the other ranks' errors: one of them has failed between two checks"
+            where = f"rank {self.number}"
+            raise InvariantViolation("rollout.fail_together", what, where=where, remedy=remedy) from error
         if failure is not None:
             raise failure
         for rank, other in enumerate(told):
             if other is not None:
-                raise _of_other(rank, other)
+                raise error_of(*other, where=f"rank {rank} stopped")
 
     def _exchange(self, failure: AuditError | None) -> list[tuple[str, str] | None]:
         """What every rank found. One number is summed on each check; texts travel only if it is not zero."""
@@ -77,8 +75,8 @@ class Ranks:
         return told
 
 
-def _of_other(rank: int, told: tuple[str, str]) -> AuditError:
-    claim, text = told
-    if claim:
-        return InvariantViolation(claim, text.replace(f"[{claim}] ", "", 1), where=f"rank {rank} stopped")
-    return AuditError(text, where=f"rank {rank} stopped")
+def error_of(claim: str, what: str, *, where: str, remedy: str = "") -> AuditError:
+    """The error that another process told of; `claim` is empty where it breaks none."""
+    if not claim:
+        return AuditError(what, where=where, remedy=remedy)
+    return InvariantViolation(claim, what.replace(f"[{claim}] ", "", 1), where=where, remedy=remedy)

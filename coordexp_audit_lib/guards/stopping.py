@@ -65,13 +65,8 @@ def stop_at(verdict: Verdict, where: str = "", *, fallback: str = "", also: Sequ
     finding, first = verdict
     if first is not None:
         text = first.message + (f" (it breaks {', '.join(also)} too)" if also else "")
-        stop(
-            finding.invariant,
-            text,
-            where=where or first.subject or fallback,
-            expected=first.expected,
-            actual=first.actual,
-        )
+        place = where or first.subject or fallback
+        stop(finding.invariant, text, where=place, expected=first.expected, actual=first.actual)
     if finding.status in UNJUDGED:
         raise AuditError(finding.note, where=where)
 

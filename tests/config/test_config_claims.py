@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,22 +20,9 @@ STAGE1 = "configs/stage1/ablation/geometry_first_coco80.yaml"
 STAGE2 = "configs/stage2_ab/prod/ab_mixed.yaml"
 SMOKE = "configs/stage2_ab/smoke/ab_mixed.yaml"
 CLAIMS = {i.id: i for i in claims("config")}
-CATALOGUE = (
-    "config.unknown_key_rejected",
-    "config.unknown_section_key_rejected",
-    "config.removed_key_rejected",
-    "config.required_key",
-    "config.value_range",
-    "config.coord_mode_mandatory",
-    "config.batch_divisible",
-    "config.length_coherent",
-    "config.packing_backend",
-    "config.deterministic",
-    "config.profile_one_hop",
-    "config.profile_explicit",
-    "config.extends_sound",
-    "config.preflight_contract",
-)
+NAMES = "unknown_key_rejected unknown_section_key_rejected removed_key_rejected required_key value_range"
+NAMES += " coord_mode_mandatory batch_divisible length_coherent packing_backend deterministic profile_one_hop"
+CATALOGUE = [f"config.{name}" for name in f"{NAMES} profile_explicit extends_sound preflight_contract".split()]
 MEMORY: Memory = {}  # the oracle's answers, so that a fault costs its claim alone
 FAULTS = [f for f in faults() if f.id.startswith("config.")]
 
@@ -72,13 +60,11 @@ def test_a_lost_range_is_its_own_violation_where_types_are_coerced_already() -> 
     """Many keys that take a bool must not hide, or swallow, the one that lost its range."""
     by_id = {f.id: f for f in FAULTS}
     bools, range_lost = by_id["config.bool_coerced"], by_id["config.b_ratio_unbounded"]
-    both = Fault(
-        "both",
-        bools.surface,
-        (),
-        "",
-        lambda request, honest: bools.apply(request, lambda r: range_lost.apply(r, honest)),
-    )
+
+    def apply(request: Any, honest: Any) -> Any:
+        return bools.apply(request, lambda r: range_lost.apply(r, honest))
+
+    both = Fault("both", bools.surface, (), "", apply)
     claim = CLAIMS["config.value_range"]
     one, two = (judge(ReferenceTarget(f, MEMORY), claim, STAGE2) for f in (bools, both))
     assert two.violation_count == one.violation_count + 1
@@ -90,16 +76,9 @@ def test_every_mapping_node_of_the_stage2_config_is_tried() -> None:
     nodes = found["nodes"]
     assert isinstance(nodes, list)
     assert found["mapping nodes tried"] == len(nodes) == 14
-    assert {
-        "stage2_ab",
-        "stage2_ab.schedule",
-        "stage2_ab.channel_b",
-        "rollout_matching.decoding",
-        "rollout_matching.vllm.sync",
-        "rollout_matching.vllm.server.servers[0]",
-        "rollout_matching.vllm.server.debug_dump",
-        "rollout_matching.desc_monitor",
-    } <= set(nodes)
+    rollout = ("decoding", "vllm.sync", "vllm.server.servers[0]", "vllm.server.debug_dump", "desc_monitor")
+    assert {"stage2_ab", "stage2_ab.schedule", "stage2_ab.channel_b"} <= set(nodes)
+    assert {f"rollout_matching.{name}" for name in rollout} <= set(nodes)
 
 
 def test_a_stage1_config_is_tried_in_the_sections_that_it_lacks() -> None:

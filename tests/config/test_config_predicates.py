@@ -60,12 +60,8 @@ def test_says_what_to_do(message: str, guided: bool) -> None:
 @pytest.mark.parametrize(
     ("backend", "sound"),
     [
-        ("flash_attention_2", True),
-        (" FLASH_ATTN_2 ", True),
-        ("sdpa", False),
-        ("eager", False),
-        (None, False),
-        ("", False),
+        *(("flash_attention_2", True), (" FLASH_ATTN_2 ", True)),
+        *(("sdpa", False), ("eager", False), (None, False), ("", False)),
     ],
 )
 def test_respects_segments(backend: Any, sound: bool) -> None:
@@ -114,10 +110,8 @@ def test_lookup_of_what_is_not_there() -> None:
 
 def test_merge_replaces_lists_and_merges_mappings() -> None:
     base = {"a": {"x": 1, "y": [1, 2]}, "b": 1}
-    assert merge(base, {"a": {"y": [3], "z": None}, "b": {"c": 1}}) == {
-        "a": {"x": 1, "y": [3], "z": None},
-        "b": {"c": 1},
-    }
+    merged = {"a": {"x": 1, "y": [3], "z": None}, "b": {"c": 1}}
+    assert merge(base, {"a": {"y": [3], "z": None}, "b": {"c": 1}}) == merged
     assert base == {"a": {"x": 1, "y": [1, 2]}, "b": 1}
 
 
@@ -129,10 +123,8 @@ def two_files() -> Chain:
 
 def test_an_edit_of_a_list_item_takes_the_list_over_into_the_leaf() -> None:
     overlay = edit.with_value(two_files(), steps("s.items[0].x"), 7)
-    assert yaml.safe_load(overlay["configs/leaf.yaml"]) == {
-        "extends": "base.yaml",
-        "s": {"w": 2, "items": [{"k": 1, "x": 7}]},
-    }
+    items = [{"k": 1, "x": 7}]
+    assert yaml.safe_load(overlay["configs/leaf.yaml"]) == {"extends": "base.yaml", "s": {"w": 2, "items": items}}
 
 
 def test_an_edit_leaves_the_chain_alone() -> None:
@@ -152,21 +144,7 @@ def test_taking_a_key_out_reaches_every_file_that_sets_it() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        1e-06,
-        -2.5e22,
-        1.0,
-        17,
-        -3,
-        "2",
-        "true",
-        "",
-        "null",
-        " a: #b\n",
-        True,
-        None,
-        [1.5, {"a": "ö"}],
-        {},
-        [],
+        *(1e-06, -2.5e22, 1.0, 17, -3, "2", "true", "", "null", " a: #b\n", True, None, [1.5, {"a": "ö"}], {}, []),
         '\u2028\x85\x7f\t\\ " 😀 <|im_end|>',
         {"odd: key": {"😀": [{}]}},
     ],

@@ -42,12 +42,8 @@ def test_influence_is_block_diagonal_and_causal(context: Context) -> None:
     assert data["inside_nonzero"] == sum(n * (n + 1) // 2 for n in data["lengths"])
     assert (data["outside_nonzero"], data["ahead_nonzero"]) == (0, 0)
     assert data["outside"] == sum(data["lengths"]) ** 2 - sum(n * n for n in data["lengths"])
-    assert [(p["path"], p["attention"], p["refused"]) for p in data["panels"]] == [
-        ("dataset", "varlen", False),
-        ("dataset", "sdpa", False),
-        ("post_rollout", "varlen", False),
-        ("post_rollout", "sdpa", False),
-    ]
+    panels = [(path, kernel, False) for path in ("dataset", "post_rollout") for kernel in ("varlen", "sdpa")]
+    assert [(p["path"], p["attention"], p["refused"]) for p in data["panels"]] == panels
     model.draw_influence(data).savefig("/dev/null", format="png")
     model.draw_segments(data).savefig("/dev/null", format="png")
 

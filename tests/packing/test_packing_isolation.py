@@ -151,12 +151,8 @@ def test_loss_equivalent(changes: dict[str, object], count: int) -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (0.0, "exactly 0"),
-        (1.9e-6, "not exactly 0"),
-        (-9e-7, "not exactly 0"),
-        (8.12, "8"),
-        (0.0123, "0.01"),
-        (math.inf, "inf"),
+        *((0.0, "exactly 0"), (1.9e-6, "not exactly 0"), (-9e-7, "not exactly 0")),
+        *((8.12, "8"), (0.0123, "0.01"), (math.inf, "inf")),
     ],
 )
 def test_numbers_are_shown_so_that_rounding_does_not_show(value: float, text: str) -> None:
@@ -166,11 +162,8 @@ def test_numbers_are_shown_so_that_rounding_does_not_show(value: float, text: st
 @pytest.mark.parametrize(
     ("value", "scale", "text"),
     [
-        (0.0, 1, "negligible"),
-        (9e-6, 1, "negligible"),
-        (5e-5, 6, "negligible"),
-        (5e-5, 1, "5e-05"),
-        (math.nan, 1, "nan"),
+        *((0.0, 1, "negligible"), (9e-6, 1, "negligible"), (5e-5, 6, "negligible")),
+        *((5e-5, 1, "5e-05"), (math.nan, 1, "nan")),
     ],
 )
 def test_a_difference_that_is_rounding_is_one_word_zero_or_not(value: float, scale: float, text: str) -> None:

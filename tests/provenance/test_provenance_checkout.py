@@ -15,15 +15,7 @@ import pytest
 
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.provenance import cases
-from coordexp_audit_lib.boundaries.provenance.surfaces import (
-    LAUNCH,
-    SAVE,
-    UPSTREAM,
-    WRITE,
-    Flags,
-    SaveRequest,
-    Upstream,
-)
+from coordexp_audit_lib.boundaries.provenance import surfaces as s
 from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import judge
@@ -39,19 +31,11 @@ def findings(checkout: Target) -> dict[str, Finding]:
     return {c.id.removeprefix("provenance."): judge(checkout, c, CONFIG) for c in claims("provenance")}
 
 
-@pytest.mark.parametrize(
-    ("name", "status"),
-    [
-        ("files_present", "held"),
-        ("upstream_versions", "violated"),
-        ("swift_source", "violated"),
-        ("server_flags", "held"),
-        ("config_is_the_config", "held"),
-        ("no_secrets", "violated"),
-        ("weights_only", "held"),
-        ("rerun_drift", "held"),
-    ],
-)
+HELD = ("files_present", "server_flags", "config_is_the_config", "weights_only", "rerun_drift")
+VERDICTS = dict.fromkeys(HELD, "held") | dict.fromkeys(("upstream_versions", "swift_source", "no_secrets"), "violated")
+
+
+@pytest.mark.parametrize(("name", "status"), VERDICTS.items())
 def test_verdicts_at_the_reference_commit(findings: dict[str, Finding], name: str, status: str) -> None:
     assert (findings[name].status, findings[name].note) == (status, "")
 
@@ -64,19 +48,19 @@ def test_the_violations_are_those_that_the_code_shows(findings: dict[str, Findin
         "ms-swift is a wheel: upstream.ms_swift",
     ]
     assert findings["no_secrets"].violation_count == 7
-    assert not any("environment" in s or "remote" in s for s in subjects["no_secrets"])
+    assert not any("environment" in name or "remote" in name for name in subjects["no_secrets"])
     assert all(v.where and v.where.path == "src/sft.py" for f in findings.values() for v in f.violations)
 
 
 def test_answers_name_no_machine(checkout: Target) -> None:
     request = cases.baseline(checkout.config_path(CONFIG))
     answers: list[Any] = [
-        checkout.ask(WRITE, request).value,
-        checkout.ask(UPSTREAM, Upstream({**cases.SOUND})).value,
-        checkout.ask(LAUNCH, Flags(cases.FLAGS)).value,
-        checkout.ask(SAVE, SaveRequest()).value,
+        checkout.ask(s.WRITE, request).value,
+        checkout.ask(s.UPSTREAM, s.Upstream({**cases.SOUND})).value,
+        checkout.ask(s.LAUNCH, s.Flags(cases.FLAGS)).value,
+        checkout.ask(s.SAVE, s.SaveRequest()).value,
     ]
     text = repr(answers)
     for place in ("/tmp", "/home/", os.environ["COORDEXP_REPO"], str(Path(os.environ["COORDEXP_PYTHON"]).parent)):
         assert place not in text
-    assert checkout.ask(WRITE, request).value == answers[0]
+    assert checkout.ask(s.WRITE, request).value == answers[0]

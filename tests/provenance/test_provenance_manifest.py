@@ -72,15 +72,8 @@ def by_id(findings: list[Finding]) -> dict[str, Finding]:
 
 def test_a_written_manifest_satisfies_every_claim_that_a_folder_can_decide(write: Callable[..., Path]) -> None:
     found = by_id(audit_run(write()))
-    assert {n: f.status for n, f in found.items()} == {
-        "files_present": "held",
-        "upstream_versions": "held",
-        "swift_source": "held",
-        "server_flags": "held",
-        "config_is_the_config": "held",
-        "no_secrets": "held",
-        "weights_only": "unbound",
-    }
+    held = ("files_present", "upstream_versions", "swift_source", "server_flags", "config_is_the_config", "no_secrets")
+    assert {n: f.status for n, f in found.items()} == dict.fromkeys(held, "held") | {"weights_only": "unbound"}
     assert "checkpoint" in found["weights_only"].note
 
 
@@ -109,10 +102,8 @@ def test_writing_imports_nothing_heavy_and_takes_less_than_two_seconds(tmp_path:
         f"write_manifest({str(tmp_path / 'run')!r}, config={{'a': 1}}, config_path={str(tmp_path / 'c.yaml')!r})\n"
         "print(time.perf_counter() - t, sorted({'torch', 'vllm', 'transformers', 'numpy'} & set(sys.modules)))\n"
     )
-    root = Path(__file__).resolve().parents[2]
-    ran = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root, timeout=60
-    )
+    root, command = Path(__file__).resolve().parents[2], [sys.executable, "-c", program]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root, timeout=60)
     seconds, _, loaded = ran.stdout.strip().partition(" ")
     assert loaded == "[]"
     assert float(seconds) < 2
@@ -286,10 +277,8 @@ def test_a_broken_source_is_a_finding(write: Callable[..., Path], text: str) -> 
 
 def test_an_alias_bomb_is_refused_quickly(write: Callable[..., Path]) -> None:
     out = write()
-    lines = [
-        "a0: &a0 {x: 1}",
-        *(f"a{n}: &a{n} {{{', '.join(f'k{i}: *a{n - 1}' for i in range(9))}}}" for n in range(1, 12)),
-    ]
+    lines = [f"a{n}: &a{n} {{{', '.join(f'k{i}: *a{n - 1}' for i in range(9))}}}" for n in range(1, 12)]
+    lines = ["a0: &a0 {x: 1}", *lines]
     (out / "config_source.yaml").write_text("\n".join(lines))
     assert "expands" in by_id(audit_run(out))["config_is_the_config"].violations[0].message
 
@@ -314,35 +303,24 @@ def test_no_folder_is_one_clear_line(tmp_path: Path) -> None:
     assert by_id(audit_run(tmp_path / "empty"))["files_present"].violation_count == 4
 
 
-@pytest.mark.parametrize(
-    ("field", "rank"),
-    [
-        ("resolved_config.json:resolved.training.learning_rate", "objective"),
-        ("resolved_config.json:resolved.template.max_pixels", "objective"),
-        ("run_metadata.json:code.sha", "objective"),
-        ("run_metadata.json:git_sha", "objective"),
-        ("run_metadata.json:datasets.train.sha256", "objective"),
-        ("run_metadata.json:tokenizer.sha256", "objective"),
-        ("run_metadata.json:seeds.dataset", "objective"),
-        ("run_metadata.json:upstream.transformers.version", "objective"),
-        ("run_metadata.json:upstream.swift.version", "objective"),
-        ("run_metadata.json:unknown", "objective"),
-        ("run_metadata.json:upstream.torch.version", "numerics"),
-        ("run_metadata.json:launcher.dtype", "numerics"),
-        ("run_metadata.json:launcher.COORDEXP_STAGE2_SERVER_TORCH_DTYPE", "numerics"),
-        ("run_metadata.json:hardware.gpu.driver", "numerics"),
-        ("resolved_config.json:resolved.model.attn_impl", "numerics"),
-        ("runtime_env.json:env.OMP_NUM_THREADS", "speed"),
-        ("run_metadata.json:launcher.data_parallel", "speed"),
-        ("run_metadata.json:hardware.cores", "speed"),
-        ("resolved_config.json:resolved.training.dataloader_num_workers", "speed"),
-        ("run_metadata.json:run_name", "nothing"),
-        ("run_metadata.json:created_at", "nothing"),
-        ("run_metadata.json:upstream.torch.file", "nothing"),
-        ("runtime_env.json:env.MASTER_PORT", "nothing"),
-        ("resolved_config.json:resolved.training.logging_steps", "nothing"),
-    ],
+RANKED = (
+    (RESOLVED, "objective", "resolved.training.learning_rate resolved.template.max_pixels"),
+    (METADATA, "objective", "code.sha git_sha datasets.train.sha256 tokenizer.sha256 seeds.dataset unknown"),
+    (METADATA, "objective", "upstream.transformers.version upstream.swift.version"),
+    (METADATA, "numerics", "upstream.torch.version launcher.dtype launcher.COORDEXP_STAGE2_SERVER_TORCH_DTYPE"),
+    (METADATA, "numerics", "hardware.gpu.driver"),
+    (RESOLVED, "numerics", "resolved.model.attn_impl"),
+    (ENV, "speed", "env.OMP_NUM_THREADS"),
+    (METADATA, "speed", "launcher.data_parallel hardware.cores"),
+    (RESOLVED, "speed", "resolved.training.dataloader_num_workers"),
+    (METADATA, "nothing", "run_name created_at upstream.torch.file"),
+    (ENV, "nothing", "env.MASTER_PORT"),
+    (RESOLVED, "nothing", "resolved.training.logging_steps"),
 )
+FIELDS = [(f"{name}:{field}", rank) for name, rank, fields in RANKED for field in fields.split()]
+
+
+@pytest.mark.parametrize(("field", "rank"), FIELDS)
 def test_ranks(field: str, rank: str) -> None:
     assert rank_of(field, RULES) == rank
 
@@ -350,9 +328,8 @@ def test_ranks(field: str, rank: str) -> None:
 def test_differences_are_ranked_worst_first_and_types_count(write: Callable[..., Path]) -> None:
     one = write("one", run_name="one")
     changed = {**CONFIG, "training": {**CONFIG["training"], "learning_rate": 2e-4}}
-    two = write(
-        "two", run_name="two", config=changed, server={**FLAGS, "dtype": "float16"}, environ={"OMP_NUM_THREADS": "4"}
-    )
+    more = {"server": {**FLAGS, "dtype": "float16"}, "environ": {"OMP_NUM_THREADS": "4"}}
+    two = write("two", run_name="two", config=changed, **more)
     found = RunPair(one, two).differences
     assert [d.field.rpartition(".")[2] for d in found if d.rank == "objective"] == ["learning_rate"]
     ranks = [d.rank for d in found]
@@ -384,9 +361,8 @@ def test_an_import_that_fails_is_told_by_a_probe(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert installed("absent_package_x", "absent-x").error
     assert probed("wave", "absent-x").error == "no version is stated anywhere"
-    monkeypatch.setattr(
-        "coordexp_audit_lib.boundaries.provenance.reference.capture.metadata.version", lambda name: "1.0"
-    )
+    place = "coordexp_audit_lib.boundaries.provenance.reference.capture.metadata.version"
+    monkeypatch.setattr(place, lambda name: "1.0")
     assert "libcudart" in str(probed("broken_package", "broken").error)
     assert installed("broken_package", "broken").error is None
 
@@ -435,10 +411,8 @@ def test_a_checkpoint_is_judged_in_full_or_the_finding_says_what_is_missing(writ
     out = write()
     (out / "checkpoint-10").mkdir()
     save_file({"a": np.zeros(2, np.float32)}, out / "checkpoint-10/model.safetensors")
-    assert {n: f.status for n, f in by_id(audit_run(out)).items() if n in ("weights_only", "files_present")} == {
-        "weights_only": "held",
-        "files_present": "held",
-    }
+    judged = by_id(audit_run(out))
+    assert judged["weights_only"].status == judged["files_present"].status == "held"
     edit(out, RESOLVED, lambda d: d["resolved"]["training"].pop("save_only_model"))
     edit(out, METADATA, lambda d: d.pop("created_at"))
     assert "does not tell training.save_only_model" in unjudged(out)["weights_only"]

@@ -16,20 +16,11 @@ import pytest
 from coordexp_audit_lib.boundaries.provenance import write_manifest
 from coordexp_audit_lib.boundaries.provenance.artifact.run import RunPair, audit_pair, audit_run
 from coordexp_audit_lib.boundaries.provenance.cases import SECRETS
-from coordexp_audit_lib.boundaries.provenance.predicates.redaction import (
-    is_secret_name,
-    redact,
-    redact_lines,
-    redacted,
-    sightings,
-)
+from coordexp_audit_lib.boundaries.provenance.predicates import redaction as r
 
 # Where each of these twenty-odd secrets is planted; none may come out anywhere.
-ENVIRONMENT = {
-    **SECRETS,
-    "DATABASE_URL": "postgres://audit:planted-db-pass@db.invalid/x",
-    "KAGGLE_KEY": "not-listed-kaggle-0001",
-}
+ENVIRONMENT = {**SECRETS, "DATABASE_URL": "postgres://audit:planted-db-pass@db.invalid/x"}
+ENVIRONMENT |= {"KAGGLE_KEY": "not-listed-kaggle-0001"}
 REMOTE = "ghp_remotePlantedRemotePlantedRemote0123"
 IN_CONFIG = {
     "training": {"hub_token": "planted-hub-token-plain", "learning_rate": 1e-6, "max_new_tokens": 3},
@@ -136,39 +127,16 @@ def test_findings_and_differences_hold_no_secret_of_a_careless_run(run: Path, tm
     assert secrets.violation_count >= 15
 
 
-@pytest.mark.parametrize(
-    ("name", "secret"),
-    [
-        ("HF_TOKEN", True),
-        ("hub_token", True),
-        ("WANDB_API_KEY", True),
-        ("AWS_SECRET_ACCESS_KEY", True),
-        ("AWS_ACCESS_KEY_ID", True),
-        ("password", True),
-        ("db.password", True),
-        ("apiKey", True),
-        ("accessToken", True),
-        ("token", True),
-        ("--hub-token", True),
-        ("servers[0].api_key", True),
-        ("Authorization", True),
-        ("max_new_tokens", False),
-        ("pad_token", False),
-        ("eos_token", False),
-        ("coord_tokens", False),
-        ("tokenizer", False),
-        ("token_type_metrics", False),
-        ("key", False),
-        ("object_key", False),
-        ("monkey", False),
-        ("author", False),
-        ("pass", False),
-        ("image_token", False),
-        ("num_tokens", False),
-    ],
-)
+SECRET_NAMES = "HF_TOKEN hub_token WANDB_API_KEY AWS_SECRET_ACCESS_KEY AWS_ACCESS_KEY_ID password db.password apiKey"
+SECRET_NAMES += " accessToken token --hub-token servers[0].api_key Authorization"
+INNOCENT_NAMES = "max_new_tokens pad_token eos_token coord_tokens tokenizer token_type_metrics key object_key monkey"
+INNOCENT_NAMES += " author pass image_token num_tokens"
+NAMES = {**dict.fromkeys(SECRET_NAMES.split(), True), **dict.fromkeys(INNOCENT_NAMES.split(), False)}
+
+
+@pytest.mark.parametrize(("name", "secret"), NAMES.items())
 def test_names_of_secrets(name: str, secret: bool) -> None:
-    assert is_secret_name(name) is secret
+    assert r.is_secret_name(name) is secret
 
 
 @pytest.mark.parametrize(
@@ -188,8 +156,8 @@ def test_names_of_secrets(name: str, secret: bool) -> None:
     ],
 )
 def test_innocent_text_is_left_alone(innocent: str) -> None:
-    assert redact_lines(innocent) == innocent
-    assert list(sightings(innocent)) == []
+    assert r.redact_lines(innocent) == innocent
+    assert list(r.sightings(innocent)) == []
 
 
 @pytest.mark.parametrize(
@@ -204,27 +172,24 @@ def test_innocent_text_is_left_alone(innocent: str) -> None:
     ],
 )
 def test_shapes_are_redacted_in_place(text: str, clean: str) -> None:
-    assert redact(text) == clean
-    assert list(sightings(text))
-    assert list(sightings(redact_lines(text))) == []
+    assert r.redact(text) == clean
+    assert list(r.sightings(text))
+    assert list(r.sightings(r.redact_lines(text))) == []
 
 
 def test_redaction_is_idempotent_and_keeps_types() -> None:
     value = {"a": [1, None, True, 2.5, {"password": 5, "hub_token": ""}], "b": ("--api-key", "abcdef", "rest")}
-    once = redacted(value)
-    assert once == {
-        "a": [1, None, True, 2.5, {"password": 5, "hub_token": ""}],
-        "b": ["--api-key", "<redacted>", "rest"],
-    }
-    assert redacted(once) == once
+    once = r.redacted(value)
+    assert once == {"a": value["a"], "b": ["--api-key", "<redacted>", "rest"]}
+    assert r.redacted(once) == once
 
 
 @pytest.mark.parametrize("piece", ["a", '"', "a ", "?", "eyJ-", "http://", "-", "[", "key: ", "\\", "Bearer ", " "])
 def test_hostile_text_is_scanned_in_linear_time(piece: str) -> None:
     text = piece * (400_000 // len(piece))
     started = time.process_time()
-    list(sightings(text))
-    redact_lines(text)
+    list(r.sightings(text))
+    r.redact_lines(text)
     assert time.process_time() - started < 5
 
 

@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from coordexp_audit_lib.boundaries.config.surfaces import LoadRequest
+from coordexp_audit_lib.boundaries.config.surfaces import LOAD, LoadRequest
+from coordexp_audit_lib.core.claim import Claim
+from coordexp_audit_lib.core.fault import Honest, fault
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.surface import Refuse
 
-Honest = Callable[[Any], Any]
 Apply = Callable[[Any, Honest], Any]
 
 
@@ -26,6 +27,12 @@ def overlooks(pattern: str) -> Apply:
             raise
 
     return apply
+
+
+def overlooked(claim: Claim, **faults: tuple[str, str]) -> None:
+    """Faults of loading that the claim must find, by name: the refusals that are overlooked, and the summary."""
+    for name, (pattern, summary) in faults.items():
+        fault(claim, name, LOAD, summary)(overlooks(pattern))
 
 
 def rewords(pattern: str, instead: str) -> Apply:

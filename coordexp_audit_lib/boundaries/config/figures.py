@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from coordexp_audit_lib.boundaries.config.cases import variations
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
 from coordexp_audit_lib.boundaries.config.cases.edits import leaves
@@ -49,17 +51,12 @@ def resolution(ctx: Context) -> dict[str, Any]:
             set_by.setdefault(dotted(path), []).append((file.path, lookup(file.raw, path)))
     last = {key: by[-1][0] for key, by in set_by.items()}
     kept = [Counter(_section_of(k) for k, path in last.items() if path == f.path) for f in files]
+    over = [{"key": key, "values": [list(pair) for pair in by]} for key, by in sorted(set_by.items()) if len(by) > 1]
     return {
-        "files": [f.path for f in files],
-        "extends": {f.path: f.extends for f in files},
-        "sections": sections,
+        **{"files": [f.path for f in files], "extends": {f.path: f.extends for f in files}, "sections": sections},
         "counts": [[c[s] for s in sections] for c in counts],
         "kept": [[k[s] for s in sections] for k in kept],
-        "overridden": [
-            {"key": key, "values": [[path, value] for path, value in by]}
-            for key, by in sorted(set_by.items())
-            if len(by) > 1
-        ],
+        "overridden": over,
     }
 
 
@@ -145,22 +142,15 @@ def short(path: str) -> str:
 
 def draw_resolution(data: Mapping[str, Any]) -> Figure:
     """Files against sections: how many values each file sets; the shade is the share that survives resolution."""
-    rows, columns = len(data["files"]), len(data["sections"])
-    fig, ax = _axes(1.0 + 0.42 * rows)
-    share = [
-        [kept / count if count else 0.0 for kept, count in zip(data["kept"][r], data["counts"][r], strict=True)]
-        for r in range(rows)
-    ]
-    _ = ax.imshow(share, cmap="Blues", vmin=0, vmax=1.6, aspect="auto")  # 1.6: black numbers stay readable
-    for r in range(rows):
-        for c in range(columns):
-            count, kept = data["counts"][r][c], data["kept"][r][c]
-            if count:
-                text = str(count) if kept == count else f"{kept} of {count}"
-                ax.text(c, r, text, ha="center", va="center", fontsize=7)
+    counts, kept = np.array(data["counts"]), np.array(data["kept"])
+    fig, ax = _axes(1.0 + 0.42 * len(counts))
+    _ = ax.imshow(kept / np.maximum(counts, 1), cmap="Blues", vmin=0, vmax=1.6, aspect="auto")  # numbers stay readable
+    for r, c in np.argwhere(counts):
+        text = str(counts[r, c]) if kept[r, c] == counts[r, c] else f"{kept[r, c]} of {counts[r, c]}"
+        ax.text(c, r, text, ha="center", va="center", fontsize=7)
     _ticks(ax.set_xticks, ax.set_xticklabels, data["sections"], rotation=40, ha="right")
     _ticks(ax.set_yticks, ax.set_yticklabels, [short(f) for f in data["files"]])
-    _grid(ax, rows, columns)
+    _grid(ax, *counts.shape)
     return fig
 
 

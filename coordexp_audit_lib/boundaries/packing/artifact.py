@@ -97,21 +97,16 @@ class PackedRow:
     @cached_property
     def rows(self) -> int:
         """Batch size; a packed batch has one row."""
-        for name in ("input_ids", "labels"):
-            a = self.get(name)
-            if a is not None:
-                return a.shape[0] if a.ndim == 2 else 1
-        return 1
+        a = next((self.tensors[n] for n in ("input_ids", "labels") if n in self.tensors), None)
+        return a.shape[0] if a is not None and a.ndim == 2 else 1
 
     @cached_property
     def length(self) -> int | None:
         """L, the number of tokens."""
-        for name in ("input_ids", "labels", "text_position_ids", "position_ids"):
-            a = self.get(name)
-            if a is not None and a.ndim:
-                return int(a.shape[-1])
+        told = [self.get(n) for n in ("input_ids", "labels", "text_position_ids", "position_ids")]
+        length = next((int(a.shape[-1]) for a in told if a is not None and a.ndim), None)
         cu = self.get("cu_seq_lens_q")
-        return int(cu[-1]) if cu is not None and cu.size else None
+        return int(cu[-1]) if length is None and cu is not None and cu.size else length
 
     def flat(self, name: str) -> Array | None:
         """A [1, L] or [L] tensor as [L]; None if it is absent or of another shape."""
@@ -158,18 +153,17 @@ class PackedRow:
         text positions 0 at the end, none of them supervised.
         """
         total = self.length or 0
-        found = [total]
-        lengths = self.get("lengths")
-        if lengths is not None and int(lengths.sum()) < total:
-            found.append(int(lengths.sum()))
-        mask = self.flat("attention_mask")
-        found.append(total - _tail(mask == 0) if mask is not None else total)
-        positions, labels = self.text_positions, self.labels
+        lengths, mask, positions, labels = (
+            self.get("lengths"),
+            self.flat("attention_mask"),
+            self.text_positions,
+            self.labels,
+        )
+        found = [total, total if lengths is None else int(lengths.sum())]
+        found.append(total if mask is None else total - _tail(mask == 0))
         if positions is not None:
-            idle = positions == 0
-            if labels is not None:
-                idle &= labels == self.profile.ignore_index
-            found.append(total - _tail(idle) if _tail(idle) > 1 else total)
+            idle = _tail((positions == 0) & (labels is None or labels == self.profile.ignore_index))
+            found.append(total - idle if idle > 1 else total)
         return min(found)
 
     @cached_property
@@ -245,13 +239,11 @@ def _flaws(name: str, a: Array, ignore_index: int) -> Iterator[Problem]:
         yield Problem(f"{name} is {a.dtype}: {wanted} are expected", expected=wanted, actual=str(a.dtype))
     elif a.ndim not in form.dims:
         wanted = " or ".join(map(str, form.dims))
-        text = f"{name} has {a.ndim} dimensions, {wanted} are expected"
-        yield Problem(text, expected=wanted, actual=list(a.shape))
+        yield Problem(f"{name} has {a.ndim} dimensions, {wanted} are expected", expected=wanted, actual=list(a.shape))
     elif a.size == 0:
         yield Problem(f"{name} is empty", expected="at least one entry", actual=list(a.shape))
     elif name.endswith("grid_thw") and a.shape[1] != 3:
-        text = f"{name} has {a.shape[1]} columns: t, h and w are expected"
-        yield Problem(text, expected=3, actual=a.shape[1])
+        yield Problem(f"{name} has {a.shape[1]} columns: t, h and w are expected", expected=3, actual=a.shape[1])
     elif name.startswith("max_length") and a.size != 1:
         yield Problem(f"{name} has {a.size} values, one is expected", expected=1, actual=a.size)
     elif a.dtype.kind == "f":
@@ -270,8 +262,7 @@ def _floats(name: str, a: Array) -> Iterator[Problem]:
     wrong = np.isnan(a) if name == "attention_mask" else ~np.isfinite(a)
     if wrong.any():
         first = np.unravel_index(int(wrong.argmax()), a.shape)
-        at = f"{name}[{', '.join(map(str, first))}]"
-        text = f"{at} is {a[first]}, the first of {int(wrong.sum())}"
+        text = f"{name}[{', '.join(map(str, first))}] is {a[first]}, the first of {int(wrong.sum())}"
         yield Problem(text, expected="a number", actual=str(a[first]))
 
 
@@ -301,26 +292,23 @@ def read(path: Path | str) -> dict[str, Array]:
     Raises:
         UsageError: the file is missing, empty, truncated, of another format, or holds none of the tensors.
     """
-    file = Path(path)
+    file, where = Path(path), str(path)
     try:
         with file.open("rb") as opened:
             head = opened.read(8)
     except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", where=str(path), remedy="name a file") from error
-    if not head:
-        raise UsageError("the file is empty", where=str(path), remedy=REMEDY)
-    if head.startswith(NPY[:6]):
-        raise UsageError("it holds one array without a name", where=str(path), remedy=REMEDY)
+        raise UsageError(f"cannot be read: {error.strerror}", where=where, remedy="name a file") from error
+    kind, decode = ("npz", _npz) if head.startswith(ZIP) else ("safetensors", _safetensors)
     try:
-        found = _npz(file) if head.startswith(ZIP) else _safetensors(file)
+        found = decode(file) if head and not head.startswith(NPY) else {}
     except UsageError:
         raise
     except Exception as error:  # damaged files raise whatever the decoder met first
-        kind = "npz" if head.startswith(ZIP) else "safetensors"
         what = f"is no whole {kind} file: {type(error).__name__}: {error}"
-        raise UsageError(what, where=str(path), remedy="write it again; it may be truncated") from error
+        raise UsageError(what, where=where, remedy="write it again; it may be truncated") from error
     if not found:
-        raise UsageError("holds no tensor of a packed batch", where=str(path), remedy=REMEDY)
+        unnamed = "it holds one array without a name" if head.startswith(NPY) else "holds no tensor of a packed batch"
+        raise UsageError(unnamed if head else "the file is empty", where=where, remedy=REMEDY)
     return found
 
 

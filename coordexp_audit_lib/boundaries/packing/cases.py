@@ -12,15 +12,6 @@ import numpy as np
 
 from coordexp_audit_lib.boundaries.packing import surfaces as s
 from coordexp_audit_lib.boundaries.packing.artifact import PackedRow, Unpacked
-from coordexp_audit_lib.boundaries.packing.surfaces import (
-    BatchRequest,
-    DrainRequest,
-    ForwardRequest,
-    Picture,
-    PlanRequest,
-    Sample,
-    StreamRequest,
-)
 from coordexp_audit_lib.core.claim import Context, Predicate
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.core.finding import Violation
@@ -28,11 +19,8 @@ from coordexp_audit_lib.core.problem import Problem, Undecided
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.kit.profile import Profile, named
 
-PACKERS: dict[Surface[Any, Any], str] = {
-    s.PLAN: "static packing",
-    s.STREAM: "dynamic packing",
-    s.DRAIN: "post-rollout packing",
-}
+STATIC, DYNAMIC, ROLLOUT = "static packing", "dynamic packing", "post-rollout packing"
+PACKERS: dict[Surface[Any, Any], str] = {s.PLAN: STATIC, s.STREAM: DYNAMIC, s.DRAIN: ROLLOUT}
 KERNELS = {"varlen": "a variable-length kernel", "sdpa": "sdpa"}
 GLOBAL_MAX_LENGTH = 12_000
 TASK = ("system", "List the objects of the picture as JSON.")
@@ -43,42 +31,40 @@ def realistic_lengths(rng: random.Random, count: int) -> list[int]:
     return [min(11_500, max(400, int(rng.lognormvariate(7.85, 0.45)))) for _ in range(count)]
 
 
-def plan_requests(rng: random.Random) -> Iterator[PlanRequest]:
+def plan_requests(rng: random.Random) -> Iterator[s.PlanRequest]:
     """Small plans with edges, then random ones, then one of realistic size."""
     edges = ([30, 20, 50, 100, 7], [100], [1] * 12, [51, 51, 51], [99, 2, 98, 3], [60, 60, 60, 90, 5])
-    for lengths in edges:
-        for drop_last in (False, True):
-            yield PlanRequest(list(lengths), 100, drop_last=drop_last)
+    for lengths, drop_last in itertools.product(edges, (False, True)):
+        yield s.PlanRequest(list(lengths), 100, drop_last=drop_last)
     for allow in (True, False):
-        yield PlanRequest([40, 130, 60, 250, 10], 100, allow_single_long=allow)
-        yield PlanRequest([120, 100, 30, 99, 101], 100, allow_single_long=allow)
-    for n in (5, 11, 23):
-        lengths = [rng.randint(1, 110) for _ in range(n)]
-        for drop_last in (False, True):
-            yield PlanRequest(lengths, 100, min_fill_ratio=0.8, drop_last=drop_last)
-    yield PlanRequest(realistic_lengths(rng, 200), GLOBAL_MAX_LENGTH, drop_last=True)
+        yield s.PlanRequest([40, 130, 60, 250, 10], 100, allow_single_long=allow)
+        yield s.PlanRequest([120, 100, 30, 99, 101], 100, allow_single_long=allow)
+    drawn = [[rng.randint(1, 110) for _ in range(n)] for n in (5, 11, 23)]
+    for lengths, drop_last in itertools.product(drawn, (False, True)):
+        yield s.PlanRequest(lengths, 100, min_fill_ratio=0.8, drop_last=drop_last)
+    yield s.PlanRequest(realistic_lengths(rng, 200), GLOBAL_MAX_LENGTH, drop_last=True)
 
 
-def stream_requests(rng: random.Random) -> Iterator[StreamRequest]:
+def stream_requests(rng: random.Random) -> Iterator[s.StreamRequest]:
     """Dynamic packing with buffers smaller and larger than the dataset."""
-    yield StreamRequest([30, 20, 50, 100, 7], 100, buffer_size=2)
-    yield StreamRequest([10, 20, 90, 55, 30, 61, 5, 44, 70, 33, 21, 9], 100, buffer_size=4, min_fill_ratio=0.8)
+    yield s.StreamRequest([30, 20, 50, 100, 7], 100, buffer_size=2)
+    yield s.StreamRequest([10, 20, 90, 55, 30, 61, 5, 44, 70, 33, 21, 9], 100, buffer_size=4, min_fill_ratio=0.8)
     for allow in (True, False):
-        yield StreamRequest([40, 130, 60, 250, 10], 100, buffer_size=8, allow_single_long=allow)
+        yield s.StreamRequest([40, 130, 60, 250, 10], 100, buffer_size=8, allow_single_long=allow)
     for n, size in ((12, 4), (25, 8), (25, 64)):
         lengths = [rng.randint(1, 99) for _ in range(n)]
         for drop_last in (False, True):
-            yield StreamRequest(lengths, 100, buffer_size=size, min_fill_ratio=0.8, drop_last=drop_last)
+            yield s.StreamRequest(lengths, 100, buffer_size=size, min_fill_ratio=0.8, drop_last=drop_last)
 
 
-def drain_requests(rng: random.Random) -> Iterator[DrainRequest]:
+def drain_requests(rng: random.Random) -> Iterator[s.DrainRequest]:
     """Rollout segments that fit one by one."""
-    yield DrainRequest([5, 3, 3, 2], 10)
-    yield DrainRequest([10, 10], 10)
-    yield DrainRequest([1], 10, buffer_cap=1)
-    yield DrainRequest([6, 5, 5, 4], 10)
+    yield s.DrainRequest([5, 3, 3, 2], 10)
+    yield s.DrainRequest([10, 10], 10)
+    yield s.DrainRequest([1], 10, buffer_cap=1)
+    yield s.DrainRequest([6, 5, 5, 4], 10)
     for n in (6, 17, 32):
-        yield DrainRequest([rng.randint(200, 4000) for _ in range(n)], GLOBAL_MAX_LENGTH, buffer_cap=256)
+        yield s.DrainRequest([rng.randint(200, 4000) for _ in range(n)], GLOBAL_MAX_LENGTH, buffer_cap=256)
 
 
 def small_buffers(capacity: int, most: int) -> list[list[int]]:
@@ -87,23 +73,20 @@ def small_buffers(capacity: int, most: int) -> list[list[int]]:
     return [list(b) for n in range(1, most + 1) for b in itertools.product(sizes, repeat=n)]
 
 
-def samples() -> list[Sample]:
+def samples() -> list[s.Sample]:
     """Eight chat samples: no, one and two pictures, equal and different sizes, one and several turns, coordinates."""
-    square = [Picture(64, 64, n) for n in range(4)]
-    wide, tall = Picture(128, 96, 4), Picture(64, 128, 5)
+    square, wide, tall = [s.Picture(64, 64, n) for n in range(4)], s.Picture(128, 96, 4), s.Picture(64, 128, 5)
     shelf = ("user", "<image>What is on the shelf?")
+    several = [("user", "<image>First?"), ("assistant", "A."), ("user", "<image>Second?"), ("assistant", "B.")]
     return [
-        Sample([TASK, ("user", "<image>What is here?"), ("assistant", _objects("red cup", 3))], [square[0]]),
-        Sample([("user", "Is it blue?"), ("assistant", "Mostly."), ("user", "At night?"), ("assistant", "No.")]),
-        Sample([TASK, shelf, ("assistant", _objects("t-shirt.", 8))], [square[1]]),
-        Sample([("user", "<image><image>Which is larger?"), ("assistant", "The second.")], [square[2], wide]),
-        Sample([TASK, ("user", "Nothing to see here."), ("assistant", '{"objects": []}')]),
-        Sample([("user", "Look: <image> and tell."), ("assistant", _objects("Straße, 街", 1))], [tall]),
-        Sample(
-            [("user", "<image>First?"), ("assistant", "A."), ("user", "<image>Second?"), ("assistant", "B.")],
-            [square[3], wide],
-        ),
-        Sample([TASK, ("user", "<image>Everything, please."), ("assistant", _objects("tile", 20))], [wide]),
+        s.Sample([TASK, ("user", "<image>What is here?"), ("assistant", _objects("red cup", 3))], [square[0]]),
+        s.Sample([("user", "Is it blue?"), ("assistant", "Mostly."), ("user", "At night?"), ("assistant", "No.")]),
+        s.Sample([TASK, shelf, ("assistant", _objects("t-shirt.", 8))], [square[1]]),
+        s.Sample([("user", "<image><image>Which is larger?"), ("assistant", "The second.")], [square[2], wide]),
+        s.Sample([TASK, ("user", "Nothing to see here."), ("assistant", '{"objects": []}')]),
+        s.Sample([("user", "Look: <image> and tell."), ("assistant", _objects("Straße, 街", 1))], [tall]),
+        s.Sample(several, [square[3], wide]),
+        s.Sample([TASK, ("user", "<image>Everything, please."), ("assistant", _objects("tile", 20))], [wide]),
     ]
 
 
@@ -113,54 +96,53 @@ def _objects(desc: str, count: int) -> str:
     return '{"objects": [' + ", ".join(f'{{"desc": "{desc}", "bbox_2d": [{b}]}}' for b in boxes) + "]}"
 
 
-def batch_requests() -> list[tuple[str, BatchRequest]]:
+def batch_requests() -> list[tuple[str, s.BatchRequest]]:
     """Named cases: several packs, one text-only pack, a padded pack, and the trainer's own path."""
     every = samples()
     return [
-        ("dataset packs", BatchRequest(every, 700)),
-        ("text only", BatchRequest([every[1], every[4]], 400)),
-        ("padded", BatchRequest([every[0], every[1], every[3]], 400, padding_to=320)),
-        ("post-rollout packs", BatchRequest(every[::-1], 600, path="post_rollout")),
+        ("dataset packs", s.BatchRequest(every, 700)),
+        ("text only", s.BatchRequest([every[1], every[4]], 400)),
+        ("padded", s.BatchRequest([every[0], every[1], every[3]], 400, padding_to=320)),
+        ("post-rollout packs", s.BatchRequest(every[::-1], 600, path="post_rollout")),
     ]
 
 
-def forward_requests() -> list[tuple[str, ForwardRequest]]:
+def forward_requests() -> list[tuple[str, s.ForwardRequest]]:
     """Short samples with no, one and two pictures, in two packs each; for both trainers, under both kernels."""
-    square, wide = [Picture(64, 64, n) for n in range(2)], Picture(128, 96, 4)
+    square, wide = [s.Picture(64, 64, n) for n in range(2)], s.Picture(128, 96, 4)
     every = [
-        Sample([("user", "<image>What is here?"), ("assistant", _objects("cup", 1))], [square[0]]),
-        Sample([("user", "Is it blue?"), ("assistant", "Mostly.")]),
-        Sample([("user", "<image><image>Which is larger?"), ("assistant", "The second.")], [square[1], wide]),
-        Sample([("user", "Name all."), ("assistant", _objects("t-shirt.", 1))]),
+        s.Sample([("user", "<image>What is here?"), ("assistant", _objects("cup", 1))], [square[0]]),
+        s.Sample([("user", "Is it blue?"), ("assistant", "Mostly.")]),
+        s.Sample([("user", "<image><image>Which is larger?"), ("assistant", "The second.")], [square[1], wide]),
+        s.Sample([("user", "Name all."), ("assistant", _objects("t-shirt.", 1))]),
     ]
-    several = Sample(
-        [("user", "Red?"), ("assistant", "No."), ("user", "<image>And this?"), ("assistant", "Yes.")], [wide]
+    several = [("user", "Red?"), ("assistant", "No."), ("user", "<image>And this?"), ("assistant", "Yes.")]
+    paths = (
+        ("dataset packs", "dataset", [*every, s.Sample(several, [wide])]),
+        ("post-rollout packs", "post_rollout", every),
     )
-    paths = (("dataset packs", "dataset", [*every, several]), ("post-rollout packs", "post_rollout", every))
     kernels: tuple[s.Attention, ...] = ("varlen", "sdpa")
-    return [(n, ForwardRequest(chosen, 130, path=p, attention=a)) for n, p, chosen in paths for a in kernels]
+    return [(n, s.ForwardRequest(chosen, 130, path=p, attention=a)) for n, p, chosen in paths for a in kernels]
 
 
-def pictured_samples() -> list[Sample]:
+def pictured_samples() -> list[s.Sample]:
     """Short samples with pictures large enough that their grids show in the positions."""
-    wide, tall, square = Picture(320, 192, 7), Picture(128, 256, 8), Picture(192, 192, 9)
+    wide, tall, square = s.Picture(320, 192, 7), s.Picture(128, 256, 8), s.Picture(192, 192, 9)
     return [
-        Sample([("user", "<image>What is here?"), ("assistant", "A cup.")], [wide]),
-        Sample([("user", "Is it blue?"), ("assistant", "Mostly, and it has a handle.")]),
-        Sample([("user", "<image><image>Which is larger?"), ("assistant", "The second.")], [tall, square]),
+        s.Sample([("user", "<image>What is here?"), ("assistant", "A cup.")], [wide]),
+        s.Sample([("user", "Is it blue?"), ("assistant", "Mostly, and it has a handle.")]),
+        s.Sample([("user", "<image><image>Which is larger?"), ("assistant", "The second.")], [tall, square]),
     ]
 
 
 def each_plan(ctx: Context) -> Iterator[tuple[Surface[Any, Any], Any, Any]]:
     """Every (surface, request, answer) of the packers that this target has; the ones it lacks are left out."""
-    made: tuple[Any, ...] = (plan_requests, stream_requests, drain_requests)
-    makers = dict(zip(PACKERS, made, strict=True))
-    there = [q for q in makers if ctx.answers(q)]
-    if not there:
+    if not any(ctx.answers(q) for q in PACKERS):
         raise SurfaceUnbound("the target has no packer at all", where=s.PLAN.name)
-    for question, make in makers.items():
-        if question not in there:
-            ctx.left_out(PACKERS[question], "not in this tree")
+    makers: tuple[Any, ...] = (plan_requests, stream_requests, drain_requests)
+    for (question, name), make in zip(PACKERS.items(), makers, strict=True):
+        if not ctx.answers(question):
+            ctx.left_out(name, "not in this tree")
             continue
         for request in make(ctx.rng("plans")):
             yield question, request, ctx.ask(question, request)
@@ -190,13 +172,11 @@ def row_of(batch: s.Batch, encoded: list[s.Encoded] | None = None, profile: Prof
         return PackedRow(tensors, profile)
     chosen = [encoded[m] for m in batch.members]
     tensors["lengths"] = np.array([e.length for e in chosen], dtype=np.int64)
-    return PackedRow(tensors, profile, samples=[_unpacked(e) for e in chosen])
-
-
-def _unpacked(encoded: s.Encoded) -> Unpacked:
-    grid = np.array(encoded.grid, dtype=np.int64).reshape(-1, 3)
-    rows = np.array(encoded.pixel_rows, dtype="<U8")
-    return Unpacked(np.array(encoded.input_ids), np.array(encoded.labels), grid, rows)
+    grids = [np.array(e.grid, dtype=np.int64).reshape(-1, 3) for e in chosen]
+    rows = [np.array(e.pixel_rows, dtype="<U8") for e in chosen]
+    parts = zip(chosen, grids, rows, strict=True)
+    samples = [Unpacked(np.array(e.input_ids), np.array(e.labels), grid, each) for e, grid, each in parts]
+    return PackedRow(tensors, profile, samples=samples)
 
 
 def each_batch(ctx: Context, predicate: Predicate) -> Iterator[Violation]:
@@ -226,7 +206,7 @@ def each_batch(ctx: Context, predicate: Predicate) -> Iterator[Violation]:
 
 
 def each_forward(
-    ctx: Context, judge: Callable[[s.Pack, ForwardRequest], Iterator[Problem]], measured: Callable[[list[s.Pack]], str]
+    ctx: Context, judge: Callable[[s.Pack, s.Attention], Iterator[Problem]], measured: Callable[[list[s.Pack]], str]
 ) -> Iterator[Violation]:
     """Judge every pack under the kernels that the pipeline lets packed training use; the rest is measured and noted."""
     for name, request in forward_requests():
@@ -247,7 +227,7 @@ def each_forward(
             yield Violation("the packs do not hold each sample once", label, len(request.samples), members)
         for pack in answer.packs:
             ctx.judged()
-            case: dict[str, Any] = {"members": pack.members, "lengths": pack.lengths, "attention": request.attention}
-            case |= {"keys": pack.keys, "position_rows": pack.position_rows}
-            for p in judge(pack, request):
+            case = {n: getattr(pack, n) for n in ("members", "lengths", "keys", "position_rows")}
+            case["attention"] = request.attention
+            for p in judge(pack, request.attention):
                 yield Violation(f"{label}: {p.message}", label, p.expected, p.actual, case)

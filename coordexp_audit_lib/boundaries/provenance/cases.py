@@ -17,14 +17,8 @@ from coordexp_audit_lib.core.surface import Answer
 
 VERSIONS = {"transformers": "4.91.2", "torch": "2.93.1", "vllm": "0.94.3", "swift": "3.95.7"}
 SOUND = {name: Module(version=version) for name, version in VERSIONS.items()}
-FLAGS = {
-    "dtype": "float16",
-    "data_parallel": "3",
-    "tensor_parallel": "2",
-    "max_model_len": "12345",
-    "eager": "true",
-    "memory_utilisation": "0.83",
-}
+FLAGS = {"dtype": "float16", "data_parallel": "3", "tensor_parallel": "2", "max_model_len": "12345"}
+FLAGS |= {"eager": "true", "memory_utilisation": "0.83"}
 # Names that no list of useful variables would hold.
 UNLISTED = {f"AUDIT_UNLISTED_{n}": f"unlisted-value-{n}" for n in range(4)}
 
@@ -102,38 +96,28 @@ def leaking() -> dict[str, WriteRequest]:
     base = baseline()
     url = f"http://audit:{URL_PASSWORD}@127.0.0.1:8000"
     servers = [{"base_url": url, "group_port": 51216}]
+    password, token = {"a password in a URL": URL_PASSWORD}, {"a Hugging Face token": HUB_TOKEN}
+    query, remote = {"a token in a query": QUERY_TOKEN}, {"a token in a git remote": REMOTE_TOKEN}
+    link = f"https://hub.invalid/x?token={QUERY_TOKEN}"
     return {
         "the environment": baseline(env={**base.env, **SECRETS, **UNLISTED}, search=searched()),
-        "the rollout server's address": baseline(
-            server={**FLAGS, "base_url": url}, search={"a password in a URL": URL_PASSWORD}
-        ),
-        "a URL in the config": baseline(
-            values={_key("servers"): servers}, search={"a password in a URL": URL_PASSWORD}
-        ),
-        "a token in the config": baseline(
-            values={_key("token"): HUB_TOKEN}, search={"a Hugging Face token": HUB_TOKEN}
-        ),
-        "a URL's query in the config": baseline(
-            values={_key("name"): f"https://hub.invalid/x?token={QUERY_TOKEN}"},
-            search={"a token in a query": QUERY_TOKEN},
-        ),
-        "the git remote": baseline(
-            remote=f"https://audit:{REMOTE_TOKEN}@git.invalid/run.git", search={"a token in a git remote": REMOTE_TOKEN}
-        ),
+        "the rollout server's address": baseline(server={**FLAGS, "base_url": url}, search=password),
+        "a URL in the config": baseline(values={_key("servers"): servers}, search=password),
+        "a token in the config": baseline(values={_key("token"): HUB_TOKEN}, search=token),
+        "a URL's query in the config": baseline(values={_key("name"): link}, search=query),
+        "the git remote": baseline(remote=f"https://audit:{REMOTE_TOKEN}@git.invalid/run.git", search=remote),
     }
 
 
 def homes() -> dict[str, Module]:
     """ms-swift as it can be installed, by what a reader would call it."""
-    version = VERSIONS["swift"]
+    wheel = SOUND["swift"]
     return {
-        "a checkout": Module(version=version, home="checkout"),
-        "a changed checkout": Module(version=version, home="changed_checkout"),
-        "an older commit of a checkout": Module(version=version, home="checkout", commit=0),
-        "a wheel": Module(version=version),
-        "a wheel in a virtual environment inside another repository": Module(
-            version=version, home="wheel_in_repository"
-        ),
+        "a checkout": replace(wheel, home="checkout"),
+        "a changed checkout": replace(wheel, home="changed_checkout"),
+        "an older commit of a checkout": replace(wheel, home="checkout", commit=0),
+        "a wheel": wheel,
+        "a wheel in a virtual environment inside another repository": replace(wheel, home="wheel_in_repository"),
     }
 
 
@@ -155,10 +139,7 @@ def changes() -> dict[str, tuple[WriteRequest, Rank]]:
         "the seed": ({"seed": 18}, "objective"),
         "the learning rate": ({"values": {_key("rate"): 3e-6}}, "objective"),
         "transformers": ({"modules": {**base.modules, "transformers": Module(version="4.91.3")}}, "objective"),
-        "ms-swift's commit": (
-            {"modules": {**base.modules, "swift": Module(version=swift.version, home="checkout", commit=0)}},
-            "objective",
-        ),
+        "ms-swift's commit": ({"modules": {**base.modules, "swift": replace(swift, commit=0)}}, "objective"),
         "torch": ({"modules": {**base.modules, "torch": Module(version="2.93.2")}}, "numerics"),
         "vllm": ({"modules": {**base.modules, "vllm": Module("absent")}}, "numerics"),
         "the server's dtype": ({"server": {**FLAGS, "dtype": "bfloat16"}}, "numerics"),

@@ -28,6 +28,7 @@ from coordexp_audit_lib.report.text import shown
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NAMES = "transformers|torch|vllm|swift"
 # Purpose, what serves it, and the fields (`document:dotted.path`) or files that hold it.
 PURPOSES: tuple[tuple[str, str, str], ...] = (
     ("the code", "commit", r"^run_metadata.json:(git_sha|code\.sha)$"),
@@ -40,11 +41,7 @@ PURPOSES: tuple[tuple[str, str, str], ...] = (
     ("the data", "chat template fingerprint", r"^run_metadata.json:template\b"),
     ("the data", "seeds", r"(dataset_seed|:seeds\b)"),
     ("the packages", "python", r"upstream\.python$"),
-    (
-        "the packages",
-        "transformers, torch, vllm, swift",
-        r"upstream\.(transformers|torch|vllm|swift)\.(version|error)$",
-    ),
+    ("the packages", "transformers, torch, vllm, swift", rf"upstream\.({NAMES})\.(version|error)$"),
     ("the packages", "ms-swift's commit", r"upstream\.ms_swift\.sha$"),
     ("the machine", "processor and memory", r"hardware\.(cpu|memory)$"),
     ("the machine", "graphics processors and driver", r"hardware\.gpu\b"),

@@ -11,14 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
-from coordexp_audit_lib.boundaries.config.faults import Honest, overlooks
+from coordexp_audit_lib.boundaries.config.faults import overlooked
 from coordexp_audit_lib.boundaries.config.predicates.rules import batch_adds_up
-from coordexp_audit_lib.boundaries.config.surfaces import LOAD, Loaded, LoadRequest
+from coordexp_audit_lib.boundaries.config.surfaces import LOAD, Loaded
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import answered, fault
 from coordexp_audit_lib.core.problem import Problem
 
 
@@ -42,14 +40,9 @@ def batch_divisible(ctx: Context) -> Iterator[Problem]:
         told = realised(answer.content, world_size)
         if refuse or not is_exact(values[effective], told):
             shown = " and ".join(f"{k}: {v}" for k, v in values.items())
-            yield Problem(
-                f"{shown} on {world_size} rank(s) is accepted; upstream is told {told['per_device']} per device and "
-                f"{told['accumulation']} accumulation steps.",
-                subject=effective,
-                expected="refused" if refuse else values[effective],
-                actual=told,
-                counterexample=case,
-            )
+            steps = f"{told['per_device']} per device and {told['accumulation']} accumulation steps"
+            text = f"{shown} on {world_size} rank(s) is accepted; upstream is told {steps}."
+            yield Problem(text, effective, "refused" if refuse else values[effective], told, case)
 
 
 def cases(per_device: int, keys: Mapping[str, str]) -> Iterator[tuple[dict[str, Any], int, bool]]:
@@ -80,17 +73,13 @@ def is_exact(effective: int, told: Mapping[str, Any]) -> bool:
     return all(isinstance(f, int) for f in factors) and batch_adds_up(effective, *factors)
 
 
-fault(batch_divisible, "batch_rounded_up", LOAD, "an effective batch that does not divide is rounded up")(
-    overlooks("accumulation steps")
-)
+def _one_step_more(loaded: Loaded) -> dict[str, Any] | None:
+    given = loaded.arguments
+    return given and {**given, "gradient_accumulation_steps": given["gradient_accumulation_steps"] + 1}
 
 
-@fault(
-    batch_divisible, "accumulation_wins", LOAD, "upstream is told another accumulation than the effective batch implies"
+overlooked(
+    batch_divisible, batch_rounded_up=("accumulation steps", "an effective batch that does not divide is rounded up")
 )
-def accumulation_wins(request: LoadRequest, honest: Honest) -> Any:
-    loaded: Loaded = honest(request)
-    if loaded.arguments is None:
-        return loaded
-    more = loaded.arguments["gradient_accumulation_steps"] + 1
-    return msgspec.structs.replace(loaded, arguments={**loaded.arguments, "gradient_accumulation_steps": more})
+SUMMARY = "upstream is told another accumulation than the effective batch implies"
+fault(batch_divisible, "accumulation_wins", LOAD, SUMMARY)(answered(arguments=_one_step_more))

@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
-from coordexp_audit_lib.boundaries.config.faults import overlooks
-from coordexp_audit_lib.boundaries.config.surfaces import LOAD
+from coordexp_audit_lib.boundaries.config.faults import overlooked
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import fault
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.nested import get
 
@@ -37,6 +35,5 @@ def coord_mode_mandatory(ctx: Context) -> Iterator[Problem]:
                 yield Problem(f"{path}: {value!r} is accepted.", path, "refused", actual, {path: value})
 
 
-fault(coord_mode_mandatory, "coord_mode_optional", LOAD, "coordinate tokens can be switched off")(
-    overlooks(r"coord_tokens\.\w+: expected true")
-)
+WORDS = r"coord_tokens\.\w+: expected true"
+overlooked(coord_mode_mandatory, coord_mode_optional=(WORDS, "coordinate tokens can be switched off"))

@@ -12,15 +12,14 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.config.cases import edits
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
-from coordexp_audit_lib.boundaries.config.faults import Honest
 from coordexp_audit_lib.boundaries.config.surfaces import LOAD, Loaded, LoadRequest
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.evidence import digest
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import Honest, fault
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.core.surface import Answer
 
@@ -82,12 +81,7 @@ def _reordered(value: Any, order: Callable[[list[str]], None]) -> Any:
 
 def _hangs_on(part: Callable[[LoadRequest], Any]) -> Callable[[LoadRequest, Honest], Any]:
     """A loader whose result hangs on a part of the request that must not matter."""
-
-    def apply(request: LoadRequest, honest: Honest) -> Any:
-        loaded: Loaded = honest(request)
-        return msgspec.structs.replace(loaded, digest=digest([loaded.digest, part(request)]))
-
-    return apply
+    return lambda request, honest: replace(made := honest(request), digest=digest([made.digest, part(request)]))
 
 
 for _name, _part in (

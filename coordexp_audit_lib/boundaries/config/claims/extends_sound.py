@@ -17,10 +17,10 @@ import msgspec
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
 from coordexp_audit_lib.boundaries.config.cases.edits import text_of
 from coordexp_audit_lib.boundaries.config.cases.variations import Shape
-from coordexp_audit_lib.boundaries.config.faults import Honest, overlooks, rewords
+from coordexp_audit_lib.boundaries.config.faults import overlooks, rewords
 from coordexp_audit_lib.boundaries.config.surfaces import CHAIN, LOAD, ChainRequest
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import Honest, fault
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.nested import lookup, merge

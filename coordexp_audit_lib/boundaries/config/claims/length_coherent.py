@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
-from coordexp_audit_lib.boundaries.config.faults import overlooks
-from coordexp_audit_lib.boundaries.config.surfaces import HF_LENGTH, LOAD, HfLength, Passed
+from coordexp_audit_lib.boundaries.config.faults import overlooked
+from coordexp_audit_lib.boundaries.config.predicates.messages import said
+from coordexp_audit_lib.boundaries.config.surfaces import HF_LENGTH, HfLength, Passed
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.errors import AuditError, SurfaceUnbound
 from coordexp_audit_lib.core.fault import fault
@@ -22,13 +23,9 @@ from coordexp_audit_lib.core.surface import Answer
 
 # (longest sample, the server's context, generation budget, coherent), in tokens
 LENGTHS = (
-    (4096, 4096, 1024, True),
-    (4096, 8192, 8191, True),
-    (4097, 4096, 1024, False),
-    (12000, 4096, 1024, False),
-    (4096, 4096, 4096, False),
-    (4096, 8192, 8192, False),
-    (4096, 8192, 20000, False),
+    *((4096, 4096, 1024, True), (4096, 8192, 8191, True)),
+    *((4097, 4096, 1024, False), (12000, 4096, 1024, False)),
+    *((4096, 4096, 4096, False), (4096, 8192, 8192, False), (4096, 8192, 20000, False)),
 )
 # (prompt, max_new_tokens, max_position_embeddings, fits)
 HF_LENGTHS = ((10, 10, 20, True), (10, 11, 20, False), (21, 1, 20, False), (1, 20, 20, False), (0, 20, 20, True))
@@ -63,20 +60,14 @@ def length_coherent(ctx: Context) -> Iterator[Problem]:
 
 def _coherent(coherent: bool, answer: Answer[Any], values: dict[str, Any]) -> Iterator[Problem]:
     if answer.refused == coherent:
-        yield Problem(
-            f"Lengths that {'agree are refused' if coherent else 'contradict each other are accepted'}.",
-            subject="rollout lengths",
-            expected="accepted" if coherent else "refused",
-            actual=answer.refusal.message if answer.refusal else "accepted",
-            counterexample=values,
-        )
+        text = f"Lengths that {'agree are refused' if coherent else 'contradict each other are accepted'}."
+        yield Problem(text, "rollout lengths", "accepted" if coherent else "refused", said(answer), values)
 
 
-fault(length_coherent, "lengths_unchecked", LOAD, "training accepts longer sequences than the rollout server")(
-    overlooks(r"less than global_max_length")
-)
-fault(length_coherent, "budget_unchecked", LOAD, "the generation budget may fill the whole context")(
-    overlooks(r"leaves no room")
+overlooked(
+    length_coherent,
+    lengths_unchecked=(r"less than global_max_length", "training accepts longer sequences than the rollout server"),
+    budget_unchecked=(r"leaves no room", "the generation budget may fill the whole context"),
 )
 fault(length_coherent, "hf_length_unchecked", HF_LENGTH, "the HF rollout may run past the model's positions")(
     lambda request, honest: Passed()

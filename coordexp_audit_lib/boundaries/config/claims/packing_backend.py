@@ -12,11 +12,10 @@ from typing import Any
 
 from coordexp_audit_lib.boundaries.config.cases import edits
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
-from coordexp_audit_lib.boundaries.config.faults import Honest
 from coordexp_audit_lib.boundaries.config.predicates.rules import respects_segments
 from coordexp_audit_lib.boundaries.config.surfaces import PACKING, LoadRequest, Packed
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import Honest, fault
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.core.surface import Refuse
 from coordexp_audit_lib.kit.nested import steps
@@ -44,14 +43,9 @@ def packing_backend(ctx: Context) -> Iterator[Problem]:
             ctx.left_out("packing", "the target does not pack where a config with a sound backend asks for it")
         if got.packing and (refuse or not respects_segments(got.attn_impl)):
             shown = " and ".join(f"{k}: {v}" for k, v in values.items() if k != on)
-            yield Problem(
-                f"Packing with {shown} is accepted; upstream is given {got.attn_impl!r}, which does not read the "
-                "segment boundaries.",
-                subject=backend,
-                expected="refused",
-                actual={"packing": got.packing, "attn_impl": got.attn_impl},
-                counterexample=values,
-            )
+            given = f"upstream is given {got.attn_impl!r}, which does not read the segment boundaries."
+            told = {"packing": got.packing, "attn_impl": got.attn_impl}
+            yield Problem(f"Packing with {shown} is accepted; {given}", backend, "refused", told, values)
 
 
 def cases(bench: Bench, keys: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, str], bool]]:

@@ -17,12 +17,12 @@ import msgspec
 
 from coordexp_audit_lib.boundaries.config.cases import edits
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench, profile_bench
-from coordexp_audit_lib.boundaries.config.faults import Honest, overlooks
+from coordexp_audit_lib.boundaries.config.faults import overlooks
 from coordexp_audit_lib.boundaries.config.predicates.messages import preflight_flaws
 from coordexp_audit_lib.boundaries.config.surfaces import LAUNCHER, PREFLIGHT, LauncherOutput, LoadRequest, Preflight
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.errors import SurfaceUnbound
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import Honest, fault
 from coordexp_audit_lib.core.problem import Problem
 
 

@@ -13,11 +13,9 @@ from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.config.cases import edits
 from coordexp_audit_lib.boundaries.config.cases.bench import profile_bench
-from coordexp_audit_lib.boundaries.config.faults import overlooks
-from coordexp_audit_lib.boundaries.config.predicates.messages import names_path
-from coordexp_audit_lib.boundaries.config.surfaces import LOAD
+from coordexp_audit_lib.boundaries.config.faults import overlooked
+from coordexp_audit_lib.boundaries.config.predicates.messages import names_path, said
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import fault
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.nested import lookup, steps
 
@@ -34,15 +32,9 @@ def profile_explicit(ctx: Context) -> Iterator[Problem]:
         ctx.judged()
         if answer.refusal is None or not names_path(answer.refusal.message, key):
             verdict = "refused without naming it" if answer.refusal else "accepted"
-            yield Problem(
-                f"A stage-2 leaf that does not state {key} is {verdict}.",
-                subject=key,
-                expected=f"refused, naming {key}",
-                actual=answer.refusal.message if answer.refusal else "accepted",
-                counterexample={"leaf without": key},
-            )
+            text = f"A stage-2 leaf that does not state {key} is {verdict}."
+            yield Problem(text, key, f"refused, naming {key}", said(answer), {"leaf without": key})
 
 
-fault(profile_explicit, "implicit_leaf", LOAD, "a stage-2 leaf may leave everything to its base")(
-    overlooks(r"a stage-2 leaf states it by itself")
-)
+WORDS = r"a stage-2 leaf states it by itself"
+overlooked(profile_explicit, implicit_leaf=(WORDS, "a stage-2 leaf may leave everything to its base"))

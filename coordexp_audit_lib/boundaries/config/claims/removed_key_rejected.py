@@ -12,11 +12,10 @@ from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
 from coordexp_audit_lib.boundaries.config.cases.variations import removed_knobs
-from coordexp_audit_lib.boundaries.config.faults import overlooks
-from coordexp_audit_lib.boundaries.config.predicates.messages import names_any
+from coordexp_audit_lib.boundaries.config.faults import overlooked
+from coordexp_audit_lib.boundaries.config.predicates.messages import names_any, said
 from coordexp_audit_lib.boundaries.config.surfaces import LOAD, Loaded
 from coordexp_audit_lib.core.claim import Context, claim, provokes
-from coordexp_audit_lib.core.fault import fault
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.core.surface import Answer
 
@@ -33,25 +32,19 @@ def removed_key_rejected(ctx: Context) -> Iterator[Problem]:
         for value in (old, None):
             answer = bench.load_with({**start, path: value})
             ctx.judged()
-            flaw = flaw_of(answer, path, replacement)
-            if flaw:
-                yield Problem(
-                    f"The removed knob {path} {flaw}.",
-                    subject=path,
-                    expected=f"refused, naming {replacement or 'the knob'}",
-                    actual=answer.refusal.message if answer.refusal else "accepted",
-                    counterexample={path: value},
-                )
+            if flaw := flaw_of(answer, path, replacement):
+                wanted = f"refused, naming {replacement or 'the knob'}"
+                yield Problem(f"The removed knob {path} {flaw}.", path, wanted, said(answer), {path: value})
 
 
 def flaw_of(answer: Answer[Loaded], path: str, replacement: str) -> str:
     """What is wrong with the answer to a removed knob; empty if nothing is."""
     if answer.refusal is None:
         return "is accepted in silence"
-    said, knob = answer.refusal.message, path.rpartition(".")[2]
-    if knob not in said:
+    error, knob = answer.refusal.message, path.rpartition(".")[2]
+    if knob not in error:
         return "is refused, but the error does not name it"
-    if replacement and not names_any(said.replace(path, " "), replacement):
+    if replacement and not names_any(error.replace(path, " "), replacement):
         return f"is refused, but the error does not name {replacement} instead"
     return ""
 
@@ -63,6 +56,4 @@ def asked(ctx: Context) -> Iterator[tuple[str, Answer[Loaded]]]:
         yield path, bench.load_with({**start, path: old})
 
 
-fault(removed_key_rejected, "legacy_tolerated", LOAD, "removed knobs are accepted and ignored")(
-    overlooks(r"was (removed|moved)")
-)
+overlooked(removed_key_rejected, legacy_tolerated=(r"was (removed|moved)", "removed knobs are accepted and ignored"))

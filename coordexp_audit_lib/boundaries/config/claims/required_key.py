@@ -13,10 +13,9 @@ from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.config.cases import edits
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
-from coordexp_audit_lib.boundaries.config.faults import overlooks
-from coordexp_audit_lib.boundaries.config.surfaces import LOAD
+from coordexp_audit_lib.boundaries.config.faults import overlooked
+from coordexp_audit_lib.boundaries.config.predicates.messages import said
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import fault
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.nested import steps
 
@@ -39,13 +38,8 @@ def required_key(ctx: Context) -> Iterator[Problem]:
         ctx.judged()
         name = key.rpartition(".")[2]
         if answer.refusal is None or name not in answer.refusal.message:
-            yield Problem(
-                f"A config without {key} is {'refused for another reason' if answer.refusal else 'accepted'}.",
-                subject=key,
-                expected=f"refused, naming {name}",
-                actual=answer.refusal.message if answer.refusal else "accepted",
-                counterexample={"without": key},
-            )
+            text = f"A config without {key} is {'refused for another reason' if answer.refusal else 'accepted'}."
+            yield Problem(text, key, f"refused, naming {name}", said(answer), {"without": key})
 
 
-fault(required_key, "required_defaulted", LOAD, "missing keys get a default")(overlooks(r"required"))
+overlooked(required_key, required_defaulted=(r"required", "missing keys get a default"))

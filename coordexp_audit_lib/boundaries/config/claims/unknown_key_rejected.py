@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.config.cases import variations
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
-from coordexp_audit_lib.boundaries.config.faults import overlooks, rewords
+from coordexp_audit_lib.boundaries.config.faults import overlooked, rewords
 from coordexp_audit_lib.boundaries.config.surfaces import LOAD
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import fault
@@ -34,23 +34,13 @@ def unknown_key_rejected(ctx: Context) -> Iterator[Problem]:
     yield from variations.each_node(ctx, variations.inherited_keys(bench, sections[::-1]), " in a parent file")
 
 
-fault(unknown_key_rejected, "list_items_unchecked", LOAD, "unknown keys of list items are ignored")(
-    overlooks(r"servers\[0\]\.\w+: unknown key")
-)
-fault(unknown_key_rejected, "unknown_keys_ignored", LOAD, "every unknown key is ignored")(
-    overlooks(r"unlisted_knob: unknown key")
-)
-fault(
+overlooked(
     unknown_key_rejected,
-    "short_paths",
-    LOAD,
-    "errors name the key without its path",
-    also=("config.unknown_section_key_rejected",),
-)(rewords(r"[\w.\[\]]+\.(\w+): unknown key", r"\1: unknown key"))
-fault(
-    unknown_key_rejected,
-    "no_cure",
-    LOAD,
-    "errors do not say what to do",
-    also=("config.unknown_section_key_rejected", "config.removed_key_rejected"),
-)(rewords(r"\. Remedy: .*", ""))
+    list_items_unchecked=(r"servers\[0\]\.\w+: unknown key", "unknown keys of list items are ignored"),
+    unknown_keys_ignored=(r"unlisted_knob: unknown key", "every unknown key is ignored"),
+)
+ALSO = ("config.unknown_section_key_rejected", "config.removed_key_rejected")
+fault(unknown_key_rejected, "short_paths", LOAD, "errors name the key without its path", also=ALSO[:1])(
+    rewords(r"[\w.\[\]]+\.(\w+): unknown key", r"\1: unknown key")
+)
+fault(unknown_key_rejected, "no_cure", LOAD, "errors do not say what to do", also=ALSO)(rewords(r"\. Remedy: .*", ""))

@@ -14,11 +14,9 @@ from collections.abc import Iterator
 from coordexp_audit_lib.boundaries.config.cases import variations
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
 from coordexp_audit_lib.boundaries.config.cases.variations import UNKNOWN
-from coordexp_audit_lib.boundaries.config.faults import overlooks
+from coordexp_audit_lib.boundaries.config.faults import overlooked
 from coordexp_audit_lib.boundaries.config.predicates.messages import tried, unknown_key
-from coordexp_audit_lib.boundaries.config.surfaces import LOAD
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import fault
 from coordexp_audit_lib.core.problem import Problem
 
 
@@ -47,12 +45,9 @@ def unknown_section_key_rejected(ctx: Context) -> Iterator[Problem]:
     ctx.fact("mappings left to their owners", there)
 
 
-fault(
+NESTED = r"custom\.coord_tokens\.\w+: unknown key"
+overlooked(
     unknown_section_key_rejected,
-    "nested_sections_unchecked",
-    LOAD,
-    "unknown keys of a nested mapping under custom are ignored",
-)(overlooks(r"custom\.coord_tokens\.\w+: unknown key"))
-fault(unknown_section_key_rejected, "extra_tolerated", LOAD, "a top-level extra is accepted")(
-    overlooks(r"^extra: the key was removed")
+    nested_sections_unchecked=(NESTED, "unknown keys of a nested mapping under custom are ignored"),
+    extra_tolerated=(r"^extra: the key was removed", "a top-level extra is accepted"),
 )

@@ -14,10 +14,8 @@ from typing import Any
 
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
 from coordexp_audit_lib.boundaries.config.cases.variations import BadValue, bad_values
-from coordexp_audit_lib.boundaries.config.faults import overlooks
-from coordexp_audit_lib.boundaries.config.surfaces import LOAD
+from coordexp_audit_lib.boundaries.config.faults import overlooked
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import fault
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.nested import get
 
@@ -38,9 +36,8 @@ def value_range(ctx: Context) -> Iterator[Problem]:
         ctx.judged()
         if not bad.tolerated(answer):
             accepted.setdefault(bad.why, []).append((bad, get(answer.value.config, bad.path)))
-    counts = {
-        why: f"{len({bad.path for bad, _ in found})} of {len(tried[why])} keys" for why, found in accepted.items()
-    }
+    paths = {why: {bad.path for bad, _ in found} for why, found in accepted.items()}
+    counts = {why: f"{len(there)} of {len(tried[why])} keys" for why, there in paths.items()}
     ctx.fact("values accepted that should be refused", counts)
     yield from (_accepts(why, found, counts[why]) for why, found in accepted.items())
 
@@ -51,19 +48,14 @@ def _accepts(why: str, found: list[tuple[BadValue, Any]], count: str) -> Problem
     for bad, effective in found:
         loaded.setdefault(bad.path, {})[f"loaded from {bad.value!r}"] = effective
     first = found[0][0]
-    return Problem(
-        f"A value that is {why} is accepted for {count}, the first is {first.path}.",
-        subject=why,
-        expected="refused",
-        actual=loaded,
-        counterexample={first.path: first.value},
-    )
+    text = f"A value that is {why} is accepted for {count}, the first is {first.path}."
+    return Problem(text, why, "refused", loaded, {first.path: first.value})
 
 
-for _name, _pattern, _summary in (
-    ("nan_accepted", r"found nan", "NaN passes comparisons and is accepted"),
-    ("text_coerced", r"found '[\d.]+'", "numeric texts are converted"),
-    ("b_ratio_unbounded", r"b_ratio: .*found (1\.5|-0\.1)", "b_ratio may exceed 1"),
-    ("bool_coerced", r"found True", "True counts as 1"),
-):
-    fault(value_range, _name, LOAD, _summary)(overlooks(_pattern))
+overlooked(
+    value_range,
+    nan_accepted=(r"found nan", "NaN passes comparisons and is accepted"),
+    text_coerced=(r"found '[\d.]+'", "numeric texts are converted"),
+    b_ratio_unbounded=(r"b_ratio: .*found (1\.5|-0\.1)", "b_ratio may exceed 1"),
+    bool_coerced=(r"found True", "True counts as 1"),
+)

@@ -19,6 +19,11 @@ _GUIDANCE = re.compile(
 )
 
 
+def said(answer: Answer[Any]) -> str:
+    """What a target said to a config: its error, or that it accepts it."""
+    return answer.refusal.message if answer.refusal else "accepted"
+
+
 def names_path(message: str, path: str) -> bool:
     """Whether a message holds the whole dotted path, and not merely as a part of a longer one."""
     return re.search(rf"(?<![\w.\]]){re.escape(path)}(?![\w\[])", message) is not None
@@ -49,27 +54,23 @@ class Tried(msgspec.Struct, frozen=True):
         """What is wrong with the answer; empty if all is well."""
         if not self.refused:
             return ["it is accepted in silence"]
-        return ["the error does not name the full dotted path"] * (not self.named) + [
-            "the error does not say what to do"
-        ] * (not self.guided)
+        flaws = {"name the full dotted path": self.named, "say what to do": self.guided}
+        return [f"the error does not {what}" for what, done in flaws.items() if not done]
 
 
 def tried(answer: Answer[Loaded], path: str, value: Any) -> Tried:
     """Judge the answer to a config with an unknown key at `path`."""
-    said = answer.refusal.message if answer.refusal else ""
-    return Tried(path, value, answer.refused, names_path(said, path), says_what_to_do(said, path), said)
+    error = answer.refusal.message if answer.refusal else ""
+    return Tried(path, value, answer.refused, names_path(error, path), says_what_to_do(error, path), error)
 
 
 def unknown_key(t: Tried, where: str = "") -> Iterator[Problem]:
     """An unknown key is refused, and the error names its full path and says what to do."""
     if t.flaws:
-        yield Problem(
-            f"An unknown key at {t.path}{where}: {', and '.join(t.flaws)}.",
-            subject=t.path,
-            expected="refused, with the full dotted path and what to do",
-            actual="accepted" if not t.refused else {"names the path": t.named, "says what to do": t.guided},
-            counterexample={t.path: t.value, **({"error": t.said} if t.refused else {})},
-        )
+        text, wanted = f"An unknown key at {t.path}{where}", "refused, with the full dotted path and what to do"
+        found = {"names the path": t.named, "says what to do": t.guided} if t.refused else "accepted"
+        case = {t.path: t.value, **({"error": t.said} if t.refused else {})}
+        yield Problem(f"{text}: {', and '.join(t.flaws)}.", t.path, wanted, found, case)
 
 
 def preflight_flaws(payload: Mapping[str, Any], keys: Mapping[str, tuple[str, ...]]) -> list[str]:
@@ -78,8 +79,5 @@ def preflight_flaws(payload: Mapping[str, Any], keys: Mapping[str, tuple[str, ..
     found = {k: type(payload[k]).__name__ for k in keys if k in payload}
     flaws += [f"{k} is {name}" for k, name in found.items() if name not in keys[k]]
     lists = [k for k in found if isinstance(payload[k], list)]
-    return flaws + [f"{k} holds something else than strings" for k in lists if not _texts(payload[k])]
-
-
-def _texts(items: list[Any]) -> bool:
-    return all(isinstance(item, str) for item in items)
+    mixed = [k for k in lists if not all(isinstance(item, str) for item in payload[k])]
+    return flaws + [f"{k} holds something else than strings" for k in mixed]

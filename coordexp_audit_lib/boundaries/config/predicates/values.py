@@ -103,20 +103,16 @@ def finite_number(value: Any) -> bool:
 
 
 class _Bounds(NamedTuple):
-    low: float | None = None
-    high: float | None = None
-    above: float | None = None
+    low: float = -math.inf
+    high: float = math.inf
+    above: float = -math.inf
 
     def hold(self, value: float) -> bool:
-        return (
-            (self.low is None or value >= self.low)
-            and (self.high is None or value <= self.high)
-            and (self.above is None or value > self.above)
-        )
+        return self.above < value and self.low <= value <= self.high
 
     def words(self) -> list[str]:
-        signs = (">=", self.low), ("<=", self.high), (">", self.above)
-        return [f"{sign} {bound}" for sign, bound in signs if bound is not None]
+        signs = zip((">=", "<=", ">"), self, strict=True)
+        return [f"{sign} {bound}" for sign, bound in signs if math.isfinite(bound)]
 
 
 @lru_cache
@@ -124,7 +120,7 @@ def _bounds(text: str) -> _Bounds:
     if text.startswith(">"):
         return _Bounds(above=int(text[1:]))
     low, _, high = text.partition("..")
-    return _Bounds(int(low) if low else None, int(high) if high else None)
+    return _Bounds(int(low) if low else -math.inf, int(high) if high else math.inf)
 
 
 def _misfit(kind: str, value: Any) -> str:

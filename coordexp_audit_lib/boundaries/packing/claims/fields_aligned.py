@@ -46,13 +46,10 @@ def ones_mask(ints: Ints, made: Batch) -> None:
     made.dtypes["attention_mask"] = "int64"
 
 
-@fault(
-    fields_aligned,
-    "lost_boundary",
-    BATCH,
-    "cu_seq_lens lack the boundary between the first two samples",
-    also=("packing.cu_seqlens",),
-)
+LOST, ALSO = "cu_seq_lens lack the boundary between the first two samples", ("packing.cu_seqlens",)
+
+
+@fault(fields_aligned, "lost_boundary", BATCH, LOST, also=ALSO)
 @edited
 def lost_boundary(ints: Ints, made: Batch) -> None:
     del ints["cu_seq_lens_q"][1], ints["cu_seq_lens_k"][1]

@@ -27,7 +27,7 @@ from coordexp_audit_lib.core.finding import Violation
     remedy="Sum the cross-entropy over all supervised tokens of the pack and divide by their number once.",
 )
 def loss_equivalent(ctx: Context) -> Iterator[Violation]:
-    yield from each_forward(ctx, lambda pack, request: isolation.loss_equivalent(pack), _measured)
+    yield from each_forward(ctx, lambda pack, attention: isolation.loss_equivalent(pack), _measured)
 
 
 def _measured(packs: list[Pack]) -> str:

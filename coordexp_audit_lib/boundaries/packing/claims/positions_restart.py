@@ -37,19 +37,14 @@ def positions_restart(ctx: Context) -> Iterator[Violation]:
 
 positions_restart.on(PackedRow, positions.positions_restart)
 
-fault(
-    positions_restart,
-    "positions_run_on",
-    BATCH,
-    "text positions count through the whole pack",
-    also=("packing.fields_aligned",),
-)(edited(lambda ints, made: ints.update(text_position_ids=[list(range(len(ints["input_ids"][0])))])))
-fault(
-    positions_restart,
-    "image_counts_its_pads",
-    BATCH,
-    "text after an image goes on at the number of its pads, not at the longer side of its grid",
-)(edited(lambda ints, made: ints.update(position_ids=[copy.deepcopy(ints["text_position_ids"]) for _ in range(3)])))
+RUN_ON, ALSO = "text positions count through the whole pack", ("packing.fields_aligned",)
+fault(positions_restart, "positions_run_on", BATCH, RUN_ON, also=ALSO)(
+    edited(lambda ints, made: ints.update(text_position_ids=[list(range(len(ints["input_ids"][0])))]))
+)
+PADS = "text after an image goes on at the number of its pads, not at the longer side of its grid"
+fault(positions_restart, "image_counts_its_pads", BATCH, PADS)(
+    edited(lambda ints, made: ints.update(position_ids=[copy.deepcopy(ints["text_position_ids"]) for _ in range(3)]))
+)
 
 
 @fault(positions_restart, "mrope_runs_on", BATCH, "the mRoPE rows of the second sample go on from those of the first")

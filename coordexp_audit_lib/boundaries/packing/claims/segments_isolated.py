@@ -28,7 +28,7 @@ from coordexp_audit_lib.core.finding import Violation
     remedy="Give the model the text row first of four position_ids rows, no attention_mask, no cache, and cu_seq_lens.",
 )
 def segments_isolated(ctx: Context) -> Iterator[Violation]:
-    yield from each_forward(ctx, lambda pack, request: isolation.isolated(pack, request.attention), _measured)
+    yield from each_forward(ctx, isolation.isolated, _measured)
 
 
 def _measured(packs: list[Pack]) -> str:

@@ -20,6 +20,7 @@ from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import fault
 from coordexp_audit_lib.core.finding import Violation
 
+SWAPPED = "the pixel rows of two images of one size are exchanged; every count still adds up"
 QWEN = "src/transformers/models/qwen3_vl/modeling_qwen3_vl.py"
 
 
@@ -36,12 +37,7 @@ def vision_in_order(ctx: Context) -> Iterator[Violation]:
 vision_in_order.on(PackedRow, vision.vision_in_order)
 
 
-@fault(
-    vision_in_order,
-    "images_swapped",
-    BATCH,
-    "the pixel rows of two images of one size are exchanged; every count still adds up",
-)
+@fault(vision_in_order, "images_swapped", BATCH, SWAPPED)
 @edited
 def images_swapped(ints: Ints, made: Batch) -> None:
     sizes = [t * h * w for t, h, w in ints.get("image_grid_thw", [])]

@@ -139,25 +139,17 @@ def draw_ribbon(data: dict[str, Any]) -> Any:
         ("segment", numbers, (GREY, DIM)),
     )
     for axis, (name, values, colours) in zip(axes, strips, strict=False):
-        _ = axis.imshow(
-            [values],
-            aspect="auto",
-            cmap=ListedColormap(colours),
-            vmin=-0.5,
-            vmax=len(colours) - 0.5,
-            extent=(0, n, 0, 1),
-            interpolation="nearest",
-        )
+        scale = {"cmap": ListedColormap(colours), "vmin": -0.5, "vmax": len(colours) - 0.5}
+        _ = axis.imshow([values], aspect="auto", extent=(0, n, 0, 1), interpolation="nearest", **scale)
         _ = axis.set_yticks([0.5], [name])
         axis.tick_params(axis="both", length=0)
     for k, (a, b) in enumerate(zip(data["starts"], data["ends"], strict=True)):
         _ = axes[2].text((a + b) / 2, 0.5, str(k), ha="center", va="center", fontsize=7, color="white")
-    last = axes[3]
+    last, centres = axes[3], [i + 0.5 for i in range(n)]
     for name, row, colour, dashes in (("width", 2, GREEN, ":"), ("height", 1, ORANGE, "--"), ("temporal", 0, SKY, "-")):
-        _ = last.plot(
-            _centres(n), data["mrope"][row], color=colour, linestyle=dashes, linewidth=1.1, label=f"mRoPE {name}"
-        )
-    _ = last.plot(_centres(n), data["text_positions"], color=BLUE, linewidth=1.1, label="text position")
+        look = {"color": colour, "linestyle": dashes, "linewidth": 1.1}
+        _ = last.plot(centres, data["mrope"][row], label=f"mRoPE {name}", **look)
+    _ = last.plot(centres, data["text_positions"], color=BLUE, linewidth=1.1, label="text position")
     _ = last.set(xlabel="token index", ylabel="position", xlim=(0, n), ylim=(0, None))
     _ = last.legend(loc="upper right", ncols=2, fontsize=7, framealpha=1, edgecolor="white")
     for axis in axes:
@@ -169,10 +161,6 @@ def draw_ribbon(data: dict[str, Any]) -> Any:
     _ = figure.legend(handles=patches, loc="outside upper center", ncols=len(patches), fontsize=7, frameon=False)
     _tidy(last)
     return figure
-
-
-def _centres(n: int) -> list[float]:
-    return [i + 0.5 for i in range(n)]
 
 
 def _tidy(*axes: Any) -> None:

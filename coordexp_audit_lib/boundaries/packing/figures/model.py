@@ -7,16 +7,8 @@ from typing import Any
 import numpy as np
 
 from coordexp_audit_lib.boundaries.packing import cases
+from coordexp_audit_lib.boundaries.packing import surfaces as s
 from coordexp_audit_lib.boundaries.packing.predicates.isolation import NEGLIGIBLE, difference_shown, shown
-from coordexp_audit_lib.boundaries.packing.surfaces import (
-    BATCH,
-    ENCODE,
-    FORWARD,
-    BatchRequest,
-    EncodeRequest,
-    ForwardRequest,
-    Pack,
-)
 from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.kit import mrope as rope
@@ -32,12 +24,12 @@ def influence(ctx: Context) -> dict[str, Any]:
     """One pack token by token, as the pipeline's own trainer passes it to the model under a variable-length kernel; and
     packs of both trainers under both kernels, by segment."""
     first = cases.forward_requests()[0][1]
-    chosen = ForwardRequest(first.samples[:3], 400, first.path, first.attention, by_token=True)
-    pack = ctx.value(FORWARD, chosen).packs[0]
+    chosen = s.ForwardRequest(first.samples[:3], 400, first.path, first.attention, by_token=True)
+    pack = ctx.value(s.FORWARD, chosen).packs[0]
     panels = []
     for _, request in cases.forward_requests():
         try:
-            answer = ctx.value(FORWARD, request)
+            answer = ctx.value(s.FORWARD, request)
         except SurfaceUnbound:
             continue
         refused = request.attention == "sdpa" and not answer.sdpa_accepted
@@ -57,7 +49,7 @@ def influence(ctx: Context) -> dict[str, Any]:
     }
 
 
-def _panel(pack: Pack) -> dict[str, Any]:
+def _panel(pack: s.Pack) -> dict[str, Any]:
     rows = pack.influence
     crossed = [v for i, row in enumerate(rows) for j, v in enumerate(row) if i != j]
     return {
@@ -74,13 +66,13 @@ def _panel(pack: Pack) -> dict[str, Any]:
 def mrope(ctx: Context) -> dict[str, Any]:
     """The position rows of a pack along its tokens, beside those computed for each unpacked sample."""
     samples = cases.pictured_samples()
-    encoded = ctx.value(ENCODE, EncodeRequest(samples)).encoded
-    batch = max(ctx.value(BATCH, BatchRequest(samples, 400)).batches, key=lambda b: len(b.members))
+    encoded = ctx.value(s.ENCODE, s.EncodeRequest(samples)).encoded
+    batch = max(ctx.value(s.BATCH, s.BatchRequest(samples, 400)).batches, key=lambda b: len(b.members))
     lengths = [encoded[m].length for m in batch.members]
     row = cases.row_of(batch, encoded, cases.profile_of(ctx))
     ids = row.flat("input_ids")
     if ids is None or row.mrope is None or row.text_positions is None:
-        raise SurfaceUnbound("the batch lacks tokens or positions", where=BATCH.name)
+        raise SurfaceUnbound("the batch lacks tokens or positions", where=s.BATCH.name)
     bounds = np.concatenate([[0], np.cumsum(lengths)]).tolist()
     unpacked = rope.positions(ids, row.profile, bounds, images=row.get("image_grid_thw"))
     return {
@@ -142,12 +134,11 @@ def draw_segments(data: dict[str, Any]) -> Any:
         for i, row in enumerate(values):
             for j, value in enumerate(row):
                 colour = "white" if value >= 30 else "black"
-                _ = axis.text(
-                    j, i, f"{value:.2g}" if value else "0", ha="center", va="center", fontsize=7, color=colour
-                )
+                number = f"{value:.2g}" if value else "0"
+                _ = axis.text(j, i, number, ha="center", va="center", fontsize=7, color=colour)
         ticks = range(len(values))
-        _ = axis.set_xticks(ticks, [str(t) for t in ticks], fontsize=7)
-        _ = axis.set_yticks(ticks, [str(t) for t in ticks], fontsize=7)
+        for place in (axis.set_xticks, axis.set_yticks):
+            _ = place(ticks, [str(t) for t in ticks], fontsize=7)
         axis.tick_params(length=0)
         head = f"{TRAINERS[panel['path']]}\n{KERNELS[panel['attention']]}" + (" (refused)" if panel["refused"] else "")
         foot = f"max |Δlogit| {panel['difference']}"
@@ -190,14 +181,9 @@ def draw_mrope(data: dict[str, Any]) -> Any:
         chosen = np.flatnonzero(cells[a:b]) + a
         _ = plane.plot(rows[2, a:b], rows[1, a:b], color=RULE, linewidth=0.7, zorder=1)
         if chosen.size:
+            colour, name = (BLUE, ORANGE, GREEN, VERMILION)[k % 4], f"images of segment {k}"
             _ = plane.scatter(
-                rows[2, chosen],
-                rows[1, chosen],
-                s=16,
-                marker=marks[k % 4],
-                zorder=2,
-                label=f"images of segment {k}",
-                color=(BLUE, ORANGE, GREEN, VERMILION)[k % 4],
+                rows[2, chosen], rows[1, chosen], s=16, marker=marks[k % 4], color=colour, label=name, zorder=2
             )
     edge = int(rows[1:, cells].max(initial=0)) + 4
     _ = plane.set(xlabel="width position", ylabel="height position", xlim=(-1, edge), ylim=(edge, -1))

@@ -37,6 +37,23 @@ def flawed(row: PackedRow, ledger: Ledger, *names: str) -> Iterator[Problem]:
             yield problem
 
 
+def tokens_of(row: PackedRow) -> Array:
+    """`input_ids` [L] of a batch that is one row."""
+    need(row, "input_ids")
+    ids = row.flat("input_ids")
+    if ids is None:
+        raise lacking(row, "needs input_ids of the pack's length")
+    return ids
+
+
+def at_first(wrong: Array, text: str, expected: Any, actual: Any) -> Iterator[Problem]:
+    """The first token at which `wrong` is true, with what is expected and found there: of arrays their entry."""
+    if wrong.any():
+        token = int(wrong.argmax())
+        shown = [int(v[token]) if isinstance(v, np.ndarray) else v for v in (expected, actual)]
+        yield Problem(text, expected=shown[0], actual=shown[1], token=token)
+
+
 def capacity(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     """L ≤ `packing_length`; a single sample that is longer by itself may stand alone."""
     most = row.packing_length
@@ -66,17 +83,13 @@ def fields_aligned(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     for name in names[1:]:
         token = _first_difference(told[names[0]], told[name])
         if token is not None:
-            yield Problem(
-                f"{name} and {names[0]} tell different segment boundaries",
-                expected=told[names[0]].tolist(),
-                actual=told[name].tolist(),
-                token=token,
-            )
+            text = f"{name} and {names[0]} tell different segment boundaries"
+            yield Problem(text, expected=told[names[0]].tolist(), actual=told[name].tolist(), token=token)
     yield from _mask_parts_segments(row)
 
 
 def _lengths_agree(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
-    for name in ("input_ids", "labels", "text_position_ids", "position_ids"):
+    for name in ("input_ids", "labels", "text_position_ids", "position_ids", "attention_mask"):
         a = row.get(name)
         ledger.judged(a is not None)
         if a is not None and (a.ndim == 0 or a.shape[-1] != row.length):
@@ -86,11 +99,6 @@ def _lengths_agree(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     if a is not None and a.ndim > 1 and a.shape[0] not in meant:
         text = "position_ids has a number of rows that means nothing"
         yield Problem(text, expected=meant, actual=int(a.shape[0]))
-    mask = row.get("attention_mask")
-    ledger.judged(mask is not None)
-    if mask is not None and (mask.ndim == 0 or mask.shape[-1] != row.length):
-        text = "attention_mask has another length than the pack"
-        yield Problem(text, expected=row.length, actual=list(mask.shape))
 
 
 def _first_difference(a: Array, b: Array) -> int | None:
@@ -187,24 +195,16 @@ def no_cross_boundary_label(row: PackedRow, ledger: Ledger) -> Iterator[Problem]
         raise lacking(row, "needs labels of the pack's length, and one of cu_seq_lens_q, lengths or text positions")
     ids, supervised = row.flat("input_ids"), labels != ignored
     ledger.judged(int(supervised.sum()))
-    first = row.segments[row.segments > 0]
-    at_boundary = first[supervised[first]]
-    crossed = at_boundary if not shift or ids is None else at_boundary[labels[at_boundary] == ids[at_boundary]]
-    if crossed.size:
-        token = int(crossed[0])
-        text = "the first token of a segment is supervised: it would be predicted from the sample before it"
-        yield Problem(text, expected=ignored, actual=int(labels[token]), token=token)
+    first = np.isin(np.arange(len(labels)), row.segments[row.segments > 0])
+    crossed = first & supervised & (labels == ids if shift and ids is not None else True)
+    text = "the first token of a segment is supervised: it would be predicted from the sample before it"
+    yield from at_first(crossed, text, ignored, labels)
     if ids is None:
         ledger.left_out("whether labels are the tokens", "needs input_ids")
     else:
-        wrong = supervised & (labels != ids)
-        if shift:
-            wrong[first] = False
-        off = np.flatnonzero(wrong)
-        if off.size:
-            how = "shifted by one, as the profile has it" if shift else "unshifted"
-            text = f"a supervised label is not the token at its place (labels are {how})"
-            yield Problem(text, expected=int(ids[off[0]]), actual=int(labels[off[0]]), token=int(off[0]))
+        how = "shifted by one, as the profile has it" if shift else "unshifted"
+        text = f"a supervised label is not the token at its place (labels are {how})"
+        yield from at_first(supervised & (labels != ids) & ~(first & bool(shift)), text, ids, labels)
     packed = row.flat("labels")
     if row.samples and packed is not None:
         yield from _concatenated("labels", packed, [s.labels for s in row.samples], row.padding, ignored)
@@ -227,11 +227,8 @@ def _concatenated(name: str, packed: Array, parts: Sequence[Any], end: int, rest
         text = f"{name} is not as long as the samples together"
         yield Problem(text, expected=int(joined.size), actual=int(kept.size))
     shared = min(joined.size, kept.size)
-    wrong = np.flatnonzero(joined[:shared] != kept[:shared])
-    if wrong.size:
-        token = int(wrong[0])
-        text = f"{name} is not the concatenation of the samples' own"
-        yield Problem(text, expected=int(joined[token]), actual=int(kept[token]), token=token)
+    text = f"{name} is not the concatenation of the samples' own"
+    yield from at_first(joined[:shared] != kept[:shared], text, joined, kept)
     tail = packed[joined.size :]
     if rest is not None and tail.size and (tail != rest).any():
         token = int(joined.size + (tail != rest).argmax())

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 from coordexp_audit_lib.boundaries.packing.surfaces import Plan
 from coordexp_audit_lib.core.problem import Problem
 
+Lengths: TypeAlias = Sequence[int]
+Packs: TypeAlias = Sequence[Sequence[int]]
 LESS_THAN_FIFO = "the selection fills less than first in, first out"
 
 
-def within_capacity(
-    lengths: Sequence[int], packs: Sequence[Sequence[int]], capacity: int, allow_single_long: bool
-) -> Iterator[Problem]:
+def within_capacity(lengths: Lengths, packs: Packs, capacity: int, allow_single_long: bool) -> Iterator[Problem]:
     """Each pack fits; a sample longer than the capacity stands alone if that is allowed, and nowhere if not."""
     for pack in packs:
         total = sum(lengths[i] for i in pack)
@@ -22,20 +23,12 @@ def within_capacity(
         if len(pack) > 1:
             yield Problem(f"pack {list(pack)} holds more tokens than packing_length", expected=capacity, actual=total)
         elif not allow_single_long:
-            yield Problem(
-                f"sample {pack[0]} is too long and packed though single long samples are not allowed",
-                expected=f"at most {capacity}",
-                actual=total,
-            )
+            text = f"sample {pack[0]} is too long and packed though single long samples are not allowed"
+            yield Problem(text, expected=f"at most {capacity}", actual=total)
 
 
 def long_accounted(
-    lengths: Sequence[int],
-    packs: Sequence[Sequence[int]],
-    capacity: int,
-    *,
-    allowed: bool,
-    counts: tuple[int | None, int | None],
+    lengths: Lengths, packs: Packs, capacity: int, *, allowed: bool, counts: tuple[int | None, int | None]
 ) -> Iterator[Problem]:
     """Over-long samples are emitted alone if `allowed`, and counted either way.
 
@@ -52,15 +45,12 @@ def long_accounted(
         yield Problem(f"over-long samples are {what} but not counted", expected=least, actual=counted)
 
 
-def each_once(
-    total: int, packs: Sequence[Sequence[int]], skipped: int | None, dropped: int | None
-) -> Iterator[Problem]:
+def each_once(total: int, packs: Packs, skipped: int | None, dropped: int | None) -> Iterator[Problem]:
     """Every index below `total` is in one pack, or was counted as skipped or dropped."""
     seen = Counter(i for pack in packs for i in pack)
     if strangers := sorted(i for i in seen if not 0 <= i < total):
-        yield Problem(
-            "a pack holds a sample that is not in the dataset", expected=f"below {total}", actual=strangers[:5]
-        )
+        text = "a pack holds a sample that is not in the dataset"
+        yield Problem(text, expected=f"below {total}", actual=strangers[:5])
     if twice := sorted(i for i, n in seen.items() if n > 1):
         yield Problem("a sample is packed more than once", expected=1, actual={str(i): seen[i] for i in twice[:5]})
     absent = [i for i in range(total) if i not in seen]
@@ -90,11 +80,8 @@ def ranks_aligned(plan: Plan, world: int, drop_last: bool) -> Iterator[Problem]:
     if drop_last:
         whole = len(plan.packs) // world * world
         if plan.aligned != plan.packs[:whole]:
-            yield Problem(
-                "the aligned plan is not the plan cut to a multiple of the ranks",
-                expected=whole,
-                actual=len(plan.aligned),
-            )
+            text = "the aligned plan is not the plan cut to a multiple of the ranks"
+            yield Problem(text, expected=whole, actual=len(plan.aligned))
         return
     rest = plan.aligned[len(plan.packs) :]
     if plan.aligned[: len(plan.packs)] != plan.packs or len(rest) != -len(plan.packs) % world:
@@ -119,9 +106,8 @@ def fifo(lengths: Sequence[int], capacity: int) -> list[int]:
 def at_least_fifo(lengths: Sequence[int], chosen: Sequence[int], capacity: int) -> Iterator[Problem]:
     """The oldest is chosen, none twice, they fit, and they fill no less than first in, first out does."""
     if len(set(chosen)) != len(chosen) or any(not 0 <= i < len(lengths) for i in chosen):
-        yield Problem(
-            "the selection is not a set of buffered segments", expected=f"below {len(lengths)}", actual=list(chosen)
-        )
+        text = "the selection is not a set of buffered segments"
+        yield Problem(text, expected=f"below {len(lengths)}", actual=list(chosen))
         return
     if 0 not in chosen:
         yield Problem("the oldest segment is left waiting", expected=0, actual=list(chosen))

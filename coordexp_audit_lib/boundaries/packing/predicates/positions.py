@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from coordexp_audit_lib.boundaries.packing.artifact import Array, PackedRow
-from coordexp_audit_lib.boundaries.packing.predicates.batch import flawed, lacking, need
+from coordexp_audit_lib.boundaries.packing.artifact import PackedRow
+from coordexp_audit_lib.boundaries.packing.predicates.batch import at_first, flawed, lacking, need, tokens_of
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem, Undecided
 from coordexp_audit_lib.kit import mrope
@@ -35,36 +35,22 @@ def text_row(row: PackedRow) -> Iterator[Problem]:
     positions = row.text_positions
     if positions is None:
         raise lacking(row, "needs text_position_ids, or position_ids with a text row")
-    steps = np.diff(positions[: row.padding], prepend=-1)
-    wrong = np.flatnonzero((steps != 1) & (positions[: row.padding] != 0))
-    if wrong.size:
-        token = int(wrong[0])
-        before = int(positions[token - 1]) if token else -1
-        text = "a text position neither continues its segment nor restarts at 0"
-        yield Problem(text, expected=before + 1, actual=int(positions[token]), token=token)
-    inner = row.segments[row.segments < positions.size]
-    running = inner[positions[inner] != 0]
-    if running.size:
-        token = int(running[0])
-        text = "text positions run on into the next segment"
-        yield Problem(text, expected=0, actual=int(positions[token]), token=token)
+    given, number = positions[: row.padding], np.arange(positions.size)
+    going_on = np.concatenate([[0], given[:-1] + 1])
+    text = "a text position neither continues its segment nor restarts at 0"
+    yield from at_first((given != going_on) & (given != 0), text, going_on, given)
+    running = np.isin(number, row.segments) & (positions != 0)
+    yield from at_first(running, "text positions run on into the next segment", 0, positions)
     told = [s for name, s in row.starts.items() if name in ("lengths", "cu_seq_lens_q")]
     if told:
-        extra = np.setdiff1d(row.starts["text positions"], np.concatenate(told))
-        extra = extra[extra < row.padding]
-        if extra.size:
-            token = int(extra[0])
-            text = "text positions restart within a segment"
-            yield Problem(text, expected=int(positions[token - 1]) + 1, actual=0, token=token)
+        extra = np.isin(number, np.setdiff1d(row.starts["text positions"], np.concatenate(told)))[: row.padding]
+        yield from at_first(extra, "text positions restart within a segment", going_on, 0)
 
 
 def mrope_rows(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     """The temporal, height and width rows equal those computed for each sample by itself from its tokens and grids."""
     profile, given, count = row.profile, row.position_rows, row.profile.mrope_rows
-    need(row, "input_ids")
-    ids = row.flat("input_ids")
-    if ids is None:
-        raise lacking(row, "needs input_ids of the pack's length")
+    ids = tokens_of(row)
     if profile.image_pad is None and "image_grid_thw" in row.tensors:
         raise lacking(row, "needs the profile: image_grid_thw is there and no image token that is known")
     pads = (ids == profile.image_pad) | (ids == profile.video_pad)
@@ -77,30 +63,21 @@ def mrope_rows(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
         return
     if not count:
         return  # the family has a text row only
-    expected = _unpacked(row, ids[:end])
+    try:
+        videos, seconds = row.get("video_grid_thw"), row.get("second_per_grid_ts")
+        images, ends = row.get("image_grid_thw"), bounds(row, end)
+        expected = mrope.positions(ids[:end], profile, ends, images=images, videos=videos, seconds=seconds)
+    except mrope.Unfit as error:
+        raise lacking(row, str(error)) from error
     if len(given) == 1 and pictured:
         text = "position_ids has one row, so image tokens have no height and width"
         yield Problem(text, expected=count, actual=1, token=int(pads.argmax()))
         return
     rows = given[-count:] if len(given) > 1 else np.repeat(given, count, axis=0)
     for name, ours, theirs in zip(mrope.ROWS, expected, rows[:, :end], strict=True):
-        wrong = np.flatnonzero(ours != theirs)
-        if wrong.size:
-            token = int(wrong[0])
-            text = f"the {name} row of position_ids is not that of the unpacked sample"
-            yield Problem(text, expected=int(ours[token]), actual=int(theirs[token]), token=token)
-
-
-def _unpacked(row: PackedRow, ids: Array) -> Array:
-    """The mRoPE rows of the samples one by one."""
-    seconds = row.get("second_per_grid_ts")
-    images, videos = row.get("image_grid_thw"), row.get("video_grid_thw")
-    try:
-        ends = bounds(row, len(ids))
-        made: Array = mrope.positions(ids, row.profile, ends, images=images, videos=videos, seconds=seconds)
-    except mrope.Unfit as error:
-        raise lacking(row, str(error)) from error
-    return made
+        yield from at_first(
+            ours != theirs, f"the {name} row of position_ids is not that of the unpacked sample", ours, theirs
+        )
 
 
 def bounds(row: PackedRow, end: int) -> list[int]:

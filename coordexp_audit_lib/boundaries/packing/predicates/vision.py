@@ -8,7 +8,7 @@ from itertools import accumulate
 import numpy as np
 
 from coordexp_audit_lib.boundaries.packing.artifact import Array, PackedRow
-from coordexp_audit_lib.boundaries.packing.predicates.batch import flawed, lacking, need
+from coordexp_audit_lib.boundaries.packing.predicates.batch import flawed, lacking, tokens_of
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit import mrope
@@ -20,11 +20,8 @@ def vision_in_order(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     """Each run of pads is as long as its merged grid; grids and pixel rows add up and keep the samples' order. Counts
     images and videos; of a batch without any it says nothing."""
     yield from flawed(row, ledger, *(n for names in KINDS.values() for n in names))
-    need(row, "input_ids")
-    ids, profile = row.flat("input_ids"), row.profile
-    if ids is None:
-        raise lacking(row, "needs input_ids of the pack's length")
-    for what, pad in (("image", profile.image_pad), ("video", profile.video_pad)):
+    ids = tokens_of(row)
+    for what, pad in (("image", row.profile.image_pad), ("video", row.profile.video_pad)):
         yield from _kind(row, ids, what, pad, ledger)
     if row.samples:
         yield from _of_samples(row, ledger)
@@ -51,17 +48,14 @@ def _kind(row: PackedRow, ids: Array, what: str, pad: int | None, ledger: Ledger
     yield from _runs_fit(what, first, sizes, mrope.frames(grid, row.profile) if what == "video" else grid, row)
     spilled = [int(s) for s in row.segments if s and ids[s] == pad and ids[s - 1] == pad]
     if spilled:
-        yield Problem(f"{_article(what)}'s pads run over a segment boundary", token=spilled[0])
+        article = {"image": "an", "video": "a"}[what]
+        yield Problem(f"{article} {what}'s pads run over a segment boundary", token=spilled[0])
     patches = int(grid.prod(axis=1).sum())
     have = 0 if pixels is None else len(pixels)
     if pixels is None and not row.samples:
         ledger.left_out(f"pixel rows of {what}s", f"needs {pixel_name}")
     elif have != patches:
         yield Problem("pixel rows and grids do not add up", expected=patches, actual=have)
-
-
-def _article(what: str) -> str:
-    return f"an {what}" if what == "image" else f"a {what}"
 
 
 def _runs_fit(what: str, first: Array, sizes: Array, grid: Array, row: PackedRow) -> Iterator[Problem]:
@@ -82,7 +76,7 @@ def _of_samples(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     if "video_grid_thw" in row.tensors:
         ledger.left_out("the order of videos", "the samples at hand tell images only")
     grid, pixels = row.get("image_grid_thw"), row.get("pixel_values")
-    grid = np.zeros((0, 3), np.int64) if grid is None else grid.reshape(-1, 3)
+    grid = np.zeros((0, 3), np.int64) if grid is None else grid
     grids = np.concatenate([np.asarray(s.grid, dtype=np.int64).reshape(-1, 3) for s in row.samples])
     if not np.array_equal(grids, grid):
         text = "image_grid_thw is not the samples' own in order"

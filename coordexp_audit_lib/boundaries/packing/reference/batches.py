@@ -6,18 +6,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
+from coordexp_audit_lib.boundaries.packing import surfaces as s
 from coordexp_audit_lib.boundaries.packing.reference import plans
-from coordexp_audit_lib.boundaries.packing.surfaces import (
-    BATCH,
-    ENCODE,
-    Batch,
-    BatchRequest,
-    BatchResponse,
-    Encoded,
-    EncodeRequest,
-    EncodeResponse,
-    Sample,
-)
 from coordexp_audit_lib.core.surface import answers
 from coordexp_audit_lib.kit import chat, mrope, picture
 from coordexp_audit_lib.kit.profile import BUILT_IN
@@ -26,19 +18,19 @@ PROFILE = BUILT_IN["qwen3_vl"]
 PAD, WIDTH = PROFILE.pad or 0, PROFILE.pixel_width or 0
 
 
-@answers(ENCODE)
-def encode(request: EncodeRequest) -> EncodeResponse:
-    return EncodeResponse([encode_one(s) for s in request.samples])
+@answers(s.ENCODE)
+def encode(request: s.EncodeRequest) -> s.EncodeResponse:
+    return s.EncodeResponse([encode_one(one) for one in request.samples])
 
 
-@answers(BATCH)
-def batch(request: BatchRequest) -> BatchResponse:
-    encoded = [encode_one(s) for s in request.samples]
+@answers(s.BATCH)
+def batch(request: s.BatchRequest) -> s.BatchResponse:
+    encoded = [encode_one(one) for one in request.samples]
     packs = plans.packs([e.length for e in encoded], request.packing_length, request.path)
-    return BatchResponse([collate(encoded, members, request.padding_to) for members in packs])
+    return s.BatchResponse([collate(encoded, members, request.padding_to) for members in packs])
 
 
-def encode_one(sample: Sample) -> Encoded:
+def encode_one(sample: s.Sample) -> s.Encoded:
     """Tokens, unshifted labels, grids and pixel rows of one sample.
 
     Raises:
@@ -50,10 +42,10 @@ def encode_one(sample: Sample) -> Encoded:
         grids.append(grid)
         rows += picture.row_digests(pixel_rows)
     ids, labels = chat.render(sample.turns, grids)
-    return Encoded(input_ids=ids, labels=labels, length=len(ids), grid=grids, pixel_rows=rows)
+    return s.Encoded(input_ids=ids, labels=labels, length=len(ids), grid=grids, pixel_rows=rows)
 
 
-def collate(encoded: Sequence[Encoded], members: list[int], padding_to: int = 0) -> Batch:
+def collate(encoded: Sequence[s.Encoded], members: list[int], padding_to: int = 0) -> s.Batch:
     """Pack samples one after the other into a row, as a Qwen3-VL trainer without attention mask wants it.
 
     Padding, if asked for, is end-of-text tokens at position 0, so that each is a segment of its own.
@@ -70,27 +62,12 @@ def collate(encoded: Sequence[Encoded], members: list[int], padding_to: int = 0)
     cu = [i for i, p in enumerate(text) if p == 0] + [len(ids)]
     longest = max(b - a for a, b in pairwise(cu))
     pixel_rows = [r for e in chosen for r in e.pixel_rows]
-    ints: dict[str, Any] = {
-        "input_ids": [ids],
-        "labels": [labels],
-        "text_position_ids": [text],
-        "position_ids": [[r] for r in rows],
-        "cu_seq_lens_q": cu,
-        "cu_seq_lens_k": cu,
-        "max_length_q": longest,
-        "max_length_k": longest,
-    }
-    n = len(ids)
-    shapes: dict[str, list[int]] = {
-        "input_ids": [1, n],
-        "labels": [1, n],
-        "text_position_ids": [1, n],
-        "position_ids": [3, 1, n],
-    }
-    shapes |= {"cu_seq_lens_q": [len(cu)], "cu_seq_lens_k": [len(cu)], "max_length_q": [], "max_length_k": []}
-    dtypes = {name: "int32" if name.startswith(("cu_", "max_")) else "int64" for name in shapes}
+    ints: dict[str, Any] = {"input_ids": [ids], "labels": [labels], "text_position_ids": [text]}
+    ints |= {"position_ids": [[r] for r in rows], "cu_seq_lens_q": cu, "cu_seq_lens_k": cu}
+    ints |= {"max_length_q": longest, "max_length_k": longest}
+    ints |= {"image_grid_thw": grid} if grid else {}
+    shapes = {name: list(np.shape(value)) for name, value in ints.items()}
+    dtypes = {name: "int32" if name.startswith(("cu_", "max_")) else "int64" for name in ints}
     if grid:
-        ints["image_grid_thw"] = grid
-        shapes |= {"image_grid_thw": [len(grid), 3], "pixel_values": [len(pixel_rows), WIDTH]}
-        dtypes |= {"image_grid_thw": "int64", "pixel_values": "float32"}
-    return Batch(members=members, ints=ints, shapes=shapes, dtypes=dtypes, pixel_rows=pixel_rows if grid else None)
+        shapes["pixel_values"], dtypes["pixel_values"] = [len(pixel_rows), WIDTH], "float32"
+    return s.Batch(members=members, ints=ints, shapes=shapes, dtypes=dtypes, pixel_rows=pixel_rows if grid else None)

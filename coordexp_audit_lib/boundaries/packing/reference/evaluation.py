@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+import posixpath
 from typing import Any
 
 import yaml
@@ -10,6 +10,7 @@ import yaml
 from coordexp_audit_lib.boundaries.packing.surfaces import EVAL, POLICY, Allowed, EvalPlan, EvalRequest
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.surface import Refuse, answers
+from coordexp_audit_lib.kit.nested import merge
 
 
 @answers(EVAL)
@@ -38,20 +39,5 @@ def _resolved(path: str) -> dict[str, Any]:
     except OSError as error:
         raise Refuse(f"{path}: no such config: name one of the anchored configs", "FileNotFoundError") from error
     parent = raw.pop("extends", None)
-    below = _resolved(_joined(path, parent)) if parent else {}
-    return _merged(below, raw)
-
-
-def _joined(path: str, parent: str) -> str:
-    found: list[str] = []
-    for part in (*PurePosixPath(path).parent.parts, *PurePosixPath(parent).parts):
-        found = found[:-1] if part == ".." else [*found, part]
-    return "/".join(found)
-
-
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    made = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(made.get(key), dict)
-        made[key] = _merged(made[key], value) if both else value
-    return made
+    above = posixpath.normpath(posixpath.join(posixpath.dirname(path), parent)) if parent else ""
+    return merge(_resolved(above) if above else {}, raw)

@@ -9,17 +9,8 @@ from typing import Any
 
 import msgspec
 
+from coordexp_audit_lib.boundaries.packing import surfaces as s
 from coordexp_audit_lib.boundaries.packing.reference import batches, plans
-from coordexp_audit_lib.boundaries.packing.surfaces import (
-    FORWARD,
-    Batch,
-    Encoded,
-    Forward,
-    ForwardRequest,
-    Loss,
-    Pack,
-    Sample,
-)
 from coordexp_audit_lib.core.surface import answers
 from coordexp_audit_lib.kit import influence, model, picture, varlen
 
@@ -40,29 +31,29 @@ class How(msgspec.Struct, frozen=True):
     by_segment: bool = False
 
 
-@answers(FORWARD)
-def forward(request: ForwardRequest) -> Forward:
+@answers(s.FORWARD)
+def forward(request: s.ForwardRequest) -> s.Forward:
     return measure(request, How())
 
 
-def measure(request: ForwardRequest, how: How) -> Forward:
+def measure(request: s.ForwardRequest, how: How) -> s.Forward:
     """The answer of a trainer that calls the model so."""
     key = msgspec.json.encode(request)
     return _measured(key, how)
 
 
 @lru_cache(maxsize=64)  # what every fault measures, once
-def _measured(key: bytes, how: How) -> Forward:
-    request = msgspec.json.decode(key, type=ForwardRequest)
-    encoded = [batches.encode_one(s) for s in request.samples]
+def _measured(key: bytes, how: How) -> s.Forward:
+    request = msgspec.json.decode(key, type=s.ForwardRequest)
+    encoded = [batches.encode_one(one) for one in request.samples]
     packs = plans.packs([e.length for e in encoded], request.packing_length, request.path)
     small = model.small()
     with model.one_thread(), varlen.attending(small, request.attention):
         found = [_pack(small, request, encoded, members, how) for members in packs]
-    return Forward(found, sdpa_accepted=True)
+    return s.Forward(found, sdpa_accepted=True)
 
 
-def _pack(small: Any, request: ForwardRequest, encoded: Sequence[Encoded], members: list[int], how: How) -> Pack:
+def _pack(small: Any, request: s.ForwardRequest, encoded: Sequence[s.Encoded], members: list[int], how: How) -> s.Pack:
     import torch
 
     samples = request.samples
@@ -82,7 +73,7 @@ def _pack(small: Any, request: ForwardRequest, encoded: Sequence[Encoded], membe
         logits, one = _unpacked(small, samples[m], encoded[m])
         differences.append(influence.largest_difference(seen.logits[:, a:b], logits))
         unpacked.append(one)
-    return Pack(
+    return s.Pack(
         members=members,
         lengths=[b - a for a, b in bounds],
         keys=seen.keys(),
@@ -98,7 +89,7 @@ def _pack(small: Any, request: ForwardRequest, encoded: Sequence[Encoded], membe
     )
 
 
-def _call(batch: Batch, how: How) -> dict[str, Any]:
+def _call(batch: s.Batch, how: How) -> dict[str, Any]:
     """What the model is called with, images left out."""
     import torch
 
@@ -110,30 +101,23 @@ def _call(batch: Batch, how: How) -> dict[str, Any]:
     rows = {4: torch.cat([text[None], mrope]), 3: mrope, 1: text}
     cu = torch.tensor(ints["cu_seq_lens_q"] if how.bounded else [0, text.shape[1]], dtype=torch.int32)
     longest = ints["max_length_q"] if how.bounded else text.shape[1]
-    call = {
-        "input_ids": torch.tensor(ints["input_ids"]),
-        "position_ids": rows[how.rows],
-        "use_cache": how.use_cache,
-        "cu_seq_lens_q": cu,
-        "cu_seq_lens_k": cu,
-        "max_length_q": longest,
-        "max_length_k": longest,
-    }
+    call = {"input_ids": torch.tensor(ints["input_ids"]), "position_ids": rows[how.rows], "use_cache": how.use_cache}
+    call |= {"cu_seq_lens_q": cu, "cu_seq_lens_k": cu, "max_length_q": longest, "max_length_k": longest}
     return {**call, "attention_mask": torch.ones_like(text)} if how.ones_mask else call
 
 
-def _vision(samples: Sequence[Sample], grid: list[list[int]] | None) -> dict[str, Any]:
+def _vision(samples: Sequence[s.Sample], grid: list[list[int]] | None) -> dict[str, Any]:
     """Grids and pixel rows, normalised as the image processor does."""
     import torch
 
     if not grid:
         return {}
-    pixels = [picture.patches(picture.pixels(p.number, p.width, p.height))[1] for s in samples for p in s.pictures]
+    pixels = [picture.patches(picture.pixels(p.number, p.width, p.height))[1] for one in samples for p in one.pictures]
     rows = torch.cat([torch.tensor(p) for p in pixels]).float()
     return {"image_grid_thw": torch.tensor(grid), "pixel_values": (rows / 255 - 0.5) / 0.5}
 
 
-def _unpacked(small: Any, sample: Sample, encoded: Encoded) -> tuple[Any, Loss]:
+def _unpacked(small: Any, sample: s.Sample, encoded: s.Encoded) -> tuple[Any, s.Loss]:
     """One sample as inference would run it: a mask of ones, positions that the model computes by itself."""
     import torch
 
@@ -142,7 +126,7 @@ def _unpacked(small: Any, sample: Sample, encoded: Encoded) -> tuple[Any, Loss]:
         call = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
         logits = small(**call, **_vision([sample], encoded.grid)).logits
     loss, supervised = _loss(logits, torch.tensor(encoded.labels), [(0, encoded.length)])
-    return logits, Loss(loss, supervised)
+    return logits, s.Loss(loss, supervised)
 
 
 def _loss(logits: Any, labels: Any, bounds: Sequence[tuple[int, int]]) -> tuple[float, int]:

@@ -2,20 +2,7 @@
 
 from __future__ import annotations
 
-from coordexp_audit_lib.boundaries.packing.surfaces import (
-    DRAIN,
-    PLAN,
-    SELECT,
-    STREAM,
-    Drain,
-    DrainRequest,
-    Plan,
-    PlanRequest,
-    Select,
-    SelectRequest,
-    Stream,
-    StreamRequest,
-)
+from coordexp_audit_lib.boundaries.packing import surfaces as s
 from coordexp_audit_lib.core.evidence import digest
 from coordexp_audit_lib.core.surface import Refuse, answers
 
@@ -56,8 +43,8 @@ class Account:
         return packs
 
 
-@answers(PLAN)
-def plan(request: PlanRequest) -> Plan:
+@answers(s.PLAN)
+def plan(request: s.PlanRequest) -> s.Plan:
     account = Account(request.lengths, request.packing_length, request.allow_single_long)
     packs = first_fit(account.short(list(range(len(request.lengths)))), request.packing_length)
     packs = account.keep(packs, request.packing_length * request.min_fill_ratio, request.drop_last)
@@ -65,26 +52,17 @@ def plan(request: PlanRequest) -> Plan:
     world = request.world_size
     kept = len(packs) // world * world if request.dataloader_drop_last else len(packs)
     if not kept:
-        raise Refuse(
-            f"{len(packs)} packs for {world} ranks: a rank would have none. Add samples, use fewer ranks, or set "
-            "dataloader_drop_last to false"
-        )
+        remedy = "Add samples, use fewer ranks, or set dataloader_drop_last to false"
+        raise Refuse(f"{len(packs)} packs for {world} ranks: a rank would have none. {remedy}")
     repeated = [i % len(packs) for i in range(-kept % world)]
     aligned = packs[:kept] + [packs[i] for i in repeated]
-    return Plan(
-        packs=packs,
-        aligned=aligned,
-        ranks=[list(range(r, len(aligned), world)) for r in range(world)],
-        rank_digests=[digest(aligned)] * world,
-        repeated=repeated,
-        single_long=len(account.alone),
-        skipped_long=account.skipped,
-        dropped=account.dropped,
-    )
+    ranks = [list(range(r, len(aligned), world)) for r in range(world)]
+    counts = (len(account.alone), account.skipped, account.dropped)
+    return s.Plan(packs, aligned, ranks, [digest(aligned)] * world, repeated, *counts)
 
 
-@answers(STREAM)
-def stream(request: StreamRequest) -> Stream:
+@answers(s.STREAM)
+def stream(request: s.StreamRequest) -> s.Stream:
     account = Account(request.lengths, request.packing_length, request.allow_single_long)
     packs: list[list[int]] = []
     buffer: list[int] = []
@@ -100,7 +78,7 @@ def stream(request: StreamRequest) -> Stream:
             packs += full
             buffer = sorted(set(buffer) - {i for p in full for i in p})
     packs += account.keep(first_fit(account.short(buffer), request.packing_length), floor, request.drop_last)
-    return Stream(packs, len(account.alone), account.skipped, account.dropped)
+    return s.Stream(packs, len(account.alone), account.skipped, account.dropped)
 
 
 def select_one(lengths: list[int], capacity: int) -> list[int]:
@@ -124,13 +102,13 @@ def _fill(lengths: list[int], order: list[int], room: int) -> list[int]:
     return chosen
 
 
-@answers(SELECT)
-def select(request: SelectRequest) -> Select:
-    return Select([select_one(buffer, request.packing_length) for buffer in request.buffers])
+@answers(s.SELECT)
+def select(request: s.SelectRequest) -> s.Select:
+    return s.Select([select_one(buffer, request.packing_length) for buffer in request.buffers])
 
 
-@answers(DRAIN)
-def drain(request: DrainRequest) -> Drain:
+@answers(s.DRAIN)
+def drain(request: s.DrainRequest) -> s.Drain:
     if max(request.lengths, default=0) > request.packing_length:
         longest = max(request.lengths)
         raise Refuse(f"a segment of {longest} tokens exceeds packing_length {request.packing_length}: shorten it")
@@ -141,11 +119,11 @@ def drain(request: DrainRequest) -> Drain:
         chosen = select_one([request.lengths[i] for i in waiting], request.packing_length)
         packs.append([waiting[i] for i in chosen])
         waiting = [i for n, i in enumerate(waiting) if n not in chosen]
-    return Drain(packs)
+    return s.Drain(packs)
 
 
 def packs(lengths: list[int], packing_length: int, path: str) -> list[list[int]]:
     """The packs of a dataset, or of a rollout buffer: `path` as in `surfaces.BatchRequest`."""
     if path == "post_rollout":
-        return drain(DrainRequest(lengths, packing_length)).packs
-    return plan(PlanRequest(lengths, packing_length)).packs
+        return drain(s.DrainRequest(lengths, packing_length)).packs
+    return plan(s.PlanRequest(lengths, packing_length)).packs

@@ -12,7 +12,7 @@ from typing import Any
 from coordexp_audit_lib.boundaries.provenance.artifact import reading, sources
 from coordexp_audit_lib.boundaries.provenance.predicates import documents as d
 from coordexp_audit_lib.boundaries.provenance.predicates.drift import Difference, counts, differences
-from coordexp_audit_lib.boundaries.provenance.predicates.redaction import named, redacted
+from coordexp_audit_lib.boundaries.provenance.predicates.redaction import longest_first, named, redacted
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.evidence import Evidence, digest
 from coordexp_audit_lib.core.finding import Finding, tidy
@@ -95,8 +95,7 @@ class RunFolder:
     def known(self) -> tuple[str, ...]:
         """What stands under secret names in the documents and the sources, longest first."""
         sourced = self._merged if isinstance(self._merged, dict) else {}
-        found = {*named(self.documents), *named(sourced)}
-        return tuple(sorted(found, key=lambda v: (-len(v), v)))
+        return longest_first([*named(self.documents), *named(sourced)])
 
     def conceal(self, value: Any) -> Any:
         """A text or value without the run's secrets."""
@@ -125,8 +124,7 @@ class RunPair:
 
     def conceal(self, value: Any) -> Any:
         """A text or value without the secrets of either run."""
-        known = {*self.before.known, *self.after.known}
-        return redacted(value, sorted(known, key=lambda v: (-len(v), v)))
+        return redacted(value, longest_first(self.before.known + self.after.known))
 
     @cached_property
     def documents(self) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -7,7 +7,7 @@ Example: the leaf sets `training.learning_rate: 1e-6`, and the document holds th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ from coordexp_audit_lib.boundaries.provenance.artifact.run import RunFolder
 from coordexp_audit_lib.boundaries.provenance.faults import document, writes
 from coordexp_audit_lib.boundaries.provenance.predicates import documents as d
 from coordexp_audit_lib.boundaries.provenance.predicates.redaction import redacted
-from coordexp_audit_lib.boundaries.provenance.surfaces import WRITE, WriteRequest, Written
+from coordexp_audit_lib.boundaries.provenance.surfaces import WRITE
 from coordexp_audit_lib.core.claim import Context, Ledger, claim
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.core.fault import fault
@@ -59,22 +59,14 @@ def of_run(run: RunFolder, ledger: Ledger) -> Iterator[Problem]:
 config_is_the_config.on(RunFolder, of_run)
 
 
-def _resolved(change: Any) -> Any:
+def _resolved(change: Callable[[Any], Any]) -> Any:
     """A manifest writer that changes the resolved config."""
-
-    def changed(request: WriteRequest, w: Written) -> Written:
-        return document(w, d.RESOLVED, resolved=change(w.documents[d.RESOLVED]["resolved"]))
-
-    return writes(changed)
+    return writes(lambda request, w: document(w, d.RESOLVED, resolved=change(w.documents[d.RESOLVED]["resolved"])))
 
 
 KEYS = pipeline().contract()["provenance.keys"]
-fault(
-    config_is_the_config,
-    "default_resolved",
-    WRITE,
-    "the resolved config that is written is that before the leaf's own values",
-)(_resolved(lambda resolved: merge(resolved, nest(KEYS["rate"], 1.0))))
+EARLY = "the resolved config that is written is that before the leaf's own values"
+fault(config_is_the_config, "default_resolved", WRITE, EARLY)(_resolved(lambda r: merge(r, nest(KEYS["rate"], 1.0))))
 fault(config_is_the_config, "section_lost", WRITE, "a section is missing from the resolved config")(
     _resolved(lambda resolved: {k: v for k, v in resolved.items() if k != KEYS["section"]})
 )

@@ -57,11 +57,7 @@ def of_run(run: RunFolder, ledger: Ledger) -> Iterator[Problem]:
 no_secrets.on(RunFolder, of_run)
 
 fault(no_secrets, "environment_dumped", WRITE, "the whole environment is captured")(
-    writes(
-        lambda request, w: leaks(
-            document(w, d.ENVIRONMENT, env=dict(request.env)), d.ENVIRONMENT, set(request.search) & set(request.env)
-        )
-    )
+    writes(lambda r, w: leaks(document(w, d.ENVIRONMENT, env=dict(r.env)), d.ENVIRONMENT, set(r.search) & set(r.env)))
 )
 fault(no_secrets, "urls_verbatim", WRITE, "URLs are written with the passwords in them")(
     writes(lambda request, w: leaks(w, d.RESOLVED, {label for label in request.search if "URL" in label}))

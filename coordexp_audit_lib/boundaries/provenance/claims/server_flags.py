@@ -8,7 +8,7 @@ Example: a server that is launched in float16 while the manifest holds the learn
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from coordexp_audit_lib.boundaries.provenance import cases
 from coordexp_audit_lib.boundaries.provenance.artifact.run import RunFolder
@@ -52,21 +52,18 @@ def of_run(run: RunFolder, ledger: Ledger) -> Iterator[Problem]:
 
 server_flags.on(RunFolder, of_run)
 
-fault(
-    server_flags,
-    "flags_of_the_config",
-    WRITE,
-    "the manifest lacks the flags that the command line sets over the config",
-)(
-    writes(
-        lambda request, w: document(
-            w, METADATA, launcher={k: v for k, v in w.documents[METADATA]["launcher"].items() if k != "eager"}
-        )
-    )
+
+def _without(flag: str) -> Callable[[dict[str, str]], dict[str, str]]:
+    return lambda flags: {k: v for k, v in flags.items() if k != flag}
+
+
+LACKS = "the manifest lacks the flags that the command line sets over the config"
+fault(server_flags, "flags_of_the_config", WRITE, LACKS)(
+    writes(lambda request, w: document(w, METADATA, launcher=_without("eager")(w.documents[METADATA]["launcher"])))
 )
 fault(server_flags, "dtype_of_the_learner", LAUNCH, "the learner's dtype is recorded as the server's")(
     launches(lambda recorded: {**recorded, "dtype": "float32"})
 )
 fault(server_flags, "memory_not_recorded", LAUNCH, "the memory utilisation is not recorded")(
-    launches(lambda recorded: {k: v for k, v in recorded.items() if k != "memory_utilisation"})
+    launches(_without("memory_utilisation"))
 )

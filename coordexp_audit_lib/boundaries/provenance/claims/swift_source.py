@@ -51,19 +51,10 @@ swift_source.on(RunFolder, of_run)
 fault(swift_source, "no_word_of_the_wheel", UPSTREAM, "where ms-swift is no checkout, nothing is said of its source")(
     collects(lambda r, u: u if u["ms_swift"].get("checkout") else {k: v for k, v in u.items() if k != "ms_swift"})
 )
-fault(
-    swift_source,
-    "commit_of_the_project",
-    UPSTREAM,
-    "the commit of a repository around the virtual environment stands for ms-swift's",
-)(
-    collects(
-        lambda r, u: (
-            {**u, "ms_swift": {"path": "x", "sha": "0" * 40, "dirty": False}}
-            if r.modules["swift"].home == "wheel_in_repository"
-            else u
-        )
-    )
+AROUND = "the commit of a repository around the virtual environment stands for ms-swift's"
+OTHER = {"ms_swift": {"path": "x", "sha": "0" * 40, "dirty": False}}
+fault(swift_source, "commit_of_the_project", UPSTREAM, AROUND)(
+    collects(lambda r, u: u | OTHER if r.modules["swift"].home == "wheel_in_repository" else u)
 )
 fault(swift_source, "always_clean", UPSTREAM, "ms-swift is always said to be unmodified")(
     collects(lambda r, u: {**u, "ms_swift": {**u["ms_swift"], "dirty": False}})

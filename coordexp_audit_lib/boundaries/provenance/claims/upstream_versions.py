@@ -11,12 +11,12 @@ from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.provenance import cases
 from coordexp_audit_lib.boundaries.provenance.artifact.run import RunFolder
-from coordexp_audit_lib.boundaries.provenance.faults import Honest, collects
+from coordexp_audit_lib.boundaries.provenance.faults import collects
 from coordexp_audit_lib.boundaries.provenance.predicates import packages
 from coordexp_audit_lib.boundaries.provenance.predicates.documents import METADATA
 from coordexp_audit_lib.boundaries.provenance.surfaces import UPSTREAM, Collected, Upstream
 from coordexp_audit_lib.core.claim import Context, Ledger, claim
-from coordexp_audit_lib.core.fault import fault
+from coordexp_audit_lib.core.fault import Honest, fault
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.core.surface import Refuse
 
@@ -52,12 +52,10 @@ fault(upstream_versions, "version_of_metadata_only", UPSTREAM, "a stale version 
 )
 
 
-@fault(
-    upstream_versions,
-    "failed_import_ends_the_run",
-    UPSTREAM,
-    "an import that raises something else than ImportError ends the run",
-)
+ENDS = "an import that raises something else than ImportError ends the run"
+
+
+@fault(upstream_versions, "failed_import_ends_the_run", UPSTREAM, ENDS)
 def failed_import_ends_the_run(request: Upstream, honest: Honest) -> Collected:
     if any(m.state == "os_error" for m in request.modules.values()):
         raise Refuse("a shared library is missing", "OSError")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from coordexp_audit_lib.boundaries.provenance.predicates.documents import kind
 from coordexp_audit_lib.boundaries.provenance.surfaces import Checkpoint
@@ -42,28 +43,23 @@ def _indexed(checkpoint: Checkpoint) -> Iterator[Problem]:
     if not isinstance(mapped, Mapping) or not mapped:
         yield Problem("the index maps no tensor", INDEX, "weight_map", kind(mapped))
         return
-    sound = {
-        t: f
-        for t, f in mapped.items()
-        if isinstance(f, str) and f not in ("", ".", "..") and not re.search(r"[/\\\0]", f)
-    }
+    sound = {tensor: file for tensor, file in mapped.items() if _is_file_name(file)}
     for tensor in sorted(set(mapped) - set(sound)):
-        yield Problem(
-            "the index names something that is no file of the checkpoint", tensor, "a file name", mapped[tensor]
-        )
+        what = "the index names something that is no file of the checkpoint"
+        yield Problem(what, tensor, "a file name", mapped[tensor])
     for name in sorted(set(sound.values()) - set(checkpoint.files)):
         yield Problem("the index names a file that is not there", name, "a file", "none")
     for tensor, name in sorted(sound.items()):
         if name in checkpoint.tensors and tensor not in checkpoint.tensors[name]:
             yield Problem("the index names a tensor that its file does not hold", tensor, name, "not in it")
     for name, tensors in sorted(checkpoint.tensors.items()):
-        for tensor in sorted(t for t in tensors if mapped.get(t) != name and _is_model(name)):
+        for tensor in sorted(t for t in tensors if mapped.get(t) != name and name.startswith("model")):
             yield Problem("a file holds a tensor that the index does not name there", tensor, name, mapped.get(tensor))
     yield from _total(checkpoint, sound)
 
 
-def _is_model(name: str) -> bool:
-    return name.startswith("model")
+def _is_file_name(name: Any) -> bool:
+    return isinstance(name, str) and name not in ("", ".", "..") and not re.search(r"[/\\\0]", name)
 
 
 def _total(checkpoint: Checkpoint, mapped: Mapping[str, str]) -> Iterator[Problem]:
@@ -74,6 +70,5 @@ def _total(checkpoint: Checkpoint, mapped: Mapping[str, str]) -> Iterator[Proble
         return
     total = sum(size for size in held if size is not None)
     if stated != total:
-        yield Problem(
-            "the index states another total size than the tensors have", f"{INDEX}: total_size", total, stated
-        )
+        what = "the index states another total size than the tensors have"
+        yield Problem(what, f"{INDEX}: total_size", total, stated)

@@ -80,8 +80,7 @@ def _commit(entry: Mapping[str, Any], where: str) -> Iterator[Problem]:
     if not isinstance(sha, str) or not _SHA.fullmatch(sha):
         yield Problem("the commit of ms-swift is not recorded", f"{where}.sha", "40 hexadecimal digits", sha)
     if not isinstance(entry.get("dirty"), bool):
-        yield Problem(
-            "whether ms-swift is modified is not recorded", f"{where}.dirty", "true or false", entry.get("dirty")
-        )
+        what = "whether ms-swift is modified is not recorded"
+        yield Problem(what, f"{where}.dirty", "true or false", entry.get("dirty"))
     if not any(_is_text(entry.get(key)) for key in ("path", "repo_root")):
         yield Problem("the path of ms-swift is not recorded", f"{where}.path")

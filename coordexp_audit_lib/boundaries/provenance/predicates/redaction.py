@@ -50,13 +50,10 @@ SHAPES: dict[str, re.Pattern[str]] = {
 }
 # `name: value`, `"name": "value"`, `name=value`, `--name value` in text that is not parsed.
 _QUOTED = r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\''
-_PAIR = re.compile(
-    r"""(?<![\w.-])(?:--)?["']?(?P<name>[A-Za-z][\w.-]*)["']?(?:\s*[:=][ \t]*(?P<stated>"""
-    + _QUOTED
-    + r"""|[|>][-+\d]*[ \t]*(?:\n[ \t]+[^\n]*)+|[^\n,;}\]&"'#]+)|[ \t]+(?P<next>"""
-    + _QUOTED
-    + r"""|[^\s,;}\]&"']+))"""
-)
+_STATED = rf"""{_QUOTED}|[|>][-+\d]*[ \t]*(?:\n[ \t]+[^\n]*)+|[^\n,;}}\]&"'#]+"""
+_NEXT = rf"""{_QUOTED}|[^\s,;}}\]&"']+"""
+_KEY = r"""(?<![\w.-])(?:--)?["']?(?P<name>[A-Za-z][\w.-]*)["']?"""
+_PAIR = re.compile(rf"{_KEY}(?:\s*[:=][ \t]*(?P<stated>{_STATED})|[ \t]+(?P<next>{_NEXT}))")
 _EMPTY = re.compile(r"^[\"']?(?:null|none|true|false|~|[\d.]+|\*+|\$\{?\w+\}?|<\w*>|)[\"']?$", re.IGNORECASE)
 
 
@@ -84,7 +81,12 @@ def known_secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
         for found_at in SHAPES["password in a URL"].finditer(value):
             password = found_at.group()[len(found_at["keep"]) : -1].partition(":")[2]
             found |= {password} if len(password) >= MIN_KNOWN else set()
-    return tuple(sorted(found | {quote(v, safe="") for v in found}, key=lambda v: (-len(v), v)))
+    return longest_first(found | {quote(v, safe="") for v in found})
+
+
+def longest_first(secrets: Iterable[str]) -> tuple[str, ...]:
+    """Each once, in the order in which they are redacted: one that holds another goes before it."""
+    return tuple(sorted(set(secrets), key=lambda v: (-len(v), v)))
 
 
 def redact(text: str, known: Iterable[str] = ()) -> str:

@@ -22,19 +22,9 @@ from coordexp_audit_lib.boundaries.provenance.predicates.redaction import redact
 from coordexp_audit_lib.kit.git import Source, source_of
 
 # Import name -> distribution.
-PACKAGES = {
-    "transformers": "transformers",
-    "torch": "torch",
-    "vllm": "vllm",
-    "swift": "ms-swift",
-    "accelerate": "accelerate",
-    "deepspeed": "deepspeed",
-    "flash_attn": "flash-attn",
-    "peft": "peft",
-    "safetensors": "safetensors",
-    "tokenizers": "tokenizers",
-    "trl": "trl",
-}
+PACKAGES = {n: n for n in ("transformers", "torch", "vllm", "swift", "accelerate", "deepspeed", "flash_attn")}
+PACKAGES |= {n: n for n in ("peft", "safetensors", "tokenizers", "trl")}
+PACKAGES |= {"swift": "ms-swift", "flash_attn": "flash-attn"}
 
 # Only these variables are ever read into a manifest: none of them holds a secret by its purpose.
 ALLOWED_ENVIRONMENT = (
@@ -147,16 +137,9 @@ def _graphics() -> dict[str, Any]:
     if version.is_file():
         driver = version.read_text(encoding="utf-8", errors="replace").splitlines()[:1]
         return {"devices": [c for c in cards if c], "driver": driver[0] if driver else "not known"}
-    asked = _nvidia_smi()
-    if asked is None:
-        return {"devices": [], "driver": "none: no NVIDIA driver is loaded"}
-    return asked
-
-
-def _nvidia_smi() -> dict[str, Any] | None:
     program = shutil.which("nvidia-smi")
     if program is None:
-        return None
+        return {"devices": [], "driver": "none: no NVIDIA driver is loaded"}
     try:
         query = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]
         ran = subprocess.run(query, capture_output=True, timeout=_SMI_SECONDS, stdin=subprocess.DEVNULL, check=True)

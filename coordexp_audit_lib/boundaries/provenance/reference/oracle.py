@@ -93,23 +93,16 @@ def launch(request: q.Flags) -> q.Launch:
     return q.Launch(launched, dict(request.flags))
 
 
-def chain(path: Path) -> list[Path]:
-    """A config and its parents, leaf first."""
-    own = yaml.safe_load(path.read_text(encoding="utf-8"))
-    parents = own.get("extends") or []
-    below = [chain((path.parent / p).resolve()) for p in ([parents] if isinstance(parents, str) else parents)]
-    return [path, *(p for part in below for p in part)]
-
-
 @cache
-def _merged(text: str, folder: Path) -> dict[str, Any]:
-    own = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+def chain(path: Path) -> tuple[list[Path], dict[str, Any]]:
+    """A config and its parents, leaf first, and what they resolve to."""
+    own = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     parents = own.pop("extends", None) or []
-    made: dict[str, Any] = {}
+    files, made = [path], dict[str, Any]()
     for parent in [parents] if isinstance(parents, str) else parents:
-        path = (folder / parent).resolve()
-        made = merge(made, _merged(path.read_text(encoding="utf-8"), path.parent))
-    return merge(made, own)
+        above, values = chain((path.parent / parent).resolve())
+        files, made = files + above, merge(made, values)
+    return files, merge(made, own)
 
 
 @answers(q.WRITE)
@@ -123,7 +116,7 @@ def write(request: q.WriteRequest) -> q.Written:
     config.write_text(text + "".join(f"\n# set: {k}={json.dumps(v)}\n" for k, v in request.values.items()))
     (place / "vocab.json").write_text('{"a": 0}')
     (place / "train.jsonl").write_text('{"objects": []}\n')
-    merged = _merged(text, leaf.parent)
+    files, merged = chain(leaf)
     for path, value in request.values.items():
         merged = merge(merged, nest(path, value))
     out = place / "run"
@@ -132,7 +125,7 @@ def write(request: q.WriteRequest) -> q.Written:
         config=merged,
         config_path=config,
         base_config_path=base if request.with_base else None,
-        parents={p.name: p for p in chain(leaf)[1:]},
+        parents={p.name: p for p in files[1:]},
         server=request.server,
         datasets={"train": place / "train.jsonl"},
         tokenizer=place / "vocab.json",

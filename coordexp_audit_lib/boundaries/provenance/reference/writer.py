@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,13 @@ import msgspec
 import yaml
 
 from coordexp_audit_lib.boundaries.provenance.predicates import documents as d
-from coordexp_audit_lib.boundaries.provenance.predicates.redaction import known_secrets, named, redact_lines, redacted
+from coordexp_audit_lib.boundaries.provenance.predicates.redaction import (
+    known_secrets,
+    longest_first,
+    named,
+    redact_lines,
+    redacted,
+)
 from coordexp_audit_lib.boundaries.provenance.predicates.server import Server
 from coordexp_audit_lib.boundaries.provenance.reference import capture, fingerprints
 from coordexp_audit_lib.core.errors import UsageError
@@ -68,7 +75,8 @@ def write_manifest(
     out, environ, resolved_config = Path(out_dir), os.environ if environ is None else environ, plain(config)
     texts = _sources(config_path, base_config_path, parents or {})
     known = _known(environ, resolved_config, texts.values())
-    resolved = _resolved(resolved_config, config_path, base_config_path, seeds)
+    sources = {"config_path": str(config_path), "base_config_path": str(base_config_path or "")}
+    resolved = {"schema_version": SCHEMA_VERSION, **sources, "seeds": dict(seeds or {}), "resolved": resolved_config}
     runtime = {"schema_version": SCHEMA_VERSION, "env": capture.environment(environ, known)}
     files = {d.RESOLVED: _json(resolved, known), d.ENVIRONMENT: _json(runtime, known)}
     files |= {name: redact_lines(text, known) for name, text in texts.items()}
@@ -86,16 +94,7 @@ def write_manifest(
         "launcher": _server(server),
         "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in sorted(files.items())},
     }
-    _write_all(out, {**files, d.METADATA: _json(about, known)})
-    return out / d.METADATA
-
-
-def _resolved(
-    config: Any, path: Path | str, base: Path | str | None, seeds: Mapping[str, int] | None
-) -> dict[str, Any]:
-    """The document of the resolved config."""
-    about = {"config_path": str(path), "base_config_path": str(base or ""), "seeds": dict(seeds or {})}
-    return {"schema_version": SCHEMA_VERSION, **about, "resolved": config}
+    return _write_all(out, {**files, d.METADATA: _json(about, known)}) / d.METADATA
 
 
 def _read(datasets: Mapping[str, Path | str], tokenizer: Any, template: Any) -> dict[str, Any]:
@@ -121,16 +120,11 @@ def _server(server: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _known(environ: Mapping[str, str], config: Any, texts: Iterable[str]) -> tuple[str, ...]:
     """Every value that the environment, the config or a source holds under a secret's name, longest first."""
-    found = {*known_secrets(environ), *named(config), *(value for text in texts for value in _named(text))}
-    return tuple(sorted(found, key=lambda v: (-len(v), v)))
-
-
-def _named(text: str) -> list[str]:
-    """What stands under secret names in a YAML text; a text that does not parse is redacted by its lines alone."""
-    try:
-        return list(named(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))))
-    except (yaml.YAMLError, RecursionError, ValueError):
-        return []
+    found = [*known_secrets(environ), *named(config)]
+    for text in texts:
+        with suppress(yaml.YAMLError, RecursionError, ValueError):  # then it is redacted by its lines alone
+            found += named(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    return longest_first(found)
 
 
 def _sources(config: Path | str, base: Path | str | None, parents: Mapping[str, Path | str]) -> dict[str, str]:
@@ -175,9 +169,8 @@ def plain(value: Any) -> Any:
         return str(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise UsageError(
-        f"a {type(value).__name__} has no JSON form", where="config", remedy="give builtins or a dataclass"
-    )
+    what, remedy = f"a {type(value).__name__} has no JSON form", "give builtins or a dataclass"
+    raise UsageError(what, where="config", remedy=remedy)
 
 
 def _json(value: Any, known: tuple[str, ...]) -> str:
@@ -185,7 +178,7 @@ def _json(value: Any, known: tuple[str, ...]) -> str:
     return json.dumps(clean, ensure_ascii=True, sort_keys=True, indent=1, allow_nan=False) + "\n"
 
 
-def _write_all(out: Path, files: Mapping[str, str]) -> None:
+def _write_all(out: Path, files: Mapping[str, str]) -> Path:
     """Write every file beside its place, then move them there in order; what failed leaves nothing behind."""
     waiting: list[tuple[Path, Path]] = []
     try:
@@ -211,3 +204,4 @@ def _write_all(out: Path, files: Mapping[str, str]) -> None:
     finally:
         for temporary_path, _ in waiting:
             temporary_path.unlink(missing_ok=True)
+    return out
