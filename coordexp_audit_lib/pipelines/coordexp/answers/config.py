@@ -1,7 +1,5 @@
 """Config loading, the packing backend check, the length check and the launcher's preflight of a CoordExp tree."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import io

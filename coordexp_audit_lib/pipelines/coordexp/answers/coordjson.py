@@ -4,8 +4,6 @@ The format is that of `{"objects": [...]}` with bare coordinate tokens, which ca
 2026-02-18. A tree without that module speaks another format, so these surfaces are missing there.
 """
 
-from __future__ import annotations
-
 from coordexp_audit_lib.kit.boxes import TOKENS
 from coordexp_audit_lib.kit.coordjson import OPENING
 from coordexp_audit_lib.kit.tracing import growth

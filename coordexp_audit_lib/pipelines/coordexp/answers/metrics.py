@@ -6,8 +6,6 @@ the text of generation, and a `time.perf_counter` that ticks once a look, so tha
 while what is summed, reduced and divided is the project's own doing.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import math

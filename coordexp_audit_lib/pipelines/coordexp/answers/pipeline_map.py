@@ -3,8 +3,6 @@
 Only facts leave: a short value as JSON, anything else as its kind, size and digest, prompts always so.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

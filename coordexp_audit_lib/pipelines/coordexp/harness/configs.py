@@ -5,8 +5,6 @@ only the two argument classes are replaced, by one that keeps what it is given: 
 model on a hub.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import hashlib

@@ -1,7 +1,5 @@
 """The project's dataset, as `src/sft.py` makes it, over records whose pictures are drawn into the scratch folder."""
 
-from __future__ import annotations
-
 import copy
 import os
 

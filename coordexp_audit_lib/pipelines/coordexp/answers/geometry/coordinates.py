@@ -1,7 +1,5 @@
 """Records, bins, tokens and pixels: the project's codec, contract and converters, each asked by itself."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from coordexp_audit_lib.pipelines.api import Refused, binds

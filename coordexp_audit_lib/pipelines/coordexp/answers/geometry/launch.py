@@ -1,7 +1,5 @@
 """Which checks of a JSONL file a launcher runs before training, read from its text, and whether they pass."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import io

@@ -3,8 +3,6 @@
 Only the chat template is a stub (it returns the text's bytes as ids), but for the patch grid, where it is ms-swift's.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

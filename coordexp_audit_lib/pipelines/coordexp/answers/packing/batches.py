@@ -1,7 +1,5 @@
 """Packed batches of ms-swift's template, through the project's own dataset wrapper, collator or post-rollout buffer."""
 
-from __future__ import annotations
-
 import tempfile
 from typing import Any
 

@@ -3,8 +3,6 @@
 The template and the arguments are objects with the one number that the parser asks of them.
 """
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 from coordexp_audit_lib.pipelines.api import Refused, binds

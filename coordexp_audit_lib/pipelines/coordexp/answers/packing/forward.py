@@ -6,8 +6,6 @@ Two trainers: for packs of the dataset, ms-swift's sequence-to-sequence trainer 
 transformers' own code, for the kernel that packed training needs a GPU for.
 """
 
-from __future__ import annotations
-
 import itertools
 import types
 from unittest import mock

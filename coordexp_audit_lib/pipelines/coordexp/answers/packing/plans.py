@@ -3,8 +3,6 @@
 Two stand-ins: the dataset, whose samples carry a `length` and nothing else, and the template, an object with two flags.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

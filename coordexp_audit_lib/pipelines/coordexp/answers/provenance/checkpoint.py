@@ -1,7 +1,5 @@
 """Checkpoints: one step of a real Trainer that the project's own class wraps, and what stands in its folder."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import json

@@ -4,8 +4,6 @@ Of a shell launcher the two arrays are run by bash as they stand, with their var
 call that builds the server's command line and the mapping that it hands on are evaluated, with their names set.
 """
 
-from __future__ import annotations
-
 import ast
 import importlib
 import itertools

@@ -1,7 +1,5 @@
 """Packages, repositories and variables that a manifest writer finds, put in place for one call."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.abc
 import importlib.machinery

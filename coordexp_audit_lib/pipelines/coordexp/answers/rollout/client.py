@@ -3,8 +3,6 @@
 The trainer's own `_rollout_many` runs with its own plan, payload and parser; only the HTTP sessions are stand-ins.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

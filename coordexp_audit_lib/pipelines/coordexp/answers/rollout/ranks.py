@@ -4,8 +4,6 @@ The processes are forked from the worker, which has the tree imported already. W
 once, as an uncaught error does. Stand-ins: the pending metrics, the HTTP sessions, and ms-swift's own `log`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 import tempfile

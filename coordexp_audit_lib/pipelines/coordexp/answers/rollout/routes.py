@@ -1,7 +1,5 @@
 """Routes of the rollout server that is installed beside the tree: read from its source, which is not imported."""
 
-from __future__ import annotations
-
 import ast
 import importlib.metadata
 import importlib.util

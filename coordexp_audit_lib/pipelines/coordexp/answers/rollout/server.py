@@ -3,8 +3,6 @@
 The trainer's own code runs with ms-swift's real `VLLMClient` over loopback; the server is the library's stub.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import threading

@@ -3,8 +3,6 @@
 The HTTP client, the pool of threads and `torch.distributed` are replaced from outside; the code under audit is not.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import importlib.util

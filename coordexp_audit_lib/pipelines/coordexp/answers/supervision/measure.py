@@ -4,8 +4,6 @@ Measuring changes nothing: forward hooks note what the model was called with, `r
 logits, and a wrapper round `cross_entropy` notes the labels it was given and keeps the gradient of each token's loss.
 """
 
-from __future__ import annotations
-
 import contextlib
 
 from coordexp_audit_lib.kit.stand_ins import replaced

@@ -1,7 +1,5 @@
 """The trainer's parts, each by itself: schedule, seeds, matching, decoding, box loss, closures, prefixes, roles."""
 
-from __future__ import annotations
-
 import hashlib
 
 from coordexp_audit_lib.pipelines.api import binds

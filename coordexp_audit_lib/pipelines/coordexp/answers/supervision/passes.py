@@ -1,7 +1,5 @@
 """The project's own Channel-A and Channel-B code on a small real model, and what it makes of given rollouts."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import sys

@@ -5,8 +5,6 @@ template's default system prompt and the dataset's user prompt, and what the ent
 off it here.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 from typing import Any

@@ -1,7 +1,5 @@
 """Rendering: prompts, labels, padding, length limits, and what encoding leaves behind in a template."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """Coordinate tokens: the project's expansion and checks of a vocabulary, and of what a server's ids mean."""
 
-from __future__ import annotations
-
 import contextlib
 import inspect
 import io

@@ -3,8 +3,6 @@
 The template, tokenizer and model are the harness's.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os
