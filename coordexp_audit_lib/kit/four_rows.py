@@ -31,24 +31,22 @@ def facts(model: Any, grid: list[int], before: int, after: int, lengths: list[in
     rope, delta = model.model.get_rope_index(
         torch.tensor([ids]), torch.tensor([grid]), None, attention_mask=torch.ones(1, len(ids), dtype=torch.long)
     )
-    mode = model.training
+    tokens, size, mode = _tokens(lengths, 0), lengths[-1], model.training
     model.eval()
     try:
         with torch.no_grad():
-            whole = _logits(model, _tokens(lengths, 0), lengths)
-            unpacked = _logits(model, _tokens(lengths, 0)[-lengths[-1] :], lengths[-1:])
-            other = _logits(
-                model, [*_tokens(lengths, 7)[: -lengths[-1]], *_tokens(lengths, 0)[-lengths[-1] :]], lengths
-            )
+            whole = _logits(model, tokens, lengths)
+            alone = _logits(model, tokens[-size:], lengths[-1:])
+            other = _logits(model, [*_tokens(lengths, 7)[:-size], *tokens[-size:]], lengths)
     finally:
         model.train(mode)
-    last = whole[0, -lengths[-1] :]
+    last = whole[0, -size:]
     return {
         "rope": rope[:, 0].tolist(),
         "delta": int(delta.flatten()[0]),
         "shape": list(whole.shape),
-        "isolated": bool((last - unpacked[0]).abs().max() < TOLERANCE),
-        "blind": bool((last - other[0, -lengths[-1] :]).abs().max() < TOLERANCE),
+        "isolated": bool((last - alone[0]).abs().max() < TOLERANCE),
+        "blind": bool((last - other[0, -size:]).abs().max() < TOLERANCE),
     }
 
 

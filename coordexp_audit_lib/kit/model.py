@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from coordexp_audit_lib.kit import picture
 from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS, IMAGE_PAD, VIDEO_PAD, VISION_END, VISION_START
 
 VOCABULARY = 152_704
 SPREAD = 0.2
-PATCH, MERGE = 16, 2
 
 assert COORD_0 + COORD_BINS <= VOCABULARY
 
@@ -35,39 +35,20 @@ def build(seed: int = 0, rows: int = VOCABULARY, tied: bool = False) -> Any:
         import transformers
     hub: Any = transformers
 
+    size = {"hidden_size": 32, "intermediate_size": 64}
     text = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
-        "head_dim": 16,
-        "vocab_size": rows,
-        "max_position_embeddings": 32_768,
+        **{**size, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16},
+        **{"vocab_size": rows, "max_position_embeddings": 32_768, "initializer_range": SPREAD},
         "rope_scaling": {"rope_type": "default", "mrope_section": [4, 2, 2], "mrope_interleaved": True},
-        "initializer_range": SPREAD,
         "tie_word_embeddings": tied,
     }
     vision = {
-        "depth": 1,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_heads": 2,
-        "patch_size": PATCH,
-        "spatial_merge_size": MERGE,
-        "out_hidden_size": 32,
-        "deepstack_visual_indexes": [0],
-        "num_position_embeddings": 64,
+        **{**size, "depth": 1, "num_heads": 2, "patch_size": picture.PATCH, "spatial_merge_size": picture.MERGE},
+        **{"out_hidden_size": 32, "deepstack_visual_indexes": [0], "num_position_embeddings": 64},
     }
-    config = hub.Qwen3VLConfig(
-        text_config=text,
-        vision_config=vision,
-        image_token_id=IMAGE_PAD,
-        video_token_id=VIDEO_PAD,
-        vision_start_token_id=VISION_START,
-        vision_end_token_id=VISION_END,
-        tie_word_embeddings=tied,
-    )
+    ids = {"image_token_id": IMAGE_PAD, "video_token_id": VIDEO_PAD}
+    ends = {"vision_start_token_id": VISION_START, "vision_end_token_id": VISION_END}
+    config = hub.Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=tied, **ids, **ends)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return hub.Qwen3VLForConditionalGeneration(config).float().train()

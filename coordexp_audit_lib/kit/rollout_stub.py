@@ -14,25 +14,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 MISDEEDS = (
-    "none",
-    "status_500",
-    "hang",
-    "no_reply",
-    "cut_body",
-    "not_json",
-    "not_a_list",
-    "error_object",
-    "too_few",
-    "too_many",
-    "swapped",
-    "no_prompt_token_ids",
-    "no_token_ids",
-    "no_choices",
+    *("none", "status_500", "hang", "no_reply", "cut_body", "not_json", "not_a_list", "error_object", "too_few"),
+    *("too_many", "swapped", "no_prompt_token_ids", "no_token_ids", "no_choices"),
 )
 # Seconds after which a silent route closes the connection: far more than any wait that is bounded takes, so that a slow
 # machine is not mistaken for a wait without an end.
 PATIENCE = 30.0
-FIELDS = {"no_prompt_token_ids": "prompt_token_ids", "no_token_ids": "token_ids", "no_choices": "choices"}
 NUMBER = re.compile(r"request (\d+)")
 
 
@@ -45,30 +32,15 @@ def number(request: dict[str, Any]) -> int:
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """A chat completion as ms-swift's engine returns it with `return_details`: tokens 7 and the request's number."""
     n = number(request)
+    choice = {"index": 0, "message": {"role": "assistant", "content": f"answer {n}"}, "finish_reason": "stop"}
     made = {
-        "model": "stub",
-        "id": f"chatcmpl-{n}",
-        "object": "chat.completion",
-        "created": 0,
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": f"answer {n}"},
-                "finish_reason": "stop",
-                "logprobs": None,
-                "token_ids": [7, 1000 + n],
-            }
-        ],
+        **{"model": "stub", "id": f"chatcmpl-{n}", "object": "chat.completion", "created": 0},
+        "choices": [{**choice, "logprobs": None, "token_ids": [7, 1000 + n]}],
         "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
-        "prompt_token_ids": [1, 2, 3000 + n],
-        "images_size": None,
+        **{"prompt_token_ids": [1, 2, 3000 + n], "images_size": None},
     }
-    if not isinstance(request.get("uuid"), str):
-        return made
-    return {
-        "response": made,
-        "rollout_infos": {"uuid": request["uuid"]},
-    }  # a scheduler plugin may echo what it was sent
+    uuid = request.get("uuid")  # a scheduler plugin may echo what it was sent
+    return {"response": made, "rollout_infos": {"uuid": uuid}} if isinstance(uuid, str) else made
 
 
 class Stub:
@@ -135,32 +107,31 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = -1  # head and body in one write
 
     def do_GET(self) -> None:
-        if self.path in self.server.stub.silent:
-            self.wait()
-        elif self.path == "/health/":
-            self.say({"status": "ok"})
-        elif self.path == "/get_world_size/":
-            self.say({"world_size": self.server.stub.world_size})
-        else:
-            self.say({"detail": "Not Found"}, 404)
+        self.tell({"/health/": {"status": "ok"}, "/get_world_size/": {"world_size": self.server.stub.world_size}})
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path == "/infer/" and self.path not in self.server.stub.silent:
+            self.infer(json.loads(body))
+        else:
+            kind = {"engine_type": "LLMEngine", "enable_lora": False, "enable_multi_turn": False}
+            self.tell({"/get_engine_type/": kind})
+
+    def tell(self, answers: dict[str, Any]) -> None:
+        """What stands under the path; nothing on a silent route."""
         if self.path in self.server.stub.silent:
             self.wait()
-        elif self.path == "/get_engine_type/":
-            self.say({"engine_type": "LLMEngine", "enable_lora": False, "enable_multi_turn": False})
-        elif self.path == "/infer/":
-            sent = json.loads(body)
-            with self.server.stub.lock:
-                self.server.stub.posts.append([number(r) for r in sent["infer_requests"]])
-                self.server.stub.bodies.append(sent)
-            self.infer([self.server.stub.answers(r) for r in sent["infer_requests"]])
+        elif self.path in answers:
+            self.say(answers[self.path])
         else:
             self.say({"detail": "Not Found"}, 404)
 
-    def infer(self, made: list[dict[str, Any]]) -> None:
-        misdeed = self.server.stub.misdeed
+    def infer(self, sent: dict[str, Any]) -> None:
+        stub, requests = self.server.stub, sent["infer_requests"]
+        with stub.lock:
+            stub.posts.append([number(r) for r in requests])
+            stub.bodies.append(sent)
+        made, misdeed = [stub.answers(r) for r in requests], stub.misdeed
         if misdeed == "status_500":
             self.say("Internal Server Error", 500)
         elif misdeed == "hang":
@@ -198,19 +169,17 @@ class Handler(BaseHTTPRequestHandler):
 
 def _spoilt(misdeed: str, made: list[dict[str, Any]]) -> Any:
     """The answers with one thing wrong."""
-    if misdeed == "not_a_list":
-        return {"outputs": made}
-    if misdeed == "too_few":
-        return made[:-1]
-    if misdeed == "too_many":
-        return [*made, made[-1]]
-    if misdeed == "swapped":
-        return made[::-1]
+    wholes = {
+        "not_a_list": {"outputs": made},
+        "too_few": made[:-1],
+        "too_many": made + made[-1:],
+        "swapped": made[::-1],
+    }
     last = made[-1].get("response", made[-1]) if made else {}
     if misdeed == "error_object":
         last.update({"object": "error", "message": "CUDA out of memory"})
     elif misdeed in ("no_prompt_token_ids", "no_choices"):
-        del last[FIELDS[misdeed]]
+        del last[misdeed.removeprefix("no_")]
     elif misdeed == "no_token_ids":
         del last["choices"][0]["token_ids"]
-    return made
+    return wholes.get(misdeed, made)

@@ -15,6 +15,8 @@ import hashlib
 import importlib.util
 import os
 import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -25,34 +27,13 @@ PATTERN = (
 )
 RANKS = 151_643
 CONTROL = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|object_ref_start|>",
-    "<|object_ref_end|>",
-    "<|box_start|>",
-    "<|box_end|>",
-    "<|quad_start|>",
-    "<|quad_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|vision_pad|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
+    *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>"),
+    *("<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>"),
+    *("<|image_pad|>", "<|video_pad|>"),
 )
 PLAIN = (
-    "<tool_call>",
-    "</tool_call>",
-    "<|fim_prefix|>",
-    "<|fim_middle|>",
-    "<|fim_suffix|>",
-    "<|fim_pad|>",
-    "<|repo_name|>",
-    "<|file_sep|>",
-    "<tool_response>",
-    "</tool_response>",
-    "<think>",
-    "</think>",
+    *("<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>"),
+    *("<|repo_name|>", "<|file_sep|>", "<tool_response>", "</tool_response>", "<think>", "</think>"),
 )
 COORD_BINS = 1000
 # CoordExp puts a wildcard before the thousand bins, so that bin k has id 151670 + k.
@@ -113,11 +94,8 @@ def derive(path: Path) -> str:
     ranks = {token: i for i, token in enumerate(tokens)}
     symbols = byte_symbols()
     vocabulary = ["".join(symbols[b] for b in token) for token in tokens]
-    merges = []
-    for token in tokens:
-        if len(token) > 1:
-            left, right = split_of(token, ranks)
-            merges.append(f"{vocabulary[ranks[left]]} {vocabulary[ranks[right]]}")
+    splits = (split_of(token, ranks) for token in tokens if len(token) > 1)
+    merges = (f"{vocabulary[ranks[left]]} {vocabulary[ranks[right]]}" for left, right in splits)
     return "\n".join(vocabulary) + "\n\n" + "\n".join(merges)
 
 
@@ -146,21 +124,17 @@ def kept_file(path: Path, folder: Path) -> Path:
 def cached(path: Path, folder: Path) -> str:
     """`derive(path)`, from the cache if an undamaged copy is there; a read-only cache is no error."""
     kept = kept_file(path, folder)
-    try:
+    with suppress(OSError, UnicodeDecodeError):
         head, _, body = kept.read_text(encoding="utf-8").partition("\n")
         if head == hashlib.sha256(body.encode()).hexdigest():
             return body
-    except (OSError, UnicodeDecodeError):
-        pass
     body = derive(path)
-    try:
+    with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
         with os.fdopen(handle, "w", encoding="utf-8") as out:
             out.write(hashlib.sha256(body.encode()).hexdigest() + "\n" + body)
         Path(temporary).replace(kept)
-    except OSError:
-        pass
     return body
 
 
@@ -174,7 +148,7 @@ def build(folder: Path | None = None) -> Any:
         TokenizerMissing: `dashscope` or `tokenizers` is not installed, or the ranks file is damaged.
     """
     try:
-        from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+        from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     except ImportError as error:
         raise TokenizerMissing(f"tokenizers is not installed: {error}. Remedy: install it") from error
     vocabulary, _, merges = cached(ranks_path(), folder or cache_folder()).partition("\n\n")
@@ -186,10 +160,16 @@ def build(folder: Path | None = None) -> Any:
     )
     made.post_processor = processors.ByteLevel(trim_offsets=False)
     made.decoder = decoders.ByteLevel()
-    made.add_tokens([AddedToken(t, normalized=False, special=True) for t in CONTROL])
-    made.add_tokens([AddedToken(t, normalized=False, special=False) for t in PLAIN])
-    made.add_tokens([AddedToken(t, normalized=False, special=False) for t in COORD_TOKENS])
+    add(made, CONTROL, special=True)
+    add(made, (*PLAIN, *COORD_TOKENS))
     return made
+
+
+def add(made: Any, tokens: Iterable[str], special: bool = False) -> None:
+    """Give a `tokenizers.Tokenizer` these tokens, as they are written."""
+    from tokenizers import AddedToken
+
+    made.add_tokens([AddedToken(t, normalized=False, special=special) for t in tokens])
 
 
 @lru_cache(maxsize=1)
@@ -208,12 +188,6 @@ def fast(made: Any = None) -> Any:
     """The same as a `transformers` fast tokenizer (imports transformers: seconds)."""
     from transformers import Qwen2TokenizerFast
 
-    return Qwen2TokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=made or qwen(),
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        bos_token=None,
-        unk_token=None,
-        additional_special_tokens=list(CONTROL[1:]),
-        model_max_length=262_144,
-    )
+    tokens = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "bos_token": None, "unk_token": None}
+    more = {"additional_special_tokens": list(CONTROL[1:]), "model_max_length": 262_144}
+    return Qwen2TokenizerFast(tokenizer_object=made or qwen(), **tokens, **more)  # type: ignore[no-untyped-call]

@@ -23,7 +23,7 @@ def build(kind: str, at: int, parts: Any, real: Any) -> Any:
         at: the bin that is wrong, for `missing` and `unknown`.
         parts: the module `kit.tokenizer`. real: what its `build` made.
     """
-    from tokenizers import AddedToken, Tokenizer
+    from tokenizers import Tokenizer
 
     if kind not in KINDS:
         raise ValueError(f"unknown kind {kind!r}, use one of {', '.join(KINDS)}")
@@ -32,20 +32,20 @@ def build(kind: str, at: int, parts: Any, real: Any) -> Any:
     made = Tokenizer(real.model)  # the model is shared, not copied: its 151,643 ranks are dear
     made.normalizer, made.pre_tokenizer = real.normalizer, real.pre_tokenizer
     made.post_processor, made.decoder = real.post_processor, real.decoder
-    made.add_tokens([AddedToken(t, normalized=False, special=True) for t in parts.CONTROL])
-    made.add_tokens([AddedToken(t, normalized=False, special=False) for t in parts.PLAIN])
+    parts.add(made, parts.CONTROL, special=True)
+    parts.add(made, parts.PLAIN)
     absent = parts.COORD_TOKENS[at + 1] if kind in ("missing", "unknown") else None
     coords = [] if kind == "none" else [t for t in parts.COORD_TOKENS if t != absent]
-    made.add_tokens([AddedToken(t, normalized=False, special=kind == "special") for t in coords])
+    parts.add(made, coords, special=kind == "special")
     return made
 
 
 def _listed_only(parts: Any) -> Any:
     """A byte-level vocabulary that lists the coordinate tokens without a merge that would lead to them."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     words = [*sorted(parts.byte_symbols().values()), *parts.COORD_TOKENS]
     made = Tokenizer(models.BPE({w: i for i, w in enumerate(words)}, []))
     made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(False, use_regex=False), decoders.ByteLevel()
-    made.add_tokens([AddedToken(t, normalized=False, special=True) for t in parts.CONTROL])
+    parts.add(made, parts.CONTROL, special=True)
     return made

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
+from coordexp_audit_lib.kit.stand_ins import replaced
+
 NAME = "flash_attention_2"
 _KEPT = ("_flash_fn", "_flash_varlen_fn", "_pad_fn", "_unpad_fn", "_process_flash_kwargs_fn")
 
@@ -85,22 +87,20 @@ def attending(model: Any, how: str) -> Iterator[None]:
 
     configs = [model.config, model.config.text_config, model.config.vision_config]
     before = [c._attn_implementation for c in configs]
-    kept = {name: getattr(flash, name) for name in _KEPT}
     logger = logging.getLogger(flash.__name__)
     level = logger.level
-    logger.setLevel(logging.ERROR)  # it says that float32 is kept as float32
+    values = {name: getattr(flash, name) for name in _KEPT}
     if how == "varlen":
         process = flash._lazy_define_process_function(varlen)  # type: ignore[no-untyped-call]
-        values = (dense, varlen, flash._pad_input, flash._unpad_input, process)
-        for name, value in zip(_KEPT, values, strict=True):
-            setattr(flash, name, value)
-    for c in configs:
-        c._attn_implementation = NAME if how == "varlen" else how
+        made = (dense, varlen, flash._pad_input, flash._unpad_input, process)
+        values = dict(zip(_KEPT, made, strict=True))
     try:
-        yield
+        with replaced(flash, **values):
+            logger.setLevel(logging.ERROR)  # it says that float32 is kept as float32
+            for c in configs:
+                c._attn_implementation = NAME if how == "varlen" else how
+            yield
     finally:
         logger.setLevel(level)
-        for name, value in kept.items():
-            setattr(flash, name, value)
         for c, value in zip(configs, before, strict=True):
             c._attn_implementation = value

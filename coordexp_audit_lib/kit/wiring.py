@@ -27,13 +27,10 @@ def network() -> Any:
         return torch.nn.Linear(4, 4, bias=bias)
 
     offsets = {name: torch.nn.Parameter(torch.zeros(3, 4)) for name in ("embed_offset", "head_offset")}
-    frozen = linear()
-    frozen.requires_grad_(False)
+    norm, frozen = module(weight=torch.nn.Parameter(torch.ones(4))), linear().requires_grad_(False)
     return module(
         visual=module(patch=linear(), norm=torch.nn.LayerNorm(4), merger=linear()),
-        language_model=module(
-            q_norm=module(weight=torch.nn.Parameter(torch.ones(4))), proj=linear(bias=False), frozen=frozen
-        ),
+        language_model=module(q_norm=norm, proj=linear(bias=False), frozen=frozen),
         lm_head=linear(bias=False),
         coord_offset_adapter=module(**offsets),
     )
@@ -45,19 +42,10 @@ def arguments(folder: str, settings: dict[str, Any]) -> Any:
         warnings.filterwarnings("ignore", message="IProgress not found")
         from transformers import TrainingArguments
 
-    made: Any = TrainingArguments(
-        output_dir=folder,
-        learning_rate=settings["learning_rate"],
-        weight_decay=settings["weight_decay"],
-        adam_beta1=settings["beta1"],
-        adam_beta2=settings["beta2"],
-        adam_epsilon=settings["epsilon"],
-        optim="adamw_torch",
-        use_cpu=True,
-        report_to=[],
-        disable_tqdm=True,
-        save_strategy="no",
-    )
+    adam = {f"adam_{name}": settings[name] for name in ("beta1", "beta2", "epsilon")}
+    rates = {name: settings[name] for name in ("learning_rate", "weight_decay")}
+    quiet: dict[str, Any] = {"use_cpu": True, "report_to": [], "disable_tqdm": True, "save_strategy": "no"}
+    made: Any = TrainingArguments(output_dir=folder, optim="adamw_torch", **rates, **adam, **quiet)
     for name, rate in RATES.items():
         setattr(made, name, rate)
     return made

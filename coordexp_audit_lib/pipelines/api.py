@@ -30,6 +30,7 @@ class Refused(Exception):
     def __init__(self, type_name, message):
         super().__init__(message)
         self.type_name, self.message = type_name, message
+        self.told = "%s: %s" % (type_name, message)
 
 
 class Unbound(Exception):
@@ -120,6 +121,11 @@ class Here:
         if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             return kwargs
         return {k: v for k, v in kwargs.items() if k in parameters}
+
+    @classmethod
+    def ask(cls, function, *args, **kwargs):
+        """`call` with those keyword arguments that this commit's signature accepts."""
+        return cls.call(function, *args, **cls.fitting(function, **kwargs))
 
 
 def load(symbol):

@@ -1,7 +1,5 @@
 """Config loading, the packing backend check, the length check and the launcher's preflight of a CoordExp tree."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import io
@@ -9,6 +7,7 @@ import json
 import os
 import re
 import shlex
+from pathlib import Path
 from types import SimpleNamespace
 
 from coordexp_audit_lib.kit.stand_ins import replaced
@@ -38,8 +37,7 @@ def chain(request, here):
 def source_file(raw, path):
     raw = raw if isinstance(raw, dict) else {}
     parents = raw.pop("extends", None)
-    if parents is None:
-        parents = raw.pop("inherit", None)
+    parents = raw.pop("inherit", None) if parents is None else parents
     parents = [] if parents is None else parents if isinstance(parents, list) else [parents]
     return {"path": path, "extends": [str(p) for p in parents], "raw": plain(raw)}
 
@@ -66,14 +64,14 @@ def packing_backend(request, here):
 @binds("config.hf_length", check=symbols.CHECK_HF_LENGTH)
 def hf_length(request, here):
     model = SimpleNamespace(config=SimpleNamespace(max_position_embeddings=request["max_position_embeddings"]))
-    trainer = SimpleNamespace(model=model)
     try:
         check = here.check
     except CannotImport as error:
         if isinstance(error.__cause__, AttributeError):  # the class is there, the method is not
             raise Unbound(str(error)) from error
         raise
-    here.call(check, trainer, prompt_pad_len=request["prompt"], max_new_tokens=request["max_new_tokens"])
+    asked = {"prompt_pad_len": request["prompt"], "max_new_tokens": request["max_new_tokens"]}
+    here.call(check, SimpleNamespace(model=model), **asked)
     return {"passed": True}
 
 
@@ -97,8 +95,7 @@ def below(value, root):
 
 @binds("config.launcher_output", resolve=symbols.RESOLVE_PREFLIGHT, load=symbols.MATERIALISE)
 def launcher_output(request, here):
-    script = os.path.join(here.tree, "scripts", "train_stage2.sh")
-    step = embedded_step(script)
+    step = embedded_step(Path(here.tree, "scripts", "train_stage2.sh"))
     out, code = io.StringIO(), 0
     with workspace(here, dict(request, env=dict(request["env"], CONFIG_PATH=""))) as place:
         os.environ["CONFIG_PATH"] = place.leaf
@@ -113,11 +110,10 @@ def launcher_output(request, here):
 
 def embedded_step(script):
     """The Python text that the launcher runs to resolve its settings."""
-    if os.path.isfile(script):
-        with open(script, encoding="utf-8") as file:
-            for found in re.finditer(r"<<'(\w+)'\n(.*?\n)\1\n", file.read(), re.S):
-                if "resolve_stage2_launcher_preflight" in found.group(2):
-                    return found.group(2)
+    text = script.read_text(encoding="utf-8") if script.is_file() else ""
+    for found in re.finditer(r"<<'(\w+)'\n(.*?\n)\1\n", text, re.S):
+        if "resolve_stage2_launcher_preflight" in found.group(2):
+            return found.group(2)
     raise Unbound("scripts/train_stage2.sh embeds no preflight step that prints: its launcher works in process")
 
 

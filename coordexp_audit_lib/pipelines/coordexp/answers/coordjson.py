@@ -4,8 +4,6 @@ The format is that of `{"objects": [...]}` with bare coordinate tokens, which ca
 2026-02-18. A tree without that module speaks another format, so these surfaces are missing there.
 """
 
-from __future__ import annotations
-
 from coordexp_audit_lib.kit.boxes import TOKENS
 from coordexp_audit_lib.kit.coordjson import OPENING
 from coordexp_audit_lib.kit.tracing import growth
@@ -15,45 +13,32 @@ from coordexp_audit_lib.pipelines.coordexp import symbols
 
 @binds("coordjson.render", dumps=symbols.DUMPS_COORDJSON, build=symbols.BUILD_OBJECT, token=symbols.INT_TO_TOKEN)
 def render(request, here):
-    def write():
-        objects = [
-            here.build(
-                desc=thing["desc"],
-                geometry_key=thing["geometry"],
-                geometry_value=[here.token(k) for k in thing["values"]],
-                object_field_order=request["order"],
-            )
-            for thing in request["things"]
-        ]
-        return here.dumps({"objects": objects})
+    def made(thing):
+        value = [here.token(k) for k in thing["values"]]
+        told = {"desc": thing["desc"], "geometry_key": thing["geometry"], "geometry_value": value}
+        return here.build(**told, object_field_order=request["order"])
 
-    return {"text": here.call(write)}
+    return {"text": here.call(lambda: here.dumps({"objects": [made(thing) for thing in request["things"]]}))}
 
 
 @binds("coordjson.parse", parse=symbols.PARSE_COORDJSON)
 def parse(request, here):
     made = here.call(here.parse, request["text"], mode=request["mode"], object_field_order=request["order"])
     return {
-        "records": [
-            {
-                "index": r.index,
-                "desc": r.desc,
-                "geometry": r.geometry_key,
-                "values": list(r.geometry_values),
-                "key_order": list(r.key_order),
-                "span": list(r.record_span),
-                "geometry_span": list(r.geometry_span),
-            }
-            for r in made.records
-        ],
+        "records": [record(r) for r in made.records],
         "dropped": dict(made.dropped_invalid_by_reason),
         "incomplete_tail": made.dropped_incomplete_tail,
-        "container_start": made.container_start,
-        "container_end": made.container_end,
-        "truncated": bool(made.truncated),
-        "failed": bool(made.parse_failed),
+        **{"container_start": made.container_start, "container_end": made.container_end},
+        **{"truncated": bool(made.truncated), "failed": bool(made.parse_failed)},
         "dropped_total": getattr(made, "dropped_invalid_records", None),
     }
+
+
+def record(made):
+    lists = {"values": made.geometry_values, "key_order": made.key_order}
+    spans = {"span": made.record_span, "geometry_span": made.geometry_span}
+    values = {"index": made.index, "desc": made.desc, "geometry": made.geometry_key}
+    return {**values, **{name: list(value) for name, value in {**lists, **spans}.items()}}
 
 
 @binds("coordjson.transpile", transpile=symbols.TRANSPILE)
@@ -75,7 +60,6 @@ def salvage_growth(request, here):
 
 @binds("coordjson.prediction_growth", load=symbols.LOAD_PREDICTION)
 def prediction_growth(request, here):
-
     def work(text):
         if not isinstance(here.load(text), (dict, type(None))):
             raise TypeError("the reading of a prediction is neither a mapping nor None")
@@ -86,7 +70,6 @@ def prediction_growth(request, here):
 @binds("coordjson.rollout_growth", parse=symbols.PARSE_ROLLOUT.first)
 def rollout_growth(request, here):
     """A vocabulary with one token a character and one a coordinate will do: the number of tokens is what counts."""
-
     parser = here.parse
     options = here.fitting(parser, object_field_order=request["order"])
 

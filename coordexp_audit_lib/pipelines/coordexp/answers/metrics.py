@@ -6,8 +6,6 @@ the text of generation, and a `time.perf_counter` that ticks once a look, so tha
 while what is summed, reduced and divided is the project's own doing.
 """
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import math
@@ -15,7 +13,7 @@ import time
 
 from coordexp_audit_lib.kit.model import settle
 from coordexp_audit_lib.kit.stand_ins import replaced
-from coordexp_audit_lib.pipelines.api import Refused, Unbound, binds, remembered
+from coordexp_audit_lib.pipelines.api import Refused, binds, remembered
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.harness import trainer as harness
 from coordexp_audit_lib.pipelines.coordexp.harness.ranks import RankFailed, on_ranks
@@ -73,9 +71,7 @@ def ranks(here, size, function):
         return on_ranks(here, size, function)
     except RankFailed as failed:
         if SETTINGS in str(failed):
-            raise Unbound(
-                "the trainer refuses the settings that the harness gives it: " + str(failed)[:300]
-            ) from failed
+            raise harness.unfit(failed) from failed
         raise Refused(failed.kind or "RankFailed", str(failed)) from failed
 
 
@@ -86,14 +82,13 @@ def train(request, rank, cls, world):
     texts: list[str] = []
     take_rows(cls, rows)
     made._rollout_many = lambda chunk, **_: [harness.generated(world, texts.pop(0), s) for s in chunk]
-    gt = [{"desc": o["desc"], "bbox": o["bbox"]} for o in request["gt"]]
     with ticking():
         for step, by_rank in enumerate(request["rollouts"]):
             made.state.global_step = step
             texts[:] = by_rank[rank]
             try:
                 for _ in by_rank[rank]:
-                    made.training_step(world.model, [harness.sample(gt)])
+                    made.training_step(world.model, [harness.sample(request["gt"])])
             except Exception as error:
                 if step == 0 and type(error).__name__ in ("ValueError", "TypeError", "AttributeError", "KeyError"):
                     raise RuntimeError("%s: %s: %s" % (SETTINGS, type(error).__name__, error)) from error
@@ -138,10 +133,8 @@ def portable(row):
     made: dict[str, object] = {}
     for key, value in sorted(row.items()):
         number = float(value)
+        inexact = str(key).startswith(("loss/", "coord_diag/")) and not number.is_integer()
+        made[str(key)] = float("%.4g" % number) if inexact else number
         if not math.isfinite(number):
             made[str(key)] = repr(number)
-        elif str(key).startswith(("loss/", "coord_diag/")) and number != int(number):
-            made[str(key)] = float("%.4g" % number)
-        else:
-            made[str(key)] = number
     return made

@@ -3,8 +3,6 @@
 Only facts leave: a short value as JSON, anything else as its kind, size and digest, prompts always so.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json
@@ -19,14 +17,11 @@ SHORT = 80
 NO_DEFAULT = object()
 
 
-@binds(
-    "pipeline_map.keys",
-    load=symbols.MATERIALISE,
-    load_yaml=symbols.LOAD_YAML,
-    extended=symbols.LOAD_EXTENDED,
-    prompts=symbols.RESOLVE_PROMPTS.optional,
-    materialise=symbols.MATERIALISE_MERGED.optional,
-)
+READ = {"load": symbols.MATERIALISE, "load_yaml": symbols.LOAD_YAML, "extended": symbols.LOAD_EXTENDED}
+OLDER = {"prompts": symbols.RESOLVE_PROMPTS.optional, "materialise": symbols.MATERIALISE_MERGED.optional}
+
+
+@binds("pipeline_map.keys", **READ, **OLDER)
 def keys(request, here):
     path = os.path.join(here.tree, *request["config"].split("/"))
     if here.chosen["load"] != symbols.MATERIALISE[0] and here.prompts and here.materialise:

@@ -1,16 +1,13 @@
 """Where CoordExp demands what the claims of boundary 02 demand."""
 
-from __future__ import annotations
+from coordexp_audit_lib.pipelines.coordexp.citing import code, matching, spec, stage2
 
-from coordexp_audit_lib.pipelines.coordexp.citing import code, spec
-
-STAGE2, ROLLOUT = "stage2-ab-training", "rollout-matching-sft"
-STRICT = spec(STAGE2, "Stage-2 config sections are parsed by schema-derived strict contracts")
-BUDGET = spec(STAGE2, "Channel-B step mode is step-budgeted in raw rollouts and learns-to-completion under packing")
-ONE_HOP = spec(STAGE2, "Stage-2 AB profile hierarchy is canonical and one-hop")
-EXPLICIT = spec(STAGE2, "Stage-2 AB downstream profiles explicitly pin high-signal knobs")
+STRICT = stage2("Stage-2 config sections are parsed by schema-derived strict contracts")
+BUDGET = stage2("Channel-B step mode is step-budgeted in raw rollouts and learns-to-completion under packing")
+ONE_HOP = stage2("Stage-2 AB profile hierarchy is canonical and one-hop")
+EXPLICIT = stage2("Stage-2 AB downstream profiles explicitly pin high-signal knobs")
 ORDER = spec("object-field-ordering", "Object field order is config-driven and strict")
-NAMESPACE = spec(STAGE2, "Stage-2 AB canonical rollout namespace is normalized before trainer injection")
+NAMESPACE = stage2("Stage-2 AB canonical rollout namespace is normalized before trainer injection")
 
 CITATIONS = {
     "config.unknown_key_rejected": (STRICT,),
@@ -18,8 +15,8 @@ CITATIONS = {
     "config.removed_key_rejected": (
         STRICT,
         BUDGET,
-        spec(ROLLOUT, "Legacy rollout_buffer configs fail fast"),
-        spec(ROLLOUT, "Rollout generation supports vLLM backends (colocate default, server optional)"),
+        matching("Legacy rollout_buffer configs fail fast"),
+        matching("Rollout generation supports vLLM backends (colocate default, server optional)"),
     ),
     "config.required_key": (STRICT, BUDGET, EXPLICIT, ORDER),
     "config.value_range": (STRICT, ORDER),

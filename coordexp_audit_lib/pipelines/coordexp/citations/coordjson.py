@@ -1,9 +1,9 @@
 """Where CoordExp demands what the claims on its assistant output demand."""
 
-from __future__ import annotations
+from functools import partial
 
 from coordexp_audit_lib.core.citation import Citation
-from coordexp_audit_lib.pipelines.coordexp.citing import code, spec
+from coordexp_audit_lib.pipelines.coordexp.citing import audit, code
 
 CHANGE = "openspec/changes/archive/2026-02-23-coordjson-objects-array-output/specs"
 
@@ -13,20 +13,17 @@ def _change(capability: str, requirement: str) -> Citation:
     return code(f"{CHANGE}/{capability}/spec.md", requirement)
 
 
-FORM = _change(
-    "coordjson-output-format", "Each record is closed-schema and uses exactly one geometry field plus `desc`"
-)
-MODES = _change("coordjson-output-format", "Conversion supports strict mode (fail-fast) and salvage mode (robust)")
-CANONICAL = _change("coordjson-output-format", "Canonical CoordJSON formatting is fixed for deterministic stages")
+form = partial(_change, "coordjson-output-format")
+FORM = form("Each record is closed-schema and uses exactly one geometry field plus `desc`")
+MODES = form("Conversion supports strict mode (fail-fast) and salvage mode (robust)")
+CANONICAL = form("Canonical CoordJSON formatting is fixed for deterministic stages")
 STRICT_DROP = _change("stage2-ab-training", "Channel-B record-level strict-drop behavior is explicit and measured")
 NO_REPAIR = _change("rollout-matching-sft", "Strict parsing drops invalid predicted objects (no repair)")
 
 CITATIONS = {
     "coordjson.transpiled_before_json": (
-        spec("training-pipeline-audit", "High-risk invariants have CPU-only test coverage"),
-        _change(
-            "coordjson-output-format", "CoordJSON is converted to strict RFC 8259 JSON for downstream pipeline usage"
-        ),
+        audit("High-risk invariants have CPU-only test coverage"),
+        form("CoordJSON is converted to strict RFC 8259 JSON for downstream pipeline usage"),
     ),
     "coordjson.roundtrip": (CANONICAL,),
     "coordjson.strict_rejects": (FORM, MODES),

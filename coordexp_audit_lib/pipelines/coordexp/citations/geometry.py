@@ -1,9 +1,7 @@
 """Where CoordExp demands what the claims of boundary 03 demand."""
 
-from __future__ import annotations
-
 from coordexp_audit_lib.core.citation import Citation
-from coordexp_audit_lib.pipelines.coordexp.citing import COMMIT, REPOSITORY, code, spec
+from coordexp_audit_lib.pipelines.coordexp.citing import COMMIT, REPOSITORY, code, spec, stage2
 
 
 def data(section: str) -> Citation:
@@ -18,7 +16,7 @@ CITATIONS = {
     ),
     "geometry.bins_k999": (
         spec("coord-token-mode", "Coord token codec utilities"),
-        spec("stage2-ab-training", "Coord quantization is globally consistent (k/999 only)"),
+        stage2("Coord quantization is globally consistent (k/999 only)"),
     ),
     "geometry.bins_in_range": (
         spec("coord-token-mode", "Clear failure on invalid coord tokens"),

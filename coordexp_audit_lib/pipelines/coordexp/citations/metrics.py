@@ -1,30 +1,21 @@
 """Where CoordExp's specification demands what the claims of boundary 09 demand."""
 
-from __future__ import annotations
+from coordexp_audit_lib.pipelines.coordexp.citing import audit, spec, stage2
 
-from coordexp_audit_lib.pipelines.coordexp.citing import spec
-
-OBSERVABLE = spec("training-pipeline-audit", "Stage-2 rollout behavior is observable for diagnosis")
-AGGREGATES = spec("stage2-ab-training", "Channel-B vLLM rollouts honor repeat-aware termination settings")
-STRICT_DROP = spec("stage2-ab-training", "Bbox-only v1 guardrails are enforced")
+OBSERVABLE = audit("Stage-2 rollout behavior is observable for diagnosis")
+AGGREGATES = stage2("Channel-B vLLM rollouts honor repeat-aware termination settings")
+STRICT_DROP = stage2("Bbox-only v1 guardrails are enforced")
 SPARSE = spec("trainer-metrics-components", "Sparse gauge aggregation avoids gradient-accumulation dilution")
 
 CITATIONS = {
     "metrics.required_keys": (OBSERVABLE, STRICT_DROP),
     "metrics.only_when_executed": (OBSERVABLE,),
-    "metrics.b_ratio_consistent": (
-        OBSERVABLE,
-        spec("stage2-ab-training", "Channel selection is deterministic and step-driven"),
-    ),
+    "metrics.b_ratio_consistent": (OBSERVABLE, stage2("Channel selection is deterministic and step-driven")),
     "metrics.counters_are_counts": (AGGREGATES, SPARSE),
     "metrics.reasons_add_up": (AGGREGATES, STRICT_DROP),
-    "metrics.identity_not_averaged": (
-        spec("stage2-ab-training", "Channel-B rollout seeding is deterministic and logged"),
-    ),
+    "metrics.identity_not_averaged": (stage2("Channel-B rollout seeding is deterministic and logged"),),
     "metrics.no_dilution": (SPARSE,),
     "metrics.per_step_not_cumulative": (AGGREGATES,),
-    "metrics.finite": (
-        spec("stage2-ab-training", "Hybrid objective preserves JSON structure CE and adds bbox geometry losses"),
-    ),
+    "metrics.finite": (stage2("Hybrid objective preserves JSON structure CE and adds bbox geometry losses"),),
     "metrics.schema_stable": (STRICT_DROP,),
 }

@@ -1,12 +1,10 @@
 """Where CoordExp demands the claims on packing."""
 
-from coordexp_audit_lib.pipelines.coordexp.citing import code, spec
+from coordexp_audit_lib.pipelines.coordexp.citing import code, matching, spec
 
 FIELDS = spec("packing-dataset", "Multimodal field preservation and position_ids")
-SELECTION = spec(
-    "rollout-matching-sft", "Stage-2 post-rollout packing selection uses deterministic ms-swift-like binpacking"
-)
-ROLLOUTS = spec("rollout-matching-sft", "Post-rollout packing is supported under rollout-matching training")
+SELECTION = matching("Stage-2 post-rollout packing selection uses deterministic ms-swift-like binpacking")
+ROLLOUTS = matching("Post-rollout packing is supported under rollout-matching training")
 CITATIONS = {
     "packing.capacity": (spec("packing-dataset", "Oversized sample handling"), SELECTION),
     "packing.each_once": (spec("packing-dataset", "Bin-packing with carry-over buffer"),),

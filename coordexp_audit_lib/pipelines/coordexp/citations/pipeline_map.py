@@ -1,10 +1,8 @@
 """Where CoordExp demands what the map's claims demand."""
 
-from __future__ import annotations
+from coordexp_audit_lib.pipelines.coordexp.citing import audit
 
-from coordexp_audit_lib.pipelines.coordexp.citing import spec
-
-_AUDIT = spec("training-pipeline-audit", "Audit scope is anchored to operational entrypoints")
+_AUDIT = audit("Audit scope is anchored to operational entrypoints")
 
 CITATIONS = {
     "pipeline_map.entrypoints_exist": (_AUDIT,),

@@ -1,10 +1,8 @@
 """Where CoordExp demands what the claims of boundary 10 demand."""
 
-from __future__ import annotations
+from coordexp_audit_lib.pipelines.coordexp.citing import audit, code
 
-from coordexp_audit_lib.pipelines.coordexp.citing import code, spec
-
-UPSTREAM = spec("training-pipeline-audit", "Upstream dependency provenance is recorded in run artifacts")
+UPSTREAM = audit("Upstream dependency provenance is recorded in run artifacts")
 WRITER = "src/utils/run_manifest.py"
 
 CITATIONS = {

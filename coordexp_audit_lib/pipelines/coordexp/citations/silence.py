@@ -1,7 +1,5 @@
 """Where CoordExp demands that failures be seen."""
 
-from __future__ import annotations
-
 from coordexp_audit_lib.pipelines.coordexp.citing import spec
 
 CITATIONS = {

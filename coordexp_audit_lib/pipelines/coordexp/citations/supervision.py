@@ -1,15 +1,12 @@
 """Where CoordExp demands what the claims on its Stage-2 trainer demand."""
 
-from __future__ import annotations
+from coordexp_audit_lib.pipelines.coordexp.citing import code, matching, stage2
 
-from coordexp_audit_lib.pipelines.coordexp.citing import code, spec
-
-STAGE2, MATCHING = "stage2-ab-training", "rollout-matching-sft"
-OBJECTIVE = spec(STAGE2, "Hybrid objective preserves JSON structure CE and adds bbox geometry losses")
-SOFTCTX = spec(STAGE2, "Channel-A performs iterative soft self-context via N× full-forwards (no rollout)")
-APPEND = spec(MATCHING, "Mandatory FN append (recall recovery)")
-TARGET = spec(MATCHING, "Single-path training constructs one canonical teacher-forced target sequence")
-CHANNEL_B = spec(STAGE2, "Channel-B reuses rollout-matching infra (strict parse/match + mandatory FN append)")
+OBJECTIVE = stage2("Hybrid objective preserves JSON structure CE and adds bbox geometry losses")
+SOFTCTX = stage2("Channel-A performs iterative soft self-context via N× full-forwards (no rollout)")
+APPEND = matching("Mandatory FN append (recall recovery)")
+TARGET = matching("Single-path training constructs one canonical teacher-forced target sequence")
+CHANNEL_B = stage2("Channel-B reuses rollout-matching infra (strict parse/match + mandatory FN append)")
 COMPUTE_LOSS = code("src/trainers/stage2_ab_training.py", "Stage2ABTrainingTrainer.compute_loss")
 
 CITATIONS = {
@@ -17,32 +14,29 @@ CITATIONS = {
     "supervision.ce_from_first_forward": (OBJECTIVE,),
     "supervision.closure": (OBJECTIVE,),
     "supervision.coord_out_of_ce": (OBJECTIVE,),
-    "supervision.expectation_decode": (
-        OBJECTIVE,
-        spec(STAGE2, "Coord quantization is globally consistent (k/999 only)"),
-    ),
+    "supervision.expectation_decode": (OBJECTIVE, stage2("Coord quantization is globally consistent (k/999 only)")),
     "supervision.fn_injected": (
         APPEND,
         CHANNEL_B,
-        spec(STAGE2, "Stage-2 serialized object field order follows shared config"),
+        stage2("Stage-2 serialized object field order follows shared config"),
     ),
     "supervision.fp_neutral": (OBJECTIVE,),
     "supervision.geometry_finite": (OBJECTIVE,),
     "supervision.invalid_rollout_fallback": (
-        spec(STAGE2, "Channel-B invalid rollouts fall back deterministically (no silent skips)"),
+        stage2("Channel-B invalid rollouts fall back deterministically (no silent skips)"),
     ),
     "supervision.match_deterministic": (
-        spec(MATCHING, "Matching baseline uses Hungarian assignment with dummy augmentation and maskIoU gating"),
+        matching("Matching baseline uses Hungarian assignment with dummy augmentation and maskIoU gating"),
     ),
     "supervision.matched_struct_only": (OBJECTIVE,),
     "supervision.multiplier_scope": (OBJECTIVE,),
     "supervision.no_helper_kwargs": (COMPUTE_LOSS,),
     "supervision.prefix_kept": (TARGET,),
-    "supervision.rollout_seed": (spec(STAGE2, "Channel-B rollout seeding is deterministic and logged"),),
-    "supervision.schedule": (spec(STAGE2, "Channel selection is deterministic and step-driven"),),
+    "supervision.rollout_seed": (stage2("Channel-B rollout seeding is deterministic and logged"),),
+    "supervision.schedule": (stage2("Channel selection is deterministic and step-driven"),),
     "supervision.softctx_forwards": (
         SOFTCTX,
-        spec(STAGE2, "Channel-A forward path is compatible with Qwen3-VL multimodal semantics"),
+        stage2("Channel-A forward path is compatible with Qwen3-VL multimodal semantics"),
     ),
     "supervision.softctx_gradient": (SOFTCTX,),
     "supervision.token_roles_partition": (OBJECTIVE,),

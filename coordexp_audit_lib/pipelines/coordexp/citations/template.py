@@ -1,8 +1,6 @@
 """Where CoordExp demands what the claims of the template boundary demand."""
 
-from __future__ import annotations
-
-from coordexp_audit_lib.pipelines.coordexp.citing import code, spec
+from coordexp_audit_lib.pipelines.coordexp.citing import audit, code, matching, spec
 
 CITATIONS = {
     "template.coord_tokens_atomic": (
@@ -10,7 +8,7 @@ CITATIONS = {
         code("src/coord_tokens/codec.py", "get_coord_token_ids"),
     ),
     "template.vocab_fits": (
-        spec("rollout-matching-sft", "Rollout generation supports vLLM backends (colocate default, server optional)"),
+        matching("Rollout generation supports vLLM backends (colocate default, server optional)"),
         code("scripts/tools/expand_coord_vocab.py", "main"),
     ),
     "template.render_pinned": (
@@ -18,13 +16,13 @@ CITATIONS = {
         spec("dataset-prompt-variants", "Variant Registry and Deterministic Resolution"),
     ),
     "template.prompt_is_prefix": (
-        spec("rollout-matching-sft", "Post-rollout packing is supported under rollout-matching training"),
-        spec("rollout-matching-sft", "Single-path training constructs one canonical teacher-forced target sequence"),
+        matching("Post-rollout packing is supported under rollout-matching training"),
+        matching("Single-path training constructs one canonical teacher-forced target sequence"),
         spec("dataset-prompt-variants", "Cross-Surface Prompt Parity"),
     ),
     "template.no_truncation": (
         spec("packing-dataset", "Oversized sample handling"),
-        spec("training-pipeline-audit", "Objective-changing failures are fail-fast"),
+        audit("Objective-changing failures are fail-fast"),
     ),
     "template.state_restored": (
         spec("silent-failure-policy", "Temporary mutable state is restored deterministically"),

@@ -1,14 +1,10 @@
 """Where CoordExp demands what the claims of `upstream` demand."""
 
-from __future__ import annotations
+from coordexp_audit_lib.pipelines.coordexp.citing import audit, code, matching, spec, stage2
 
-from coordexp_audit_lib.pipelines.coordexp.citing import code, spec
-
-TESTED = spec("training-pipeline-audit", "Upstream integration surfaces have CPU-only contract tests")
-UNPATCHED = spec(
-    "stage2-ab-training", "Stage-2 AB remains compatible with ms-swift and Transformers (no upstream patches)"
-)
-SERVED = spec("rollout-matching-sft", "Rollout generation supports vLLM backends (colocate default, server optional)")
+TESTED = audit("Upstream integration surfaces have CPU-only contract tests")
+UNPATCHED = stage2("Stage-2 AB remains compatible with ms-swift and Transformers (no upstream patches)")
+SERVED = matching("Rollout generation supports vLLM backends (colocate default, server optional)")
 
 CITATIONS = {
     "upstream.trainer_helpers": (
@@ -18,21 +14,18 @@ CITATIONS = {
     ),
     "upstream.request_config": (
         TESTED,
-        spec("rollout-matching-sft", "Rollout generation returns token IDs (no grad) and selects one response"),
+        matching("Rollout generation returns token IDs (no grad) and selects one response"),
     ),
     "upstream.infer_request": (TESTED, SERVED),
     "upstream.template_surface": (UNPATCHED, spec("packing-dataset", "Multimodal field preservation and position_ids")),
     "upstream.qwen3vl_surface": (
         UNPATCHED,
-        spec("stage2-ab-training", "Channel-A forward path is compatible with Qwen3-VL multimodal semantics"),
+        stage2("Channel-A forward path is compatible with Qwen3-VL multimodal semantics"),
     ),
     "upstream.rollout_cli": (
-        spec("rollout-matching-sft", "Stage_2 supports a 3v1 rollout-server + learner workflow (actors vs learner)"),
+        matching("Stage_2 supports a 3v1 rollout-server + learner workflow (actors vs learner)"),
         code("scripts/train_stage2.sh", "SERVER_CMD"),
     ),
     "upstream.client_surface": (SERVED, UNPATCHED),
-    "upstream.versions_matrix": (
-        spec("training-pipeline-audit", "Upstream dependency provenance is recorded in run artifacts"),
-        TESTED,
-    ),
+    "upstream.versions_matrix": (audit("Upstream dependency provenance is recorded in run artifacts"), TESTED),
 }

@@ -18,6 +18,11 @@ def _each(names: str, kind: Any = "any") -> Section:
     return dict.fromkeys(names.split(), kind)
 
 
+def _kinds(rows: str) -> Section:
+    """Sections as text: `name: kind; name: kind`."""
+    return {name.strip(): kind.strip() for name, _, kind in (row.partition(":") for row in rows.split(";"))}
+
+
 TRAINING = _each(
     "gradient_checkpointing lr_scheduler_type bf16 report_to seed warmup_ratio max_grad_norm weight_decay add_version"
     " save_safetensors save_total_limit save_only_model logging_steps logging_first_step max_steps num_train_epochs"
@@ -30,47 +35,29 @@ TRAINING = _each(
     **_each("packing eval_packing", "flag"),
     **_each("effective_batch_size! per_device_train_batch_size gradient_accumulation_steps", "int 1.."),
 }
+AUGMENTING = _each(
+    "prob max_deg multiple scale aspect_ratio min_coverage completeness_threshold min_objects max_targets"
+    " max_attempts max_size overlap_threshold context lo hi align_multiple brightness contrast saturation"
+    " gamma hue_delta_deg sat val clip_limit tile_grid_size cutoff factor"
+)
 AUGMENTATION: Section = {
-    "enabled": "flag",
-    "bypass_prob": "number 0..1",
-    "ops": [
-        {
-            "name!": "text",
-            "params": _each(
-                "prob max_deg multiple scale aspect_ratio min_coverage completeness_threshold min_objects max_targets"
-                " max_attempts max_size overlap_threshold context lo hi align_multiple brightness contrast saturation"
-                " gamma hue_delta_deg sat val clip_limit tile_grid_size cutoff factor"
-            ),
-        }
-    ],
+    **{"enabled": "flag", "bypass_prob": "number 0..1"},
+    "ops": [{"name!": "text", "params": AUGMENTING}],
 }
 CUSTOM: Section = {
-    "train_jsonl!": "text",
-    "val_jsonl?": "text",
-    "user_prompt": "text",
-    "trainer_variant": "text",
-    "object_field_order!": "text desc_first|geometry_first",
-    "object_ordering": "text sorted|random",
-    "json_format": "text standard",
-    "emit_norm": "text none",
-    "use_summary": "flag",
-    "train_sample_limit?": "int 0..",
-    "val_sample_limit?": "int 0..",
-    "val_sample_with_replacement": "flag",
-    "dump_conversation_path?": "text",
-    "coord_tokens": _each("enabled skip_bbox_norm", "true"),
+    **_each("train_jsonl! val_jsonl? user_prompt trainer_variant", "text"),
+    **_kinds("object_field_order!: text desc_first|geometry_first; object_ordering: text sorted|random"),
+    **_kinds("json_format: text standard; emit_norm: text none; use_summary: flag"),
+    **_kinds("train_sample_limit?: int 0..; val_sample_limit?: int 0..; val_sample_with_replacement: flag"),
+    **{"dump_conversation_path?": "text", "coord_tokens": _each("enabled skip_bbox_norm", "true")},
     "coord_soft_ce_w1": {
-        "enabled": "flag",
-        "temperature": "number >0",
-        "target_sigma": "number >0",
-        "target_truncate?": "int 0..",
+        **_kinds("enabled: flag; temperature: number >0; target_sigma: number >0; target_truncate?: int 0.."),
         **_each("ce_weight soft_ce_weight w1_weight gate_weight", WEIGHT),
     },
     "coord_offset": {
         **_each("enabled tie_head", "flag"),
         **_each("embed_lr? head_lr? weight_decay", "number 0.."),
-        "dtype?": "text",
-        "ids": _each("start! end!", "int 0.."),
+        **{"dtype?": "text", "ids": _each("start! end!", "int 0..")},
     },
     "token_type_metrics": {
         "enabled": "flag",
@@ -78,14 +65,11 @@ CUSTOM: Section = {
         **_each("log_top5 coord_monitor_mass", "flag"),
         "coord_monitor_mass_max_tokens": "int 0..",
     },
-    "augmentation?": AUGMENTATION,
-    "augmentation_curriculum?": {},
-    "extra": "free",
+    **{"augmentation?": AUGMENTATION, "augmentation_curriculum?": {}, "extra": "free"},
 }
 STAGE2_AB: Section = {
     "schedule!": {"b_ratio!": "number 0..1"},
-    "n_softctx_iter": "int 1..",
-    "softctx_grad_mode": "text unroll|em_detach",
+    **_kinds("n_softctx_iter: int 1..; softctx_grad_mode: text unroll|em_detach"),
     **_each("softctx_temperature coord_huber_delta", "number >0"),
     "channel_b": {"drop_invalid_struct_ce_multiplier": "number 1..4"},
     **_each(
@@ -95,14 +79,9 @@ STAGE2_AB: Section = {
     ),
 }
 DUMP: Section = {
-    "enabled": "flag",
-    "every_steps?": "int 0..",
-    **_each("dump_first_step only_world_process_zero", "flag"),
-    **_each("max_events max_samples", "int 0.."),
-    "async_write": "flag",
-    "max_pending_writes": "int 0..",
-    "min_free_gb": "number 0..",
-    "out_dir?": "text",
+    **_kinds("enabled: flag; every_steps?: int 0..; dump_first_step: flag; only_world_process_zero: flag"),
+    **_kinds("max_events: int 0..; max_samples: int 0..; async_write: flag; max_pending_writes: int 0.."),
+    **_kinds("min_free_gb: number 0..; out_dir?: text"),
 }
 VLLM: Section = {
     **_each("tensor_parallel_size enable_lora enable_prefix_caching sleep_level enforce_eager max_num_seqs"),
@@ -112,38 +91,27 @@ VLLM: Section = {
         "debug_dump": {**DUMP, "max_chars?": "int 0.."},
         "servers": [{"base_url!": "text", "group_port!": "int 1..65535"}, 1],
     },
-    "max_model_len": "int 1..",
-    "gpu_memory_utilization": "number 0..1",
+    **_kinds("max_model_len: int 1..; gpu_memory_utilization: number 0..1"),
     "sync": {"mode": "text full|adapter|auto", "fallback_to_full": "flag"},
 }
 ROLLOUT: Section = {
-    "rollout_backend": "text vllm|hf",
-    "decode_mode": "text greedy|beam",
+    **_kinds("rollout_backend: text vllm|hf; decode_mode: text greedy|beam"),
     **_each("decode_batch_size max_new_tokens candidate_top_k maskiou_resolution ot_iters", "int 1.."),
     **_each("repetition_penalty ot_epsilon", "number >0"),
     "maskiou_gate": "number 0..1",
     **_each("fp_cost fn_cost", "number 0.."),
-    "ot_cost": "text",
-    "vllm": VLLM,
+    **{"ot_cost": "text", "vllm": VLLM},
     "decoding": {"temperature": "number 0..", "top_p": "number 0..1", "top_k": "int -1.."},
     "offload": _each("enabled offload_model offload_optimizer", "flag"),
     "monitor_dump": {**DUMP, "max_text_chars?": "int 0..", "write_markdown": "flag"},
-    "desc_monitor": {
-        "enabled": "flag",
-        "every_steps?": "int 0..",
-        "mode": "text semantic|both|exact",
-        "max_pairs": "int 0..",
-        "semantic_threshold": "number 0..1",
-    },
-    "eval_detection": {
-        "enabled": "flag",
-        "metrics": "text coco|both",
-        **_each("use_segm strict_parse", "flag"),
-        "score_mode": "text constant",
-        "constant_score": "number 0..1",
-        "pred_score_source": "text",
-        "pred_score_version": "int 0..",
-    },
+    "desc_monitor": _kinds(
+        "enabled: flag; every_steps?: int 0..; mode: text semantic|both|exact; max_pairs: int 0..;"
+        " semantic_threshold: number 0..1"
+    ),
+    "eval_detection": _kinds(
+        "enabled: flag; metrics: text coco|both; use_segm: flag; strict_parse: flag; score_mode: text constant;"
+        " constant_score: number 0..1; pred_score_source: text; pred_score_version: int 0.."
+    ),
     **_each("soft_ce_weight? w1_weight? gate_weight?", WEIGHT),
 }
 SCHEMA: Section = {
@@ -160,25 +128,21 @@ SCHEMA: Section = {
     "training!": TRAINING,
     "quantization": _each("quant_method quant_bits bnb_4bit_compute_dtype bnb_4bit_quant_type"),
     "rlhf": {**_each("rlhf_type teacher_model beta temperature"), "llm_kd_weight": WEIGHT},
-    "custom!": CUSTOM,
-    "stage2_ab": STAGE2_AB,
-    "rollout_matching": ROLLOUT,
+    **{"custom!": CUSTOM, "stage2_ab": STAGE2_AB, "rollout_matching": ROLLOUT},
     "deepspeed": {"enabled!": "flag", "config": "any"},
     "debug": {"enabled": "flag", "output_dir?": "text", **_each("train_sample_limit? val_sample_limit?", "int 0..")},
     "global_max_length": "int 1..",
 }
 
 B, SERVER, CUSTOM_EXTRA = "stage2_ab.channel_b", "rollout_matching.vllm.server", "custom.extra"
+SHARE, MULTIPLIER = "stage2_ab.schedule.b_ratio", f"{B}.drop_invalid_struct_ce_multiplier"
 LISTED = f"use {SERVER}.servers, a list of both"
+MOVED = "move its keys to the top-level section rollout_matching"
+NO_DIAGNOSTICS = "remove it: decoded-coordinate diagnostics are no longer supported"
 # Removed or moved knobs: path, a value it once had, the name that the error must give instead (if the specification has
 # one), and what to do.
 REMOVED: tuple[tuple[str, Any, str, str], ...] = (
-    (
-        "stage2_ab.schedule.pattern",
-        ["A", "B"],
-        "b_ratio",
-        "use stage2_ab.schedule.b_ratio, the share of Channel-B steps",
-    ),
+    ("stage2_ab.schedule.pattern", ["A", "B"], "b_ratio", f"use {SHARE}, the share of Channel-B steps"),
     (f"{B}.mode", "step", "", "remove it: Channel-B is always step-budgeted"),
     (f"{B}.async", {"enabled": True}, "", "remove it: rollouts are synchronous"),
     (f"{B}.rollouts_per_step", 32, "", "use training.effective_batch_size"),
@@ -189,20 +153,10 @@ REMOVED: tuple[tuple[str, Any, str, str], ...] = (
     (f"{B}.semantic_desc_gate", {"enabled": True}, "", "remove it"),
     (f"{B}.stop_neutral", {"enabled": True}, "", "remove it"),
     ("rollout_matching.rollout_buffer", {"enabled": True}, "", "remove it: every rollout is used once"),
-    (
-        f"{CUSTOM_EXTRA}.rollout_matching",
-        {"decode_batch_size": 4},
-        "rollout_matching",
-        "move its keys to the top-level section rollout_matching",
-    ),
+    (f"{CUSTOM_EXTRA}.rollout_matching", {"decode_batch_size": 4}, "rollout_matching", MOVED),
     (f"{SERVER}.base_url", ["http://127.0.0.1:8000"], "servers", LISTED),
     (f"{SERVER}.group_port", [51216], "servers", LISTED),
-    (
-        "custom.coord_expectation_metrics",
-        {"enabled": True},
-        "",
-        "remove it: decoded-coordinate diagnostics are no longer supported",
-    ),
+    ("custom.coord_expectation_metrics", {"enabled": True}, "", NO_DIAGNOSTICS),
 )
 # Sections and mappings that a schema may know though a config does not set them, each at its smallest.
 SKELETON: Section = {
@@ -214,16 +168,10 @@ SKELETON: Section = {
             "server": {"debug_dump": {}, "servers": [{"base_url": "http://127.0.0.1:8000", "group_port": 51216}]},
         },
     },
-    "quantization": {},
-    "rlhf": {},
-    "debug": {},
-    "deepspeed": {"enabled": False},
+    **{"quantization": {}, "rlhf": {}, "debug": {}, "deepspeed": {"enabled": False}},
     "custom": {
-        "coord_tokens": {},
-        "coord_soft_ce_w1": {},
-        "coord_offset": {"ids": {"start": 0, "end": 1}},
-        "token_type_metrics": {},
-        "visual_kd": {"vit": {}, "aligner": {}, "deepstack": {}},
+        **{"coord_tokens": {}, "coord_soft_ce_w1": {}, "coord_offset": {"ids": {"start": 0, "end": 1}}},
+        **{"token_type_metrics": {}, "visual_kd": {"vit": {}, "aligner": {}, "deepstack": {}}},
     },
 }
 # Mappings whose keys the project does not own, with the reason. No unknown key is tried in them.
@@ -242,21 +190,16 @@ PASS_THROUGH = {
 }
 # Keys of numbers, with what is out of their range. clamped: bringing a value into it is as good as refusing it.
 RANGES: tuple[dict[str, Any], ...] = (
-    {"key": "stage2_ab.schedule.b_ratio", "bad": (-0.1, 1.5), "why": "outside [0, 1]", "text": "0.5"},
+    {"key": SHARE, "bad": (-0.1, 1.5), "why": "outside [0, 1]", "text": "0.5"},
     {"key": "stage2_ab.n_softctx_iter", "bad": (0, -1), "why": "less than 1", "fraction": 2.5},
-    {
-        "key": f"{B}.drop_invalid_struct_ce_multiplier",
-        "bad": (0.5, 4.5, -1.0),
-        "why": "outside [1, 4]",
-        "clamped": (1, 4),
-    },
+    {"key": MULTIPLIER, "bad": (0.5, 4.5, -1.0), "why": "outside [1, 4]", "clamped": (1, 4)},
 )
 # What a stage-2 leaf states by itself, so that a reader of the one file knows the run.
 EXPLICIT = (
     "model.model",
     *(f"training.{k}" for k in ("run_name", "output_dir", "logging_dir", "learning_rate", "vit_lr", "aligner_lr")),
     *(f"training.{k}" for k in ("effective_batch_size", "eval_strategy", "eval_steps", "save_strategy", "save_steps")),
-    *("stage2_ab.schedule.b_ratio", "stage2_ab.n_softctx_iter"),
+    *(SHARE, "stage2_ab.n_softctx_iter"),
 )
 
 CONTRACT: dict[str, Any] = {
@@ -272,10 +215,7 @@ CONTRACT: dict[str, Any] = {
     "config.variant_key": "custom.trainer_variant",
     # What a trainer variant needs besides what the schema demands.
     "config.variant_sections": {VARIANTS[0]: ("rollout_matching", "stage2_ab"), VARIANTS[1]: ("rollout_matching",)},
-    "config.required": (
-        *("stage2_ab.schedule.b_ratio", "rollout_matching", "training.effective_batch_size"),
-        "custom.object_field_order",
-    ),
+    "config.required": (*(SHARE, "rollout_matching", "training.effective_batch_size", "custom.object_field_order"),),
     "config.ranges": RANGES,
     "config.choices": {
         "key": "custom.object_field_order",
@@ -317,7 +257,7 @@ CONTRACT: dict[str, Any] = {
         "stage2_ab.desc_ce_weight": 1.0,
         "stage2_ab.coord_ce_weight": 0.0,
         "stage2_ab.coord_entropy_weight": 0.0,
-        f"{B}.drop_invalid_struct_ce_multiplier": 1.0,
+        MULTIPLIER: 1.0,
         "custom.coord_soft_ce_w1.ce_weight": 0.0,
         "custom.coord_soft_ce_w1.gate_weight": 1.0,
     },

@@ -1,7 +1,5 @@
 """What CoordExp promises of its data, as values."""
 
-from __future__ import annotations
-
 CONTRACT = {
     # What starts a training, Stage-1 first.
     "geometry.launchers": ("scripts/train.sh", "scripts/train_stage2.sh"),

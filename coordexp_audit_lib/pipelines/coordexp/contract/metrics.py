@@ -5,8 +5,6 @@ sum of some metrics over the sum of others, in its own folder unless a term name
 for one quantity, of which the first that a row has is taken.
 """
 
-from __future__ import annotations
-
 STRICT = "stage2_ab/channel_b/strict_drop/"
 GENERATE = "time/rollout_generate_s"
 

@@ -3,8 +3,6 @@
 Keys are written as `boundaries.pipeline_map.cases.Map.keys_of` reads them.
 """
 
-from __future__ import annotations
-
 from coordexp_audit_lib.pipelines.coordexp import eras, symbols
 
 STAGE1, STAGE2 = "stage1", "stage2"

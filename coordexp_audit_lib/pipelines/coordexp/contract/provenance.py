@@ -1,7 +1,5 @@
 """What CoordExp's runs leave behind: packages and flags that are recorded, and what a field that differs can change."""
 
-from __future__ import annotations
-
 # The first pattern found in the field's path decides. What no pattern knows may change anything: `objective`.
 RANKS = (
     # Names, places and times.

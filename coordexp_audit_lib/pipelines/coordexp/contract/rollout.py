@@ -4,30 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+FAILED = {
+    **{"stage2/raw_rollouts": 4.0, "train/samples_total": 4.0},
+    **{"rollout/parse_truncated": 1.0, "rollout/parse_truncated_rate": 0.25},
+}
 # The metrics of two ranks: equal keys, keys of one rank only, a rank whose parses failed, and one without rollouts.
 REDUCED: list[list[dict[str, float]]] = [
     [{"loss/ce": 1.0, "time/rollout_generate_s": 2.0}, {"loss/ce": 3.0, "time/rollout_generate_s": 1.0}],
     [{"loss/ce": 1.0, "rollout/f1": 0.5}, {"loss/ce": 3.0, "rollout/gen_new_tokens_mean": 7.0}],
-    [
-        {"loss/ce": 1.0},
-        {
-            "loss/ce": 1.0,
-            "stage2/raw_rollouts": 4.0,
-            "train/samples_total": 4.0,
-            "rollout/parse_truncated": 1.0,
-            "rollout/parse_truncated_rate": 0.25,
-        },
-    ],
+    [{"loss/ce": 1.0}, {"loss/ce": 1.0, **FAILED}],
     [{}, {"stage2/raw_rollouts": 2.0, "rollout/parse_truncated": 0.0}],
 ]
 
 CONTRACT: dict[str, Any] = {
     # (method, path): what the launcher and the trainer ask of a rollout server.
     "rollout.routes_needed": (
-        ("GET", "/health/"),
-        ("POST", "/infer/"),
-        ("GET", "/get_world_size/"),
-        ("POST", "/init_communicator/"),
+        *(("GET", "/health/"), ("POST", "/infer/"), ("GET", "/get_world_size/"), ("POST", "/init_communicator/")),
     ),
     "rollout.route_roots": ("src", "scripts"),  # folders whose files name routes
     "rollout.source_roots": ("src",),  # folders whose files may call collectives

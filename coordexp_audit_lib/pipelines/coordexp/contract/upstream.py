@@ -1,7 +1,5 @@
 """What CoordExp uses of its upstream packages, the releases that it was written for, and where its launchers lie."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import yaml

@@ -5,8 +5,6 @@ only the two argument classes are replaced, by one that keeps what it is given: 
 model on a hub.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import hashlib
@@ -16,7 +14,9 @@ import math
 import os
 import shutil
 from collections.abc import Mapping, Set
+from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 from coordexp_audit_lib.kit.stand_ins import replaced
 from coordexp_audit_lib.pipelines.coordexp import symbols
@@ -30,12 +30,11 @@ def materialise(request, here, place):
     loader = place.loader.ConfigLoader
     deep = request["depth"] == "arguments"
     if not hasattr(loader, "load_materialized_training_config"):
-        given, config = here.call(loader.load_training_config, place.leaf)
-        return config, shortened(plain(given.given)) if deep else None
-    config = here.call(loader.load_materialized_training_config, place.leaf)
-    if not deep:
-        return config, None
-    return config, shortened(plain(here.call(loader.build_train_arguments, config).given))
+        arguments, config = here.call(loader.load_training_config, place.leaf)
+    else:
+        config = here.call(loader.load_materialized_training_config, place.leaf)
+        arguments = here.call(loader.build_train_arguments, config) if deep else KeptArguments()
+    return config, shortened(plain(arguments.given)) if deep else None
 
 
 class KeptArguments:
@@ -57,52 +56,42 @@ def workspace(here, request):
     os.makedirs(cwd, exist_ok=True)
     if request.get("relative"):
         place.leaf = os.path.relpath(place.leaf, cwd)
-    moved = {
-        "__file__": os.path.join(root, symbols.CONFIG_LOADER.path),
-        "TrainArguments": KeptArguments,
-        "RLHFArguments": KeptArguments,
-    }
-    with laid_over(root, request["files"]), surroundings(cwd, request.get("env", {})), replaced(loader, **moved):
+    stand_ins = dict.fromkeys(("TrainArguments", "RLHFArguments"), KeptArguments)
+    moved = replaced(loader, __file__=os.path.join(root, symbols.CONFIG_LOADER.path), **stand_ins)
+    with laid_over(root, request["files"]), surroundings(cwd, request.get("env", {})), moved:
         yield place
 
 
 @contextlib.contextmanager
 def surroundings(cwd, env):
-    before, variables = os.getcwd(), dict(os.environ)
-    os.environ.update(env)
+    before = os.getcwd()
     os.chdir(cwd)
     try:
-        yield
+        with mock.patch.dict(os.environ, env):
+            yield
     finally:
         os.chdir(before)
-        os.environ.clear()
-        os.environ.update(variables)
 
 
 @contextlib.contextmanager
 def laid_over(root, files):
     """Write `files` (relative path -> text) below `root`; afterwards put back what was there."""
-    before: dict[str, str | None] = {}
+    before: dict[Path, str | None] = {}
     try:
         for relative, text in files.items():
-            path = os.path.normpath(os.path.join(root, relative))
-            if not path.startswith(root + os.sep):
+            path = Path(os.path.normpath(os.path.join(root, relative)))
+            if Path(root) not in path.parents:
                 raise ValueError("a file of the request leaves the scratch directory: %s" % relative)
-            before[path] = None
-            if os.path.isfile(path):
-                with open(path, encoding="utf-8") as file:
-                    before[path] = file.read()
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
+            before[path] = path.read_text(encoding="utf-8") if path.is_file() else None
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
         yield
     finally:
-        for path, text in before.items():
-            if text is not None:
-                with open(path, "w", encoding="utf-8") as file:
-                    file.write(text)
-            elif os.path.isfile(path):
-                os.remove(path)
+        for path, kept in before.items():
+            if kept is None:
+                path.unlink(missing_ok=True)
+            else:
+                path.write_text(kept, encoding="utf-8")
 
 
 def plain(value):
@@ -115,15 +104,10 @@ def plain(value):
         return [plain(v) for v in value]
     if isinstance(value, Set):
         return sorted((plain(v) for v in value), key=repr)
-    return scalar(value)
-
-
-def scalar(value):
     if isinstance(value, float) and not math.isfinite(value):
         return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return "<%s>" % type(value).__name__
+    known = value is None or isinstance(value, (bool, int, float, str))
+    return value if known else "<%s>" % type(value).__name__
 
 
 def shortened(value, key=""):

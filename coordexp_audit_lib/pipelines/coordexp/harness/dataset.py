@@ -1,7 +1,5 @@
 """The project's dataset, as `src/sft.py` makes it, over records whose pictures are drawn into the scratch folder."""
 
-from __future__ import annotations
-
 import copy
 import os
 
@@ -16,19 +14,12 @@ DATASET = {"dataset": symbols.DATASET, "coord_config": symbols.COORD_TOKENS_CONF
 def dataset_of(here, records, template, **options):
     """The dataset over these records; options are its own, but for those that this tree's lacks."""
     told = {
-        "base_records": copy.deepcopy(records),
-        "template": template,
-        "user_prompt": "Locate.",
-        "emit_norm": "none",
-        "json_format": "standard",
-        "seed": 0,
+        **{"base_records": copy.deepcopy(records), "template": template, "dataset_name": "audit", "seed": 0},
+        **{"user_prompt": "Locate.", "emit_norm": "none", "json_format": "standard"},
+        **{"object_ordering": "sorted", "object_field_order": "desc_first"},
         "coord_tokens": here.coord_config(enabled=True, skip_bbox_norm=True),
-        "object_ordering": "sorted",
-        "object_field_order": "desc_first",
-        "dataset_name": "audit",
-        **options,
     }
-    return here.call(here.dataset, **here.fitting(here.dataset, **told))
+    return here.ask(here.dataset, **{**told, **options})
 
 
 def record_of(here, made):
@@ -37,8 +28,7 @@ def record_of(here, made):
     return {
         "images": [drawn(here, number, size) for number, size in enumerate(made["pictures"])],
         "objects": [boxed(desc, box) for desc, box in made["objects"]],
-        "width": width,
-        "height": height,
+        **{"width": width, "height": height},
     }
 
 

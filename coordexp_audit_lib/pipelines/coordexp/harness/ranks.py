@@ -3,8 +3,6 @@
 A rank answers through a pipe. One that raises, hangs or dies is named, and none outlives the call.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

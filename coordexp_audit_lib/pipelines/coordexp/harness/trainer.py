@@ -10,46 +10,36 @@ import contextlib
 import functools
 import math
 import types
+import typing
 
 from coordexp_audit_lib.kit import model, picture, template, tokenizer
+from coordexp_audit_lib.kit.stand_ins import replaced
 from coordexp_audit_lib.kit.tokenizer import IM_END
+from coordexp_audit_lib.pipelines.api import Unbound
 
 PROMPT = "Locate every object."
 UPSTREAM = ("swift", "transformers")
 STAGE2 = {
     "schedule": {"b_ratio": 0.5},
-    "n_softctx_iter": 1,
-    "softctx_grad_mode": "unroll",
-    "softctx_temperature": 1.0,
-    "desc_ce_weight": 1.0,
-    "bbox_smoothl1_weight": 1.0,
-    "bbox_ciou_weight": 1.0,
+    **{"n_softctx_iter": 1, "softctx_grad_mode": "unroll", "softctx_temperature": 1.0},
+    **{"desc_ce_weight": 1.0, "bbox_smoothl1_weight": 1.0, "bbox_ciou_weight": 1.0},
     "channel_b": {"drop_invalid_struct_ce_multiplier": 1.0},
 }
 MATCHING = {
-    "rollout_backend": "hf",
-    "decode_mode": "greedy",
-    "decode_batch_size": 4,
-    "max_new_tokens": 4096,
-    "maskiou_gate": 0.3,
-    "candidate_top_k": 64,
-    "maskiou_resolution": 1000,
-    "fp_cost": 1.0,
-    "fn_cost": 1.0,
+    **{"rollout_backend": "hf", "decode_mode": "greedy", "decode_batch_size": 4, "max_new_tokens": 4096},
+    **{"maskiou_gate": 0.3, "candidate_top_k": 64, "maskiou_resolution": 1000, "fp_cost": 1.0, "fn_cost": 1.0},
     "decoding": {"temperature": 0.0},
-    "packing_enabled": False,
-    "packing_length": 16384,
-    "packing_buffer": 64,
-    "packing_min_fill_ratio": 0.1,
-    "packing_drop_last": True,
+    **{"packing_enabled": False, "packing_length": 16384, "packing_buffer": 64},
+    **{"packing_min_fill_ratio": 0.1, "packing_drop_last": True},
 }
 
 
-class World:
-    """What every trainer of one worker shares: tokenizer, model, template."""
+class World(typing.NamedTuple):
+    """What every trainer of one worker shares."""
 
-    def __init__(self, tokenizer, model, template):
-        self.tokenizer, self.model, self.template = tokenizer, model, template
+    tokenizer: typing.Any
+    model: typing.Any
+    template: typing.Any
 
 
 def world(here):
@@ -72,33 +62,21 @@ def upstream_bases(cls, member):
 @contextlib.contextmanager
 def quiet_bases(cls):
     """The upstream classes of `cls`'s method resolution order with an `__init__` that does nothing."""
-    kept = {base: base.__init__ for base in upstream_bases(cls, "__init__")}
-    for base in kept:
-        base.__init__ = lambda self, *args, **kwargs: None
-    try:
+    with contextlib.ExitStack() as stack:
+        for base in upstream_bases(cls, "__init__"):
+            stack.enter_context(replaced(base, __init__=lambda self, *args, **kwargs: None))
         yield
-    finally:
-        for base, original in kept.items():
-            base.__init__ = original
 
 
 def make_trainer(cls, parts, *, step=0, seed=0, stage2=None, matching=None, order="desc_first"):
     """A trainer whose own constructors ran; `parts` is a World or None where no model is needed."""
     with quiet_bases(cls):
         trainer = cls()
-    trainer.args = types.SimpleNamespace(
-        seed=seed,
-        per_device_train_batch_size=1,
-        world_size=1,
-        process_index=0,
-        gradient_accumulation_steps=1,
-        logging_steps=1,
-        output_dir="",
-    )
+    ones = ("per_device_train_batch_size", "world_size", "gradient_accumulation_steps", "logging_steps")
+    trainer.args = types.SimpleNamespace(seed=seed, process_index=0, output_dir="", **dict.fromkeys(ones, 1))
     trainer.state = types.SimpleNamespace(global_step=step)
     trainer.stage2_ab_cfg = stage2 if stage2 is not None else {"schedule": {"b_ratio": 0.5}}
-    trainer.rollout_matching_cfg = matching or {}
-    trainer.object_field_order = order
+    trainer.rollout_matching_cfg, trainer.object_field_order = matching or {}, order
     if parts is not None:
         trainer.model, trainer.template = parts.model, parts.template
         trainer.accelerator = types.SimpleNamespace(device=parts.model.device)
@@ -110,15 +88,12 @@ def sample(gt, image=0, width=1000, height=1000):
 
     gt: list of {"desc", "bbox": 4 bins}. image: side of a generated RGB image in pixels, a multiple of 32; 0 for none.
     """
-    made = {
+    return {
         "messages": [{"role": "user", "content": ("<image>" if image else "") + PROMPT}],
         "assistant_payload": {"objects": [boxed(o["desc"], o["bbox"]) for o in gt]},
-        "width": width,
-        "height": height,
+        **{"width": width, "height": height},
+        **({"images": [picture.image(0, image, image)]} if image else {}),
     }
-    if image:
-        made["images"] = [picture.image(0, image, image)]
-    return made
 
 
 def boxed(desc, bins):
@@ -134,9 +109,8 @@ def generated(parts, text, one):
 
 def prompt_ids(made, one):
     """The ids before the assistant's first token, as a rollout server would report them."""
-    with_answer = dict(one)
-    with_answer["messages"] = [*one["messages"], {"role": "assistant", "content": [0]}]
-    encoded = made.encode(with_answer, return_length=True)
+    turns = [*one["messages"], {"role": "assistant", "content": [0]}]
+    encoded = made.encode({**one, "messages": turns}, return_length=True)
     return whole(encoded["input_ids"])[: answer_at(encoded["labels"])]
 
 
@@ -150,7 +124,21 @@ def whole(values):
     return [int(v) for v in (values.tolist() if hasattr(values, "tolist") else values)]
 
 
-def short(number):
-    """Four significant digits: enough to compare, and no more than two runs share; None where it is not finite."""
+def collated(batch):
+    """Shape and dtype of each tensor of a batch."""
+    tensors = {k: v for k, v in batch.items() if hasattr(v, "dtype")}
+    dtypes = {k: str(v.dtype).replace("torch.", "") for k, v in tensors.items()}
+    return {"shapes": {k: list(v.shape) for k, v in tensors.items()}, "dtypes": dtypes}
+
+
+def short(number, digits=4, floor=1e-9):
+    """So many significant digits, and 0.0 below `floor`: what processors share; None where it is not finite."""
     value = float(number)
-    return float("%.4g" % value) if math.isfinite(value) else None
+    if not math.isfinite(value):
+        return None
+    return 0.0 if abs(value) < floor else float("%.*g" % (digits, value))
+
+
+def unfit(what):
+    """What to raise where a trainer refuses the harness's settings: that must not read like an answer."""
+    return Unbound("the trainer refuses the settings that the harness gives it: " + str(what)[:200])

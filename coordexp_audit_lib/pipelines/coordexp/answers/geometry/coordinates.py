@@ -1,7 +1,5 @@
 """Records, bins, tokens and pixels: the project's codec, contract and converters, each asked by itself."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from coordexp_audit_lib.pipelines.api import Refused, binds
@@ -14,14 +12,11 @@ def validate_record(request, here):
     return {"accepted": True}
 
 
-@binds(
-    "geometry.codec",
-    normalize=symbols.NORMALIZE_INTS,
-    to_token=symbols.INT_TO_TOKEN,
-    to_int=symbols.TOKEN_TO_INT,
-    to_tokens=symbols.INTS_TO_TOKENS,
-    to_ints=symbols.TOKENS_TO_INTS,
-)
+ONE = {"to_token": symbols.INT_TO_TOKEN, "to_int": symbols.TOKEN_TO_INT}
+LISTS = {"to_tokens": symbols.INTS_TO_TOKENS, "to_ints": symbols.TOKENS_TO_INTS}
+
+
+@binds("geometry.codec", normalize=symbols.NORMALIZE_INTS, **ONE, **LISTS)
 def codec(request, here):
     """Both forms of each function must agree: one value at a time, and whole lists."""
     tokens = [here.call(here.to_token, k) for k in request["bins"]]
@@ -53,15 +48,13 @@ def expectation(request, here):
 
     logits = torch.zeros(len(request["bins"]), 1000)
     logits[torch.arange(len(request["bins"])), torch.tensor(request["bins"])] = 1e4
-    told = here.fitting(here.decode, coord_logits=logits, temperature=1.0)
-    return {"normalized": [float(v) for v in here.call(here.decode, **told)]}
+    return {"normalized": [float(v) for v in here.ask(here.decode, coord_logits=logits, temperature=1.0)]}
 
 
 @binds("geometry.to_pixels", exact=symbols.TO_PIXELS, rounded=symbols.TO_ROUNDED_PIXELS)
 def to_pixels(request, here):
     points = [v for k in request["bins"] for v in (k, k)]
-    exact = here.call(here.exact, points, request["width"], request["height"])
-    rounded = here.call(here.rounded, points, request["width"], request["height"])
+    exact, rounded = (here.call(f, points, request["width"], request["height"]) for f in (here.exact, here.rounded))
     return {"x": exact[0::2], "y": exact[1::2], "x_rounded": rounded[0::2], "y_rounded": rounded[1::2]}
 
 
@@ -82,24 +75,17 @@ def standardize(request, here):
 @binds("geometry.encode", convert=symbols.CONVERT_RECORD)
 def encode(request, here):
     record = {"objects": request["objects"], "width": request["width"], "height": request["height"]}
-    return plain(here.call(here.convert, record, ["bbox_2d", "poly"], assume_normalized=False)["objects"])
+    return bare(here.call(here.convert, record, ["bbox_2d", "poly"], assume_normalized=False), "desc")
 
 
 @binds("geometry.gt_boxes", extract=symbols.GT_BOXES)
-def gt_boxes(request, here):
-    return ground_truth(request, here)
-
-
 @binds("geometry.gt_objects", extract=symbols.GT_OBJECTS)
-def gt_objects(request, here):
-    return ground_truth(request, here)
-
-
 def ground_truth(request, here):
     found = here.call(here.extract, {"assistant_payload": {"objects": request["objects"]}})
     return {"points": [[int(v) for v in o.points_norm1000] for o in found]}
 
 
-def plain(objects):
-    """Objects without the private notes that the pipeline keeps on them."""
-    return {"objects": [{k: v for k, v in o.items() if k in ("desc", "bbox_2d", "poly")} for o in objects]}
+def bare(record, *others):
+    """A record's objects without the private notes that the pipeline keeps on them."""
+    names = {"bbox_2d", "poly", *others}
+    return {"objects": [{k: v for k, v in o.items() if k in names} for o in record["objects"]]}

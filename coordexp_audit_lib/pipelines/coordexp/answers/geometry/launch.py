@@ -1,7 +1,5 @@
 """Which checks of a JSONL file a launcher runs before training, read from its text, and whether they pass."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import io
@@ -31,8 +29,7 @@ def launch_gate(request, here):
     for i, size in enumerate(request["files"]):
         picture.written(os.path.join(folder, "images", "%d.png" % i), *size)
     jsonl = os.path.join(folder, request["split"] + ".jsonl")
-    with open(jsonl, "w", encoding="utf-8") as file:
-        file.writelines(json.dumps(record) + "\n" for record in request["records"])
+    Path(jsonl).write_text("".join(json.dumps(record) + "\n" for record in request["records"]), encoding="utf-8")
     runs = launch_runs(here, request["launcher"], request["split"], jsonl, request["max_pixels"])
     accepted = all(passes(here.check, arguments) for _, arguments in runs)
     return {"accepted": accepted, "runs": len(runs), "lines": [line for line, _ in runs]}
@@ -53,11 +50,10 @@ def launch_runs(here, launcher, split, jsonl, max_pixels):
 
     None, if it mentions no such check: then it launches on any file.
     """
-    path = os.path.join(here.tree, launcher)
-    if not os.path.isfile(path):
+    path = Path(here.tree, launcher)
+    if not path.is_file():
         raise Unbound("the tree has no %s" % launcher)
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
+    text = path.read_text(encoding="utf-8")
     runs = shell_runs(text)
     if not runs and here.python_launcher is not None and "launchers" in text:
         runs = python_runs(here)
@@ -80,8 +76,8 @@ def shell_runs(text):
 
 def python_runs(here):
     """The same for the Python launcher: its calls of the function that runs the script, as that spells them."""
-    with open(os.path.join(here.tree, symbols.VLLM_LAUNCHER.path), encoding="utf-8") as file:
-        calls = [n for n in ast.walk(ast.parse(file.read())) if isinstance(n, ast.Call)]
+    text = Path(here.tree, symbols.VLLM_LAUNCHER.path).read_text(encoding="utf-8")
+    calls = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Call)]
     name = here.python_launcher.__name__
     runs: list[Any] = []
     for call in sorted((c for c in calls if getattr(c.func, "id", "") == name), key=lambda c: c.lineno):
@@ -99,16 +95,12 @@ def python_runs(here):
 
 def filled(arguments, jsonl, max_pixels):
     """The arguments with the launcher's variables replaced: the file, the pixel limit, the box format."""
-    made = []
+    known = {"MAX_PIXELS": str(max_pixels), "FORMAT": "xyxy"}
+    made = list(arguments)
     for i, word in enumerate(arguments):
-        if "$" not in word:
-            made.append(word)
-        elif i == 0:
-            made.append(jsonl)
-        elif "MAX_PIXELS" in word.upper():
-            made.append(str(max_pixels))
-        elif "FORMAT" in word.upper():
-            made.append("xyxy")
-        else:
-            raise Unbound("the launcher's check takes a variable that is unknown here: %s" % word)
+        if "$" in word:
+            values = [jsonl] if i == 0 else [value for name, value in known.items() if name in word.upper()]
+            if not values:
+                raise Unbound("the launcher's check takes a variable that is unknown here: %s" % word)
+            made[i] = values[0]
     return made

@@ -3,8 +3,6 @@
 Only the chat template is a stub (it returns the text's bytes as ids), but for the patch grid, where it is ms-swift's.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -14,6 +12,7 @@ from typing import Any
 from coordexp_audit_lib.kit import picture, stand_ins, template
 from coordexp_audit_lib.pipelines.api import Refused, Unbound, binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
+from coordexp_audit_lib.pipelines.coordexp.answers.geometry.coordinates import bare
 from coordexp_audit_lib.pipelines.coordexp.harness.dataset import DATASET, dataset_of, encoding
 from coordexp_audit_lib.pipelines.coordexp.harness.trainer import boxed, world
 
@@ -50,15 +49,10 @@ def sample_order(request, here):
 
     options = {"seed": request["seed"], "object_ordering": request["object_ordering"]}
     made = dataset_of(here, request["records"], ByteTemplate(786432), **options)
-    parallel = {"multiprocessing_context": "fork", "persistent_workers": request["persistent"]}
-    loader = loading.DataLoader(
-        made,
-        batch_size=None,
-        sampler=list(request["indices"]),
-        num_workers=request["workers"],
-        collate_fn=digested,
-        **(parallel if request["workers"] else {}),
-    )
+    settings: dict[str, Any] = {"batch_size": None, "sampler": list(request["indices"]), "collate_fn": digested}
+    if request["workers"]:
+        settings.update(multiprocessing_context="fork", persistent_workers=request["persistent"])
+    loader: Any = loading.DataLoader(made, num_workers=request["workers"], **settings)
     epochs = []
     for epoch in request["epochs"]:
         here.call(made.set_epoch, epoch)
@@ -92,23 +86,19 @@ def processor_grid(request, here):
     record = {"images": [path], "objects": [boxed("a", (1, 2, 3, 4))], "width": size[0], "height": size[1]}
     encoded = encoding(here, dataset_of(here, [record], made).__getitem__, 0)
     return {
-        "do_resize": asked,
-        "grid": [int(v) for v in encoded["image_grid_thw"].reshape(-1)],
-        "patch": int(images.patch_size),
-        "fetched": stand_ins.loader()[1],
+        **{"do_resize": asked, "grid": [int(v) for v in encoded["image_grid_thw"].reshape(-1)]},
+        **{"patch": int(images.patch_size), "fetched": stand_ins.loader()[1]},
     }
 
 
 @binds("geometry.augment", preprocessor=symbols.AUGMENT, pipeline=symbols.COMPOSE)
 def augment(request, here):
     record = request["record"]
-    path = os.path.join(here.scratch, "augment.png")
-    record["images"] = [picture.written(path, record["width"], record["height"])]
+    record["images"] = [picture.written(os.path.join(here.scratch, "augment.png"), record["width"], record["height"])]
     stage = here.call(here.preprocessor, augmenter=here.pipeline([]), rng=random.Random(0), coord_tokens_enabled=True)
     try:
-        made = here.call(stage, record)["objects"]
+        return bare(here.call(stage, record))
     except Refused as refused:
         if refused.type_name == "ModuleNotFoundError":
             raise Unbound("the augmentation does not import: %s" % refused.message) from refused
         raise
-    return {"objects": [{k: v for k, v in o.items() if k in ("bbox_2d", "poly")} for o in made]}

@@ -1,15 +1,13 @@
 """Packed batches of ms-swift's template, through the project's own dataset wrapper, collator or post-rollout buffer."""
 
-from __future__ import annotations
-
 import tempfile
 from typing import Any
 
 from coordexp_audit_lib.kit import chat, picture, template
 from coordexp_audit_lib.pipelines.api import binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
-from coordexp_audit_lib.pipelines.coordexp.answers.packing.plans import Lengths, drained
-from coordexp_audit_lib.pipelines.coordexp.harness.trainer import world
+from coordexp_audit_lib.pipelines.coordexp.answers.packing.plans import Lengths, drained, packed
+from coordexp_audit_lib.pipelines.coordexp.harness.trainer import collated, world
 
 PACKERS = {"build": symbols.STATIC_PACKER | symbols.STREAM_PACKER, "collator": symbols.PACK_COLLATOR}
 POST_ROLLOUT = {"mixin": symbols.EXECUTOR_MIXIN.optional, "select": symbols.SELECT_SEGMENTS.optional}
@@ -48,9 +46,10 @@ def facts_of(encoded, images):
 def batch(request, here):
     made, samples = world(here).template, encoded_samples(here, request["samples"])
     extra = {"padding_to": request["padding_to"]} if request["padding_to"] else {}
+    images = made.processor.image_processor
     with template.packing(made, True):
-        packed = packs(request, here, samples, lambda batch: made.data_collator(batch, **extra))
-        return {"batches": [facts(members, collated, made.processor.image_processor) for members, collated in packed]}
+        found = packs(request, here, samples, lambda batch: made.data_collator(batch, **extra))
+        return {"batches": [facts(members, batch, images) for members, batch in found]}
 
 
 def packs(request, here, samples, collate):
@@ -69,31 +68,14 @@ def packs(request, here, samples, collate):
 def wrapped(here, samples, length):
     """The packs of the project's dataset wrapper. Each holds copies: the collator takes fields out of samples."""
     with tempfile.TemporaryDirectory(dir=here.scratch) as cache:
-        wanted = here.fitting(
-            here.build,
-            packing_length=length,
-            min_fill_ratio=0.01,
-            drop_last=False,
-            packing_drop_last=False,
-            cache_dir=cache,
-            fingerprint={"asked_by": "audit"},
-            world_size=1,
-            length_precompute_workers=1,
-        )
-        made = here.call(here.build, Lengths(samples), world(here).template, **wanted)
+        options = {"min_fill_ratio": 0.01, "drop_last": False, "packing_drop_last": False}
+        made = packed(here, Lengths(samples), world(here).template, cache, packing_length=length, **options)
         return [made[i] for i in range(len(made))] if hasattr(made, "__len__") else list(made)
 
 
-def facts(members, collated, images):
+def facts(members, batch, images):
     """A batch's tensors as facts: integers in full, pixel rows by digest."""
-    import torch
-
-    tensors = {k: v for k, v in collated.items() if isinstance(v, torch.Tensor)}
-    pixels = tensors.get("pixel_values")
-    return {
-        "members": members,
-        "ints": {k: v.tolist() for k, v in tensors.items() if not v.is_floating_point()},
-        "shapes": {k: list(v.shape) for k, v in tensors.items()},
-        "dtypes": {k: str(v.dtype).replace("torch.", "") for k, v in tensors.items()},
-        "pixel_rows": None if pixels is None else picture.digests(pixels, images),
-    }
+    pixels, found = batch.get("pixel_values"), collated(batch)
+    ints = {k: batch[k].tolist() for k in found["shapes"] if not batch[k].is_floating_point()}
+    rows = None if pixels is None else picture.digests(pixels, images)
+    return {"members": members, "ints": ints, **found, "pixel_rows": rows}

@@ -3,8 +3,6 @@
 The template and the arguments are objects with the one number that the parser asks of them.
 """
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 from coordexp_audit_lib.pipelines.api import Refused, binds
@@ -31,16 +29,11 @@ def read(request, here):
 def eval_plan(request, here):
     parsed, training, variant = read(request, here)
     asked = training.get("eval_packing")
-    if here.rollout is None:
-        generates = variant.startswith(("rollout_matching", "stage2"))
-    else:
-        generates = bool(here.call(here.rollout, variant))
+    named = variant.startswith(("rollout_matching", "stage2"))
     return {
-        "packing": bool(parsed.enabled),
-        "eval_packing": bool(parsed.eval_packing),
-        "asked": None if asked is None else bool(asked),
-        "variant": variant,
-        "rollout": generates,
+        **{"packing": bool(parsed.enabled), "eval_packing": bool(parsed.eval_packing)},
+        **{"asked": None if asked is None else bool(asked), "variant": variant},
+        "rollout": named if here.rollout is None else bool(here.call(here.rollout, variant)),
     }
 
 
@@ -49,6 +42,6 @@ def policy(request, here):
     try:
         parsed, _, variant = read(request, here)
     except Refused as error:
-        raise RuntimeError("the config could not be read: %s: %s" % (error.type_name, error)) from error
+        raise RuntimeError("the config could not be read: " + error.told) from error
     here.call(here.check, packing_cfg=parsed, trainer_variant=variant or None)
     return {"allowed": True}

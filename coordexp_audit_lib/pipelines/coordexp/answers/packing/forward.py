@@ -6,16 +6,17 @@ Two trainers: for packs of the dataset, ms-swift's sequence-to-sequence trainer 
 transformers' own code, for the kernel that packed training needs a GPU for.
 """
 
-from __future__ import annotations
-
-import collections
+import itertools
 import types
+from unittest import mock
 
 from coordexp_audit_lib.kit import influence, template, varlen
 from coordexp_audit_lib.pipelines.api import Refused, Unbound, binds, remembered
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.answers.packing.batches import PACKERS, POST_ROLLOUT, encoded_samples, packs
 from coordexp_audit_lib.pipelines.coordexp.harness import trainer as harness
+
+ROUNDING = 1e-5  # of float32, as a share of the numbers it is of: `packing.segments_isolated` and `.loss_equivalent`
 
 
 @binds(
@@ -58,8 +59,7 @@ def each_unpacked(request, here, world, make, samples):
     except Refused as refused:
         if request["path"] != "post_rollout":
             raise
-        what = "%s: %s" % (refused.type_name, refused)
-        raise Unbound("the trainer refuses the settings that the harness gives it: " + what[:160]) from refused
+        raise harness.unfit(refused.told) from refused
 
 
 def stage1(here, world, packed):
@@ -72,31 +72,16 @@ def stage1(here, world, packed):
     made.model, made.template = world.model, world.template
     world.model.model_info = types.SimpleNamespace(is_moe_model=False)
     made.accelerator = types.SimpleNamespace(device=world.model.device, unwrap_model=lambda m: m, num_processes=1)
-    made.args = types.SimpleNamespace(
-        enable_dft_loss=False,
-        enable_channel_loss=False,
-        use_liger_kernel=False,
-        past_index=-1,
-        acc_strategy="token",
-        tuner_backend="peft",
-        task_type="causal_lm",
-        average_tokens_across_devices=False,
-        gradient_accumulation_steps=1,
-        router_aux_loss_coef=None,
-    )
+    off = ("enable_dft_loss", "enable_channel_loss", "use_liger_kernel", "average_tokens_across_devices")
+    kinds = {"acc_strategy": "token", "tuner_backend": "peft", "task_type": "causal_lm", "router_aux_loss_coef": None}
+    given = {**dict.fromkeys(off, False), **kinds, "past_index": -1, "gradient_accumulation_steps": 1}
+    made.args = types.SimpleNamespace(**given)
     made.label_smoother = made.compute_loss_func = None
     made.model_accepts_loss_kwargs = True
     made.state = types.SimpleNamespace(global_step=0)
     made._get_learning_rate = lambda: 0.0
-    made.custom_metrics = {m: collections.defaultdict(Ignored) for m in ("train", "eval")}
+    made.custom_metrics = mock.MagicMock()  # running means: metrics are not what is judged here
     return made
-
-
-class Ignored:
-    """Stands for a running mean: metrics are not what is judged here."""
-
-    def update(self, *values, **more):
-        pass
 
 
 def stage2(here, world, packed):
@@ -121,45 +106,49 @@ def run(here, world, trainer, batch, samples):
 def meta(sample):
     """What a stage-2 trainer is told of a segment: all of the assistant's text is to be supervised."""
     labels = list(sample["labels"])
-    first = next(i for i, y in enumerate(labels) if y != -100)
-    return {
-        "prompt_len": first,
-        "prefix_len": 0,
-        "train_len": sum(y != -100 for y in labels),
-        "encoded_len": len(labels),
-        "stage2_channel": "B",
-    }
+    lengths = {"prefix_len": 0, "train_len": sum(y != -100 for y in labels), "encoded_len": len(labels)}
+    return {"prompt_len": harness.answer_at(labels), **lengths, "stage2_channel": "B"}
 
 
 def one_pack(members, ran, unpacked, by_token):
     """What was measured of a pack, given what its trainer's run showed and those of all samples unpacked."""
     seen, loss, labels = ran
-    others = [unpacked[m] for m in members]
-    ends, bounds = 0, []
-    for one, _, _ in others:
-        bounds.append((ends, ends + one.logits.shape[1]))
-        ends = bounds[-1][1]
-    if seen.logits.shape[1] < ends:
+    others = [alone[m] for m in members]
+    lengths = [one.logits.shape[1] for one, _, _ in others]
+    bounds = list(itertools.pairwise(itertools.accumulate(lengths, initial=0)))
+    if seen.logits.shape[1] < sum(lengths):
         raise Refused("TooShort", "the model was called with fewer tokens than the samples have")
+    largest = float(seen.logits.abs().max())
+    parts = zip(bounds, others, strict=True)
+    differences = [influence.largest_difference(seen.logits[:, a:b], s.logits) for (a, b), (s, _, _) in parts]
+    counts = [influence.taught_rows(value, s.logits) for s, value, _ in others]
+    losses, whole = portable_losses([float(value) for _, value, _ in others], counts, float(loss))
     return {
-        "members": members,
-        "lengths": [b - a for a, b in bounds],
-        "keys": seen.keys(),
-        "position_rows": seen.position_rows(),
+        **{"members": members, "lengths": lengths, "keys": seen.keys(), "position_rows": seen.position_rows()},
         "use_cache": bool(seen.kwargs.get("use_cache", False)),  # the config's, which ms-swift sets, is False
-        "differences": [
-            influence.largest_difference(seen.logits[:, a:b], s.logits)
-            for (a, b), (s, _, _) in zip(bounds, others, strict=True)
-        ],
-        "largest_logit": float(seen.logits.abs().max()),
-        "influence": influence.influence(seen, labels, bounds),
-        "loss": float(loss),
-        "supervised": influence.supervised_rows(loss, seen.logits),
+        "differences": [rounded(d, ROUNDING * max(1.0, largest)) for d in differences],
+        "largest_logit": rounded(largest),
+        "influence": [[rounded(v) for v in row] for row in influence.influence(seen, labels, bounds)],
+        "loss": whole,
+        "taught": influence.taught_rows(loss, seen.logits),
         "tokens": influence.by_token(seen) if by_token else [],
-        "unpacked": [
-            {"loss": float(value), "supervised": influence.supervised_rows(value, s.logits)} for s, value, _ in others
-        ],
+        "alone": [{"loss": value, "taught": n} for value, n in zip(losses, counts, strict=True)],
     }
+
+
+def rounded(value, floor=0.0):
+    """What processors share: three significant digits, 0.0 up to `floor`; infinity and NaN as they are."""
+    return 0.0 if abs(value) <= floor else float("%.3g" % value)
+
+
+def portable_losses(losses, counts, whole):
+    """The samples' losses with four digits, and a packed loss as far from their mean as the measured one is."""
+
+    def mean(values):
+        return sum(n * value for n, value in zip(counts, values, strict=True)) / (sum(counts) or 1)
+
+    shared = [float("%.4g" % value) for value in losses]
+    return shared, mean(shared) + rounded(whole - mean(losses), ROUNDING * abs(mean(losses)))
 
 
 def accepts_sdpa(here):

@@ -3,8 +3,6 @@
 Two stand-ins: the dataset, whose samples carry a `length` and nothing else, and the template, an object with two flags.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -30,7 +28,7 @@ class Lengths:
 
 
 def numbered(lengths):
-    return [{"length": int(n), "index": i} for i, n in enumerate(lengths)]
+    return Lengths([{"length": int(n), "index": i} for i, n in enumerate(lengths)])
 
 
 class Flags:
@@ -40,10 +38,11 @@ class Flags:
     padding_free = False
 
 
-def as_rank(rank, build):
-    """Call `build` with the rank in the environment, where the project reads it outside torch.distributed."""
+def packed(here, samples, template, cache, *, rank=0, world=1, **options):
+    """The project's packed dataset on a rank: outside torch.distributed it reads that from the environment."""
+    options.update(cache_dir=cache, world_size=world, length_precompute_workers=1, fingerprint={"asked_by": "audit"})
     with mock.patch.dict(os.environ, RANK=str(rank)):
-        return build()
+        return here.ask(here.build, samples, template, **options)
 
 
 def share_of(rank, world, packs, drop_last):
@@ -58,25 +57,11 @@ def share_of(rank, world, packs, drop_last):
 @binds("packing.plan", build=symbols.STATIC_PACKER)
 def plan(request, here):
     world, drop_last = request["world_size"], request["dataloader_drop_last"]
+    options = {name: request[name] for name in ("packing_length", "min_fill_ratio", "allow_single_long")}
+    options.update(packing_drop_last=request["drop_last"], dataloader_drop_last=drop_last, wait_timeout_s=5.0)
+    options.update(train_dataloader_shuffle=False, world=world)
     with tempfile.TemporaryDirectory(dir=here.scratch) as cache:
-        wanted = dict(
-            packing_length=request["packing_length"],
-            min_fill_ratio=request["min_fill_ratio"],
-            packing_drop_last=request["drop_last"],
-            dataloader_drop_last=drop_last,
-            allow_single_long=request["allow_single_long"],
-            cache_dir=cache,
-            fingerprint={"asked_by": "audit"},
-            world_size=world,
-            train_dataloader_shuffle=False,
-            wait_timeout_s=5.0,
-            length_precompute_workers=1,
-        )
-        wanted = here.fitting(here.build, **wanted)
-        made = [
-            as_rank(r, lambda: here.call(here.build, Lengths(numbered(request["lengths"])), Flags(), **wanted))
-            for r in range(world)
-        ]
+        made = [packed(here, numbered(request["lengths"]), Flags(), cache, rank=r, **options) for r in range(world)]
     first = made[0]
     return {
         "packs": first.raw_plan,
@@ -92,10 +77,8 @@ def plan(request, here):
 
 def dropped_of(dataset):
     """The pipeline's own count of samples that it dropped as underfill, under the names it might have."""
-    for name in ("dropped_samples", "dropped", "num_dropped", "dropped_underfilled"):
-        if isinstance(getattr(dataset, name, None), int):
-            return getattr(dataset, name)
-    return None
+    counts = (getattr(dataset, n, None) for n in ("dropped_samples", "dropped", "num_dropped", "dropped_underfilled"))
+    return next((count for count in counts if isinstance(count, int)), None)
 
 
 def digest(value):
@@ -105,16 +88,8 @@ def digest(value):
 @binds("packing.stream", build=symbols.STREAM_PACKER)
 def stream(request, here):
     counted: dict[str, int] = {}
-    made = here.call(
-        here.build,
-        Lengths(numbered(request["lengths"])),
-        Flags(),
-        packing_length=request["packing_length"],
-        buffer_size=request["buffer_size"],
-        min_fill_ratio=request["min_fill_ratio"],
-        drop_last=request["drop_last"],
-        allow_single_long=request["allow_single_long"],
-    )
+    options = {name: value for name, value in request.items() if name not in ("lengths", "repeat")}
+    made = here.call(here.build, numbered(request["lengths"]), Flags(), **options)
     told: Any = getattr(made, "_emit_epoch_stats", None)
 
     def listen(packs, fill, single, skipped):
@@ -135,8 +110,8 @@ def stream(request, here):
 @binds("packing.select", select=symbols.SELECT_SEGMENTS)
 def select(request, here):
     length = request["packing_length"]
-    asked = here.fitting(here.select, min_fill_ratio=request["min_fill_ratio"])  # as the tree's own trainer passes it
-    return {"chosen": [list(here.call(here.select, list(b), length, **asked)) for b in request["buffers"]]}
+    fill = request["min_fill_ratio"]  # as the tree's own trainer passes it
+    return {"chosen": [list(here.ask(here.select, list(b), length, min_fill_ratio=fill)) for b in request["buffers"]]}
 
 
 @binds("packing.drain", mixin=symbols.EXECUTOR_MIXIN, select=symbols.SELECT_SEGMENTS)

@@ -1,11 +1,12 @@
 """Checkpoints: one step of a real Trainer that the project's own class wraps, and what stands in its folder."""
 
-from __future__ import annotations
-
 import contextlib
+import functools
 import json
 import os
 import shutil
+from pathlib import Path
+from typing import Any
 
 from coordexp_audit_lib.pipelines.api import binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
@@ -21,22 +22,13 @@ def save(request, here):
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     model = Qwen2ForCausalLM(Qwen2Config(vocab_size=64, num_key_value_heads=1, tie_word_embeddings=False, **sizes))
     if request["shard_bytes"]:
-        kept = model.save_pretrained
-        size = request["shard_bytes"]
-        setattr(model, "save_pretrained", lambda *a, **kw: kept(*a, **dict(kw, max_shard_size=size)))  # noqa: B010
+        kept = functools.partial(model.save_pretrained, max_shard_size=request["shard_bytes"])
+        setattr(model, "save_pretrained", kept)  # noqa: B010
     out = os.path.join(here.scratch, "provenance_save")
     shutil.rmtree(out, ignore_errors=True)
-    arguments = TrainingArguments(
-        output_dir=out,
-        max_steps=1,
-        per_device_train_batch_size=1,
-        save_strategy="steps",
-        save_steps=1000,
-        save_only_model=request["save_only_model"],
-        report_to=[],
-        use_cpu=True,
-        disable_tqdm=True,
-    )
+    short: dict[str, Any] = {"max_steps": 1, "per_device_train_batch_size": 1, "use_cpu": True, "disable_tqdm": True}
+    saving = {"save_strategy": "steps", "save_steps": 1000, "save_only_model": request["save_only_model"]}
+    arguments = TrainingArguments(output_dir=out, report_to=[], **short, **saving)
     ids = torch.arange(8)
     with open(os.devnull, "w", encoding="utf-8") as sink, contextlib.redirect_stdout(sink):
         trainer = here.wrap(Trainer)(model=model, args=arguments, train_dataset=[{"input_ids": ids, "labels": ids}])
@@ -51,11 +43,8 @@ def save(request, here):
         return {"files": [], "tensors": {}}
     names = sorted(os.listdir(folder))
     tensors = {n: header(os.path.join(folder, n)) for n in names if n.endswith(".safetensors")}
-    index = os.path.join(folder, "model.safetensors.index.json")
-    made = None
-    if os.path.isfile(index):
-        with open(index, encoding="utf-8") as file:
-            made = json.load(file)
+    index = Path(folder, "model.safetensors.index.json")
+    made = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else None
     return {"files": names, "tensors": tensors, "index": made}
 
 

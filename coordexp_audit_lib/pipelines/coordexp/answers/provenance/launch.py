@@ -4,36 +4,31 @@ Of a shell launcher the two arrays are run by bash as they stand, with their var
 call that builds the server's command line and the mapping that it hands on are evaluated, with their names set.
 """
 
-from __future__ import annotations
-
 import ast
 import importlib
 import itertools
 import os
 import re
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 from coordexp_audit_lib.pipelines.api import Unbound
 from coordexp_audit_lib.pipelines.coordexp import symbols
 
 SHELL, PYTHON, BUILD = "scripts/train_stage2.sh", symbols.VLLM_LAUNCHER.path, "build_swift_rollout_cmd"
+ALIKE = {
+    "vllm_max_model_len": "max_model_len",
+    "vllm_enforce_eager": "eager",
+    "vllm_gpu_memory_utilization": "memory_utilisation",
+}
 FLAGS = {
     "torch_dtype": "dtype",
     "vllm_data_parallel_size": "data_parallel",
     "vllm_tensor_parallel_size": "tensor_parallel",
-    "vllm_max_model_len": "max_model_len",
-    "vllm_enforce_eager": "eager",
-    "vllm_gpu_memory_utilization": "memory_utilisation",
+    **ALIKE,
 }
-KEYWORDS = {
-    "server_torch_dtype": "dtype",
-    "vllm_dp": "data_parallel",
-    "vllm_tp": "tensor_parallel",
-    "vllm_max_model_len": "max_model_len",
-    "vllm_enforce_eager": "eager",
-    "vllm_gpu_memory_utilization": "memory_utilisation",
-}
+KEYWORDS = {"server_torch_dtype": "dtype", "vllm_dp": "data_parallel", "vllm_tp": "tensor_parallel", **ALIKE}
 URL_NAMES = ("PRIMARY_SERVER_BASE_URL", "SERVER_BASE_URL")
 KEY = "COORDEXP_STAGE2_SERVER_TORCH_DTYPE"
 
@@ -50,11 +45,8 @@ def recorded_environment(here, flags):
 
 
 def text_of(here, relative):
-    path = os.path.join(here.tree, relative)
-    if not os.path.isfile(path):
-        return ""
-    with open(path, encoding="utf-8") as file:
-        return file.read()
+    path = Path(here.tree, relative)
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def flags_of(words):
@@ -79,34 +71,23 @@ def from_shell(text, flags):
             variables[name] = flags["base_url"]
     show = 'printf "%s\\0" "${SERVER_CMD[@]}" "" "${STAGE2_META_ENV_VARS[@]}"'
     env = {"PATH": os.environ.get("PATH", os.defpath), **variables}
-    ran = subprocess.run(
-        ["bash", "-euc", "\n".join([*arrays, show])], env=env, check=True, capture_output=True, timeout=30
-    )
-    words = ran.stdout.decode("utf-8").split("\0")[:-1]
+    ran = subprocess.check_output(["bash", "-euc", "\n".join([*arrays, show])], env=env, timeout=30, text=True)
+    words = ran.split("\0")[:-1]
     cut = words.index("")
     return flags_of(words[:cut]), dict(word.split("=", 1) for word in words[cut + 1 :])
 
 
 def from_python(text, flags):
-    tree = ast.parse(text)
-    call = next(n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == BUILD)
-    given = next(
-        n
-        for n in ast.walk(tree)
-        if isinstance(n, ast.Dict) and any(isinstance(k, ast.Constant) and k.value == KEY for k in n.keys)
-    )
+    nodes = list(ast.walk(ast.parse(text)))
+    call = next(n for n in nodes if isinstance(n, ast.Call) and getattr(n.func, "id", "") == BUILD)
+    tables = [n for n in nodes if isinstance(n, ast.Dict)]
+    given = next(n for n in tables if any(isinstance(k, ast.Constant) and k.value == KEY for k in n.keys))
     url = SimpleNamespace(base_url=flags.get("base_url", "http://127.0.0.1:8000"), host="127.0.0.1", port=8000)
-    others: dict[str, object] = {
-        "vllm_enable_lora": False,
-        "template_max_pixels": 4096,
-        "template_max_length": None,
-        "base_url": url,
-    }
-    others.update(template=None, truncation_strategy=None, vllm_engine_kwargs=None)
+    unset = ("template_max_length", "template", "truncation_strategy", "vllm_engine_kwargs")
+    others = {"vllm_enable_lora": False, "template_max_pixels": 4096, "base_url": url, **dict.fromkeys(unset)}
     values = {**others, **{k: typed(k, flags[c]) for k, c in KEYWORDS.items()}}
-    space: dict[str, object] = {
-        n.id: "audit" for part in (call, given) for n in ast.walk(part) if isinstance(n, ast.Name)
-    }
+    parts: list[ast.AST] = [*ast.walk(call), *ast.walk(given)]
+    space: dict[str, object] = {n.id: "audit" for n in parts if isinstance(n, ast.Name)}
     for keyword in call.keywords:
         if isinstance(keyword.value, ast.Name) and keyword.arg in values:
             space[keyword.value.id] = values[keyword.arg]

@@ -21,12 +21,8 @@ from types import SimpleNamespace
 
 from coordexp_audit_lib.pipelines.api import Unbound, binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
+from coordexp_audit_lib.pipelines.coordexp.answers.provenance import planting
 from coordexp_audit_lib.pipelines.coordexp.answers.provenance.launch import recorded_environment
-from coordexp_audit_lib.pipelines.coordexp.answers.provenance.planting import (
-    environment,
-    planted_modules,
-    run_repository,
-)
 from coordexp_audit_lib.pipelines.coordexp.harness.configs import plain, sha, shortened, workspace
 
 LONG = 200
@@ -37,7 +33,7 @@ TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 @binds("provenance.upstream", collect=symbols.COLLECT_DEPENDENCIES)
 def upstream(request, here):
     collect = here.collect
-    with environment({}), planted_modules(here, request["modules"]) as planted:
+    with planting.environment({}), planting.planted_modules(here, request["modules"]) as planted:
         collected = here.call(collect)
     return {"upstream": facts(plain(collected)), "sha": planted.sha}
 
@@ -46,7 +42,7 @@ def upstream(request, here):
 def launch(request, here):
     collect = here.collect
     launched, recorded = recorded_environment(here, request["flags"])
-    with environment(recorded):
+    with planting.environment(recorded):
         return {"launched": launched, "recorded": plain(here.call(collect))}
 
 
@@ -69,12 +65,10 @@ def write(request, here):
         sources = {"config_source.yaml": place.leaf}
         if base:
             sources["base_config_source.yaml"] = base
-        root = run_repository(here, request["remote"])
-        given = dict(
-            vars(module), __file__=os.path.join(root, symbols.SFT.path), **needed(request, place.leaf, base, out)
-        )
-        given["training_config"] = training_config
-        with environment(env), planted_modules(here, request["modules"]):
+        root = planting.run_repository(here, request["remote"])
+        given = {**vars(module), **needed(request, place.leaf, base, out), "training_config": training_config}
+        given["__file__"] = os.path.join(root, symbols.SFT.path)
+        with planting.environment(env), planting.planted_modules(here, request["modules"]):
             here.call(run, statement, given)
         same = {name: same_bytes(out, name, path) for name, path in sources.items()}
     made = written(request, out, merged, {k: v for k, v in same.items() if v is not None})
@@ -92,18 +86,13 @@ def loaded(here, request, loader, leaf, base):
 
 def needed(request, leaf, base, out):
     """The local names of the entrypoint that the statement reads, at any era."""
+    by_split = ("%s_data_provenance", "%s_encoded_sample_cache_info")
+    unset = ["selected_pipeline_manifest", *(name % split for name in by_split for split in ("train", "eval"))]
     return {
         "args": SimpleNamespace(config=leaf, base_config=base),
         "train_args": SimpleNamespace(output_dir=out, run_name=request["run_name"]),
-        "dataset_seed": request["seed"],
-        "is_rank0": True,
-        "logger": logging.getLogger("audit"),
-        "effective_runtime": {},
-        "selected_pipeline_manifest": None,
-        "train_data_provenance": None,
-        "eval_data_provenance": None,
-        "train_encoded_sample_cache_info": None,
-        "eval_encoded_sample_cache_info": None,
+        **{"dataset_seed": request["seed"], "is_rank0": True, "logger": logging.getLogger("audit")},
+        **{"effective_runtime": {}, **dict.fromkeys(unset)},
     }
 
 
@@ -111,20 +100,19 @@ def writing_statement(main):
     """The statement of the entrypoint that writes the manifest, and whether it stands before the call that trains."""
     writer = symbols.WRITE_MANIFEST[0].partition(":")[2]
     tree = ast.parse(textwrap.dedent(inspect.getsource(main)))
-    found = [n for n in ast.walk(tree) if isinstance(n, ast.If) and calls(n, writer)]
+    found = [n for n in ast.walk(tree) if isinstance(n, ast.If) and any(called(c) == writer for c in ast.walk(n))]
     if not found:
         raise Unbound("no statement of src/sft.py's main writes the manifest")
     statement = min(found, key=lambda n: n.lineno)
-    trains = [
-        n.lineno
-        for n in ast.walk(tree)
-        if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr == "train" and n.args
-    ]
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call)]
+    trains = [n.lineno for n in calls if called(n) == ".train" and n.args]
     return statement, (statement.lineno < min(trains)) if trains else None
 
 
-def calls(node, name):
-    return any(isinstance(n, ast.Call) and getattr(n.func, "id", "") == name for n in ast.walk(node))
+def called(node):
+    """The name of what a call calls, with a dot before that of a method."""
+    function = getattr(node, "func", None)
+    return "." + function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", None)
 
 
 def run(statement, given):
@@ -132,9 +120,8 @@ def run(statement, given):
     try:
         exec(compile(body, symbols.SFT.path, "exec"), given)
     except NameError as error:
-        raise Unbound(
-            "the part of src/sft.py's main that writes needs a name that is unknown here: %s" % error
-        ) from error
+        what = "the part of src/sft.py's main that writes needs a name that is unknown here: %s" % error
+        raise Unbound(what) from error
 
 
 def overlay(here, request):
@@ -143,8 +130,7 @@ def overlay(here, request):
         return {}
     import yaml
 
-    with open(os.path.join(here.tree, request["config"]), encoding="utf-8") as file:
-        leaf = yaml.safe_load(file)
+    leaf = yaml.safe_load(Path(here.tree, request["config"]).read_text(encoding="utf-8"))
     for path, value in request["values"].items():
         *above, last = path.split(".")
         node = leaf
@@ -156,12 +142,8 @@ def overlay(here, request):
 
 def written(request, out, merged, same):
     """What stands in the run's folder."""
-    raw = {}
-    for folder, _, names in os.walk(out):
-        for name in names:
-            path = os.path.join(folder, name)
-            with open(path, "rb") as file:
-                raw[os.path.relpath(path, out)] = file.read()
+    files = (path for path in Path(out).rglob("*") if path.is_file())
+    raw = {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
     documents = {n: facts(plain(json.loads(raw[n]))) for n in sorted(raw) if n.endswith(".json")}
     found = [(label, n) for label, text in request["search"].items() for n in sorted(raw) if text.encode() in raw[n]]
     return {"files": sorted(raw), "documents": documents, "sources": same, "merged": facts(merged), "leaks": found}
@@ -169,11 +151,8 @@ def written(request, out, merged, same):
 
 def same_bytes(out, name, source):
     """Whether a copy is its source byte for byte; None where there is no copy."""
-    copy = os.path.join(out, name)
-    if not os.path.isfile(copy):
-        return None
-    with open(copy, "rb") as a, open(source, "rb") as b:
-        return a.read() == b.read()
+    copy = Path(out, name)
+    return copy.read_bytes() == Path(source).read_bytes() if copy.is_file() else None
 
 
 def facts(value, key=""):

@@ -3,8 +3,6 @@
 The trainer's own `_rollout_many` runs with its own plan, payload and parser; only the HTTP sessions are stand-ins.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -59,13 +57,11 @@ def request_payload(request, here):
     payload = post["payload"]
     (sent,) = payload["infer_requests"]
     known = {text for _, text in sample["turns"]}
-    unsound = list(changed_by_json(payload, "payload"))
     return {
         "turns": [[turn["role"], shown(turn["content"], known)] for turn in sent["messages"]],
-        "images": [list(sent.get("images") or [])],
+        **{"images": [list(sent.get("images") or [])], "keys": sorted(payload)},
         "config": json.loads(json.dumps(payload["request_config"])),
-        "unsound": unsound,
-        "keys": sorted(payload),
+        "unsound": list(changed_by_json(payload, "payload")),
     }
 
 
@@ -132,16 +128,11 @@ def rank_run(request, case, rank, here, parts):
             else:
                 train_step(made, sessions, here, parts, count)
     except Refused as refused:
-        error = "%s: %s" % (refused.type_name, refused.message)
-    calls = [
-        [
-            p["round"],
-            p["server"],
-            p["payload"]["request_config"].get("seed"),
-            [rollout_stub.number(r) for r in p["payload"]["infer_requests"]],
-        ]
-        for p in sessions.posts
-    ]
+        error = refused.told
+    calls = []
+    for post in sessions.posts:
+        numbers = [rollout_stub.number(r) for r in post["payload"]["infer_requests"]]
+        calls.append([post["round"], post["server"], post["payload"]["request_config"].get("seed"), numbers])
     return [sorted(calls, key=lambda c: c[3] or [0]), outputs, error]
 
 

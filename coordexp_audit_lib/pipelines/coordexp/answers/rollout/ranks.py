@@ -4,8 +4,6 @@ The processes are forked from the worker, which has the tree imported already. W
 once, as an uncaught error does. Stand-ins: the pending metrics, the HTTP sessions, and ms-swift's own `log`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 import tempfile
@@ -51,13 +49,10 @@ def ending(body):
         events.append("raises")
         message = str(error) or type(error).__name__
         lost = bool(LOST.search(message)) and type(error).__module__.split(".")[0] in ("builtins", "torch")
+        kind = type(error).__name__
         if lost and "status" not in message:  # how the kernel tells it differs from run to run
-            return {
-                "events": events,
-                "error": "CollectiveFailed",
-                "message": "a collective failed: the other rank ended",
-            }
-        return {"events": events, "error": type(error).__name__, "message": message[:500]}
+            kind, message = "CollectiveFailed", "a collective failed: the other rank ended"
+        return {"events": events, "error": kind, "message": message[:500]}
     events.append("goes on")
     return {"events": events, **value}
 
@@ -81,6 +76,18 @@ def quiet_log(cls):
         base.log = lambda self, *args, **kwargs: None
 
 
+@contextlib.contextmanager
+def noted(events, what):
+    """Note that something begins and, unless it raises, that it ends."""
+    events.append("begins " + what)
+    yield
+    events.append("ends " + what)
+
+
+def portable(values):
+    return {"metrics": {k: float(v) for k, v in values.items()}}
+
+
 def logged(made, request, rank, events, *, pending=True, broken=False):
     """The trainer's own `log` at the end of a step."""
 
@@ -90,39 +97,28 @@ def logged(made, request, rank, events, *, pending=True, broken=False):
             raise RuntimeError("a metric is no number")
         return dict(request["metrics"][rank])
 
-    step = made.state.global_step
-    kept = types.SimpleNamespace(finalize=finalize)
-    for name in ("_stage2_pending_train_logs", "_rm_pending_train_logs"):
-        setattr(made, name, {step: kept} if pending else {})
-    made._build_train_rollout_log_payload = lambda kept: kept.finalize()
+    logs, kept = {"loss": 1.0}, {made.state.global_step: types.SimpleNamespace(finalize=finalize)}
     if not pending:
+        kept.clear()
         events.append("has nothing to log")
-    events.append("begins log")
-    logs = {"loss": 1.0}
-    made.log(logs)
-    events.append("ends log")
-    return {"metrics": {k: float(v) for k, v in logs.items()}}
-
-
-def not_ready(made, request, rank, events):
-    return logged(made, request, rank, events, pending=rank == 0)
-
-
-def before_metrics(made, request, rank, events):
-    return logged(made, request, rank, events, broken=rank == 1)
+    made._stage2_pending_train_logs, made._rm_pending_train_logs = dict(kept), dict(kept)
+    made._build_train_rollout_log_payload = lambda kept: kept.finalize()
+    with noted(events, "log"):
+        made.log(logs)
+    return portable(logs)
 
 
 def weight_sync(made, request, rank, events):
+    made.model = types.SimpleNamespace(device="cpu")
+    made._stage2_skip_vllm_server_sync, made._vllm_server_last_synced_step = False, -1
+
     def refuse(*args, **kwargs):
         events.append("fails in weight sync")
         raise RuntimeError("the server refused the weights")
 
     made._vllm_server_client = types.SimpleNamespace(init_communicator=refuse, sessions=[])
-    made._stage2_skip_vllm_server_sync, made._vllm_server_last_synced_step = False, -1
-    made.model = types.SimpleNamespace(device="cpu")
-    events.append("begins weight sync")
-    made._sync_vllm_server_rollout_model_if_needed()
-    events.append("ends weight sync")
+    with noted(events, "weight sync"):
+        made._sync_vllm_server_rollout_model_if_needed()
 
 
 def rollout_fails(made, request, rank, events):
@@ -131,17 +127,15 @@ def rollout_fails(made, request, rank, events):
         reply = stage.Reply([])
         reply.status_code, reply.text = 500, "Internal Server Error"
         sessions.sessions[0].post = lambda *args, **kwargs: reply
-    events.append("begins rollout")
-    made._rollout_many(stage.numbered(2))
-    events.append("ends rollout")
+    with noted(events, "rollout"):
+        made._rollout_many(stage.numbered(2))
     return logged(made, request, rank, events)
 
 
 def metrics(made, request, rank, events):
-    events.append("begins reduction")
-    reduced = getattr(made, REDUCERS[request["reducer"]])(dict(request["metrics"][rank]))
-    events.append("ends reduction")
-    return {"metrics": {k: float(v) for k, v in reduced.items()}}
+    with noted(events, "reduction"):
+        reduced = getattr(made, REDUCERS[request["reducer"]])(dict(request["metrics"][rank]))
+    return portable(reduced)
 
 
 def channel(made, request, rank, events):
@@ -149,10 +143,7 @@ def channel(made, request, rank, events):
 
 
 SCENARIOS = {
-    "not_ready": not_ready,
-    "before_metrics": before_metrics,
-    "weight_sync": weight_sync,
-    "rollout_fails": rollout_fails,
-    "metrics": metrics,
-    "channel": channel,
+    "not_ready": lambda made, request, rank, events: logged(made, request, rank, events, pending=rank == 0),
+    "before_metrics": lambda made, request, rank, events: logged(made, request, rank, events, broken=rank == 1),
+    **{"weight_sync": weight_sync, "rollout_fails": rollout_fails, "metrics": metrics, "channel": channel},
 }

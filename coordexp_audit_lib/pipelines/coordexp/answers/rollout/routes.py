@@ -1,11 +1,10 @@
 """Routes of the rollout server that is installed beside the tree: read from its source, which is not imported."""
 
-from __future__ import annotations
-
 import ast
 import importlib.metadata
 import importlib.util
 import os
+from pathlib import Path
 
 from coordexp_audit_lib.pipelines.api import Unbound, binds
 
@@ -19,8 +18,7 @@ def routes_served(request, here):
         for inner in (("llm", "infer", "rollout.py"), ("pipelines", "infer", "rollout.py"), ("infer", "rollout.py")):
             path = os.path.join(folder, *inner)
             if os.path.isfile(path):
-                with open(path, encoding="utf-8") as file:
-                    routes = sorted(set(declared(ast.parse(file.read()))))
+                routes = sorted(set(declared(ast.parse(Path(path).read_text(encoding="utf-8")))))
                 return {"routes": routes, "package": "ms-swift", "version": importlib.metadata.version("ms-swift")}
     raise Unbound("no rollout server of ms-swift is installed for this interpreter")
 

@@ -3,8 +3,6 @@
 The trainer's own code runs with ms-swift's real `VLLMClient` over loopback; the server is the library's stub.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import threading
@@ -35,8 +33,7 @@ def reach(request, here):
         made._ensure_vllm_server_client()
         made._vllm_server_world_sizes()
 
-    error, message, seconds = ended(here, connect, server)
-    return {"error": error, "message": message, "bounded": seconds < server.patience}
+    return ended(here, connect, server)
 
 
 @binds("rollout.server", infer=symbols.ROLLOUT_ON_SERVER, trainer=symbols.ANY_TRAINER)
@@ -45,64 +42,52 @@ def served(request, here):
     whole = request["misdeed"] in PIPELINE
     parts = harness.world(here) if whole else None
     samples = pictured(here, count, request["alike"]) if whole else stage.numbered(count)
-    with rollout_stub.Stub(
-        request["misdeed"], answers=(lambda r: answer_to(parts, r)) if whole else rollout_stub.answer
-    ) as server:
+    answers = (lambda r: answer_to(parts, r)) if whole else rollout_stub.answer
+    with rollout_stub.Stub(request["misdeed"], answers=answers) as server:
         made = stage.trainer(here, [server.url], parts, batch=count, timeout_s=server.patience, infer_timeout_s=limit)
         outputs = []
 
         def run():
-            if whole:
-                outputs.extend(prepared(made, parts, samples))
-            else:
-                outputs.extend(stage.answered_numbers(made._rollout_many(samples)))
+            found = prepared(made, parts, samples) if whole else stage.answered_numbers(made._rollout_many(samples))
+            outputs.extend(found)
 
-        error, message, seconds = ended(here, run, server)
-        return {
-            "error": error,
-            "message": message,
-            "outputs": outputs,
-            "posts": server.posts,
-            "bounded": seconds < server.patience,
-        }
+        return {**ended(here, run, server), "outputs": outputs, "posts": server.posts}
 
 
 def ended(here, function, server):
-    """How a call of the target's own code ended: error, message and seconds. It may not take longer than a limit."""
+    """How a call of the target's own code ended, and whether within the server's patience."""
     found: list[Any] = []
 
     def body():
         begun = time.monotonic()
+        error, message = "", ""
         try:
             with stage.real_client():
                 stage.called(here, function)
-            found.extend(("", "", time.monotonic() - begun))
-        except Refused as error:
-            found.extend((error.type_name, server.without_port(error.message), time.monotonic() - begun))
-        except BaseException as error:  # not the target's own: told to the caller, who raises it
-            found.append(error)
+        except Refused as refused:
+            error, message = refused.type_name, server.without_port(refused.message)
+        except BaseException as broken:  # not the target's own: told to the caller, who raises it
+            found.append(broken)
+        bounded = time.monotonic() - begun < server.patience
+        found.append({"error": error, "message": message, "bounded": bounded})
 
     thread = threading.Thread(target=body, daemon=True)
     thread.start()
     thread.join(LIMIT_S)
     server.close()
-    if len(found) == 1:
+    if found and isinstance(found[0], BaseException):
         raise found[0]
-    return found or ("", "it did not end", LIMIT_S)
+    return found[0] if found else {"error": "", "message": "it did not end", "bounded": False}
 
 
 def pictured(here, count, alike):
     """Samples with an image file each. alike: prompts of the same tokens; else each prompt has its own text."""
     samples = []
     for i in range(count):
-        path = os.path.join(here.scratch, "request %d.png" % i)
-        if not os.path.exists(path):
-            picture.written(path, SIDE, SIDE, number=0)
+        path = picture.written(os.path.join(here.scratch, "request %d.png" % i), SIDE, SIDE, number=0)
         sample = harness.sample([{"desc": "thing %d" % i, "bbox": [i, i, 500 + i, 500 + i]}], SIDE)
-        sample["images"] = [path]
         prompt = "<image>Locate what is asked for%s." % ("" if alike else " again" * i)
-        sample["messages"] = [SYSTEM, {"role": "user", "content": prompt}]
-        samples.append(sample)
+        samples.append({**sample, "images": [path], "messages": [SYSTEM, {"role": "user", "content": prompt}]})
     return samples
 
 

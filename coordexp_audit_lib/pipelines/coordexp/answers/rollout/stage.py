@@ -3,14 +3,13 @@
 The HTTP client, the pool of threads and `torch.distributed` are replaced from outside; the code under audit is not.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import importlib.util
 import json
 import re
 import types
+from concurrent import futures
 from typing import Any
 
 from coordexp_audit_lib.kit import rollout_stub
@@ -27,25 +26,15 @@ def settings(urls, batch=4, timeout_s=None, infer_timeout_s=None):
     servers = [{"base_url": url, "group_port": 51216 + i} for i, url in enumerate(urls)]
     return {
         **harness.MATCHING,
-        "rollout_backend": "vllm",
-        "max_new_tokens": 64,
+        **{"rollout_backend": "vllm", "max_new_tokens": 64, "candidate_top_k": 8, "maskiou_resolution": 64},
         **dict.fromkeys(("decode_batch_size", "channel_b_decode_batch_size", "eval_decode_batch_size"), batch),
-        "candidate_top_k": 8,
-        "maskiou_resolution": 64,
-        "decoding": {"temperature": 0.0, "top_p": 1.0, "top_k": -1},
-        "repetition_penalty": 1.0,
-        "packing_enabled": True,
-        "packing_length": 4096,
+        **{"decoding": {"temperature": 0.0, "top_p": 1.0, "top_k": -1}, "repetition_penalty": 1.0},
+        **{"packing_enabled": True, "packing_length": 4096},
         "vllm": {
-            "mode": "server",
-            "enable_lora": False,
-            "sync": {"mode": "full", "fallback_to_full": True},
+            **{"mode": "server", "enable_lora": False, "sync": {"mode": "full", "fallback_to_full": True}},
             "server": {
-                "servers": servers,
-                "timeout_s": timeout_s,
-                "infer_timeout_s": infer_timeout_s,
-                "allow_infinite_infer_timeout": True,
-                "debug_dump": {"enabled": False},
+                **{"servers": servers, "timeout_s": timeout_s, "infer_timeout_s": infer_timeout_s},
+                **{"allow_infinite_infer_timeout": True, "debug_dump": {"enabled": False}},
             },
         },
     }
@@ -54,11 +43,9 @@ def settings(urls, batch=4, timeout_s=None, infer_timeout_s=None):
 def trainer(here, urls, parts=None, *, seed=0, step=0, **chosen):
     """A trainer of the tree in server mode, whose weights count as synced."""
     made = harness.make_trainer(here.trainer, parts, step=step, seed=seed, matching=settings(urls, **chosen))
-    made.processing_class = types.SimpleNamespace(pad_token_id=ENDOFTEXT)
     if parts is None:
         made.template = types.SimpleNamespace(system=None)
-    else:
-        made.processing_class = parts.tokenizer
+    made.processing_class = parts.tokenizer if parts else types.SimpleNamespace(pad_token_id=ENDOFTEXT)
     made._stage2_skip_vllm_server_sync, made._vllm_server_last_synced_step = True, step
     made._vllm_server_last_logged_step = step  # its own log of the plan, once a step, is left out
     return made
@@ -105,21 +92,14 @@ class Sessions:
     @contextlib.contextmanager
     def one_pool_a_round(self):
         """Run what is handed to a thread pool at once and in order; each pool is a round of calls under way at once."""
-        futures: Any = importlib.import_module("concurrent.futures")
         sessions = self
 
-        class Pool:
+        class Pool(futures.Executor):
             def __init__(self, *args, **kwargs):
                 sessions.round += 1
 
-            def __enter__(self):
-                return self
-
-            def __exit__(self, *exc):
-                return False
-
-            def submit(self, function, *args, **kwargs):
-                future = futures.Future()
+            def submit(self, function, /, *args, **kwargs):
+                future: futures.Future[Any] = futures.Future()
                 sessions.pooled = True
                 try:
                     future.set_result(function(*args, **kwargs))
@@ -128,9 +108,6 @@ class Sessions:
                 finally:
                     sessions.pooled = False
                 return future
-
-            def shutdown(self, *args, **kwargs):
-                return None
 
         with replaced(futures, ThreadPoolExecutor=Pool):
             yield
@@ -144,8 +121,7 @@ def as_rank(rank, world):
     told = {
         "is_available": lambda: True,
         "is_initialized": lambda: world > 1,
-        "get_rank": lambda *_: rank,
-        "get_world_size": lambda *_: world,
+        **{"get_rank": lambda *_: rank, "get_world_size": lambda *_: world},
     }
     with replaced(dist, **told):
         yield

@@ -4,8 +4,6 @@ Measuring changes nothing: forward hooks note what the model was called with, `r
 logits, and a wrapper round `cross_entropy` notes the labels it was given and keeps the gradient of each token's loss.
 """
 
-from __future__ import annotations
-
 import contextlib
 
 from coordexp_audit_lib.kit.stand_ins import replaced
@@ -63,8 +61,9 @@ def measure(segments, rows, seen, request):
         first = start + found["prompt_len"] - 1
         span = slice(first, first + len(found["ids"]))
         text, coord = split_norms(grads[b, span])
-        found["text_grad"], found["coord_grad"] = [short(v) for v in text], [short(v) for v in coord]
-        found["raised"] = raised(grads[b, span], text)
+        # Of the first, ratios are judged to the hundredth (`supervision.multiplier_scope`): four digits.
+        found["text_grad"], found["coord_grad"] = [short(v) for v in text], [short(v, 3) for v in coord]
+        found["pulls"] = pulls(grads[b, span], text)
         if labels is not None:
             found["labels"], found["share"] = labels[b][span], [short(v) for v in share[b][span]]
         slots += [

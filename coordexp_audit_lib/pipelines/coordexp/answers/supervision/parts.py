@@ -1,7 +1,5 @@
 """The trainer's parts, each by itself: schedule, seeds, matching, decoding, box loss, closures, prefixes, roles."""
 
-from __future__ import annotations
-
 import hashlib
 
 from coordexp_audit_lib.pipelines.api import binds
@@ -20,13 +18,9 @@ def schedule(request, here):
         letters.append(here.call(lambda: "".join([decide(s) for s in range(start, stop)])))  # noqa: B023
     line = "".join(letters)
     size = request["block"]
-    blocks = [line[i : i + size] for i in range(0, len(line), size)]
+    blocks = [hashlib.sha256(line[i : i + size].encode()).hexdigest()[:8] for i in range(0, len(line), size)]
     positions = [request["resumes"][0] + i for i, c in enumerate(line) if c == "B"] if request["detail"] else []
-    return {
-        "blocks": [hashlib.sha256(b.encode()).hexdigest()[:8] for b in blocks],
-        "b_steps": line.count("B"),
-        "positions": positions,
-    }
+    return {"blocks": blocks, "b_steps": line.count("B"), "positions": positions}
 
 
 @binds("supervision.rollout_seed", rule=symbols.ROLLOUT_SEED_BASE, trainer=symbols.STAGE2_TRAINER)
@@ -38,21 +32,12 @@ def rollout_seed(request, here):
 @binds("supervision.match", match=symbols.MATCH, gt=symbols.GT_OBJECT)
 def match(request, here):
     def objects(boxes):
-        return [
-            here.gt(**here.fitting(here.gt, index=i, geom_type="bbox_2d", points_norm1000=list(b), desc="x"))
-            for i, b in enumerate(boxes)
-        ]
+        kept = {"geom_type": "bbox_2d", "desc": "x"}
+        return [here.gt(**here.fitting(here.gt, index=i, points_norm1000=list(b), **kept)) for i, b in enumerate(boxes)]
 
-    found = here.call(
-        here.match,
-        preds=objects(request["preds"]),
-        gts=objects(request["gts"]),
-        top_k=request["top_k"],
-        gate_threshold=request["gate"],
-        mask_resolution=request["resolution"],
-        fp_cost=1.0,
-        fn_cost=1.0,
-    )
+    sides = {"preds": objects(request["preds"]), "gts": objects(request["gts"]), "fp_cost": 1.0, "fn_cost": 1.0}
+    limits = {"top_k": request["top_k"], "gate_threshold": request["gate"], "mask_resolution": request["resolution"]}
+    found = here.call(here.match, **sides, **limits)
     return {
         "pairs": [[int(p), int(g)] for p, g in found.matched_pairs],
         "fn": [int(i) for i in found.fn_gt_indices],
@@ -68,8 +53,7 @@ def expectation_decode(request, here):
     for row, peaks in enumerate(request["slots"]):
         for k, value in peaks:
             logits[row, int(k)] = float(value)
-    kwargs = {"coord_logits": logits, "temperature": request["temperature"], "mode": "exp"}
-    out = here.call(here.decode, **here.fitting(here.decode, **kwargs))
+    out = here.ask(here.decode, coord_logits=logits, temperature=request["temperature"], mode="exp")
     return {"coords": [short(v) for v in out.reshape(-1).tolist()]}
 
 
@@ -90,10 +74,8 @@ def bbox_loss(request, here):
 
 @binds("supervision.closure_positions", closure=symbols.TAIL_CLOSURE)
 def closure_positions(request, here):
-    tokenizer = harness.world(here).tokenizer
-    found = here.call(
-        here.closure, tokenizer=tokenizer, assistant_span_ids=request["ids"], prefix_len=request["prefix_len"]
-    )
+    asked = {"assistant_span_ids": request["ids"], "prefix_len": request["prefix_len"]}
+    found = here.call(here.closure, tokenizer=harness.world(here).tokenizer, **asked)
     return {"positions": [int(p) for p in found]}
 
 
@@ -103,19 +85,13 @@ def prefix(request, here):
     tokenizer = harness.world(here).tokenizer
     out = []
     for ids in request["rollouts"]:
-        kwargs = {"tokenizer": tokenizer, "response_token_ids": list(ids), "object_field_order": request["order"]}
-        found = here.call(here.parse, **here.fitting(here.parse, **kwargs))
+        told = {"response_token_ids": list(ids), "object_field_order": request["order"]}
+        found = here.ask(here.parse, tokenizer=tokenizer, **told)
         reasons = getattr(found, "dropped_invalid_by_reason", None) or {}
-        out.append(
-            {
-                "prefix": [int(t) for t in found.prefix_token_ids],
-                "invalid": bool(getattr(found, "invalid_rollout", False)),
-                "valid": len(found.valid_objects),
-                "dropped": int(found.dropped_invalid),
-                "truncated": bool(found.truncated),
-                "reasons": {str(k): int(v) for k, v in reasons.items()},
-            }
-        )
+        counts = {"valid": len(found.valid_objects), "dropped": int(found.dropped_invalid)}
+        flags = {"invalid": bool(getattr(found, "invalid_rollout", False)), "truncated": bool(found.truncated)}
+        prefix, named = [int(t) for t in found.prefix_token_ids], {str(k): int(v) for k, v in reasons.items()}
+        out.append({"prefix": prefix, **counts, **flags, "reasons": named})
     return {"parses": out}
 
 

@@ -1,10 +1,11 @@
 """The project's own Channel-A and Channel-B code on a small real model, and what it makes of given rollouts."""
 
-from __future__ import annotations
-
 import contextlib
+import itertools
+import sys
 import types
 
+from coordexp_audit_lib.kit.stand_ins import replaced
 from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS, IM_END
 from coordexp_audit_lib.pipelines.api import Refused, Unbound, binds, remembered
 from coordexp_audit_lib.pipelines.coordexp import symbols
@@ -14,10 +15,18 @@ from coordexp_audit_lib.pipelines.coordexp.harness.trainer import short
 
 ALL_TERMS = ("coord_ce_weight", "coord_el1_weight", "coord_ehuber_weight", "coord_entropy_weight", "coord_gate_weight")
 NO_TIMES = ("time/", "rollout/parse_truncated_rate")
+COUNTS = {
+    **{"valid": "valid_pred_objects", "matched": "matched_for_supervision"},
+    **{"fn": "fn_count", "dropped": "drop_invalid_total"},
+}
+PLAIN = {"desc_ce_weight": 1.0, "ciou_weight": 0.0, "packed": False, "order": "desc_first"}
+NO_DISTANCE = 1e-4  # of embeddings: `supervision.softctx_forwards`
+CLOSURES = ("_stage2_ab_tail_closure_positions", "tail_closure_positions", "_tail_closure_positions")
+NO_GRADIENTS = ("labels", "share", "text_grad", "coord_grad", "pulls", "targets")
 
 
-def configs(request):
-    """The stage-2 and rollout settings that a request asks for, as the trainers read them."""
+def make_trainer(request, here, world):
+    """A trainer with the stage-2 and rollout settings that a request asks for."""
     stage2 = {
         **harness.STAGE2,
         "n_softctx_iter": request.get("n_iter", 1),
@@ -26,27 +35,14 @@ def configs(request):
         "bbox_ciou_weight": request["ciou_weight"],
         "channel_b": {"drop_invalid_struct_ce_multiplier": request.get("multiplier", 1.0)},
     }
+    matching = {**harness.MATCHING, "packing_enabled": bool(request["packed"])}
+    soft = {"soft_ce_weight": 0.1, "w1_weight": 0.1, "target_sigma": 2.0, "target_truncate": 8, "temperature": 1.0}
     if request.get("all_terms"):
         stage2.update(dict.fromkeys(ALL_TERMS, 0.1))
-    matching = {**harness.MATCHING, "packing_enabled": bool(request["packed"])}
-    return stage2, matching
-
-
-def make_trainer(request, here, world):
-    stage2, matching = configs(request)
-    made = harness.make_trainer(
-        here.trainer,
-        world,
-        step=request["step"],
-        seed=request["seed"],
-        stage2=stage2,
-        matching=matching,
-        order=request["order"],
-    )
+    chosen = {"stage2": stage2, "matching": matching, **{k: request[k] for k in ("step", "seed", "order")}}
+    made = harness.make_trainer(here.trainer, world, **chosen)
     if request.get("all_terms"):
-        made.coord_soft_ce_w1_cfg = types.SimpleNamespace(
-            enabled=True, soft_ce_weight=0.1, w1_weight=0.1, target_sigma=2.0, target_truncate=8, temperature=1.0
-        )
+        made.coord_soft_ce_w1_cfg = types.SimpleNamespace(enabled=True, **soft)
     return made
 
 
@@ -61,8 +57,7 @@ def accepted(channel, here):
     try:
         plainest({"channel": channel}, here)
     except Refused as refused:
-        what = "%s: %s" % (refused.type_name, refused)
-        raise Unbound("the trainer refuses the settings that the harness gives it: " + what[:200]) from refused
+        raise harness.unfit(refused.told) from refused
 
 
 @remembered
@@ -72,17 +67,9 @@ def plainest(asked, here):
     text = '{"objects": [{"desc": "cat", "bbox_2d": [<|coord_1|>, <|coord_1|>, <|coord_900|>, <|coord_900|>]}]}'
     ids = [*world.tokenizer.encode(text, add_special_tokens=False), IM_END]
     request = {
+        **PLAIN,
         "samples": [{"gt": [{"desc": "cat", "bbox": [1, 1, 900, 900]}], "rollout": ids}],
-        "order": "desc_first",
-        "desc_ce_weight": 1.0,
-        "ciou_weight": 1.0,
-        "packed": False,
-        "image": 0,
-        "seed": 0,
-        "step": 0,
-        "backward": True,
-        "unclosed": [],
-        "n_iter": 1,
+        **{"ciou_weight": 1.0, "image": 0, "seed": 0, "step": 0, "backward": True, "unclosed": [], "n_iter": 1},
     }
     return (channel_a_of if asked["channel"] == "a" else channel_b_of)(request, here, world)
 
@@ -118,31 +105,22 @@ def channel_b_of(request, here, world):
     if not request["backward"]:
         with blinded(prepare, request["unclosed"]):
             segments, metrics = here.call(prepare, samples, _segments_only=True)
-        return {
-            "segments": [segment(m, encoded["input_ids"]) for encoded, m, _ in segments],
-            "metrics": counted(metrics),
-            "kwargs": [],
-            "losses": {},
-            "use_cache": False,
-        }
+        found = [segment(m, encoded["input_ids"]) for encoded, m, _ in segments]
+        return {"segments": found, "metrics": counted(metrics), "kwargs": [], "losses": {}, "use_cache": False}
     batch = here.call(prepare, samples, _segments_only=False)
-    metas, metrics = batch["_rollout_matching_meta"], batch.get("_rollout_matching_batch_metrics", {})
-    ids = batch["input_ids"]
-    seen, loss = forward_backward(made, batch, here, world)
-    rows = places(metas, ids)
-    found = [segment(m, ids[b, start:].tolist()) for m, (b, start) in zip(metas, rows, strict=False)]
+    metrics = batch.get("_rollout_matching_batch_metrics", {})
+    seen, loss, found, rows = forward_backward(made, batch, here, world)
     measure(found, rows, seen, request)
-    call = seen.calls[-1]
     return {
-        "segments": found,
-        "metrics": counted(metrics),
-        "kwargs": sorted(k for k, v in call.items() if v is not None),
-        "losses": {"total": short(loss)},
-        "use_cache": bool(call.get("use_cache", True)),
+        **{"segments": found, "metrics": counted(metrics), "losses": {"total": short(loss, 3)}},
+        **called_with(seen.calls[-1]),
     }
 
 
-CLOSURES = ("_stage2_ab_tail_closure_positions", "tail_closure_positions", "_tail_closure_positions")
+def called_with(call):
+    """The keyword arguments of a model's call that held something, and its cache."""
+    kwargs = sorted(k for k, v in call.items() if v is not None)
+    return {"kwargs": kwargs, "use_cache": bool(call.get("use_cache", True))}
 
 
 @contextlib.contextmanager
@@ -155,32 +133,24 @@ def blinded(prepare, calls):
         return
     if name is None:
         raise Unbound("the preparation calls none of the known closure searches: %s" % ", ".join(CLOSURES))
-    original, numbers = names[name], iter(range(10**6))
+    original, numbers = names[name], itertools.count()
 
     def cut(**kwargs):
         if next(numbers) in calls:
             kwargs["assistant_span_ids"] = list(kwargs["assistant_span_ids"])[:-4]
         return original(**kwargs)
 
-    names[name] = cut
-    try:
+    with replaced(sys.modules[names["__name__"]], **{name: cut}):
         yield
-    finally:
-        names[name] = original
-
-
-def add_helper_keys(batch):
-    """What collators of other stages leave in a batch, and what no model takes."""
-    import torch
-
-    batch.setdefault("labels", batch["input_ids"].clone())
-    batch.setdefault("loss_scale", torch.ones(batch["input_ids"].shape))
-    batch["channel"] = "x"
-    batch["logits_to_keep"] = None
 
 
 def forward_backward(made, batch, here, world):
-    add_helper_keys(batch)
+    """What was seen of the trainer's own step, its loss, and the batch's segments with their rows and starts."""
+    metas, ids = batch["_rollout_matching_meta"], batch["input_ids"]
+    # What collators of other stages leave in a batch, and what no model takes.
+    batch.setdefault("labels", ids.clone())
+    batch.setdefault("loss_scale", ids.new_ones(ids.shape).float())
+    batch.update(channel="x", logits_to_keep=None)
     world.model.zero_grad(set_to_none=True)
     world.model.train()
     seen = Recorder(world.model)
@@ -188,18 +158,17 @@ def forward_backward(made, batch, here, world):
         loss = here.call(made.compute_loss, world.model, batch)
         if loss.requires_grad:
             here.call(loss.backward)
-    return seen, loss.detach()
+    rows = places(metas, ids)
+    found = [segment(m, ids[b, start:].tolist()) for m, (b, start) in zip(metas, rows, strict=False)]
+    return seen, loss.detach(), found, rows
 
 
 def places(metas, ids):
     """For each segment the row of the batch and the position in it where the segment starts."""
     if len(metas) == ids.shape[0]:
         return [(b, 0) for b in range(len(metas))]
-    starts, cursor = [], 0
-    for meta in metas:
-        starts.append((0, cursor))
-        cursor += int(meta["encoded_len"])
-    return starts
+    starts = itertools.accumulate((int(meta["encoded_len"]) for meta in metas[:-1]), initial=0)
+    return [(0, start) for start in starts]
 
 
 def segment(meta, ids):
@@ -210,28 +179,20 @@ def segment(meta, ids):
         found = meta.get(name) or []
         return [{"pos": [int(p) - prompt for p in g["pos"]], "bins": [int(k) for k in g["gt_bins"]]} for g in found]
 
+    def positions(name, start):
+        return [start + int(p) for p in meta.get(name) or []]
+
     return {
-        "prompt_len": prompt,
-        "prefix_len": prefix,
-        "ids": [int(t) for t in ids[prompt : prompt + length]],
+        **{"prompt_len": prompt, "prefix_len": prefix, "ids": [int(t) for t in ids[prompt : prompt + length]]},
         "invalid": bool(meta.get("stage2_invalid_rollout", 0)),
-        "valid": int(meta.get("valid_pred_objects", 0)),
-        "matched": int(meta.get("matched_for_supervision", 0)),
-        "fn": int(meta.get("fn_count", 0)),
-        "dropped": int(meta.get("drop_invalid_total", 0)),
         "truncated": bool(meta.get("parse_truncated", False)),
-        "prefix_groups": groups("bbox_groups_prefix"),
-        "fn_groups": groups("bbox_groups_fn"),
-        "struct_pos": [int(p) for p in meta.get("prefix_struct_pos") or []],
-        "closure_pos": [prefix + int(p) for p in meta.get("tail_closure_pos") or []],
-        "desc_pos": [prefix + int(p) for p in meta.get("tail_desc_pos") or []],
+        **{name: int(meta.get(counted_as, 0)) for name, counted_as in COUNTS.items()},
+        **{"prefix_groups": groups("bbox_groups_prefix"), "fn_groups": groups("bbox_groups_fn")},
+        "struct_pos": positions("prefix_struct_pos", 0),
+        "closure_pos": positions("tail_closure_pos", prefix),
+        "desc_pos": positions("tail_desc_pos", prefix),
         "seed_base": meta.get("rollout_seed_base"),
-        "labels": [],
-        "share": [],
-        "text_grad": [],
-        "coord_grad": [],
-        "raised": [],
-        "targets": [],
+        **{name: [] for name in NO_GRADIENTS},
     }
 
 
@@ -258,18 +219,11 @@ def request_seeds(request, here):
     """The seeds that one Channel-B step sends to its server: a session object stands for it, nothing is sent."""
     accepted("b", here)
     world = harness.world(here)
-    plain = {"desc_ce_weight": 1.0, "ciou_weight": 0.0, "packed": False, "order": "desc_first"}
-    made = make_trainer({**plain, **request}, here, world)
+    made = make_trainer({**PLAIN, **request}, here, world)
     server = {"servers": [{"base_url": "http://127.0.0.1:9", "group_port": 1}], "timeout_s": 1, "infer_timeout_s": 1}
-    vllm = {"mode": "server", "server": server}
-    made.rollout_matching_cfg = {
-        **made.rollout_matching_cfg,
-        "rollout_backend": "vllm",
-        "vllm": vllm,
-        "decode_batch_size": request["chunk"],
-    }
-    gt = [{"desc": "cat", "bbox": [1, 1, 9, 9]}]
-    one = harness.sample(gt)
+    chosen = {"rollout_backend": "vllm", "decode_batch_size": request["chunk"]}
+    made.rollout_matching_cfg.update(chosen, vllm={"mode": "server", "server": server})
+    one = harness.sample([{"desc": "cat", "bbox": [1, 1, 9, 9]}])
     one["messages"] = [{"role": "system", "content": "Answer."}, *one["messages"]]
     session = Session(harness.prompt_ids(world.template, one))
     made._sync_vllm_server_rollout_model_if_needed = lambda *_, **__: None
@@ -286,28 +240,25 @@ def channel_a_of(request, here, world):
     made._stage2_channel_override = "A"
     samples = [harness.sample(s["gt"], request["image"]) for s in request["samples"]]
     batch = here.call(made._prepare_batch_inputs_a, samples, _segments_only=False)
-    metas, ids = batch["_rollout_matching_meta"], batch["input_ids"]
-    seen, loss = forward_backward(made, batch, here, world)
-    rows = places(metas, ids)
-    found = [segment(m, ids[b, start:].tolist()) for m, (b, start) in zip(metas, rows, strict=False)]
+    ids = batch["input_ids"]
+    seen, loss, found, rows = forward_backward(made, batch, here, world)
     slots = [
         (b, start + s["prompt_len"] + i)
         for s, (b, start) in zip(found, rows, strict=False)
         for i, t in enumerate(s["ids"])
         if COORD_0 <= t < COORD_0 + COORD_BINS
     ]
-    for i, (s, (b, start)) in enumerate(zip(found, rows, strict=False)):
-        s["sample"], s["start"], s["row"] = i, start, b
+    told = [
+        {"ids": s["ids"], "prompt_len": s["prompt_len"], "start": start, "row": b}
+        for s, (b, start) in zip(found, rows, strict=False)
+    ]
     with torch.no_grad():
         table = world.model.get_input_embeddings()(torch.arange(COORD_0, COORD_0 + COORD_BINS))
         base = world.model.get_input_embeddings()(ids)
         passes = [one_pass(seen, n, base, table, slots) for n in range(len(seen.calls))]
     return {
-        "segments": [{k: s[k] for k in ("ids", "prompt_len", "start", "row")} for s in found],
-        "length": ids.shape[1],
-        "passes": passes,
+        **{"segments": told, "length": ids.shape[1], "passes": passes, "loss": short(loss, 3)},
         "slots": [b * ids.shape[1] + p for b, p in slots],
-        "loss": short(loss),
     }
 
 
@@ -317,14 +268,9 @@ def one_pass(seen, n, base, table, slots):
 
     call, logits = seen.calls[n], seen.logits[n]
     embeds, length = call.get("inputs_embeds"), base.shape[1]
-    changed = [] if embeds is None else (embeds.detach() != base).any(-1).nonzero().tolist()
-    grads = logits.grad
-    text: list[float] = []
-    coord: list[float] = []
-    for b in range(base.shape[0]):
-        t, c = split_norms(grads[b]) if grads is not None else ([0.0] * length, [0.0] * length)
-        text += t
-        coord += c
+    changed = [] if embeds is None else (embeds.detach() != base).any(-1).flatten().nonzero().flatten().tolist()
+    silent = [0.0] * (base.shape[0] * length)
+    text, coord = (silent, silent) if logits.grad is None else split_norms(logits.grad.flatten(0, 1))
     at_slot = {b * length + p - 1 for b, p in slots}
     distances = [None, None]
     if n > 0 and embeds is not None and slots:
@@ -332,19 +278,14 @@ def one_pass(seen, n, base, table, slots):
         for i, shift in enumerate((1, 0)):
             before = seen.logits[n - 1].detach()[rows, places_ - shift, COORD_0 : COORD_0 + COORD_BINS].float()
             expected = torch.softmax(before, -1) @ table
-            distances[i] = short((embeds.detach()[rows, places_] - expected).abs().max())
+            distances[i] = short((embeds.detach()[rows, places_] - expected).abs().max(), 3, NO_DISTANCE)
     return {
-        "kwargs": sorted(k for k, v in call.items() if v is not None),
-        "ids": call.get("input_ids") is not None,
-        "embeds": embeds is not None,
-        "use_cache": bool(call.get("use_cache", True)),
-        "past": call.get("past_key_values") is not None,
-        "tracked": bool(logits.requires_grad),
-        "changed": [b * length + p for b, p in changed],
-        "update_error": distances[0],
-        "update_error_unshifted": distances[1],
+        **called_with(call),
+        **{"ids": call.get("input_ids") is not None, "embeds": embeds is not None},
+        **{"past": call.get("past_key_values") is not None, "tracked": bool(logits.requires_grad)},
+        **{"changed": changed, "update_error": distances[0], "update_error_unshifted": distances[1]},
         "text_rows": [i for i, v in enumerate(text) if v > 0],
-        "slot_grad": short(sum(coord[i] ** 2 for i in at_slot) ** 0.5),
-        "text_grad": short(sum(v**2 for v in text) ** 0.5),
+        "slot_grad": short(sum(coord[i] ** 2 for i in at_slot) ** 0.5, 3),
+        "text_grad": short(sum(v**2 for v in text) ** 0.5, 3),
         "slots_reached": sum(1 for i in at_slot if coord[i] > 0),
     }

@@ -5,8 +5,6 @@ template's default system prompt and the dataset's user prompt, and what the ent
 off it here.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 from typing import Any
@@ -37,13 +35,8 @@ def prompted(template):
 
 def prompts_of(here, request):
     """The project's system and user prompt for these settings."""
-    wanted = dict(
-        ordering=request["ordering"],
-        coord_mode="coord_tokens",
-        prompt_variant=request["variant"],
-        object_field_order=request["field_order"],
-    )
-    return here.call(here.prompts, **here.fitting(here.prompts, **wanted))
+    wanted = {"prompt_variant": request["variant"], "object_field_order": request["field_order"]}
+    return here.ask(here.prompts, ordering=request["ordering"], coord_mode="coord_tokens", **wanted)
 
 
 def encoded_fixed(here, request):
@@ -66,16 +59,11 @@ def trainer_of(here, template, request, backend):
     parts = harness.World(template.tokenizer, world.model, template)
     matching = {
         **harness.MATCHING,
-        "rollout_backend": backend,
-        "decode_batch_size": 1,
-        "max_new_tokens": 16,
-        "vllm": {"mode": "colocate"},
-        "candidate_top_k": 16,
-        "maskiou_resolution": 256,
+        **{"rollout_backend": backend, "decode_batch_size": 1, "max_new_tokens": 16, "vllm": {"mode": "colocate"}},
+        **{"candidate_top_k": 16, "maskiou_resolution": 256},
     }
-    made = harness.make_trainer(
-        here.trainer, parts, stage2=harness.STAGE2, matching=matching, order=request["field_order"]
-    )
+    chosen = {"stage2": harness.STAGE2, "matching": matching, "order": request["field_order"]}
+    made = harness.make_trainer(here.trainer, parts, **chosen)
     made.object_ordering = request["ordering"]
     return made
 
@@ -98,10 +86,9 @@ def generated_prompt(here, trainer, sample, backend):
             return harness.whole(encoding(here, template.encode, dict(asked[0]), return_length=True)["input_ids"])
     from swift.llm import InferRequest
 
-    if hasattr(trainer, "_build_vllm_server_infer_requests"):
-        (message,) = here.call(trainer._build_vllm_server_infer_requests, asked)
-    else:  # before 2026-02-11 the messages go out as they are
-        message = asked[0]
+    # before 2026-02-11 the messages go out as they are
+    build = getattr(trainer, "_build_vllm_server_infer_requests", list)
+    (message,) = here.call(build, asked)
     server = new_template(here, None)
     server.set_mode("pt")
     request = InferRequest(**{k: v for k, v in message.items() if k in ("messages", "images")})

@@ -1,7 +1,5 @@
 """Rendering: prompts, labels, padding, length limits, and what encoding leaves behind in a template."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import os
@@ -9,16 +7,8 @@ import os
 from coordexp_audit_lib.kit import tokenizer
 from coordexp_audit_lib.pipelines.api import Refused, binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
-from coordexp_audit_lib.pipelines.coordexp.answers.template.conversation import (
-    PROMPTED,
-    encoded_fixed,
-    generated_prompt,
-    new_template,
-    prompted,
-    teacher_forced_ids,
-    trace,
-    trainer_of,
-)
+from coordexp_audit_lib.pipelines.coordexp.answers.template import conversation as talk
+from coordexp_audit_lib.pipelines.coordexp.answers.template.conversation import PROMPTED, new_template, prompted
 from coordexp_audit_lib.pipelines.coordexp.harness import trainer as harness
 from coordexp_audit_lib.pipelines.coordexp.harness.configs import typed
 from coordexp_audit_lib.pipelines.coordexp.harness.dataset import DATASET, dataset_of, encoding, record_of
@@ -28,18 +18,19 @@ MISSING = "(no such setting)"
 
 @binds("template.prompt", **PROMPTED)
 def prompt(request, here):
-    _, encoded = encoded_fixed(here, request)
+    _, encoded = talk.encoded_fixed(here, request)
     ids = harness.whole(encoded["input_ids"])[: harness.answer_at(encoded["labels"])]
-    return {"tokens": trace(ids), "system": ids[1] == tokenizer.encode("system")[0]}
+    return {"tokens": talk.trace(ids), "system": ids[1] == tokenizer.encode("system")[0]}
 
 
 @binds("template.rollout_prompt", ask=symbols.ROLLOUT_MANY, trainer=symbols.STAGE2_TRAINER, **PROMPTED)
 def rollout_prompt(request, here):
-    template, sample = encoded_fixed(here, request)
-    trainer = trainer_of(here, template, request, request["backend"])
-    generated = generated_prompt(here, trainer, sample, request["backend"])
-    forced, start = teacher_forced_ids(here, trainer, sample)
-    return {"generated": trace(generated), "teacher_forced": trace(forced[: len(generated)]), "answer_at": start}
+    template, sample = talk.encoded_fixed(here, request)
+    trainer = talk.trainer_of(here, template, request, request["backend"])
+    generated = talk.generated_prompt(here, trainer, sample, request["backend"])
+    forced, start = talk.teacher_forced_ids(here, trainer, sample)
+    shared = talk.trace(forced[: len(generated)])
+    return {"generated": talk.trace(generated), "teacher_forced": shared, "answer_at": start}
 
 
 @binds("template.encode", collator=symbols.SAMPLE_COLLATOR, **DATASET)
@@ -54,12 +45,8 @@ def encode(request, here):
         samples[int(encoded["base_idx"])] = encoded
     unpacked = [facts(s) for s in samples]
     batch = encoding(here, here.collator(template, template.data_collator), samples)
-    return {
-        "unpacked": unpacked,
-        "padded_ids": batch["input_ids"].tolist(),
-        "padded_labels": batch["labels"].tolist(),
-        "pad": int(template.tokenizer.pad_token_id),
-    }
+    padded = {"padded_ids": batch["input_ids"].tolist(), "padded_labels": batch["labels"].tolist()}
+    return {"unpacked": unpacked, "pad": int(template.tokenizer.pad_token_id), **padded}
 
 
 def facts(encoded):
@@ -100,22 +87,16 @@ def limit(request, here):
     whole, whole_answer = encoded(1_000_000)
     ids, answer = encoded(request["max_length"])
     return {
-        "length": len(ids),
-        "answer": len(answer),
-        "ended": tokenizer.IM_END in answer,
-        "whole_length": len(whole),
-        "whole_answer": len(whole_answer),
+        **{"length": len(ids), "answer": len(answer), "ended": tokenizer.IM_END in answer},
+        **{"whole_length": len(whole), "whole_answer": len(whole_answer)},
     }
 
 
 def state_of(template):
     """The settings that encoding might touch; prompts by digest."""
-    found = {"max_pixels": template.max_pixels, "max_length": template.max_length, "mode": template.mode}
-    found.update({n: getattr(template, n, MISSING) for n in ("packing", "padding_free", "truncation_strategy")})
-    told = {name: str(value) for name, value in found.items()}
-    told["system"] = digest(getattr(template, "system", MISSING))
-    told["default_system"] = digest(template.template_meta.default_system)
-    return told
+    names = ("max_pixels", "max_length", "mode", "packing", "padding_free", "truncation_strategy")
+    prompts = {"system": getattr(template, "system", MISSING), "default_system": template.template_meta.default_system}
+    return {**flags_of(template, names), **{name: digest(value) for name, value in prompts.items()}}
 
 
 def digest(value):
@@ -165,5 +146,5 @@ class Deliberate(Exception):
     """Raised within a temporary state, to see what it leaves behind."""
 
 
-def flags_of(template):
-    return {n: str(getattr(template, n, MISSING)) for n in ("packing", "padding_free", "mode")}
+def flags_of(template, names=("packing", "padding_free", "mode")):
+    return {n: str(getattr(template, n, MISSING)) for n in names}

@@ -1,7 +1,5 @@
 """Coordinate tokens: the project's expansion and checks of a vocabulary, and of what a server's ids mean."""
 
-from __future__ import annotations
-
 import contextlib
 import inspect
 import io
@@ -47,7 +45,7 @@ def vocabulary(request, here):
     return {
         "length": len(base),
         "rows": int(small.get_input_embeddings().weight.shape[0]),
-        "coord_ids": [int(i) for i in here.call(here.ids, base, **here.fitting(here.ids, validate=True))],
+        "coord_ids": checked_ids(here, base),
         "encoded": [base.encode(t, add_special_tokens=False) for t in request["texts"]],
     }
 
@@ -55,8 +53,12 @@ def vocabulary(request, here):
 @binds("template.coord_check", ids=symbols.COORD_IDS)
 def coord_check(request, here):
     made = tokenizer_of(here, request["kind"], request["at"])
-    ids = [int(i) for i in here.call(here.ids, made, **here.fitting(here.ids, validate=True))]
+    ids = checked_ids(here, made)
     return {"first": ids[0], "last": ids[-1], "distinct": len(set(ids))}
+
+
+def checked_ids(here, words):
+    return [int(i) for i in here.ask(here.ids, words, validate=True)]
 
 
 @binds("template.rows_check", loss=symbols.COORD_LOSS, id_map=symbols.COORD_ID_MAP)
@@ -66,32 +68,14 @@ def rows_check(request, here):
 
     rows, ids = request["rows"], list(range(COORD_0, COORD_0 + COORD_BINS))
     labels = torch.tensor([[-100, min(ids[-1], rows - 1), -100]])
-    cfg = types.SimpleNamespace(
-        enabled=True,
-        ce_weight=0.0,
-        soft_ce_weight=1.0,
-        w1_weight=1.0,
-        gate_weight=0.0,
-        text_gate_weight=0.0,
-        temperature=1.0,
-        target_sigma=2.0,
-        target_truncate=8,
-    )
-    device = torch.device("cpu")
-    wanted = dict(
-        logits=torch.zeros(1, 3, rows),
-        labels=labels,
-        masked_labels=labels.clone(),
-        coord_token_ids=ids,
-        coord_id_map=here.id_map(vocab_size=rows, device=device, coord_token_ids=ids),
-        cfg=cfg,
-        average_tokens_across_devices=False,
-        model_accepts_loss_kwargs=False,
-        accelerator_num_processes=1,
-        coord_token_weights=None,
-        tokenizer=None,
-    )
-    wanted = here.fitting(here.loss, **wanted)
+    weights = {"ce_weight": 0.0, "soft_ce_weight": 1.0, "w1_weight": 1.0, "gate_weight": 0.0, "text_gate_weight": 0.0}
+    shape = {"temperature": 1.0, "target_sigma": 2.0, "target_truncate": 8}
+    coords = here.id_map(vocab_size=rows, device=torch.device("cpu"), coord_token_ids=ids)
+    given: dict[str, Any] = {"logits": torch.zeros(1, 3, rows), "labels": labels, "masked_labels": labels.clone()}
+    given.update(coord_token_ids=ids, coord_id_map=coords, coord_token_weights=None, tokenizer=None)
+    given.update(cfg=types.SimpleNamespace(enabled=True, **weights, **shape), accelerator_num_processes=1)
+    given.update(average_tokens_across_devices=False, model_accepts_loss_kwargs=False)
+    wanted = here.fitting(here.loss, **given)
     try:
         inspect.signature(here.loss).bind(**wanted)
     except TypeError as error:  # an argument that this file does not know is no judgement of the target's

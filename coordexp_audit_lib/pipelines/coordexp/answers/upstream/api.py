@@ -18,28 +18,19 @@ from coordexp_audit_lib.pipelines.api import binds
 
 PACKAGES = {"transformers": "transformers", "ms-swift": "swift", "vllm": "vllm"}
 PARSED: dict[int, tuple[object, ast.AST | None]] = {}
-KINDS = {
-    inspect.Parameter.POSITIONAL_ONLY: "positional",
-    inspect.Parameter.POSITIONAL_OR_KEYWORD: "normal",
-    inspect.Parameter.KEYWORD_ONLY: "keyword",
-    inspect.Parameter.VAR_POSITIONAL: "args",
-    inspect.Parameter.VAR_KEYWORD: "kwargs",
-}
+# The kinds of `inspect.Parameter`, which count from 0.
+KINDS = ("positional", "normal", "args", "keyword", "kwargs")
 
 
 @binds("upstream.api")
 def api(request, here):
-    distribution = request["distribution"]
+    distribution, asks = request["distribution"], request["asks"]
     try:
         version = metadata.version(distribution)
     except metadata.PackageNotFoundError:
-        why = "%s is not installed" % distribution
-        return {"version": "", "seen": [undecided(ask, why) for ask in request["asks"]]}
-    return {"version": version, "seen": [seen(ask, PACKAGES[distribution]) for ask in request["asks"]]}
-
-
-def undecided(ask, why, status="undecided"):
-    return {"symbol": ask["symbol"], "status": status, "why": why}
+        unknown = {"status": "undecided", "why": "%s is not installed" % distribution}
+        return {"version": "", "seen": [{"symbol": ask["symbol"], **unknown} for ask in asks]}
+    return {"version": version, "seen": [seen(ask, PACKAGES[distribution]) for ask in asks]}
 
 
 def seen(ask, package):
@@ -51,7 +42,7 @@ def seen(ask, package):
             return facts(ask, candidate, value, owner, package)
         reasons.append((status, why))
     status, why = next((r for r in reasons if r[0] == "undecided"), reasons[0])
-    return undecided(ask, why, status)
+    return {"symbol": ask["symbol"], "status": status, "why": why}
 
 
 def reach(symbol):
@@ -81,24 +72,15 @@ def facts(ask, reached, value, owner, package):
     node = syntax(value)
     is_class = inspect.isclass(value)
     bases = value.__mro__ if is_class else owner.__mro__ if owner is not None else ()
-    fields = field_facts(value, ask["fields"]) if is_class else []
+    declared = {*getattr(value, "__dataclass_fields__", ()), *(set_on_self(value) if is_class else ())}
     return {
-        "symbol": ask["symbol"],
-        "status": "found",
-        "reached": reached,
-        "home": home(value, reached),
+        **{"symbol": ask["symbol"], "status": "found", "reached": reached, "home": home(value, reached)},
         "kind": "class" if is_class else "function" if callable(value) else "module" if node else "attribute",
         "bound": bound(owner, reached),
         "levels": levels(value, owner, package) if ask["call"] else None,
         "uses_self": bodies.uses_first_parameter(node),
-        "fields": fields,
-        "members": [
-            m
-            for m in ask["members"]
-            if hasattr(value, m)
-            or (is_class and m in set_on_self(value))
-            or any(f == m for f in getattr(value, "__dataclass_fields__", ()))
-        ],
+        "fields": field_facts(value, ask["fields"]) if is_class else [],
+        "members": [m for m in ask["members"] if hasattr(value, m) or m in declared],
         "words": bodies.words(node, ask["words"]),
         "expressions": bodies.expressions(node, ask["expressions"]),
         "keys": sorted(set(ask["keys"]) & set(value)) if isinstance(value, dict) else [],
@@ -152,19 +134,11 @@ def chain(owner, name, package):
 
 
 def one_level(function, symbol, node, is_method):
-    parameters = list(inspect.signature(function).parameters.values())[1 if is_method else 0 :]
-    return {
-        "symbol": symbol,
-        "parameters": [
-            {
-                "name": p.name,
-                "kind": KINDS[p.kind],
-                "required": p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD),
-            }
-            for p in parameters
-        ],
-        "own": bodies.own_keywords(node),
-    }
+    parameters = []
+    for p in list(inspect.signature(function).parameters.values())[1 if is_method else 0 :]:
+        required = p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        parameters.append({"name": p.name, "kind": KINDS[p.kind], "required": required})
+    return {"symbol": symbol, "parameters": parameters, "own": bodies.own_keywords(node)}
 
 
 def syntax(value):
@@ -215,7 +189,7 @@ def default(field):
     if field.default is not dataclasses.MISSING:
         value = field.default.value if isinstance(field.default, enum.Enum) else field.default
         return repr(value)
-    if field.default_factory is not dataclasses.MISSING:
-        made = field.default_factory
-        return "%s()" % made.__name__ if inspect.isclass(made) else "made"
-    return ""
+    made = field.default_factory
+    if made is dataclasses.MISSING:
+        return ""
+    return "%s()" % made.__name__ if inspect.isclass(made) else "made"

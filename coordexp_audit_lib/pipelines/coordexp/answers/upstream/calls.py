@@ -3,8 +3,6 @@
 The template, tokenizer and model are the harness's.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os
@@ -15,7 +13,7 @@ from coordexp_audit_lib.kit import chat, four_rows, model, wiring
 from coordexp_audit_lib.kit.template import packing
 from coordexp_audit_lib.pipelines.api import CannotImport, Unbound, binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
-from coordexp_audit_lib.pipelines.coordexp.harness.trainer import world
+from coordexp_audit_lib.pipelines.coordexp.harness.trainer import collated, world
 
 
 @binds("upstream.trainer", wiring=symbols.OPTIMIZER_WIRING.optional)
@@ -30,9 +28,8 @@ def own_wiring(here, folder, request):
     """The project's optimizer for a network with coordinate offsets, on the arguments that ms-swift would give it."""
     network, given = wiring.network(), wiring.arguments(folder, request)
     network.model_meta = types.SimpleNamespace(model_arch=types.SimpleNamespace(**wiring.TOWERS))
-    given.coord_offset_config = types.SimpleNamespace(
-        enabled=True, embed_lr=request["embed_lr"], head_lr=request["head_lr"], weight_decay=0.0
-    )
+    rates = {name: request[name] for name in ("embed_lr", "head_lr")}
+    given.coord_offset_config = types.SimpleNamespace(enabled=True, weight_decay=0.0, **rates)
     optimizer, _ = here.call(here.wiring, given, network, None)
     return wiring.groups(optimizer, network)
 
@@ -63,7 +60,7 @@ def request_config(request, here):
 
 @binds("upstream.infer_request", trainer=symbols.ROLLOUT_TRAINER)
 def infer_request(request, here):
-    kind = had("swift.llm", "RolloutInferRequest")
+    kind, names = had("swift.llm", "RolloutInferRequest"), ("messages", "images", "uuid", "data_dict")
     inputs = had("swift.llm.template.template_inputs", "StdTemplateInputs")
     samples = [{k: v for k, v in s.items() if v is not None} for s in request["samples"]]
     found = []
@@ -73,27 +70,19 @@ def infer_request(request, here):
         again = dataclasses.asdict(kind(**json.loads(json.dumps(made))))
         read = here.call(inputs.from_dict, made)
         texts = [read.system or "", *(m["content"] for m in read.messages)]
-        found.append(
-            {
-                "payload": posted,
-                "request": {k: made[k] for k in ("messages", "images", "uuid", "data_dict")},
-                "again": {k: again[k] for k in ("messages", "images", "uuid", "data_dict")},
-                "slots": sum(t.count("<image>") for t in texts),
-                "images": list(read.images),
-            }
-        )
+        facts = {"payload": posted, "request": {k: made[k] for k in names}, "again": {k: again[k] for k in names}}
+        found.append({**facts, "slots": sum(t.count("<image>") for t in texts), "images": list(read.images)})
     return {"sent": found}
 
 
 @binds("upstream.template")
 def template(request, here):
     made = world(here).template
-    chats = [
-        chat.conversation(turns, [{"number": i, "width": w, "height": h} for i, (w, h) in enumerate(sizes)])
-        for turns, sizes in zip(request["chats"], request["sizes"], strict=True)
-    ]
+    encoded = []
     with packing(made, False):
-        encoded = [here.call(made.encode, c, return_length=True) for c in chats]
+        for turns, sizes in zip(request["chats"], request["sizes"], strict=True):
+            pictures = [{"number": i, "width": w, "height": h} for i, (w, h) in enumerate(sizes)]
+            encoded.append(here.call(made.encode, chat.conversation(turns, pictures), return_length=True))
         padded = collated(here.call(made.data_collator, [dict(e) for e in encoded]))
     with packing(made, True):
         row = here.call(made.packing_row, [dict(e) for e in encoded])
@@ -102,18 +91,7 @@ def template(request, here):
         "keys": [sorted(k for k, v in e.items() if v is not None) for e in encoded],
         "lengths": [int(e["length"]) for e in encoded],
         "patches": [0 if e.get("pixel_values") is None else len(e["pixel_values"]) for e in encoded],
-        "row": sorted(row),
-        "packed": packed,
-        "padded": padded,
-    }
-
-
-def collated(batch):
-    """Shape and dtype of each tensor."""
-    tensors = {k: v for k, v in batch.items() if hasattr(v, "dtype")}
-    return {
-        "shapes": {k: list(v.shape) for k, v in tensors.items()},
-        "dtypes": {k: str(v.dtype).replace("torch.", "") for k, v in tensors.items()},
+        **{"row": sorted(row), "packed": packed, "padded": padded},
     }
 
 
