@@ -36,7 +36,7 @@ def facts(model: Any, grid: list[int], before: int, after: int, lengths: list[in
     try:
         with torch.no_grad():
             whole = _logits(model, tokens, lengths)
-            alone = _logits(model, tokens[-size:], lengths[-1:])
+            unpacked = _logits(model, tokens[-size:], lengths[-1:])
             other = _logits(model, [*_tokens(lengths, 7)[:-size], *tokens[-size:]], lengths)
     finally:
         model.train(mode)
@@ -45,7 +45,7 @@ def facts(model: Any, grid: list[int], before: int, after: int, lengths: list[in
         "rope": rope[:, 0].tolist(),
         "delta": int(delta.flatten()[0]),
         "shape": list(whole.shape),
-        "isolated": bool((last - alone[0]).abs().max() < TOLERANCE),
+        "isolated": bool((last - unpacked[0]).abs().max() < TOLERANCE),
         "blind": bool((last - other[0, -size:]).abs().max() < TOLERANCE),
     }
 

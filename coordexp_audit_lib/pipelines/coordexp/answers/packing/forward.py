@@ -113,7 +113,7 @@ def meta(sample):
 def one_pack(members, ran, unpacked, by_token):
     """What was measured of a pack, given what its trainer's run showed and those of all samples unpacked."""
     seen, loss, labels = ran
-    others = [alone[m] for m in members]
+    others = [unpacked[m] for m in members]
     lengths = [one.logits.shape[1] for one, _, _ in others]
     bounds = list(itertools.pairwise(itertools.accumulate(lengths, initial=0)))
     if seen.logits.shape[1] < sum(lengths):
@@ -121,7 +121,7 @@ def one_pack(members, ran, unpacked, by_token):
     largest = float(seen.logits.abs().max())
     parts = zip(bounds, others, strict=True)
     differences = [influence.largest_difference(seen.logits[:, a:b], s.logits) for (a, b), (s, _, _) in parts]
-    counts = [influence.taught_rows(value, s.logits) for s, value, _ in others]
+    counts = [influence.supervised_rows(value, s.logits) for s, value, _ in others]
     losses, whole = portable_losses([float(value) for _, value, _ in others], counts, float(loss))
     return {
         **{"members": members, "lengths": lengths, "keys": seen.keys(), "position_rows": seen.position_rows()},
@@ -130,9 +130,9 @@ def one_pack(members, ran, unpacked, by_token):
         "largest_logit": rounded(largest),
         "influence": [[rounded(v) for v in row] for row in influence.influence(seen, labels, bounds)],
         "loss": whole,
-        "taught": influence.taught_rows(loss, seen.logits),
+        "supervised": influence.supervised_rows(loss, seen.logits),
         "tokens": influence.by_token(seen) if by_token else [],
-        "alone": [{"loss": value, "taught": n} for value, n in zip(losses, counts, strict=True)],
+        "unpacked": [{"loss": value, "supervised": n} for value, n in zip(losses, counts, strict=True)],
     }
 
 

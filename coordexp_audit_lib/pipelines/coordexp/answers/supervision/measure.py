@@ -63,7 +63,7 @@ def measure(segments, rows, seen, request):
         text, coord = split_norms(grads[b, span])
         # Of the first, ratios are judged to the hundredth (`supervision.multiplier_scope`): four digits.
         found["text_grad"], found["coord_grad"] = [short(v) for v in text], [short(v, 3) for v in coord]
-        found["pulls"] = pulls(grads[b, span], text)
+        found["raised"] = raised(grads[b, span], text)
         if labels is not None:
             found["labels"], found["share"] = labels[b][span], [short(v) for v in share[b][span]]
         slots += [
