@@ -20,8 +20,8 @@ audit: setup tex
 test: setup
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --nbval --nbval-current-env \
 	  --nbval-sanitize-with notebooks/nbval_sanitize.cfg notebooks
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
-	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m model
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m model
 
 # A wheel in an environment of its own, without the constraints: what `pip install` gives a stranger must work.
 wheel:

@@ -35,25 +35,12 @@ def test_the_catalogue_is_complete() -> None:
     assert sorted(CLAIMS) == sorted(CATALOGUE)
 
 
-def test_every_claim_has_a_known_bad_case() -> None:
-    assert {claim for f in FAULTS for claim in f.caught_by} == set(CATALOGUE)
-
-
 @pytest.mark.parametrize("config", [STAGE2, SMOKE, STAGE1])
 @pytest.mark.parametrize("claim", CATALOGUE)
 def test_the_reference_holds(claim: str, config: str) -> None:
     finding = judge(ReferenceTarget(memory=MEMORY), CLAIMS[claim], config)
     assert (finding.status, finding.violations, finding.note) == ("held", [], "")
     assert finding.checked > 1
-
-
-@pytest.mark.parametrize(
-    ("fault", "claim"), [(f, c) for f in FAULTS for c in f.caught_by], ids=lambda v: v if isinstance(v, str) else v.id
-)
-def test_every_fault_is_noticed(fault: Fault, claim: str) -> None:
-    finding = judge(ReferenceTarget(fault, MEMORY), CLAIMS[claim], STAGE2)
-    assert finding.status == "violated", finding.note
-    assert all(v.message and v.where is not None for v in finding.violations)
 
 
 def test_a_lost_range_is_its_own_violation_where_types_are_coerced_already() -> None:

@@ -32,17 +32,6 @@ def test_the_claim_holds_on_the_reference(claim):
     assert finding.checked > 0
 
 
-@pytest.mark.parametrize("fault", OURS, ids=lambda f: f.id)
-def test_the_fault_is_caught(fault):
-    for claim in fault.caught_by:
-        finding = judge(ReferenceTarget(fault, MEMORY), CLAIMS[claim], CONFIG)
-        assert finding.status == "violated", (fault.id, claim, finding.note)
-
-
-def test_every_claim_has_a_known_bad_case():
-    assert {claim for f in OURS for claim in f.caught_by} == set(CATALOGUE)
-
-
 def test_two_runs_say_the_same():
     for claim in ("coordjson.linear_time", "coordjson.agrees_with_reference"):
         fault = next(f for f in OURS if claim in f.caught_by)

@@ -6,7 +6,7 @@ import pytest
 
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.claim import claims
-from coordexp_audit_lib.core.fault import Fault, faults
+from coordexp_audit_lib.core.fault import faults
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.target import Target
@@ -45,19 +45,6 @@ def test_held_on_the_reference(claim: str, seed: int) -> None:
     finding = found(ReferenceTarget(memory=MEMORY), claim, seed)
     assert (finding.status, finding.violations, finding.note) == ("held", [], "")
     assert finding.checked >= 10
-
-
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.id)
-def test_a_fault_is_caught(fault: Fault) -> None:
-    for claim in fault.caught_by:
-        finding = found(ReferenceTarget(fault, memory=MEMORY), claim)
-        assert finding.status == "violated", (claim, finding.note)
-        first = finding.violations[0]
-        assert first.message and first.where is not None and first.where.line > 0
-
-
-def test_each_claim_has_a_known_bad_case() -> None:
-    assert set(CLAIMS) == {claim for f in FAULTS for claim in f.caught_by}
 
 
 def test_findings_are_the_same_from_run_to_run() -> None:

@@ -16,6 +16,8 @@ from coordexp_audit_lib.guards import rehearsal
 from coordexp_audit_lib.guards.collator import GuardedCollator
 from coordexp_audit_lib.kit.model import one_thread
 
+pytestmark = pytest.mark.model
+
 # Where each mistake shows: steps completed when the run stops, and what a reader needs to find it.
 STOPS = {
     "unknown_key": (0, r"^rollout_matching\.decode_bach_size: .*Remedy: did you mean decode_batch_size"),

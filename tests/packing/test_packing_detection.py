@@ -1,4 +1,4 @@
-"""Every claim holds on the reference, and every fault is caught by each claim that is said to catch it."""
+"""Every claim holds on the reference, and says the same each time that it is asked."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import pytest
 
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.claim import claims
-from coordexp_audit_lib.core.fault import Fault, faults
+from coordexp_audit_lib.core.fault import faults
 from coordexp_audit_lib.core.judge import judge
-from coordexp_audit_lib.targets.reference import ReferenceTarget
+from coordexp_audit_lib.targets.reference import Memory, ReferenceTarget
 
 CONFIG = "configs/stage2_ab/prod/ab_mixed.yaml"
 boundaries.load(["packing"])
 CLAIMS = {c.id: c for c in claims("packing")}
 FAULTS = faults("packing")
+MEMORY: Memory = {}  # the oracle's answers, so that a fault costs its claim alone
 CASES = [(f, claim) for f in FAULTS for claim in f.caught_by]
 
 
@@ -25,25 +26,14 @@ def test_the_thirteen_claims_of_this_boundary_are_declared() -> None:
 
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_holds_on_the_reference(claim: str) -> None:
-    finding = judge(ReferenceTarget(), CLAIMS[claim], CONFIG)
+    finding = judge(ReferenceTarget(memory=MEMORY), CLAIMS[claim], CONFIG)
     assert (finding.status, finding.violations, finding.note) == ("held", [], "")
     assert finding.checked >= 6
 
 
-@pytest.mark.parametrize(("broken", "claim"), CASES, ids=[f"{f.id}-{c}" for f, c in CASES])
-def test_fault_is_caught(broken: Fault, claim: str) -> None:
-    finding = judge(ReferenceTarget(broken), CLAIMS[claim], CONFIG)
-    assert finding.status == "violated"
-    assert finding.violations[0].message and finding.violations[0].where is not None
-
-
-def test_every_claim_has_a_fault() -> None:
-    assert {c for _, c in CASES} == set(CLAIMS)
-
-
 def test_findings_are_the_same_twice() -> None:
-    def once() -> list[object]:
-        found = [judge(ReferenceTarget(f), CLAIMS[c], CONFIG, 3) for f, c in CASES]
+    def once(memory: Memory) -> list[object]:
+        found = [judge(ReferenceTarget(f, memory), CLAIMS[c], CONFIG, 3) for f, c in CASES]
         return [(f.status, f.checked, f.violations, f.violation_count) for f in found]
 
-    assert once() == once()
+    assert once(MEMORY) == once({})

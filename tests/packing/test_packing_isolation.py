@@ -18,6 +18,8 @@ from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.kit import model, varlen
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
+pytestmark = pytest.mark.model
+
 REQUESTS = {(r.path, r.attention): r for _, r in cases.forward_requests()}
 PICTURES, TEXT = cases.forward_requests()[0][1].samples[:3], [cases.forward_requests()[0][1].samples[i] for i in (1, 3)]
 

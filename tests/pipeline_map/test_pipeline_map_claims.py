@@ -51,10 +51,6 @@ def test_every_fault_is_caught(fault):
     assert violated == set(fault.caught_by)
 
 
-def test_every_claim_has_a_known_bad_case():
-    assert {i.id for i in claims("pipeline_map")} == {i for f in FAULTS for i in f.caught_by}
-
-
 @pytest.mark.parametrize("config", CONFIGS)
 def test_the_map_lists_every_key_of_the_reference_config(config):
     assert unassigned(ReferenceTarget(), config) == []

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.core.claim import Claim, claims
-from coordexp_audit_lib.core.fault import Fault, faults
+from coordexp_audit_lib.core.claim import claims
+from coordexp_audit_lib.core.fault import faults
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.targets.reference import Memory, ReferenceTarget
 
@@ -22,21 +22,6 @@ def test_the_catalogue_is_covered() -> None:
     names += ("no_secrets", "weights_only", "rerun_drift")
     assert sorted(CLAIMS) == sorted(f"provenance.{n}" for n in names)
     assert {c for f in FAULTS for c in f.caught_by} == set(CLAIMS)
-
-
-@pytest.mark.parametrize("claim", CLAIMS.values(), ids=lambda c: c.id)
-def test_holds_on_the_reference(claim: Claim) -> None:
-    finding = judge(ReferenceTarget(memory=MEMORY), claim, CONFIG)
-    assert (finding.status, finding.violations, finding.note) == ("held", [], "")
-    assert finding.checked > 1
-
-
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.id)
-def test_a_fault_is_caught(fault: Fault) -> None:
-    for name in fault.caught_by:
-        finding = judge(ReferenceTarget(fault, MEMORY), CLAIMS[name], CONFIG)
-        assert finding.status == "violated", (name, finding.note)
-        assert all(v.message for v in finding.violations)
 
 
 @pytest.mark.parametrize("name", ["provenance.no_secrets", "provenance.rerun_drift", "provenance.swift_source"])

@@ -6,9 +6,11 @@ import pytest
 
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.claim import Claim, claims
-from coordexp_audit_lib.core.fault import Fault, faults
+from coordexp_audit_lib.core.fault import faults
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.targets.reference import Memory, ReferenceTarget
+
+pytestmark = pytest.mark.model
 
 boundaries.load(["supervision"])
 MEMORY: Memory = {}  # what the oracle was asked before
@@ -32,13 +34,6 @@ def test_the_reference_keeps_the_claim(claim: Claim) -> None:
     found = judge(ReferenceTarget(memory=MEMORY), claim, "")
     assert (found.status, found.violations, found.note) == ("held", [], "")
     assert found.checked >= 7
-
-
-@pytest.mark.parametrize("broken", FAULTS, ids=lambda f: f.id)
-def test_the_fault_is_noticed_by_every_claim_that_it_names(broken: Fault) -> None:
-    statuses = {claim: judge(ReferenceTarget(broken, MEMORY), CLAIMS[claim], "") for claim in broken.caught_by}
-    assert {c: f.status for c, f in statuses.items()} == dict.fromkeys(broken.caught_by, "violated")
-    assert all(f.violations[0].message for f in statuses.values())
 
 
 def test_a_masked_closure_is_a_violation_of_its_claim_and_no_crash_of_another() -> None:

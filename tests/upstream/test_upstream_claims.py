@@ -14,7 +14,7 @@ from coordexp_audit_lib.boundaries.upstream.predicates.contracts import read as 
 from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import Difference, Release, Verdict
 from coordexp_audit_lib.core.claim import Claim, claims
 from coordexp_audit_lib.core.errors import SurfaceUnbound
-from coordexp_audit_lib.core.fault import Fault, faults
+from coordexp_audit_lib.core.fault import faults
 from coordexp_audit_lib.core.judge import Artifact, judge, judge_artifact
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.targets.reference import Memory, ReferenceTarget
@@ -40,15 +40,6 @@ def test_holds_on_the_reference(check: Claim) -> None:
     finding = judge(ReferenceTarget(memory=MEMORY), check, CONFIG)
     assert (finding.status, finding.note, [v.message for v in finding.violations]) == ("held", "", [])
     assert finding.checked >= 5
-
-
-@pytest.mark.parametrize("broken", FAULTS, ids=lambda f: f.id)
-def test_every_fault_is_caught(broken: Fault) -> None:
-    for check in MINE:
-        if check.id in broken.caught_by:
-            finding = judge(ReferenceTarget(broken, memory=MEMORY), check, CONFIG)
-            assert finding.status == "violated", (check.id, finding.note)
-            assert all(v.message for v in finding.violations)
 
 
 # ---- nothing vacuous is held ------------------------------------------------------------------------------------

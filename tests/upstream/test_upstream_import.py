@@ -27,6 +27,8 @@ from coordexp_audit_lib.source.facts import Seen
 from coordexp_audit_lib.source.observed import see
 from coordexp_audit_lib.source.package import Package
 
+pytestmark = pytest.mark.model
+
 PINNED = pipeline().contract()["upstream.pinned"]
 TRANSFORMERS = [part for contract in chosen(contracts(), "transformers") for part in contract.parts]
 
