@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Literal, NamedTuple
 
 from coordexp_audit_lib.kit.boxes import is_ordered, token
@@ -151,11 +152,9 @@ def strict(text: str | bytes, order: Order) -> Container:
 
 def is_strict(text: str | bytes, order: Order) -> bool:
     """Whether a strict reader accepts the text."""
-    try:
-        strict(text, order)
-    except Broken:
-        return False
-    return True
+    with suppress(Broken):
+        return bool(strict(text, order))
+    return False
 
 
 def admissible(defects: Sequence[Defect]) -> tuple[str, ...]:
@@ -313,9 +312,9 @@ def _entry(source: Source, at: int, order: Order, index: int, *, strict: bool) -
             raise Broken(f"objects[{index}] is not a record", at)
         return Entry((at, source.value_end(at, len(source.text), "]")), [Defect(REASONS, "not an object")])
     end = source.object_end(at)
+    if end is None and strict:
+        raise Broken(f"objects[{index}] is not closed", at)
     if end is None:
-        if strict:
-            raise Broken(f"objects[{index}] is not closed", at)
         return None
     entry = read_record(source, (at, end), order)
     if strict and not entry.valid:
@@ -327,10 +326,8 @@ def read_record(source: Source, span: Span, order: Order) -> Entry:
     """Read the object that `span` cuts: what it says, or all that is wrong with it."""
     try:
         members = source.members(*span)
-    except Broken as error:
-        return Entry(
-            span, [Defect(REASONS, str(error))]
-        )  # what can't be read has no keys to speak of: any name will do
+    except Broken as error:  # what can't be read has no keys to speak of: any name will do
+        return Entry(span, [Defect(REASONS, str(error))])
     descs = [m for m in members if m.key == "desc"]
     shapes = [m for m in members if m.key in GEOMETRIES]
     defects = _key_defects(members, descs, shapes)
@@ -348,19 +345,15 @@ def read_record(source: Source, span: Span, order: Order) -> Entry:
 
 
 def _key_defects(members: list[Member], descs: list[Member], shapes: list[Member]) -> list[Defect]:
-    defects = []
     unknown = [m.key for m in members if m not in descs and m not in shapes]
-    if unknown:
-        defects.append(Defect(("unexpected_keys",), f"unknown keys {unknown}"))
-    if not descs:
-        defects.append(Defect(("missing_desc",), "desc is missing"))
-    if len(descs) > 1:
-        defects.append(Defect(("unexpected_keys", "missing_desc"), "desc stands more than once"))
-    if not shapes:
-        defects.append(Defect(("unexpected_keys", "wrong_arity", "other"), "bbox_2d or poly is missing"))
-    if len(shapes) > 1:
-        defects.append(Defect(("unexpected_keys", "other"), "more than one geometry"))
-    return defects
+    checks = (
+        (bool(unknown), ("unexpected_keys",), f"unknown keys {unknown}"),
+        (not descs, ("missing_desc",), "desc is missing"),
+        (len(descs) > 1, ("unexpected_keys", "missing_desc"), "desc stands more than once"),
+        (not shapes, ("unexpected_keys", "wrong_arity", "other"), "bbox_2d or poly is missing"),
+        (len(shapes) > 1, ("unexpected_keys", "other"), "more than one geometry"),
+    )
+    return [Defect(reasons, message) for wrong, reasons, message in checks if wrong]
 
 
 def _desc(source: Source, member: Member, defects: list[Defect]) -> str:

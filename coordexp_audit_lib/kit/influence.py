@@ -52,17 +52,14 @@ def watching(model: Any) -> Iterator[Seen]:
     def answered(module: Any, args: Any, output: Any) -> None:
         seen.logits = output.logits
 
-    hooks = [
+    text = model.model.language_model
+    with (
         model.register_forward_pre_hook(called, with_kwargs=True),
-        model.model.language_model.register_forward_pre_hook(embedded, with_kwargs=True),
+        text.register_forward_pre_hook(embedded, with_kwargs=True),
         model.lm_head.register_forward_pre_hook(headed),
         model.register_forward_hook(answered),
-    ]
-    try:
+    ):
         yield seen
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def influence(seen: Seen, labels: Any, bounds: Bounds) -> list[list[float]]:

@@ -4,14 +4,13 @@ Only facts leave: a short value as JSON, anything else as its kind, size and dig
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 from collections.abc import Mapping
 
 from coordexp_audit_lib.pipelines.api import binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
-from coordexp_audit_lib.pipelines.coordexp.harness.configs import PROMPT_KEYS
+from coordexp_audit_lib.pipelines.coordexp.harness.configs import PROMPT_KEYS, sha
 
 SHORT = 80
 NO_DEFAULT = object()
@@ -75,11 +74,9 @@ def is_node(value):
 
 
 def field_default(field):
-    if field.default is not dataclasses.MISSING:
-        return field.default
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
-    return NO_DEFAULT
+    return NO_DEFAULT if field.default is dataclasses.MISSING else field.default
 
 
 def source(path, value, default, chain):
@@ -111,7 +108,7 @@ def shown(path, values):
         return text
     size = "%d characters" % len(value) if isinstance(value, str) else "%d entries" % len(value)
     kind = "text" if isinstance(value, str) else "list"
-    return "%s of %s, sha256 %s" % (kind, size, hashlib.sha256(text.encode("ascii")).hexdigest()[:16])
+    return "%s of %s, sha256 %s" % (kind, size, sha(text))
 
 
 def placed(row, tree):

@@ -103,10 +103,10 @@ def on_ranks(here, size, function):
 
     with tempfile.TemporaryDirectory(dir=here.scratch) as folder:
         ranks = collected([Rank(lambda r=r: body(r, folder)) for r in range(size)], SECONDS, GRACE)
-    answers = [rank.answer for rank in ranks]
-    if all(a and "value" in a for a in answers):
+    answers = [rank.answer or {} for rank in ranks]
+    if all("value" in a for a in answers):
         return [a["value"] for a in answers]
-    errors = sorted(a["error"] for a in answers if a and "error" in a)
+    errors = sorted(a["error"] for a in answers if "error" in a)
     told = ["rank %d: %s: %s" % (rank, kind, message) for _, rank, kind, message in errors]
     for number, rank in enumerate(ranks):
         if not rank.answer:

@@ -3,7 +3,6 @@
 Only the chat template is a stub (it returns the text's bytes as ids), but for the patch grid, where it is ms-swift's.
 """
 
-import hashlib
 import json
 import os
 import random
@@ -13,6 +12,7 @@ from coordexp_audit_lib.kit import picture, stand_ins, template
 from coordexp_audit_lib.pipelines.api import Refused, Unbound, binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.answers.geometry.coordinates import bare
+from coordexp_audit_lib.pipelines.coordexp.harness.configs import sha
 from coordexp_audit_lib.pipelines.coordexp.harness.dataset import DATASET, dataset_of, encoding
 from coordexp_audit_lib.pipelines.coordexp.harness.trainer import boxed, world
 
@@ -62,7 +62,7 @@ def sample_order(request, here):
 
 def digested(sample):
     ids = json.dumps([sample["input_ids"], assistant_text(sample)])
-    return {"record": int(sample["base_idx"]), "digest": hashlib.sha256(ids.encode()).hexdigest()[:16]}
+    return {"record": int(sample["base_idx"]), "digest": sha(ids)}
 
 
 @binds("geometry.processor_grid", **DATASET)

@@ -3,7 +3,6 @@
 Two stand-ins: the dataset, whose samples carry a `length` and nothing else, and the template, an object with two flags.
 """
 
-import hashlib
 import json
 import os
 import tempfile
@@ -12,6 +11,7 @@ from unittest import mock
 
 from coordexp_audit_lib.pipelines.api import Refused, binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
+from coordexp_audit_lib.pipelines.coordexp.harness.configs import sha
 
 
 class Lengths:
@@ -67,7 +67,7 @@ def plan(request, here):
         "packs": first.raw_plan,
         "aligned": [[s["index"] for s in first[i]] for i in range(len(first))],
         "ranks": [share_of(r, world, len(d), drop_last) for r, d in enumerate(made)],
-        "rank_digests": [digest(d.pack_plan) for d in made],
+        "rank_digests": [sha(json.dumps(d.pack_plan)) for d in made],
         "repeated": list(first.repeated_pack_indices),
         "single_long": first.single_long,
         "skipped_long": first.skipped_long,
@@ -79,10 +79,6 @@ def dropped_of(dataset):
     """The pipeline's own count of samples that it dropped as underfill, under the names it might have."""
     counts = (getattr(dataset, n, None) for n in ("dropped_samples", "dropped", "num_dropped", "dropped_underfilled"))
     return next((count for count in counts if isinstance(count, int)), None)
-
-
-def digest(value):
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
 @binds("packing.stream", build=symbols.STREAM_PACKER)

@@ -3,7 +3,6 @@
 The trainer's own `_rollout_many` runs with its own plan, payload and parser; only the HTTP sessions are stand-ins.
 """
 
-import hashlib
 import json
 import math
 import types
@@ -13,6 +12,7 @@ from coordexp_audit_lib.pipelines.api import CannotImport, Refused, Unbound, bin
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.answers.rollout import stage
 from coordexp_audit_lib.pipelines.coordexp.harness import trainer as harness
+from coordexp_audit_lib.pipelines.coordexp.harness.configs import sha
 
 BELOW = "https://rollout-%d.test"
 SYSTEM = {"role": "system", "content": "Be exact."}  # else the tree puts its own before the prompt
@@ -90,7 +90,7 @@ def image(described):
 def shown(content, known):
     """A turn's text if the sample holds it, else its digest: the tree's own prompts are not told."""
     text = content if isinstance(content, str) else "".join(p.get("text", "") for p in content if isinstance(p, dict))
-    return text if text in known else "digest:" + hashlib.sha256(text.encode()).hexdigest()[:16]
+    return text if text in known else "digest:" + sha(text)
 
 
 def changed_by_json(value, at):

@@ -22,10 +22,8 @@ class Recorder:
         import torch.nn.functional as F
 
         original = F.cross_entropy
-        hooks = [
-            self.model.register_forward_pre_hook(self.before, with_kwargs=True),
-            self.model.register_forward_hook(self.after),
-        ]
+        before = self.model.register_forward_pre_hook(lambda m, args, given: self.calls.append(given), with_kwargs=True)
+        after = self.model.register_forward_hook(self.after)
 
         def noted(*args, **kwargs):
             loss = original(*args, **kwargs)
@@ -35,15 +33,8 @@ class Recorder:
                 self.tokens.append((target.detach(), loss))
             return loss
 
-        try:
-            with replaced(F, cross_entropy=noted):
-                yield self
-        finally:
-            for hook in hooks:
-                hook.remove()
-
-    def before(self, module, args, kwargs):
-        self.calls.append(kwargs)
+        with before, after, replaced(F, cross_entropy=noted):
+            yield self
 
     def after(self, module, args, output):
         if output.logits.requires_grad:

@@ -1,7 +1,6 @@
 """Rendering: prompts, labels, padding, length limits, and what encoding leaves behind in a template."""
 
 import contextlib
-import hashlib
 import os
 
 from coordexp_audit_lib.kit import tokenizer
@@ -10,7 +9,7 @@ from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.answers.template import conversation as talk
 from coordexp_audit_lib.pipelines.coordexp.answers.template.conversation import PROMPTED, new_template, prompted
 from coordexp_audit_lib.pipelines.coordexp.harness import trainer as harness
-from coordexp_audit_lib.pipelines.coordexp.harness.configs import typed
+from coordexp_audit_lib.pipelines.coordexp.harness.configs import sha, typed
 from coordexp_audit_lib.pipelines.coordexp.harness.dataset import DATASET, dataset_of, encoding, record_of
 
 MISSING = "(no such setting)"
@@ -100,7 +99,7 @@ def state_of(template):
 
 
 def digest(value):
-    return value if value == MISSING else hashlib.sha256(repr(value).encode()).hexdigest()[:16]
+    return value if value == MISSING else sha(repr(value))
 
 
 @binds("template.state", **DATASET)
@@ -116,7 +115,7 @@ def state(request, here):
         ids, raised = "", ""
         try:
             sample = encoding(here, made.__getitem__, 0)
-            ids = hashlib.sha256(repr(harness.whole(sample["input_ids"])).encode()).hexdigest()[:16]
+            ids = sha(repr(harness.whole(sample["input_ids"])))
         except Refused as refused:
             raised = refused.type_name
         told.append({"state": state_of(template), "ids": ids, "raised": raised})
