@@ -2,7 +2,7 @@
 unpacked labels.
 
 The loss at token i is that of predicting token i + 1. A label at a segment's first token is therefore predicted from
-the end of another sample, and a label that is shifted once too often teaches the token after the next: gradients of a
+the end of another sample, and a label that is shifted once too often is the token after the next: gradients of a
 task that evaluation never sets, in every pack.
 
 Example: of two samples in one pack the second begins with `<|im_start|>`; its label there is -100."""
