@@ -20,6 +20,7 @@ from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import fault
 from coordexp_audit_lib.core.finding import Violation
+from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 
 LOSS = "src/transformers/loss/loss_utils.py"
 
@@ -44,5 +45,5 @@ def first_supervised(ints: Ints, made: Batch) -> None:
 
 
 fault(no_cross_boundary_label, "labels_shifted", BATCH, "labels are shifted by one before the loss shifts them again")(
-    edited(lambda ints, made: ints.update(labels=[[*ints["labels"][0][1:], -100]]))
+    edited(lambda ints, made: ints.update(labels=[[*ints["labels"][0][1:], IGNORE_INDEX]]))
 )

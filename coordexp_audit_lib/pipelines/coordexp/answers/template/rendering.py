@@ -4,6 +4,7 @@ import contextlib
 import os
 
 from coordexp_audit_lib.kit import tokenizer
+from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 from coordexp_audit_lib.pipelines.api import Refused, binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.answers.template import conversation as talk
@@ -81,7 +82,7 @@ def limit(request, here):
     def encoded(max_length):
         template = new_template(here, "Locate.", max_length, request["strategy"])
         sample = encoding(here, dataset_of_one(here, record, template).__getitem__, 0)
-        return harness.whole(sample["input_ids"]), [i for i in harness.whole(sample["labels"]) if i != -100]
+        return harness.whole(sample["input_ids"]), [i for i in harness.whole(sample["labels"]) if i != IGNORE_INDEX]
 
     whole, whole_answer = encoded(1_000_000)
     ids, answer = encoded(request["max_length"])
