@@ -130,12 +130,11 @@ def switch(request, here):
     template.set_mode(request["mode"])
     world = harness.World(template.tokenizer, harness.world(here).model, template)
     trainer = harness.make_trainer(here.trainer, world)
-    names = {"packing_off": "_template_packing_disabled", "packing_on": "_template_packing_enabled"}
-    names["train"] = "_template_train_mode"
+    names = {"packing_off": symbols.PACKING_OFF, "packing_on": symbols.PACKING_ON, "train": symbols.TRAIN_MODE}
     before, inside = flags_of(template), {}
     with contextlib.suppress(Deliberate), contextlib.ExitStack() as stack:
         for name in request["names"]:
-            stack.enter_context(getattr(trainer, names[name])())
+            stack.enter_context(getattr(trainer, names[name].member)())
         inside = flags_of(template)
         if request["fails"]:
             raise Deliberate
