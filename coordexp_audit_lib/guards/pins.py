@@ -15,11 +15,10 @@ import msgspec
 from coordexp_audit_lib.boundaries.template.predicates import vocabulary_fingerprint
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.kit.boxes import TOKENS as COORD_TOKENS
-from coordexp_audit_lib.kit.profile import BUILT_IN, Profile, of_values, of_vocabulary
+from coordexp_audit_lib.kit.profile import IGNORE_INDEX, Profile, of_values, of_vocabulary
 from coordexp_audit_lib.kit.prompt_trace import trace
 
 __all__ = ["COORD_TOKENS"]
-IGNORE_INDEX = BUILT_IN["text"].ignore_index
 # What is rendered to pin a template's prompt: it shows the system prompt, the roles and the special tokens.
 QUESTION = {"role": "user", "content": "What is in the picture?"}
 ANSWER = {"role": "assistant", "content": "Nothing."}

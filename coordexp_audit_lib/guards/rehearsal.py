@@ -21,12 +21,11 @@ from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.guards.pins import pins_of
 from coordexp_audit_lib.guards.rollouts import check_rollout_prefix, check_rollout_response, check_supervision
 from coordexp_audit_lib.kit import chat, model, mrope, picture, tokenizer, variants
-from coordexp_audit_lib.kit.profile import BUILT_IN
+from coordexp_audit_lib.kit.profile import QWEN3_VL as QWEN
 from coordexp_audit_lib.kit.schedule import is_b_step, seed_base
 
 CONFIG = pipeline().configs[1]
 TREE = pipeline().reference
-QWEN = BUILT_IN["qwen3_vl"]
 SYSTEM, USER = "Answer with JSON.", "<image>Locate every object."
 CUP, CAT = ("cup", [12, 34, 256, 480]), ("cat", [300, 310, 640, 999])
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from coordexp_audit_lib.kit import picture, tokenizer
+from coordexp_audit_lib.kit.profile import IGNORE_INDEX, QWEN3_VL
 
 SLOT = "<image>"
 ROLES = ("system", "user", "assistant")
-IGNORE_INDEX = -100
 
 
 def render(turns: Sequence[tuple[str, str]], grids: Sequence[Sequence[int]] = ()) -> tuple[list[int], list[int]]:
@@ -31,7 +31,7 @@ def render(turns: Sequence[tuple[str, str]], grids: Sequence[Sequence[int]] = ()
     slots = sum(text.count(SLOT) for role, text in turns if role != "assistant")
     if slots != len(grids):
         raise ValueError(f"{slots} image slots and {len(grids)} pictures")
-    pads = iter(t * h * w // picture.MERGE**2 for t, h, w in grids)
+    pads = map(QWEN3_VL.merged, grids)
     ids: list[int] = []
     labels: list[int] = []
     for role, text in turns:

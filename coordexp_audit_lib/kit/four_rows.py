@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from coordexp_audit_lib.kit.profile import QWEN3_VL
 from coordexp_audit_lib.kit.tokenizer import IMAGE_PAD, VISION_END, VISION_START
 
 TOLERANCE = 1e-4
@@ -25,7 +26,7 @@ def facts(model: Any, grid: list[int], before: int, after: int, lengths: list[in
     """
     import torch
 
-    merged = grid[0] * grid[1] * grid[2] // 4
+    merged = QWEN3_VL.merged(grid)
     text = list(range(100, 100 + before + after))
     ids = [*text[:before], VISION_START, *[IMAGE_PAD] * merged, VISION_END, *text[before:]]
     rope, delta = model.model.get_rope_index(

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-IGNORE_INDEX = -100
+from coordexp_audit_lib.kit.profile import IGNORE_INDEX
+
 Bounds = Sequence[tuple[int, int]]
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-PATCH, MERGE, FRAMES = 16, 2, 2
+from coordexp_audit_lib.kit import profile
+
+PATCH, MERGE, FRAMES = profile.PATCH, profile.MERGE, profile.TEMPORAL_PATCH
+MULTIPLE = PATCH * MERGE  # of pixels: what both sides of a picture must be for it not to be resized
 
 
 def pixels(number: int, width: int, height: int) -> Any:
@@ -44,8 +47,8 @@ def patches(image: Any) -> tuple[list[int], Any]:
     import numpy as np
 
     height, width, _ = image.shape
-    if height % (PATCH * MERGE) or width % (PATCH * MERGE):
-        raise ValueError(f"{width} x {height} pixels: both must be multiples of {PATCH * MERGE}")
+    if height % MULTIPLE or width % MULTIPLE:
+        raise ValueError(f"{width} x {height} pixels: both must be multiples of {MULTIPLE}")
     h, w = height // PATCH, width // PATCH
     blocks = image.reshape(h // MERGE, MERGE, PATCH, w // MERGE, MERGE, PATCH, 3)
     rows = blocks.transpose(0, 3, 1, 4, 6, 2, 5).reshape(h * w, 3, 1, PATCH, PATCH)

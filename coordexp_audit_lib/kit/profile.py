@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 FRAMES, SECONDS, TIMESTAMPS = "frames", "seconds", "timestamps"
 CHANNELS = 3
+IGNORE_INDEX = -100  # the label that `torch.nn.functional.cross_entropy` leaves out
+PATCH, MERGE, TEMPORAL_PATCH = 16, 2, 2  # of Qwen3-VL: pixels and patches per side, frames; fields of a profile
+
+# Since Qwen2 one vocabulary has these ids; see `image_token_id` and its neighbours in each family's configuration.
+ENDOFTEXT, IM_START, IM_END = 151_643, 151_644, 151_645
+VISION_START, VISION_END, IMAGE_PAD, VIDEO_PAD = 151_652, 151_653, 151_655, 151_656
 
 
 @dataclass(frozen=True)
@@ -39,10 +46,10 @@ class Profile:
     vision_end: int | None = None
     turn_start: int | None = None
     turn_end: int | None = None
-    merge_size: int = 2
+    merge_size: int = MERGE
     patch_size: int | None = None
-    temporal_patch_size: int = 2
-    ignore_index: int = -100
+    temporal_patch_size: int = TEMPORAL_PATCH
+    ignore_index: int = IGNORE_INDEX
     label_shift: int = 0
     position_rows: int = 4
     videos: str = ""
@@ -65,8 +72,11 @@ class Profile:
         """Whether the token of an image or a video is known."""
         return self.image_pad is not None or self.video_pad is not None
 
+    def merged(self, grid: Sequence[int]) -> int:
+        """Tokens that an image or video of `grid` (t, h, w) in patches becomes."""
+        return math.prod(grid) // self.merge_size**2
 
-# Since Qwen2 one vocabulary has these ids; see `image_token_id` and its neighbours in each family's configuration.
+
 _TOKENS: dict[str, str] = {
     "pad": "<|endoftext|>",
     "turn_start": "<|im_start|>",
@@ -78,23 +88,24 @@ _TOKENS: dict[str, str] = {
 }
 _QWEN = Profile(
     "qwen_vl",
-    pad=151_643,
-    turn_start=151_644,
-    turn_end=151_645,
-    vision_start=151_652,
-    vision_end=151_653,
-    image_pad=151_655,
-    video_pad=151_656,
+    pad=ENDOFTEXT,
+    turn_start=IM_START,
+    turn_end=IM_END,
+    vision_start=VISION_START,
+    vision_end=VISION_END,
+    image_pad=IMAGE_PAD,
+    video_pad=VIDEO_PAD,
 )
 BUILT_IN: dict[str, Profile] = {
     p.name: p
     for p in (
         replace(_QWEN, name="qwen2_vl", patch_size=14, videos=FRAMES),
         replace(_QWEN, name="qwen2_5_vl", patch_size=14, videos=SECONDS, tokens_per_second=2.0),
-        replace(_QWEN, name="qwen3_vl", patch_size=16, videos=TIMESTAMPS),
+        replace(_QWEN, name="qwen3_vl", patch_size=PATCH, videos=TIMESTAMPS),
         Profile("text", position_rows=1),
     )
 }
+QWEN3_VL = BUILT_IN["qwen3_vl"]
 _COORDINATE = "<|coord_0|>"
 
 

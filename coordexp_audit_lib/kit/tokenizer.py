@@ -22,10 +22,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from coordexp_audit_lib.kit import boxes, profile
+
 PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-RANKS = 151_643
+RANKS = 151_643  # byte sequences; the control tokens' ids go on from here
 CONTROL = (
     *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>"),
     *("<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>"),
@@ -35,12 +37,13 @@ PLAIN = (
     *("<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>"),
     *("<|repo_name|>", "<|file_sep|>", "<tool_response>", "</tool_response>", "<think>", "</think>"),
 )
-COORD_BINS = 1000
-# CoordExp puts a wildcard before the thousand bins, so that bin k has id 151670 + k.
-COORD_TOKENS = ("<|coord_*|>", *(f"<|coord_{k}|>" for k in range(COORD_BINS)))
-ENDOFTEXT, IM_START, IM_END = 151_643, 151_644, 151_645
-VISION_START, VISION_END, IMAGE_PAD, VIDEO_PAD = 151_652, 151_653, 151_655, 151_656
-COORD_0 = 151_670
+COORD_BINS = boxes.BIN_COUNT
+# A wildcard stands before the thousand bins, so that bin k has id COORD_0 + k.
+COORD_TOKENS = ("<|coord_*|>", *boxes.TOKENS)
+ENDOFTEXT, IM_START, IM_END = profile.ENDOFTEXT, profile.IM_START, profile.IM_END
+VISION_START, VISION_END = profile.VISION_START, profile.VISION_END
+IMAGE_PAD, VIDEO_PAD = profile.IMAGE_PAD, profile.VIDEO_PAD
+COORD_0 = RANKS + len(CONTROL) + len(PLAIN) + 1  # 151,670
 _LAYOUT = "1"
 
 

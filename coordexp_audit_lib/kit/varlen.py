@@ -1,4 +1,4 @@
-"""Attention over a packed row as a variable-length kernel computes it, on a CPU: each segment sees itself alone.
+"""Attention over a packed row as a variable-length kernel computes it, on a CPU: no segment sees another.
 
 Packed training runs on kernels that are told the segments by `cu_seqlens` and need a GPU. This module stands for such
 a kernel behind `transformers`' own flash-attention code: all that decides which boundaries the kernel is given is the

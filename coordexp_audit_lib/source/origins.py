@@ -135,7 +135,7 @@ class KeyFlow(Flow[Origins]):
     def join(self, parts: Iterable[Origins]) -> Origins:
         return _union(parts)
 
-    # -- what the scope teaches -----------------------------------------------------------------------------------
+    # -- what the scope tells ------------------------------------------------------------------------------------
 
     def learn(self) -> None:
         """Update names, attributes, arguments and returned values from the scope's body."""

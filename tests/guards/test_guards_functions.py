@@ -102,7 +102,7 @@ def test_a_sound_target_passes() -> None:
     supervised(lambda ids, labels: None)()
 
 
-def teach(which: Callable[[int, int], bool]) -> Callable[[list[int], list[int]], None]:
+def supervise(which: Callable[[int, int], bool]) -> Callable[[list[int], list[int]], None]:
     def change(ids: list[int], labels: list[int]) -> None:
         place = next(p for p, t in enumerate(ids) if which(p, t))
         labels[place] = ids[place]
@@ -121,13 +121,13 @@ CUP = tokenizer.encode("cup")[0]
 @pytest.mark.parametrize(
     ("change", "claim"),
     [
-        (teach(lambda p, t: is_coordinate(t)), "supervision.coord_out_of_ce"),
-        (teach(lambda p, t: t == DOG), "supervision.fp_neutral"),
-        (teach(lambda p, t: t == CUP), "supervision.matched_struct_only"),
+        (supervise(lambda p, t: is_coordinate(t)), "supervision.coord_out_of_ce"),
+        (supervise(lambda p, t: t == DOG), "supervision.fp_neutral"),
+        (supervise(lambda p, t: t == CUP), "supervision.matched_struct_only"),
         (silence_the_end, "supervision.closure"),
     ],
 )
-def test_a_target_that_teaches_what_it_must_not(change: Callable[[list[int], list[int]], None], claim: str) -> None:
+def test_a_target_that_supervises_what_it_must_not(change: Callable[[list[int], list[int]], None], claim: str) -> None:
     found = violation(supervised(change))
     assert found.invariant == claim and "token " in str(found)
 

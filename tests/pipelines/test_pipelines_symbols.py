@@ -66,6 +66,20 @@ def test_answers_ask_by_these_names_only() -> None:
             assert all(c in known or str(c).rpartition(".")[0] in known for c in candidates), (surface, local)
 
 
+def test_no_answer_spells_a_members_name() -> None:
+    members = {v.member for v in NAMES.values() if v.member.startswith("_")}
+    modules = [m for folder in ("answers", "harness") for m in (COORDEXP / folder).rglob("*.py")]
+    spelt = {m.relative_to(COORDEXP).as_posix(): found for m in modules if (found := members & {*literals(m)})}
+    assert len(members) > 20 and spelt == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "member"), [(symbols.PREPARE_B, "_prepare_batch_inputs_b"), (symbols.MAIN, "main"), (symbols.SFT, "sft")]
+)
+def test_member(name: Name, member: str) -> None:
+    assert name.member == member
+
+
 @pytest.mark.parametrize(
     ("name", "candidates"),
     [

@@ -13,9 +13,7 @@ from coordexp_audit_lib.core.evidence import digest
 from coordexp_audit_lib.core.surface import Refuse, answers
 from coordexp_audit_lib.kit import coordjson
 from coordexp_audit_lib.kit.boxes import BIN_COUNT, BIN_OF_TOKEN, LAST_BIN, bin_of, decode, encode_pixel, extent, tokens
-
-PATCH, MERGE = 16, 2
-MULTIPLE = PATCH * MERGE
+from coordexp_audit_lib.kit.picture import MULTIPLE, PATCH
 
 
 def refuse(record: Record, *claims: str) -> None:

@@ -67,7 +67,7 @@ GAUGE = "loss/bbox_ciou"  # a mean in every era's accumulator
 
 def counts(words: Vocabulary) -> tuple[str, ...]:
     """Counters of a Channel-B step."""
-    return words.invalid, words.valid, words.dropped, f"{words.reason}wrong_arity", "stage2/raw_rollouts"
+    return words.invalid, words.valid, words.dropped, f"{words.reason}wrong_arity", words.rollouts
 
 
 def micro_steps(words: Vocabulary) -> list[tuple[str, s.AccumulateRequest]]:
@@ -83,7 +83,7 @@ def micro_steps(words: Vocabulary) -> list[tuple[str, s.AccumulateRequest]]:
                 metrics |= {key: float(first + i) for i, key in enumerate(counts(words))}
                 metrics[f"{words.reason}wrong_arity"] = metrics[words.dropped]
                 metrics["rollout/_parse_truncated_num"] = float(first)
-                metrics["rollout/_parse_truncated_den"] = metrics["stage2/raw_rollouts"]
+                metrics["rollout/_parse_truncated_den"] = metrics[words.rollouts]
                 metrics[words.generate] = 1.5 * first
             made.append(s.MicroStep(metrics, weight))
         return made

@@ -14,7 +14,7 @@ from coordexp_audit_lib.boundaries.template.predicates import image_runs
 from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.kit import chat, tokenizer
-from coordexp_audit_lib.kit.profile import Profile
+from coordexp_audit_lib.kit.profile import QWEN3_VL, Profile
 from coordexp_audit_lib.kit.prompt_trace import first_difference
 from coordexp_audit_lib.report import style
 from coordexp_audit_lib.report.text import cut, visible
@@ -293,7 +293,7 @@ def draw_images(data: dict[str, Any]) -> Any:
     """Placeholders counted in the ids against the cells of the merged grid, both axes logarithmic."""
     import matplotlib.pyplot as plt
 
-    cells = [r["grid"][0] * r["grid"][1] * r["grid"][2] // 4 for r in data["rows"]]
+    cells = [QWEN3_VL.merged(r["grid"]) for r in data["rows"]]
     pads = [r["pads"] for r in data["rows"]]
     figure, axes = plt.subplots(figsize=(3.6, 3.2), layout="constrained")
     ends = [min(cells) * 0.7, max(cells) * 1.5]

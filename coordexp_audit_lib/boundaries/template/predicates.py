@@ -171,8 +171,8 @@ def grid_problems(
     if len(runs) != len(grid):
         yield Problem("there are not as many runs of image pads as grids", "", len(grid), len(runs))
         return
-    for (start, length), (t, h, w) in zip(runs, grid, strict=True):
-        cells = t * h * w // profile.merge_size**2
+    for (start, length), one in zip(runs, grid, strict=True):
+        cells = profile.merged(one)
         if length != cells:
             text = "an image has another number of pads than its grid"
             yield Problem(text, token=start, expected=cells, actual=length)

@@ -15,6 +15,7 @@ from coordexp_audit_lib.boundaries.upstream.predicates.batches import rope_index
 from coordexp_audit_lib.boundaries.upstream.predicates.installed import asked, promised
 from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import WORDS, differences
 from coordexp_audit_lib.core.claim import Context, exhibit
+from coordexp_audit_lib.kit.profile import QWEN3_VL
 from coordexp_audit_lib.report import style
 from coordexp_audit_lib.report.text import visible
 
@@ -178,7 +179,7 @@ def draw_positions(data: dict[str, Any]) -> Any:
 
     figure, ax = plt.subplots(figsize=(5.4, 2.3), layout="constrained")
     start = data["before"] + 1
-    merged = data["grid"][1] * data["grid"][2] // 4
+    merged = QWEN3_VL.merged(data["grid"])
     ax.axvspan(start - 0.5, start + merged - 0.5, color=style.PALE, zorder=0)
     ax.text(start + merged / 2 - 0.5, 0.1, "image", ha="center", va="bottom", fontsize=7.5, color=style.DIM)
     looks = (("o-", style.BLUE), ("s--", style.ORANGE), ("^:", style.GREEN))

@@ -11,6 +11,8 @@ Standard library only: the answers import this in the target's interpreter.
 
 from __future__ import annotations
 
+import re
+
 # Module -> the era from which a tree has it and the era in which another took its place; empty for ever.
 SPANS: dict[str, tuple[str, str]] = {}
 
@@ -36,6 +38,11 @@ class Name(tuple):  # type: ignore[type-arg]
     def first(self) -> Name:
         """The name at the reference commit alone."""
         return Name(self[:1])
+
+    @property
+    def member(self) -> str:
+        """The last part of the first candidate: the attribute's name."""
+        return re.split("[.:]", self[0])[-1]
 
     @property
     def folder(self) -> str:
@@ -112,6 +119,7 @@ VALIDATE_RECORD = CONTRACTS / "validate_conversation_record"
 DATASET = DENSE_CAPTION / "BaseCaptionDataset"
 STATIC_PACKER = PACKED_CAPTION / "build_static_packed_dataset"
 STREAM_PACKER = PACKED_CAPTION / "build_packed_dataset"
+EPOCH_STATS = PACKED_CAPTION / "PackedCaptionDataset" / "_emit_epoch_stats"
 AUGMENT = AUGMENTATION_STAGE / "AugmentationPreprocessor"
 COMPOSE = AUGMENTATION / "Compose"
 COORD_IDS = CODEC / "get_coord_token_ids"
@@ -194,6 +202,7 @@ TAIL_CLOSURE = STAGE2 / "_stage2_ab_tail_closure_positions" | TF_ROLLOUT_META / 
 EXECUTOR_MIXIN = EXECUTORS / "Stage2ABChannelExecutorsMixin"
 SCHEDULER_MIXIN = SCHEDULERS / "Stage2ABSchedulerMixin"
 REALIZED_RATIO = SCHEDULER_MIXIN / "_stage2_b_ratio_realized"
+STEP_B = EXECUTOR_MIXIN / "_stage2_b_step_budgeted_train"
 RECORD_REALIZED = SCHEDULER_MIXIN / "_stage2_record_realized_step"
 
 # ---- the rollout-matching trainer (renamed on the same day) --------------------------------------------------------
@@ -218,7 +227,13 @@ ANY_TRAINER = STAGE2_TRAINER_OF_ANY_NAME | ROLLOUT_TRAINER_OF_ANY_NAME
 SELECT_SEGMENTS = ROLLOUT_TRAINER / "_select_post_rollout_segment_indices"
 CHECK_HF_LENGTH = ROLLOUT_TRAINER / "_enforce_hf_rollout_max_position_embeddings"
 ROLLOUT_MANY = ROLLOUT_TRAINER / "_rollout_many"
+ROLLOUT_BY_HF, ROLLOUT_BY_VLLM = ROLLOUT_TRAINER / "_rollout_many_hf", ROLLOUT_TRAINER / "_rollout_many_vllm"
+REQUEST_OPTIONS = ROLLOUT_TRAINER / "_rollout_vllm_request_config_kwargs"
+ROLLOUT_REDUCE = ROLLOUT_TRAINER / "_reduce_train_rollout_log_payload_global"
+SYNC_WEIGHTS = ROLLOUT_TRAINER / "_sync_vllm_server_rollout_model_if_needed"
 SWITCH_TEMPLATE = ROLLOUT_TRAINER / "_template_state_context"
+PACKING_OFF, PACKING_ON = ROLLOUT_TRAINER / "_template_packing_disabled", ROLLOUT_TRAINER / "_template_packing_enabled"
+TRAIN_MODE = ROLLOUT_TRAINER / "_template_train_mode"
 PARSE_SERVER_OUTPUT = ROLLOUT_TRAINER_OF_ANY_NAME / "_parse_vllm_server_output"
 BUILD_SERVER_REQUESTS = ROLLOUT_TRAINER_OF_ANY_NAME / "_build_vllm_server_infer_requests"
 ROLLOUT_ON_SERVER = ROLLOUT_TRAINER_OF_ANY_NAME / "_rollout_many_vllm_server"

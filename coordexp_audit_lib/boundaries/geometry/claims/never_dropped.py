@@ -1,7 +1,7 @@
 """Every object and coordinate of a record reaches the rendered assistant text, exactly once.
 
 What is missing from the text is supervised as absent: the model learns to end the list before the image's last objects,
-and recall is lost where images are full. What stands twice teaches duplicates.
+and recall is lost where images are full. What stands twice supervises a duplicate.
 
 Example: of 200 objects, 200 stand in the text; a cap of 100 is silent on all images with fewer."""
 

@@ -15,6 +15,7 @@ from coordexp_audit_lib.boundaries.geometry import surfaces as s
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import answered, asked, fault
 from coordexp_audit_lib.core.finding import Violation
+from coordexp_audit_lib.kit.picture import MULTIPLE
 
 
 @claim(severity="P0", kind="B", remedy="Refuse sizes that the processor cannot take as they are; rescale offline.")
@@ -59,7 +60,7 @@ def _max_pixels(ctx: Context) -> Iterator[Violation]:
 
 
 def multiple(side: int) -> int:
-    return max(64, round(side / 32) * 32)
+    return max(2 * MULTIPLE, round(side / MULTIPLE) * MULTIPLE)
 
 
 fault(no_resize, "resized_to_fit", s.GRID, "an image whose sides are no multiples of 32 is resized until they are")(

@@ -1,7 +1,7 @@
 """A record's width and height equal the image file's: what is launched has been checked for every record.
 
 Pixels become bins by the stated size. Where the file has another, every box of that image is scaled wrongly, and the
-model is taught and scored on the error.
+model is supervised and scored with the error.
 
 Example: record 300 of 300 says 32x64 and its file is 64x32; a check of the first 256 launches the run."""
 

@@ -1,6 +1,6 @@
 """A step that ran no rollout emits no time/rollout_*, and no zero that reads like a measurement.
 
-Curves are averaged over steps. A precision of 0 on steps that predicted nothing pulls the mean down by the share of
+Curves are averaged over steps. A precision of 0 on steps that predicted nothing lowers the mean by the share of
 Channel-A steps, and two runs with other schedules can't be compared.
 
 Example: with `b_ratio` 0.75, a `rollout/precision` of 0.4 that is 0 on every fourth step averages to 0.3."""

@@ -18,7 +18,7 @@ EXACT = float(1 << 53)
 def stage2_rows(log: Log) -> list[Row]:
     """The training rows of a Stage-2 log."""
     if not log.is_stage2:
-        raise Undecided("no row has a key of a Stage-2 trainer (stage2/… or stage2_ab/…)")
+        raise Undecided(f"no row has a key of a Stage-2 trainer ({' or '.join(f'{p}…' for p in log.words.stage2)})")
     if not log.train:
         raise Undecided("no training row")
     return log.train

@@ -48,6 +48,7 @@ class Vocabulary(msgspec.Struct, eq=False):
     valid: str
     dropped: str
     reason: str
+    rollouts: str
     generate: str
     throughput: str
     seed: str

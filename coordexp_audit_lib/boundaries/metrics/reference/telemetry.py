@@ -3,7 +3,7 @@
     telemetry = Stage2Telemetry()
     telemetry.step_began("B")
     telemetry.identity("rollout/seed_base", seed)          # logged exactly, or refused
-    telemetry.count("stage2/raw_rollouts", len(samples))   # summed over micro-steps and ranks
+    telemetry.count(telemetry.words.rollouts, rollouts)    # summed over micro-steps and ranks
     telemetry.gauge("loss/ce", loss, weight=segments)      # averaged over the micro-steps and ranks that have it
     telemetry.seconds("time/rollout_generate_s", spent)    # summed over micro-steps, the slowest rank's is logged
     telemetry.rate("rollout/precision", over="rollout/matched", under="rollout/pred_objects")

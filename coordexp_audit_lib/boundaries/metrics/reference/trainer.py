@@ -96,13 +96,13 @@ def _record_step(telemetry: Stage2Telemetry, channel: str, request: s.RunRequest
         return
     telemetry.identity(telemetry.words.seed, seed_base(request.seed, step))
     telemetry.seconds(telemetry.words.generate, 0.01 * sum(map(len, texts)))
-    telemetry.count("stage2/raw_rollouts", len(texts))
+    telemetry.count(telemetry.words.rollouts, len(texts))
     for one in texts:
         _record_rollout(telemetry, one, request.gt)
     telemetry.rate(telemetry.words.throughput, over=GENERATED, under=telemetry.words.generate)
     telemetry.rate("rollout/precision", over=MATCHED, under=PREDICTED)
     telemetry.rate("rollout/recall", over=MATCHED, under=EXPECTED)
-    telemetry.rate("rollout/parse_truncated_rate", over=TRUNCATED, under="stage2/raw_rollouts")
+    telemetry.rate("rollout/parse_truncated_rate", over=TRUNCATED, under=telemetry.words.rollouts)
 
 
 def _record_rollout(telemetry: Stage2Telemetry, one: str, gt: list[s.Box]) -> None:

@@ -1,5 +1,5 @@
-"""Each pack's length is at most packing_length; no sample is split; an over-long one is refused or emitted alone, as
-configured, and counted.
+"""Each pack's length is at most packing_length; no sample is split; an over-long one is refused or emitted by itself,
+as configured, and counted.
 
 A pack that is longer than the row it goes into is cut by the collator or the model, and what is cut off is
 supervision: the objective then lacks the ends of some samples, which ones depends on the packing, and nothing says so.
@@ -28,7 +28,7 @@ from coordexp_audit_lib.core.surface import Refuse
 @claim(
     severity="P0",
     kind="B",
-    remedy="Bound every pack by the sum of its samples' lengths, and count what is emitted alone or skipped.",
+    remedy="Bound every pack by the sum of its samples' lengths, and count what is emitted by itself or skipped.",
 )
 def capacity(ctx: Context) -> Iterator[Violation]:
     for question, request, answer in each_plan(ctx):

@@ -1,7 +1,7 @@
 """Evaluation is not packed unless asked.
 
-Metrics of a packed evaluation are weighted by packs: long samples stand alone, short ones share a denominator, and
-drop_last leaves samples out. Such a number can't be compared with one that was measured sample by sample.
+Metrics of a packed evaluation are weighted by packs: long samples stand by themselves, short ones share a denominator,
+and drop_last leaves samples out. Such a number can't be compared with one that was measured sample by sample.
 
 Example: `training: {packing: true}` packs training; `eval_packing` is read as false."""
 

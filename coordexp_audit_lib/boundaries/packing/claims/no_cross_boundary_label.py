@@ -2,7 +2,7 @@
 unpacked labels.
 
 The loss at token i is that of predicting token i + 1. A label at a segment's first token is therefore predicted from
-the end of another sample, and a label that is shifted once too often teaches the token after the next: gradients of a
+the end of another sample, and a label that is shifted once too often is the token after the next: gradients of a
 task that evaluation never sets, in every pack.
 
 Example: of two samples in one pack the second begins with `<|im_start|>`; its label there is -100."""
@@ -20,6 +20,7 @@ from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import fault
 from coordexp_audit_lib.core.finding import Violation
+from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 
 LOSS = "src/transformers/loss/loss_utils.py"
 
@@ -44,5 +45,5 @@ def first_supervised(ints: Ints, made: Batch) -> None:
 
 
 fault(no_cross_boundary_label, "labels_shifted", BATCH, "labels are shifted by one before the loss shifts them again")(
-    edited(lambda ints, made: ints.update(labels=[[*ints["labels"][0][1:], -100]]))
+    edited(lambda ints, made: ints.update(labels=[[*ints["labels"][0][1:], IGNORE_INDEX]]))
 )

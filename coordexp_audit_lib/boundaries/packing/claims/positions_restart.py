@@ -1,4 +1,4 @@
-"""Text positions restart at 0 in each segment; the mRoPE rows equal those computed for each sample alone.
+"""Text positions restart at 0 in each segment; the mRoPE rows equal those computed for each sample unpacked.
 
 Positions tell the model where in its own text a token stands and where in its own image a patch lies. A row that runs
 on, is missing or has height and width exchanged trains the boxes of one sample on distances that no inference will

@@ -1,5 +1,5 @@
-"""On a small real Qwen3-VL, a segment's logits in the pack equal its logits alone, and the gradient of one segment's
-loss with respect to another segment's embeddings is exactly zero.
+"""On a small real Qwen3-VL, a segment's logits in the pack equal its unpacked logits, and the gradient of one
+segment's loss with respect to another segment's embeddings is exactly zero.
 
 The tensors of a pack may all be right, and the model may still read the boundaries from something else: from a mask,
 from three position rows instead of four, from nothing under a cache. Then each sample is trained with other samples as

@@ -55,7 +55,7 @@ def at_first(wrong: Array, text: str, expected: Any, actual: Any) -> Iterator[Pr
 
 
 def capacity(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
-    """L ≤ `packing_length`; a single sample that is longer by itself may stand alone."""
+    """L ≤ `packing_length`; a single sample that is longer than that may stand by itself."""
     most = row.packing_length
     if most is None:
         raise lacking(row, "needs packing_length")

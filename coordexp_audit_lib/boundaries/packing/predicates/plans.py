@@ -15,7 +15,7 @@ LESS_THAN_FIFO = "the selection fills less than first in, first out"
 
 
 def within_capacity(lengths: Lengths, packs: Packs, capacity: int, allow_single_long: bool) -> Iterator[Problem]:
-    """Each pack fits; a sample longer than the capacity stands alone if that is allowed, and nowhere if not."""
+    """Each pack fits; a sample longer than the capacity stands by itself if that is allowed, and nowhere if not."""
     for pack in packs:
         total = sum(lengths[i] for i in pack)
         if total <= capacity:
@@ -30,17 +30,18 @@ def within_capacity(lengths: Lengths, packs: Packs, capacity: int, allow_single_
 def long_accounted(
     lengths: Lengths, packs: Packs, capacity: int, *, allowed: bool, counts: tuple[int | None, int | None]
 ) -> Iterator[Problem]:
-    """Over-long samples are emitted alone if `allowed`, and counted either way.
+    """Over-long samples are emitted by themselves if `allowed`, and counted either way.
 
-    counts: the pipeline's own, emitted alone and skipped. A sample of exactly `capacity` may count as over-long or not.
+    counts: the pipeline's own, emitted by themselves and skipped. A sample of exactly `capacity`
+    may count as over-long or not.
     """
     least, most = sum(n > capacity for n in lengths), sum(n >= capacity for n in lengths)
     emitted = sum(len(p) == 1 and lengths[p[0]] > capacity for p in packs)
     if allowed and emitted < least:
-        text = "over-long samples are not emitted alone though single long samples are allowed"
+        text = "over-long samples are not emitted by themselves though single long samples are allowed"
         yield Problem(text, expected=least, actual=emitted)
         return
-    counted, what = (counts[0], "emitted alone") if allowed else (counts[1], "skipped")
+    counted, what = (counts[0], "emitted by themselves") if allowed else (counts[1], "skipped")
     if counted is None or not least <= counted <= most:
         yield Problem(f"over-long samples are {what} but not counted", expected=least, actual=counted)
 
@@ -121,5 +122,5 @@ def at_least_fifo(lengths: Sequence[int], chosen: Sequence[int], capacity: int) 
 def lower_bound(lengths: Sequence[int], capacity: int) -> int:
     """No packing of these needs fewer packs: total over capacity, or samples above half, each in a pack of its own."""
     short = [n for n in lengths if n <= capacity]
-    alone = len(lengths) - len(short)
-    return alone + max(-(-sum(short) // capacity), sum(2 * n > capacity for n in short))
+    by_itself = len(lengths) - len(short)
+    return by_itself + max(-(-sum(short) // capacity), sum(2 * n > capacity for n in short))

@@ -12,9 +12,8 @@ from coordexp_audit_lib.boundaries.packing import surfaces as s
 from coordexp_audit_lib.boundaries.packing.reference import plans
 from coordexp_audit_lib.core.surface import answers
 from coordexp_audit_lib.kit import chat, mrope, picture
-from coordexp_audit_lib.kit.profile import BUILT_IN
+from coordexp_audit_lib.kit.profile import QWEN3_VL as PROFILE
 
-PROFILE = BUILT_IN["qwen3_vl"]
 PAD, WIDTH = PROFILE.pad or 0, PROFILE.pixel_width or 0
 
 

@@ -22,12 +22,12 @@ def first_fit(lengths: dict[int, int], capacity: int) -> list[list[int]]:
 
 
 class Account:
-    """What became of each sample: in a pack, alone because it is too long, skipped for that, or dropped."""
+    """What became of each sample: in a pack, by itself because it is too long, skipped for that, or dropped."""
 
     def __init__(self, lengths: list[int], capacity: int, allow_single_long: bool) -> None:
         self.lengths, self.capacity = lengths, capacity
         long = [i for i, n in enumerate(lengths) if n > capacity]
-        self.alone = [[i] for i in long] if allow_single_long else []
+        self.single = [[i] for i in long] if allow_single_long else []
         self.skipped = 0 if allow_single_long else len(long)
         self.dropped = 0
 
@@ -48,7 +48,7 @@ def plan(request: s.PlanRequest) -> s.Plan:
     account = Account(request.lengths, request.packing_length, request.allow_single_long)
     packs = first_fit(account.short(list(range(len(request.lengths)))), request.packing_length)
     packs = account.keep(packs, request.packing_length * request.min_fill_ratio, request.drop_last)
-    packs = sorted([*packs, *account.alone])
+    packs = sorted([*packs, *account.single])
     world = request.world_size
     kept = len(packs) // world * world if request.dataloader_drop_last else len(packs)
     if not kept:
@@ -57,7 +57,7 @@ def plan(request: s.PlanRequest) -> s.Plan:
     repeated = [i % len(packs) for i in range(-kept % world)]
     aligned = packs[:kept] + [packs[i] for i in repeated]
     ranks = [list(range(r, len(aligned), world)) for r in range(world)]
-    counts = (len(account.alone), account.skipped, account.dropped)
+    counts = (len(account.single), account.skipped, account.dropped)
     return s.Plan(packs, aligned, ranks, [digest(aligned)] * world, repeated, *counts)
 
 
@@ -78,7 +78,7 @@ def stream(request: s.StreamRequest) -> s.Stream:
             packs += full
             buffer = sorted(set(buffer) - {i for p in full for i in p})
     packs += account.keep(first_fit(account.short(buffer), request.packing_length), floor, request.drop_last)
-    return s.Stream(packs, len(account.alone), account.skipped, account.dropped)
+    return s.Stream(packs, len(account.single), account.skipped, account.dropped)
 
 
 def select_one(lengths: list[int], capacity: int) -> list[int]:

@@ -2,7 +2,7 @@
 supervised; the whole target parses in strict mode; field order follows the config.
 
 Appending what the model missed is what raises recall. An object that is left out is silently forgotten in every step,
-one that stands twice teaches duplicates, and a target that does not parse teaches a form that evaluation drops.
+one that stands twice supervises a duplicate, and a target that does not parse supervises a form that evaluation drops.
 
 Example: of three ground truths two are matched; the third stands behind the rollout's records, whole and
 supervised."""

@@ -1,7 +1,8 @@
 """The tokens of an object that no ground truth matches have zero weight in every term, and zero gradient.
 
-A false positive stands in the prefix because the model said it. Supervising any of its tokens teaches the model to say
-it again; punishing them teaches silence where the annotation may only be incomplete. Neither is wanted.
+A false positive stands in the prefix because the model said it. Supervising any of its tokens makes it likelier that
+the model says it again; a penalty on them makes it silent where the annotation may only be incomplete. Neither is
+wanted.
 
 Example: of an unmatched `{"desc": "bird", …}` not even the opening brace carries a label."""
 

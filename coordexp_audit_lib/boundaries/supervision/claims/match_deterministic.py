@@ -1,7 +1,8 @@
 """The match is the same on repeat, follows a permutation of its inputs, honours the gate, and its cost is the optimum.
 
-The match says which object is corrected towards which. A pair below the gate pulls a box to something that it is not;
-a match that depends on the order of its inputs makes the objective depend on the order of the annotation.
+The match says which object is corrected towards which. With a pair below the gate the gradient points a box at
+something that it is not; a match that depends on the order of its inputs makes the objective depend on the order of the
+annotation.
 
 Example: a prediction that overlaps its only ground truth by 0.2 is a false positive where the gate is 0.3."""
 

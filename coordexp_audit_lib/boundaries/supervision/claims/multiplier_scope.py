@@ -1,7 +1,7 @@
 """drop_invalid_struct_ce_multiplier touches structure tokens only, and only when something was dropped.
 
-It answers broken records with more weight on form. Reaching the closure it teaches the model when to stop, reaching
-descs it changes the vocabulary, and where nothing was dropped it reweighs sound samples.
+It answers broken records with more weight on form. Reaching the closure it shifts when the model stops, reaching descs
+it changes the vocabulary, and where nothing was dropped it reweighs sound samples.
 
 Example: with a polygon dropped and a multiplier of 2, the `{"` of an appended record weighs 2 and `<|im_end|>` 1."""
 

@@ -2,8 +2,8 @@
 roles is found, listed, and treated by one stated rule, and masks agree with gradients token by token.
 
 Byte-pair encoding knows nothing of roles: `.",` ends a desc and begins structure. Where the matched prefix and the
-appended tail treat such a token by two rules, the objective teaches the same text in one place and masks it in the
-other.
+appended tail treat such a token by two rules, the objective supervises the same text in one place and masks it in
+the other.
 
 Example: in `{"desc": "t-shirt.", …` the token `.",` is desc and structure at once; masking it as desc is one rule."""
 

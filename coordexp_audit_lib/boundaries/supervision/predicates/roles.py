@@ -12,12 +12,12 @@ from functools import lru_cache
 import msgspec
 
 from coordexp_audit_lib.kit.coordjson import Container, Entry, Order, salvage
-from coordexp_audit_lib.kit.profile import BUILT_IN, Profile
+from coordexp_audit_lib.kit.profile import QWEN3_VL, Profile
 from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS, byte_symbols, encode, qwen
 
 STRUCTURE, DESC, COORDINATE, CLOSURE = "structure", "desc", "coordinate", "closure"
 ROLES = (STRUCTURE, DESC, COORDINATE, CLOSURE)
-VOCABULARY: Profile = replace(BUILT_IN["qwen3_vl"], first_coordinate=COORD_0, coordinates=COORD_BINS)
+VOCABULARY: Profile = replace(QWEN3_VL, first_coordinate=COORD_0, coordinates=COORD_BINS)
 """Of the tokenizer that texts are asked with."""
 
 

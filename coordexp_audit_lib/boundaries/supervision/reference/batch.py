@@ -9,7 +9,7 @@ import msgspec
 
 from coordexp_audit_lib.boundaries.supervision.reference.losses import measured
 from coordexp_audit_lib.kit.model import small
-from coordexp_audit_lib.kit.picture import patches, pixels
+from coordexp_audit_lib.kit.picture import MULTIPLE, patches, pixels
 from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS, ENDOFTEXT, IMAGE_PAD, VISION_END, VISION_START, encode
 
 PROMPT = "Locate every object."
@@ -28,7 +28,7 @@ def rows(targets: Sequence[list[int]], image: int) -> Rows:
     import torch
 
     model = small()
-    merged = (image // 32) ** 2
+    merged = (image // MULTIPLE) ** 2
     picture = [VISION_START, *[IMAGE_PAD] * merged, VISION_END] if image else []
     prompt = encode("<|im_start|>user\n") + picture + encode(f"{PROMPT}<|im_end|>\n<|im_start|>assistant\n")
     length = len(prompt) + max(map(len, targets), default=0)

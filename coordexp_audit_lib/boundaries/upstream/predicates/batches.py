@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.upstream.surfaces import Collated, Rows, RowsRequest, Templated, TemplateRequest
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit import mrope
-from coordexp_audit_lib.kit.profile import BUILT_IN
+from coordexp_audit_lib.kit.profile import QWEN3_VL as QWEN  # the family whose template and model are asked
 
-QWEN = BUILT_IN["qwen3_vl"]  # the family whose template and model are asked
 PATCH, PIXELS = QWEN.patch_size or 0, QWEN.pixel_width or 0
 
 
@@ -70,7 +68,7 @@ def isolated_rows(request: RowsRequest, rows: Rows) -> Iterator[Problem]:
 
 def rope_index(request: RowsRequest) -> list[list[int]]:
     """T, H and W [3][L] of text, vision start, the image's merged patches, vision end, text."""
-    text, merged = -1, math.prod(request.grid) // QWEN.merge_size**2
+    text, merged = -1, QWEN.merged(request.grid)
     image = [QWEN.vision_start, *[QWEN.image_pad] * merged, QWEN.vision_end]
     rows: list[list[int]] = mrope.positions(
         [*[text] * request.before, *image, *[text] * request.after], QWEN, images=[request.grid]

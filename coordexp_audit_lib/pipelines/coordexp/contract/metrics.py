@@ -7,6 +7,7 @@ for one quantity, of which the first that a row has is taken.
 
 STRICT = "stage2_ab/channel_b/strict_drop/"
 GENERATE = "time/rollout_generate_s"
+ROLLOUTS = "stage2/raw_rollouts"
 
 NAMES = {
     "stage2": ("stage2/", "stage2_ab/"),
@@ -17,6 +18,7 @@ NAMES = {
     "valid": f"{STRICT}N_valid_pred",
     "dropped": f"{STRICT}N_drop_invalid",
     "reason": f"{STRICT}reason/",
+    "rollouts": ROLLOUTS,
     "generate": GENERATE,
     "throughput": "rollout/gen_tokens_per_s",
     "seed": "rollout/seed_base",
@@ -28,7 +30,7 @@ NAMES = {
     # What only a rollout can measure. `stage2/channel_b` is a flag and `snapshot/` says of itself that it repeats.
     "rollout_families": (
         *("rollout/", "stage2_ab/channel_b/", "loss/B_", "coord_diag/B/", "dup/", "diag/duplicate_burst/"),
-        *("train/triage/", "stage2/raw_rollouts", "stage2/invalid_rollout", "stage2/drop_"),
+        *("train/triage/", ROLLOUTS, "stage2/invalid_rollout", "stage2/drop_"),
     ),
     "rollout_time": "time/rollout_",
     # Names that say that a timing runs on from step to step.
@@ -70,7 +72,7 @@ RATES = (
     ("parse_obj_valid_frac", (_PRED,), (("parse_obj_total",),)),
     ("parse_obj_drop_frac", _DROPS, (("parse_obj_total",),)),
     # Over any one of the two, because the runs at hand count rollouts in both ways.
-    ("parse_truncated_rate", (("parse_truncated",),), (("train/samples_total", "stage2/raw_rollouts"),), True),
+    ("parse_truncated_rate", (("parse_truncated",),), (("train/samples_total", ROLLOUTS),), True),
     ("excluded_rate", (("excluded_from_supervision",),), (_MATCHED, ("excluded_from_supervision",))),
     ("prefix_coord_targets_per_matched", (("prefix_coord_targets_total",),), (_MATCHED,)),
     ("matched_for_supervision_over_valid_pred", (("matched_for_supervision_count",),), (_PRED,)),

@@ -123,17 +123,17 @@ _ENGINE = s.ROLLOUT_TRAINER / "_ensure_vllm_engine"
 _ROLLOUT = (
     ("server chosen before launch", s.PREFLIGHT / "build_rollout_matching_contract", STAGE2),
     ("rollouts of a batch", s.ROLLOUT_MANY, STAGE2),
-    ("rollouts through the server", s.ROLLOUT_TRAINER / "_rollout_many_vllm_server", STAGE2),
-    ("requests", s.ROLLOUT_TRAINER / "_build_vllm_server_infer_requests", STAGE2),
-    ("responses", s.ROLLOUT_TRAINER / "_parse_vllm_server_output", STAGE2),
+    ("rollouts through the server", s.ROLLOUT_TRAINER / s.ROLLOUT_ON_SERVER.member, STAGE2),
+    ("requests", s.ROLLOUT_TRAINER / s.BUILD_SERVER_REQUESTS.member, STAGE2),
+    ("responses", s.ROLLOUT_TRAINER / s.PARSE_SERVER_OUTPUT.member, STAGE2),
     ("share of requests", (s.ROLLOUT | s.ROLLOUT_DISPATCH) / "_per_server_rank_request_caps", STAGE2),
     ("seeds", s.ROLLOUT_TRAINER / "_derive_rollout_seed_base", STAGE2),
     ("server list", s.ROLLOUT_TRAINER / "_vllm_server_specs", STAGE2),
-    ("time limits", s.ROLLOUT_TRAINER / "_vllm_server_timeouts", STAGE2),
-    ("client", s.ROLLOUT_TRAINER / "_ensure_vllm_server_client", STAGE2),
+    ("time limits", s.ROLLOUT_TRAINER / s.SERVER_TIMEOUTS.member, STAGE2),
+    ("client", s.ROLLOUT_TRAINER / s.CONNECT_SERVER.member, STAGE2),
     ("engine settings", _ENGINE.first | s.ENGINE_CONFIG / "resolve_vllm_engine_config" | _ENGINE[1:], STAGE2),
     ("request decoding", s.ROLLOUT_TRAINER / "_decoding_params", STAGE2),
-    ("weights to the server", s.ROLLOUT_TRAINER / "_sync_vllm_server_rollout_model_if_needed", STAGE2),
+    ("weights to the server", s.SYNC_WEIGHTS, STAGE2),
 )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from coordexp_audit_lib.pipelines.coordexp.contract.metrics import ROLLOUTS
+
 FAILED = {
-    **{"stage2/raw_rollouts": 4.0, "train/samples_total": 4.0},
+    **{ROLLOUTS: 4.0, "train/samples_total": 4.0},
     **{"rollout/parse_truncated": 1.0, "rollout/parse_truncated_rate": 0.25},
 }
 # The metrics of two ranks: equal keys, keys of one rank only, a rank whose parses failed, and one without rollouts.
@@ -13,7 +15,7 @@ REDUCED: list[list[dict[str, float]]] = [
     [{"loss/ce": 1.0, "time/rollout_generate_s": 2.0}, {"loss/ce": 3.0, "time/rollout_generate_s": 1.0}],
     [{"loss/ce": 1.0, "rollout/f1": 0.5}, {"loss/ce": 3.0, "rollout/gen_new_tokens_mean": 7.0}],
     [{"loss/ce": 1.0}, {"loss/ce": 1.0, **FAILED}],
-    [{}, {"stage2/raw_rollouts": 2.0, "rollout/parse_truncated": 0.0}],
+    [{}, {ROLLOUTS: 2.0, "rollout/parse_truncated": 0.0}],
 ]
 
 CONTRACT: dict[str, Any] = {

@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS
+
 # Prompt tokens of the fixed sample by setting, as traces (`kit.prompt_trace`).
 _PINS = json.loads((Path(__file__).resolve().parents[1] / "prompt_pins.json").read_text(encoding="utf-8"))
 
 CONTRACT: dict[str, Any] = {
     # A wildcard token stands before the thousand coordinate tokens.
-    "template.profile": "qwen3_vl,first_coordinate=151670,coordinates=1000",
+    "template.profile": f"qwen3_vl,first_coordinate={COORD_0},coordinates={COORD_BINS}",
     "template.base_rows": 151_936,  # embedding rows of the published checkpoint: more than its tokenizer has ids
     "template.orderings": ("sorted", "random"),
     "template.field_orders": ("desc_first", "geometry_first"),

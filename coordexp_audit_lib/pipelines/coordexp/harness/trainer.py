@@ -13,6 +13,7 @@ import types
 import typing
 
 from coordexp_audit_lib.kit import model, picture, template, tokenizer
+from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 from coordexp_audit_lib.kit.stand_ins import replaced
 from coordexp_audit_lib.kit.tokenizer import IM_END
 from coordexp_audit_lib.pipelines.api import Unbound
@@ -116,7 +117,7 @@ def prompt_ids(made, one):
 
 def answer_at(labels):
     """Where the supervised part begins; the length if there is none."""
-    return next((i for i, label in enumerate(labels) if label != -100), len(labels))
+    return next((i for i, label in enumerate(labels) if label != IGNORE_INDEX), len(labels))
 
 
 def whole(values):

@@ -11,6 +11,7 @@ import types
 from unittest import mock
 
 from coordexp_audit_lib.kit import influence, template, varlen
+from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 from coordexp_audit_lib.pipelines.api import Refused, Unbound, binds, remembered
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.answers.packing.batches import PACKERS, POST_ROLLOUT, encoded_samples, packs
@@ -106,7 +107,7 @@ def run(here, world, trainer, batch, samples):
 def meta(sample):
     """What a stage-2 trainer is told of a segment: all of the assistant's text is to be supervised."""
     labels = list(sample["labels"])
-    lengths = {"prefix_len": 0, "train_len": sum(y != -100 for y in labels), "encoded_len": len(labels)}
+    lengths = {"prefix_len": 0, "train_len": sum(y != IGNORE_INDEX for y in labels), "encoded_len": len(labels)}
     return {"prompt_len": harness.answer_at(labels), **lengths, "stage2_channel": "B"}
 
 

@@ -86,14 +86,14 @@ def stream(request, here):
     counted: dict[str, int] = {}
     options = {name: value for name, value in request.items() if name not in ("lengths", "repeat")}
     made = here.call(here.build, numbered(request["lengths"]), Flags(), **options)
-    told: Any = getattr(made, "_emit_epoch_stats", None)
+    told: Any = getattr(made, symbols.EPOCH_STATS.member, None)
 
     def listen(packs, fill, single, skipped):
         counted.update(single=single, skipped=skipped)
         told(packs, fill, single, skipped)
 
     if told is not None:
-        made._emit_epoch_stats = listen
+        setattr(made, symbols.EPOCH_STATS.member, listen)
     packs = here.call(list, made)
     return {
         "packs": [[s["index"] for s in pack] for pack in packs],
@@ -120,7 +120,7 @@ def drain(request, here):
 def drained(here, segments, packing_length, cap=0):
     """The packs that the trainer's own append and pop give for these segments."""
     state = {
-        "_select_post_rollout_segment_indices": staticmethod(here.select),
+        symbols.SELECT_SEGMENTS.member: staticmethod(here.select),
         "_packing_length": lambda self: packing_length,
         "_packing_buffer_cap": lambda self: cap,
         "_packing_min_fill_ratio": lambda self: 0.5,

@@ -138,9 +138,9 @@ def rank_run(request, case, rank, here, parts):
 
 def train_step(made, sessions, here, parts, count):
     """The trainer's own Channel-B step over `count` samples, with a loss of zero and the template's own prompts."""
-    step = getattr(made, "_stage2_b_step_budgeted_train", None)
+    step = getattr(made, symbols.STEP_B.member, None)
     if step is None:
-        raise Unbound("the trainer has no _stage2_b_step_budgeted_train")
+        raise Unbound("the trainer has no %s" % symbols.STEP_B.member)
     cat = [{"desc": "cat", "bbox": [1, 1, 500, 500]}]
     samples = [dict(harness.sample(cat), messages=[SYSTEM, *s["messages"]]) for s in stage.numbered(count)]
     for i, session in enumerate(sessions.sessions):

@@ -19,7 +19,7 @@ from coordexp_audit_lib.pipelines.coordexp.harness.trainer import upstream_bases
 LIMIT_S = 30.0
 GROUP_S = 90.0  # longer than the limit: a rank that only this ends has been left waiting
 LOST = re.compile(r"gloo|connection (closed|reset)|peer|broken pipe|socket|timed out", re.IGNORECASE)
-REDUCERS = {"stage2": symbols.REDUCE_PENDING, "rollout_matching": "_reduce_train_rollout_log_payload_global"}
+REDUCERS = {"stage2": symbols.REDUCE_PENDING, "rollout_matching": symbols.ROLLOUT_REDUCE.member}
 
 
 @binds(
@@ -30,7 +30,7 @@ REDUCERS = {"stage2": symbols.REDUCE_PENDING, "rollout_matching": "_reduce_train
 )
 def two_ranks(request, here):
     cls = here.aligned if request["reducer"] == "rollout_matching" else here.trainer
-    for name in (REDUCERS[request["reducer"]], "_rollout_many", "_sync_vllm_server_rollout_model_if_needed"):
+    for name in (REDUCERS[request["reducer"]], symbols.ROLLOUT_MANY.member, symbols.SYNC_WEIGHTS.member):
         if not hasattr(cls, name):
             raise Unbound("the trainer has no %s" % name)
     settle()

@@ -93,9 +93,9 @@ def pictured(here, count, alike):
 
 def prepared(made, parts, samples):
     """The trainer's own Channel-B preparation; which answer each of its segments holds."""
-    prepare = getattr(made, "_prepare_batch_inputs_b", None)
+    prepare = getattr(made, symbols.PREPARE_B.member, None)
     if prepare is None:
-        raise Unbound("the trainer has no _prepare_batch_inputs_b")
+        raise Unbound("the trainer has no %s" % symbols.PREPARE_B.member)
     segments, _ = prepare(samples, _segments_only=True)
     found = []
     for encoded, _, _ in segments:

@@ -6,6 +6,7 @@ logits, and a wrapper round `cross_entropy` notes the labels it was given and ke
 
 import contextlib
 
+from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 from coordexp_audit_lib.kit.stand_ins import replaced
 from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS
 from coordexp_audit_lib.pipelines.coordexp.harness.trainer import short
@@ -28,7 +29,8 @@ class Recorder:
         def noted(*args, **kwargs):
             loss = original(*args, **kwargs)
             target = args[1] if len(args) > 1 else kwargs["target"]
-            if kwargs.get("reduction") == "none" and kwargs.get("ignore_index", -100) == -100 and loss.requires_grad:
+            ignored = kwargs.get("ignore_index", IGNORE_INDEX) == IGNORE_INDEX
+            if kwargs.get("reduction") == "none" and ignored and loss.requires_grad:
                 loss.retain_grad()
                 self.tokens.append((target.detach(), loss))
             return loss

@@ -21,7 +21,7 @@ COUNTS = {
 }
 PLAIN = {"desc_ce_weight": 1.0, "ciou_weight": 0.0, "packed": False, "order": "desc_first"}
 NO_DISTANCE = 1e-4  # of embeddings: `supervision.softctx_forwards`
-CLOSURES = ("_stage2_ab_tail_closure_positions", "tail_closure_positions", "_tail_closure_positions")
+CLOSURES = (*dict.fromkeys(name.partition(":")[2] for name in symbols.TAIL_CLOSURE), "_tail_closure_positions")
 NO_GRADIENTS = ("labels", "share", "text_grad", "coord_grad", "raised", "targets")
 
 

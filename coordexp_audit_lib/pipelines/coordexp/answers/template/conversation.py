@@ -76,7 +76,8 @@ def generated_prompt(here, trainer, sample, backend):
         asked.extend(samples)
         return [([], "", "greedy", []) for _ in samples]
 
-    setattr(trainer, "_rollout_many_hf" if backend == "hf" else "_rollout_many_vllm", capture)
+    way = symbols.ROLLOUT_BY_HF if backend == "hf" else symbols.ROLLOUT_BY_VLLM
+    setattr(trainer, way.member, capture)
     encoding(here, trainer._rollout_many, [sample])
     if not asked:
         raise Refused("NothingAsked", "the trainer asked its backend for nothing")
@@ -87,7 +88,7 @@ def generated_prompt(here, trainer, sample, backend):
     from swift.llm import InferRequest
 
     # before 2026-02-11 the messages go out as they are
-    build = getattr(trainer, "_build_vllm_server_infer_requests", list)
+    build = getattr(trainer, symbols.BUILD_SERVER_REQUESTS.member, list)
     (message,) = here.call(build, asked)
     server = new_template(here, None)
     server.set_mode("pt")

@@ -4,6 +4,7 @@ import contextlib
 import os
 
 from coordexp_audit_lib.kit import tokenizer
+from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 from coordexp_audit_lib.pipelines.api import Refused, binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.answers.template import conversation as talk
@@ -81,7 +82,7 @@ def limit(request, here):
     def encoded(max_length):
         template = new_template(here, "Locate.", max_length, request["strategy"])
         sample = encoding(here, dataset_of_one(here, record, template).__getitem__, 0)
-        return harness.whole(sample["input_ids"]), [i for i in harness.whole(sample["labels"]) if i != -100]
+        return harness.whole(sample["input_ids"]), [i for i in harness.whole(sample["labels"]) if i != IGNORE_INDEX]
 
     whole, whole_answer = encoded(1_000_000)
     ids, answer = encoded(request["max_length"])
@@ -129,12 +130,11 @@ def switch(request, here):
     template.set_mode(request["mode"])
     world = harness.World(template.tokenizer, harness.world(here).model, template)
     trainer = harness.make_trainer(here.trainer, world)
-    names = {"packing_off": "_template_packing_disabled", "packing_on": "_template_packing_enabled"}
-    names["train"] = "_template_train_mode"
+    names = {"packing_off": symbols.PACKING_OFF, "packing_on": symbols.PACKING_ON, "train": symbols.TRAIN_MODE}
     before, inside = flags_of(template), {}
     with contextlib.suppress(Deliberate), contextlib.ExitStack() as stack:
         for name in request["names"]:
-            stack.enter_context(getattr(trainer, names[name])())
+            stack.enter_context(getattr(trainer, names[name].member)())
         inside = flags_of(template)
         if request["fails"]:
             raise Deliberate

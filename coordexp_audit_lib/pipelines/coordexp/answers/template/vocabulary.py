@@ -10,6 +10,7 @@ import types
 from typing import Any
 
 from coordexp_audit_lib.kit import model, tokenizer, variants
+from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 from coordexp_audit_lib.kit.stand_ins import replaced
 from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS
 from coordexp_audit_lib.pipelines.api import Unbound, binds
@@ -67,7 +68,7 @@ def rows_check(request, here):
     import torch
 
     rows, ids = request["rows"], list(range(COORD_0, COORD_0 + COORD_BINS))
-    labels = torch.tensor([[-100, min(ids[-1], rows - 1), -100]])
+    labels = torch.tensor([[IGNORE_INDEX, min(ids[-1], rows - 1), IGNORE_INDEX]])
     weights = {"ce_weight": 0.0, "soft_ce_weight": 1.0, "w1_weight": 1.0, "gate_weight": 0.0, "text_gate_weight": 0.0}
     shape = {"temperature": 1.0, "target_sigma": 2.0, "target_truncate": 8}
     coords = here.id_map(vocab_size=rows, device=torch.device("cpu"), coord_token_ids=ids)

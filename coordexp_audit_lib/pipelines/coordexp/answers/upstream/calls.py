@@ -52,7 +52,7 @@ def own(here, name):
 @binds("upstream.request_config", trainer=symbols.ROLLOUT_TRAINER)
 def request_config(request, here):
     config = had("swift.llm", "RequestConfig")
-    sent = here.call(own(here, "_rollout_vllm_request_config_kwargs"), **request)
+    sent = here.call(own(here, symbols.REQUEST_OPTIONS.member), **request)
     made = dataclasses.asdict(here.call(config, **sent))
     again = dataclasses.asdict(config(**json.loads(json.dumps(made))))
     return {"sent": sent, "config": made, "again": again, "bare": dataclasses.asdict(config())}
@@ -64,7 +64,7 @@ def infer_request(request, here):
     inputs = had("swift.llm.template.template_inputs", "StdTemplateInputs")
     samples = [{k: v for k, v in s.items() if v is not None} for s in request["samples"]]
     found = []
-    for payload in here.call(own(here, "_build_vllm_server_infer_requests"), None, samples):
+    for payload in here.call(own(here, symbols.BUILD_SERVER_REQUESTS.member), None, samples):
         posted = json.loads(json.dumps(payload))
         made = dataclasses.asdict(here.call(kind, **posted))
         again = dataclasses.asdict(kind(**json.loads(json.dumps(made))))

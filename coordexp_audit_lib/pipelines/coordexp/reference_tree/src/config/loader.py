@@ -12,9 +12,9 @@ Config = Mapping[str, Any]
 ALWAYS = ("custom", "debug", "deepspeed", "template")  # sections whose defaults hold even where no file names them
 SECTIONS = ("model", "quantization", "data", "template", "tuner", "training", "rlhf")
 OURS = (
-    "effective_batch_size", "packing", "packing_buffer", "packing_min_fill_ratio", "packing_drop_last", "eval_packing",
-    "save_delay_steps", "save_last_epoch",
-)  # fmt: skip
+    *("effective_batch_size", "packing", "packing_buffer", "packing_min_fill_ratio", "packing_drop_last"),
+    *("eval_packing", "save_delay_steps", "save_last_epoch"),
+)
 
 
 class ConfigLoader:
