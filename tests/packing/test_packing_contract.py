@@ -195,6 +195,28 @@ def test_samples_alone_convict_a_pack_that_is_consistent_in_itself() -> None:
     assert [p.token for p in batch.tokens_concatenated(of(second, first))] == [0]
 
 
+@pytest.mark.parametrize(
+    ("own", "says", "left"),
+    [
+        (np.zeros((16, 8)), "", ""),
+        (np.ones((16, 8)), "pixel row 0 is not that of image 0", ""),
+        (np.zeros((15, 8)), "another number of rows", ""),
+        (np.zeros((0, 8)), "another number of rows", ""),
+        (np.zeros(0), "another number of rows", ""),
+        (np.zeros((16, 4)), "", "another shape"),
+        (np.zeros(16), "", "another shape"),
+    ],
+    ids=["its own", "others", "one less", "none", "none of no width", "of another width", "of none"],
+)
+def test_pixel_rows_of_samples_are_compared_or_said_not_to_be(own: np.ndarray, says: str, left: str) -> None:
+    row, ledger = seen([[1, 4, 4]], [4], 16), Ledger()
+    ids, text = row.tensors["input_ids"][0], np.zeros((0, 3), int)
+    samples = [Unpacked(ids, ids, [[1, 4, 4]], own), Unpacked(ids[:0], ids[:0], text, np.zeros(0))]
+    found = list(VISION(PackedRow(row.tensors, samples=samples), ledger))
+    assert [says in p.message for p in found] == [True] * bool(says)
+    assert [left in part for part in ledger.unjudged] == [True] * bool(left)
+
+
 @pytest.mark.parametrize(("lengths", "tokens"), [((4, 3), []), ((9,), []), ((4, 4), [7])])
 def test_capacity(lengths: tuple[int, ...], tokens: list[int]) -> None:
     row = PackedRow(good(*lengths).tensors, packing_length=7)
