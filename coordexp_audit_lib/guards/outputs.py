@@ -13,9 +13,8 @@ from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row, row_o
 from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabulary, vocabulary
 from coordexp_audit_lib.boundaries.provenance.artifact.reading import checkpoint
 from coordexp_audit_lib.boundaries.provenance.predicates.checkpoints import weights_only
-from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem
-from coordexp_audit_lib.guards.stopping import check, claim_of
+from coordexp_audit_lib.guards.stopping import check, claim_of, counted
 
 # Claims that a single row can break. What needs a longer log is reported at the end, and stops nothing.
 STOPPING = (
@@ -71,8 +70,8 @@ def check_checkpoint(folder: Path | str, *, save_only_model: bool) -> None:
     """
     place = Path(folder)
 
-    def flaws(ledger: Ledger) -> Iterator[Problem]:
+    def flaws() -> Iterator[Problem]:
         for flaw in weights_only(checkpoint(place.parent.resolve(), place.name), save_only_model=save_only_model):
             yield replace(flaw, subject=f"{place.name}/{flaw.subject}")
 
-    check("provenance.weights_only", flaws)
+    check("provenance.weights_only", counted(flaws))

@@ -8,7 +8,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from coordexp_audit_lib.boundaries.rollout.reference.client import Item, RolloutError, read_outputs
+from coordexp_audit_lib.boundaries.rollout.predicates import Replied
+from coordexp_audit_lib.boundaries.rollout.reference.client import Item, read_outputs
 from coordexp_audit_lib.boundaries.supervision.predicates import targets
 from coordexp_audit_lib.boundaries.supervision.predicates.reading import read
 from coordexp_audit_lib.boundaries.supervision.predicates.targets import IGNORED, Supervised
@@ -16,7 +17,7 @@ from coordexp_audit_lib.boundaries.supervision.surfaces import Group, Sample, Se
 from coordexp_audit_lib.boundaries.template.predicates import prefix_problems
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem
-from coordexp_audit_lib.guards.stopping import Found, check, claim_of, stop
+from coordexp_audit_lib.guards.stopping import Found, check, claim_of, counted
 from coordexp_audit_lib.kit.coordjson import Order
 from coordexp_audit_lib.kit.prompt_trace import trace
 
@@ -38,10 +39,9 @@ def check_rollout_response(answer: Any, requests: int | Sequence[str], route: st
         InvariantViolation: the message begins with the path of the field that is wrong.
     """
     uuids = [""] * requests if isinstance(requests, int) else list(requests)
-    try:
-        return read_outputs(answer, uuids, route)
-    except RolloutError as error:
-        stop("rollout.response_schema", str(error), where=route)
+    claim = "rollout.response_schema"
+    check(claim, partial(claim_of(claim).predicates[Replied], Replied(answer, uuids, route)), route)
+    return read_outputs(answer, uuids, route)
 
 
 def check_rollout_prefix(
@@ -65,10 +65,10 @@ def check_rollout_prefix(
     """
     start = len(prompt) if answer_at is None else answer_at
     sides = trace(prompt), trace(supervised[: len(prompt)])
-    check("template.prompt_is_prefix", lambda _: prefix_problems(*sides, start, "of this rollout"), "prompt")
+    check("template.prompt_is_prefix", counted(partial(prefix_problems, *sides, start, "of this rollout")), "prompt")
     if rollout is not None:
         prefix = supervised[start : start + kept]
-        _check("supervision.prefix_kept", lambda _: targets.kept(prefix, rollout), "rollout prefix")
+        _check("supervision.prefix_kept", counted(partial(targets.kept, prefix, rollout)), "rollout prefix")
 
 
 def check_supervision(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, NoReturn
 
@@ -53,6 +53,16 @@ def check(claim: str, found: Found, where: str = "") -> None:
         InvariantViolation: it is broken. AuditError: it could not be judged.
     """
     stop_at(judged(claim_of(claim), found), where)
+
+
+def counted(found: Callable[[], Iterable[Problem]]) -> Found:
+    """What is found on the one object at hand, which counts as judged."""
+
+    def one(ledger: Ledger) -> Iterator[Problem]:
+        ledger.judged()
+        yield from found()
+
+    return one
 
 
 def stop_at(verdict: Verdict, where: str = "", *, fallback: str = "", also: Sequence[str] = ()) -> None:

@@ -18,7 +18,7 @@ from coordexp_audit_lib.boundaries.supervision.predicates.roles import is_coordi
 from coordexp_audit_lib.boundaries.supervision.reference.target import Target, build
 from coordexp_audit_lib.boundaries.supervision.surfaces import ChannelBRequest, Sample, Thing
 from coordexp_audit_lib.core.errors import InvariantViolation, UsageError
-from coordexp_audit_lib.guards import pins, rehearsal
+from coordexp_audit_lib.guards import pins, rehearsal, stopping
 from coordexp_audit_lib.guards.batches import array
 from coordexp_audit_lib.guards.collator import GuardedCollator
 from coordexp_audit_lib.kit import tokenizer, variants
@@ -75,6 +75,30 @@ def test_a_right_answer_is_read() -> None:
     assert guards.check_rollout_response([item], 1) == [([1, 2], [3], "x")]
     echoed = {**item, "rollout_infos": {"uuid": "a"}}
     assert guards.check_rollout_response([{**echoed, "response": item}], ["a"]) == [([1, 2], [3], "x")]
+
+
+def test_a_guard_keeps_the_ledger_of_what_it_judged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[tuple[str, str, int]] = []
+    whole = stopping.finding_of
+
+    def noted(*given: Any) -> Any:
+        made = whole(*given)
+        seen.append((made.invariant, made.status, made.checked))
+        return made
+
+    monkeypatch.setattr(stopping, "finding_of", noted)
+    item = {"prompt_token_ids": [1, 2], "choices": [{"token_ids": [3], "message": {"content": "x"}}]}
+    guards.check_rollout_response([item, item], 2)
+    violation(lambda: guards.check_rollout_response([], 1))
+    guards.check_rollout_prefix([1, 2, 3], prompt=[1, 2], rollout=[3], kept=1)
+    violation(lambda: guards.check_checkpoint(tmp_path, save_only_model=True))
+    assert seen == [
+        ("rollout.response_schema", "held", 2),
+        ("rollout.response_schema", "violated", 1),
+        ("template.prompt_is_prefix", "held", 1),
+        ("supervision.prefix_kept", "held", 1),
+        ("provenance.weights_only", "violated", 1),
+    ]
 
 
 GT = [Thing(*rehearsal.CUP), Thing(*rehearsal.CAT)]

@@ -63,7 +63,8 @@ def empty(tmp_path: Path) -> Iterator[Any]:
 def test_every_kind_of_artifact_is_asked(tmp_path: Path) -> None:
     asked = {type(s) for s in empty(tmp_path)}
     known = {kind for c in claims() for kind in c.predicates}
-    assert {k.__name__ for k in known - asked} <= {"RunPair", "Supervised"}  # two runs; a segment in a trainer's hands
+    # Two runs; a segment in a trainer's hands; an answer in a client's.
+    assert {k.__name__ for k in known - asked} <= {"RunPair", "Supervised", "Replied"}
 
 
 def test_what_holds_nothing_holds_no_claim(tmp_path: Path) -> None:

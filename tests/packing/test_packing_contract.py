@@ -195,6 +195,80 @@ def test_samples_alone_convict_a_pack_that_is_consistent_in_itself() -> None:
     assert [p.token for p in batch.tokens_concatenated(of(second, first))] == [0]
 
 
+CAUSAL = block([4, 3]) & np.tri(7, dtype=bool)
+ADDED = np.where(CAUSAL, 0, -np.inf).astype(np.float32)
+
+
+def at(mask: np.ndarray, *places: tuple[int, ...], to: Any = True) -> np.ndarray:
+    made = mask.copy()
+    for place in places:
+        made[(0, *place)] = to
+    return made
+
+
+MASKS: list[tuple[str, np.ndarray, list[int], str]] = [
+    ("block-diagonal causal", CAUSAL, [], ""),
+    ("of three dimensions", CAUSAL[0], [], ""),
+    ("of two dimensions", CAUSAL[0, 0], [], ""),
+    ("of ints", CAUSAL.astype(np.int64), [], ""),
+    ("of zeros and ones in float", CAUSAL.astype(np.float32), [], ""),
+    ("added, −inf", ADDED, [], ""),
+    ("added, large negative", np.maximum(ADDED, np.finfo(np.float16).min).astype(np.float16), [], ""),
+    ("added ints", np.where(CAUSAL, 0, -10_000), [], ""),
+    ("added with a bias by distance", ADDED - np.abs(np.subtract.outer(np.arange(7), np.arange(7))), [], ""),
+    ("of two heads", np.concatenate([CAUSAL, CAUSAL], axis=1), [], ""),
+    ("segment numbers", np.array([[1, 1, 1, 1, 2, 2, 2]]), [], ""),
+    ("segment numbers, 4-D", np.array([[[[1, 1, 1, 1, 2, 2, 2]]]]), [], ""),
+    ("padding that sees nothing", CAUSAL & (np.arange(7) < 6)[:, None], [], ""),
+    ("causal only", np.tri(7, dtype=bool)[None, None], [4], ""),
+    ("zeros and ones in float, causal only", np.tri(7, dtype=np.float32)[None, None], [4], ""),
+    ("a later token sees an earlier segment", at(CAUSAL, (0, 5, 1)), [5], ""),
+    ("the second head sees", at(np.concatenate([CAUSAL, CAUSAL], axis=1), (1, 6, 0)), [6], ""),
+    ("a weak bias hides nothing", at(ADDED, (0, 4, 3), to=-1.0), [4], ""),
+    ("all hidden", np.zeros((1, 1, 7, 7), bool), [0], ""),
+    ("all hidden, added", np.full((1, 1, 7, 7), -np.inf, np.float32), [0], ""),
+    ("all hidden, flat", np.zeros((1, 7), np.int64), [0], ""),
+    ("a supervised token is hidden", at(CAUSAL, (0, 3, 3), to=False), [3], ""),
+    ("a row for each of two", np.ones((2, 7), np.int64), [], "[2, 7]"),
+    ("three rows", np.ones((1, 3, 7), np.int64), [], "[1, 3, 7]"),
+    ("added ints to every query alike", np.array([[[[0, 0, 0, 0, 0, 0, -9]]]]), [], "[1, 1, 1, 7]"),
+    ("added to every query alike", np.zeros((1, 1, 1, 7), np.float32), [], "[1, 1, 1, 7]"),
+]
+
+
+@pytest.mark.parametrize(("mask", "tokens", "left"), [m[1:] for m in MASKS], ids=[m[0] for m in MASKS])
+def test_masks(mask: np.ndarray, tokens: list[int], left: str) -> None:
+    ledger, plain = Ledger(), Ledger()
+    row = good(4, 3, attention_mask=mask)
+    if mask.ndim == 4 and not mask[0, 0, -1].any():
+        row.tensors["labels"][0, 5:] = -100
+    assert [p.token for p in FIELDS(row, ledger)] == tokens
+    assert [left in part for part in ledger.unjudged] == [True] * bool(left)
+    assert not list(FIELDS(good(4, 3), plain)) and ledger.checked == plain.checked + (not left)
+
+
+@pytest.mark.parametrize(
+    ("own", "says", "left"),
+    [
+        (np.zeros((16, 8)), "", ""),
+        (np.ones((16, 8)), "pixel row 0 is not that of image 0", ""),
+        (np.zeros((15, 8)), "another number of rows", ""),
+        (np.zeros((0, 8)), "another number of rows", ""),
+        (np.zeros(0), "another number of rows", ""),
+        (np.zeros((16, 4)), "", "another shape"),
+        (np.zeros(16), "", "another shape"),
+    ],
+    ids=["its own", "others", "one less", "none", "none of no width", "of another width", "of none"],
+)
+def test_pixel_rows_of_samples_are_compared_or_said_not_to_be(own: np.ndarray, says: str, left: str) -> None:
+    row, ledger = seen([[1, 4, 4]], [4], 16), Ledger()
+    ids, text = row.tensors["input_ids"][0], np.zeros((0, 3), int)
+    samples = [Unpacked(ids, ids, [[1, 4, 4]], own), Unpacked(ids[:0], ids[:0], text, np.zeros(0))]
+    found = list(VISION(PackedRow(row.tensors, samples=samples), ledger))
+    assert [says in p.message for p in found] == [True] * bool(says)
+    assert [left in part for part in ledger.unjudged] == [True] * bool(left)
+
+
 @pytest.mark.parametrize(("lengths", "tokens"), [((4, 3), []), ((9,), []), ((4, 4), [7])])
 def test_capacity(lengths: tuple[int, ...], tokens: list[int]) -> None:
     row = PackedRow(good(*lengths).tensors, packing_length=7)

@@ -170,10 +170,19 @@ def test_four_rows_carry_the_text_row() -> None:
 
 def test_three_rows_alone_cannot_tell_the_text_row() -> None:
     finding = found(changed(text_position_ids=None), POSITIONS)
-    assert (finding.status, finding.checked) == ("unbound", 0)
+    assert (finding.status, finding.checked) == ("unbound", 4)
     assert "text_position_ids" in finding.note
-    swapped = changed(text_position_ids=None, position_ids=lambda a: a[[0, 2, 1]])
-    assert POSITIONS in violated(swapped)  # but they can break the claim by themselves
+    swapped = found(changed(text_position_ids=None, position_ids=lambda a: a[[0, 2, 1]]), POSITIONS)
+    assert (swapped.status, swapped.checked) == ("violated", 4)  # they can break the claim by themselves
+
+
+def test_boundaries_that_one_tensor_tells_agree_with_nothing() -> None:
+    alone = {n: a for n, a in text_only().items() if n in ("input_ids", "labels", "text_position_ids")}
+    one_row = {"position_ids" if n.startswith("text") else n: a for n, a in alone.items()}
+    finding = found(one_row, ALIGNED)
+    assert (finding.status, finding.checked) == ("unbound", 3) and "nothing to compare" in finding.note
+    told = {n: a for n, a in text_only().items() if n == "cu_seq_lens_q"}
+    assert found(one_row | told, ALIGNED).status == "held"
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,14 @@ class PackedRow:
         return rows[-count:] if given and rows is not None else None
 
     @cached_property
+    def flat_mask(self) -> Array | None:
+        """`attention_mask` [L] if it has a value for each token: a flag or a segment's number, 0 where it is hidden.
+        None if it is added to the logits, be it of every query alike."""
+        mask, flat = self.get("attention_mask"), self.flat("attention_mask")
+        added = mask is None or (mask.ndim > 2 and mask.dtype.kind == "f")
+        return None if added or flat is None or flat.min(initial=0) < 0 else flat
+
+    @cached_property
     def padding(self) -> int:
         """Where trailing padding begins; L if there is none.
 
@@ -153,12 +161,7 @@ class PackedRow:
         text positions 0 at the end, none of them supervised.
         """
         total = self.length or 0
-        lengths, mask, positions, labels = (
-            self.get("lengths"),
-            self.flat("attention_mask"),
-            self.text_positions,
-            self.labels,
-        )
+        lengths, mask, positions, labels = (self.get("lengths"), self.flat_mask, self.text_positions, self.labels)
         found = [total, total if lengths is None else int(lengths.sum())]
         found.append(total if mask is None else total - _tail(mask == 0))
         if positions is not None:

@@ -7,9 +7,31 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
+import msgspec
+
 from coordexp_audit_lib.boundaries.rollout import surfaces as s
 from coordexp_audit_lib.boundaries.rollout.cases import Item, Talk
+from coordexp_audit_lib.boundaries.rollout.reference import client
+from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem
+
+
+class Replied(msgspec.Struct, frozen=True):
+    """A server's whole answer, as decoded JSON. uuids: of the requests, to be echoed; empty strings are free. route:
+    that it came by."""
+
+    answer: Any
+    uuids: Sequence[str]
+    route: str
+
+
+def replied(one: Replied, ledger: Ledger) -> Iterator[Problem]:
+    """One item for each request, in order, each with its ids; counts requests."""
+    ledger.judged(len(one.uuids))
+    try:
+        client.read_outputs(one.answer, one.uuids, one.route)
+    except client.RolloutError as error:
+        yield Problem(str(error))
 
 
 def told(problems: Iterable[Problem], subject: str, case: Any) -> Iterator[Problem]:

@@ -6,7 +6,8 @@ its claim fails, with the first token at which it shows; what the tensors can't 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -80,19 +81,22 @@ def fields_aligned(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     names = list(told)
     if not names:
         ledger.left_out("segment boundaries", "needs one of cu_seq_lens_q, lengths or text positions")
+    elif len(names) == 1:
+        ledger.left_out("segment boundaries", f"{names[0]} alone tells them: nothing to compare")
     for name in names[1:]:
         token = _first_difference(told[names[0]], told[name])
         if token is not None:
             text = f"{name} and {names[0]} tell different segment boundaries"
             yield Problem(text, expected=told[names[0]].tolist(), actual=told[name].tolist(), token=token)
-    yield from _mask_parts_segments(row)
+    yield from _mask_parts_segments(row, ledger)
 
 
 def _lengths_agree(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     for name in ("input_ids", "labels", "text_position_ids", "position_ids", "attention_mask"):
         a = row.get(name)
-        ledger.judged(a is not None)
-        if a is not None and (a.ndim == 0 or a.shape[-1] != row.length):
+        other = a is not None and (a.ndim == 0 or a.shape[-1] != row.length)
+        ledger.judged(a is not None and (other or name != "attention_mask" or bool(_mask_kind(row))))
+        if a is not None and other:
             text = f"{name} has another length than the pack"
             yield Problem(text, expected=row.length, actual=list(a.shape))
     a, meant = row.get("position_ids"), sorted({1, row.profile.mrope_rows, row.profile.position_rows} - {0})
@@ -108,24 +112,76 @@ def _first_difference(a: Array, b: Array) -> int | None:
     return int(both[0]) if both.size else None
 
 
-def _mask_parts_segments(row: PackedRow) -> Iterator[Problem]:
-    """A mask must separate the segments: by zeros between them (square), by their numbers, or by not being there."""
+def _mask_kind(row: PackedRow) -> str:
+    """How a mask of the pack's length is read: `flat`, a value for each token; `square`, token by token, of one or more
+    heads. Empty where it is neither, so that nothing can be said of it."""
     mask = row.get("attention_mask")
+    if mask is None or row.length is None:
+        return ""
+    if row.flat_mask is not None:
+        return "flat"
+    return "square" if mask.shape[-2:] == (row.length, row.length) else ""
+
+
+def _mask_parts_segments(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
+    """A mask must separate the segments: by zeros between them (square), by their numbers, or by not being there. A
+    token of which the loss reads must see itself."""
+    mask, kind = row.get("attention_mask"), _mask_kind(row)
     inner = row.segments[row.segments > 0]
-    if mask is None or row.length is None or not inner.size or mask.shape[-1:] != (row.length,):
-        return
-    if mask.size == row.length:
+    if mask is None or row.length is None or mask.shape[-1:] != (row.length,):
+        return  # not there, or of another length, which is a problem of its own
+    if not kind:
+        ledger.left_out("attention_mask", f"a shape of {list(mask.shape)} is not judged")
+    elif kind == "flat":
         flat = mask.reshape(-1)
-        joined = inner[flat[inner] == flat[inner - 1]]
-    elif mask.ndim >= 2 and mask.shape[-2] == row.length:
-        square = mask.reshape(-1, row.length, row.length)[0]
-        reached = square[inner, inner - 1]
-        joined = inner[(reached != 0) if square.dtype.kind in "bui" else (reached >= 0)]
+        joined = inner[(flat[inner] == flat[inner - 1]) & (flat[inner] != 0)]
+        if joined.size:
+            text = "attention_mask lets a segment's first token see the segment before it"
+            yield Problem(text, expected="masked", actual="visible", token=int(joined[0]))
+        yield from _sees_itself(row, flat != 0)
     else:
-        return
-    if joined.size:
-        text = "attention_mask lets a segment's first token see the segment before it"
-        yield Problem(text, expected="masked", actual="visible", token=int(joined[0]))
+        squares = mask.reshape(-1, row.length, row.length)
+        visible = _reading(mask)
+        seeing = [t for square in squares if (t := _first_leak(row, square, inner, visible)) is not None]
+        if seeing:
+            text = "attention_mask lets a token see a segment before its own"
+            yield Problem(text, expected="masked", actual="visible", token=min(seeing))
+        diagonals = visible(np.diagonal(squares, axis1=1, axis2=2))
+        yield from _sees_itself(row, np.asarray(diagonals.all(axis=0)))
+
+
+# Added to logits before the softmax: what is left of a weight is exp(-50), about 2e-22, and less.
+HIDDEN = -50
+
+
+def _reading(mask: Array) -> Callable[[Array], Array]:
+    """What entries of a square mask let through: the true ones, or, of what is added to logits, what hides nothing."""
+    flags = mask.dtype.kind == "b" or (mask.dtype.kind in "ui" and mask.min() >= 0)
+    if flags or (mask.min() >= 0 and mask.max() == 1 and bool(((mask == 0) | (mask == 1)).all())):
+        return lambda part: part != 0
+    return lambda part: part > HIDDEN
+
+
+def _first_leak(row: PackedRow, square: Array, inner: Array, visible: Callable[[Array], Array]) -> int | None:
+    """The first token that sees one of an earlier segment."""
+    for start, end in pairwise([*map(int, inner), row.padding]):
+        seeing = visible(square[start:end, :start]).any(axis=1)
+        if seeing.any():
+            return start + int(seeing.argmax())
+    return None
+
+
+def _sees_itself(row: PackedRow, seen: Array) -> Iterator[Problem]:
+    """seen: which tokens see themselves [L]. Those that nobody supervises or predicts from may be padding, unless all
+    are hidden."""
+    labels, read = row.labels, np.zeros(seen.size, bool)
+    if labels is not None:
+        read = labels != row.profile.ignore_index
+        read[:-1] |= read[1:]
+    hidden = ~seen & (read | (not seen.any()))
+    if hidden.any():
+        text = "attention_mask hides a token from itself"
+        yield Problem(text, expected="visible", actual="masked", token=int(hidden.argmax()))
 
 
 BOUNDS = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k")

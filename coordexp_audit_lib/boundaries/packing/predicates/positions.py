@@ -15,7 +15,7 @@ from coordexp_audit_lib.kit import mrope
 
 def positions_restart(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     """Both halves of the claim; counts segments. Where the text row is wrong already, the mRoPE rows are not judged;
-    where there is none, they can still break the claim."""
+    where there is none, they can still break the claim, and count."""
     yield from flawed(row, ledger, "position_ids", "text_position_ids")
     missing = None
     try:
@@ -69,6 +69,8 @@ def mrope_rows(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
         expected = mrope.positions(ids[:end], profile, ends, images=images, videos=videos, seconds=seconds)
     except mrope.Unfit as error:
         raise lacking(row, str(error)) from error
+    if row.text_positions is None:
+        ledger.judged(len(ends) - 1)
     if len(given) == 1 and pictured:
         text = "position_ids has one row, so image tokens have no height and width"
         yield Problem(text, expected=count, actual=1, token=int(pads.argmax()))

@@ -82,9 +82,18 @@ def _of_samples(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
         text = "image_grid_thw is not the samples' own in order"
         yield Problem(text, expected=grids.tolist(), actual=grid.tolist())
         return
-    rows = np.concatenate([np.asarray(s.pixel_rows) for s in row.samples])
-    if pixels is None or pixels.shape != rows.shape or not len(rows):
+    parts = [a for a in (np.asarray(s.pixel_rows) for s in row.samples) if len(a)]
+    total, have = sum(map(len, parts)), 0 if pixels is None else len(pixels)
+    if total != have and "pixel_values" not in row.flaws:
+        text = "pixel_values has another number of rows than the samples together"
+        yield Problem(text, expected=total, actual=have)
         return
+    if pixels is None or not have:
+        return  # no images: their number was compared above
+    if any(a.shape[1:] != pixels.shape[1:] for a in parts):
+        ledger.left_out("the order of pixel rows", "the samples' rows have another shape than the batch's")
+        return
+    rows = np.concatenate(parts)
     differs = np.flatnonzero((pixels != rows).reshape(len(rows), -1).any(axis=1))
     if differs.size:
         at = int(differs[0])

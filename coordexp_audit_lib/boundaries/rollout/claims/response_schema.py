@@ -35,6 +35,9 @@ def response_schema(ctx: Context) -> Iterator[Problem]:
         yield from predicates.told(predicates.response_problems(case, outcome), "", case.label)
 
 
+response_schema.on(predicates.Replied, predicates.replied)
+
+
 @fault(response_schema, "coerced_ids", s.PARSE, "token ids are made ints of whatever they are")
 def coerced_ids(request: s.ParseRequest, honest: Honest) -> s.Parsed:
     def coerced(item: Any, outcome: s.Outcome) -> s.Outcome:
