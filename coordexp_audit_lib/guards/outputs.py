@@ -72,7 +72,8 @@ def check_checkpoint(folder: Path | str, *, save_only_model: bool) -> None:
     place = Path(folder)
 
     def flaws(ledger: Ledger) -> Iterator[Problem]:
-        for flaw in weights_only(checkpoint(place.parent.resolve(), place.name), save_only_model=save_only_model):
+        held = checkpoint(place.parent.resolve(), place.name)
+        for flaw in weights_only(held, ledger, save_only_model=save_only_model):
             yield replace(flaw, subject=f"{place.name}/{flaw.subject}")
 
     check("provenance.weights_only", flaws)
