@@ -14,7 +14,7 @@ from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabula
 from coordexp_audit_lib.boundaries.provenance.artifact.reading import checkpoint
 from coordexp_audit_lib.boundaries.provenance.predicates.checkpoints import weights_only
 from coordexp_audit_lib.core.problem import Problem
-from coordexp_audit_lib.guards.stopping import check, claim_of, counted
+from coordexp_audit_lib.guards.stopping import check, claim_of
 
 # Claims that a single row can break. What needs a longer log is reported at the end, and stops nothing.
 STOPPING = (
@@ -70,8 +70,9 @@ def check_checkpoint(folder: Path | str, *, save_only_model: bool) -> None:
     """
     place = Path(folder)
 
-    def flaws() -> Iterator[Problem]:
-        for flaw in weights_only(checkpoint(place.parent.resolve(), place.name), save_only_model=save_only_model):
+    def flaws(ledger: Ledger) -> Iterator[Problem]:
+        held = checkpoint(place.parent.resolve(), place.name)
+        for flaw in weights_only(held, ledger, save_only_model=save_only_model):
             yield replace(flaw, subject=f"{place.name}/{flaw.subject}")
 
-    check("provenance.weights_only", counted(flaws))
+    check("provenance.weights_only", flaws)

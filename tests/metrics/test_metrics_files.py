@@ -160,7 +160,7 @@ def test_a_stage1_log_is_unbound_where_claims_are_about_stage2(tmp_path: Path) -
     path.write_text("".join(json.dumps({"loss": 1.0, "step": n, "coord_diag/acc_top5": 0.5}) + "\n" for n in (1, 2)))
     status = {f.invariant: f.status for f in audit_log(path)}
     held = {i for i, s in status.items() if s == "held"}
-    assert held == {"metrics.finite", "metrics.schema_stable", "metrics.identity_not_averaged"}
+    assert held == {"metrics.finite", "metrics.schema_stable"}
     assert {s for i, s in status.items() if i not in held} == {"unbound"}
 
 

@@ -226,6 +226,43 @@ def test_every_metric_is_a_finite_number(extra: dict[str, Any], broken: list[str
     assert subjects("finite", log({**A}, {**A, **extra})) == broken
 
 
+@pytest.mark.parametrize(
+    ("extra", "broken", "left"),
+    [
+        ({"loss": "nan"}, ["loss"] * 2, []),
+        ({"x": "inf", "y": "1.0"}, ["x", "y"] * 2, []),
+        ({"loss": [1]}, [], ["loss: it is a list, and a number in no row"]),
+        ({"a": "text", "b": True, "c": {}}, [], ["a: it is a str, and a number in no row, and 2 more such keys"]),
+        ({"elapsed_time": "1m 3s", "percentage": "50%", "memory(GiB)": "1.0"}, [], []),
+    ],
+)
+def test_what_is_a_number_in_no_row(extra: dict[str, Any], broken: list[str], left: list[str]) -> None:
+    ledger = Ledger()
+    found = PREDICATES["metrics.finite"](log(extra, extra), ledger)
+    assert ([p.subject for p in found], ledger.unjudged) == (broken, left)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{}, {}],  # the step alone identifies nothing
+        [{"rollout/seed_base": 2_000_040}],
+        [{"rollout/seed_base": 17.0, "step": None}, {"rollout/seed_base": 1_000_020.0, "step": None}],
+        [{"rollout/seed_base": 17.0}, {"rollout/seed_base": 1_000_020.0, "data/crc32": 7}],
+    ],
+)
+def test_an_identity_that_may_be_a_sum_is_not_judged(rows: list[dict[str, Any]]) -> None:
+    ledger = Ledger()
+    assert list(PREDICATES["metrics.identity_not_averaged"](log(*rows), ledger)) == []
+    assert ledger.unjudged
+
+
+def test_seeds_at_two_steps_are_judged() -> None:
+    ledger = Ledger()
+    assert list(PREDICATES["metrics.identity_not_averaged"](seeds(17, 1_000_020), ledger)) == []
+    assert (ledger.unjudged, ledger.checked >= 2) == ([], True)
+
+
 def test_keys_of_one_channel_stay() -> None:
     assert subjects("schema_stable", log({**A}, {**B, "x": 1.0}, {**A}, {**B, "x": 1.0})) == []
     assert subjects("schema_stable", log({**B, "x": 1.0}, {**B, "x": 1.0}, {**B, "y": 1.0})) == ["x", "y"]

@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 from coordexp_audit_lib.boundaries.provenance.artifact.reading import checkpoint, checkpoints
 from coordexp_audit_lib.boundaries.provenance.predicates.checkpoints import INDEX, weights_only
 from coordexp_audit_lib.boundaries.provenance.surfaces import Checkpoint
+from coordexp_audit_lib.core.claim import Ledger
 
 ONE, TWO = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 MAP = {"a": ONE, "b": TWO}
@@ -32,13 +33,23 @@ def folder(tmp_path: Path) -> Path:
 
 
 def flaws(folder: Path, *, only: bool = True) -> list[str]:
-    return [
-        f"{f.subject}: {f.message}" for f in weights_only(checkpoint(folder.parent, folder.name), save_only_model=only)
-    ]
+    return judged(folder, only=only)[0]
+
+
+def judged(folder: Path, *, only: bool = True) -> tuple[list[str], list[str]]:
+    ledger = Ledger()
+    found = weights_only(checkpoint(folder.parent, folder.name), ledger, save_only_model=only)
+    return [f"{f.subject}: {f.message}" for f in found], ledger.unjudged
+
+
+def test_a_total_size_that_is_not_stated_is_not_judged(folder: Path) -> None:
+    for metadata in ({}, {"metadata": {}}, {"metadata": {"total_size": None}}):
+        (folder / INDEX).write_text(json.dumps({**metadata, "weight_map": MAP}))
+        assert judged(folder) == ([], [f"the total size: {INDEX} does not state it"])
 
 
 def test_a_sound_checkpoint_has_no_flaw(folder: Path) -> None:
-    assert flaws(folder) == []
+    assert judged(folder) == ([], [])
     assert checkpoints(folder.parent) == ["checkpoint-5"]
 
 
@@ -108,7 +119,7 @@ def test_a_truncated_file_is_found(folder: Path) -> None:
 def test_shards_without_index_and_no_weights_at_all(folder: Path) -> None:
     (folder / INDEX).unlink()
     assert flaws(folder) == [f"{INDEX}: the weights are in shards and no index names them"]
-    assert [f.message for f in weights_only(Checkpoint(["a"], {}), save_only_model=True)] == [
+    assert [f.message for f in weights_only(Checkpoint(["a"], {}), Ledger(), save_only_model=True)] == [
         "the checkpoint holds no safetensors weights"
     ]
 

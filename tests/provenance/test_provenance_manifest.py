@@ -407,6 +407,31 @@ def test_a_file_that_can_not_be_read_for_secrets_is_named(
     assert "further files" in unjudged(out)["no_secrets"]
 
 
+def test_files_that_are_not_read_are_told(write: Callable[..., Path], tmp_path: Path) -> None:
+    out = write()
+    for name in ("model.safetensors", "optimizer.pt", "a.png", "events.out.tfevents.1.host"):
+        (out / name).write_bytes(b"\0")
+    (out / "inside").symlink_to(out / "train.log")
+    (out / "train.log").write_text("fine\n")
+    assert by_id(audit_run(out))["no_secrets"].status == "held"
+    for n in range(3):
+        (out / f"training_args{n}.bin").write_bytes(b"x")
+    (out / "dump.log").write_bytes(b"a\0b")
+    (tmp_path / "outside").mkdir()
+    (out / "outside").symlink_to(tmp_path / "outside")
+    note = unjudged(out)["no_secrets"]
+    assert "training_args0.bin: files of its kind are not read (and 2 more files like it)" in note
+    assert "dump.log: it holds NUL bytes" in note and "outside: it is a link that leads out" in note
+
+
+def test_a_text_in_utf_16_is_read_and_a_secret_behind_a_nul_byte_is_found(write: Callable[..., Path]) -> None:
+    out = write()
+    (out / "wide.log").write_bytes("hub_token: planted-token\n".encode("utf-16"))
+    (out / "late.log").write_bytes(b"x\n" * 4096 + b"\0\nhub_token: planted-token\n")
+    found = by_id(audit_run(out))["no_secrets"]
+    assert {v.subject for v in found.violations} == {"wide.log:1: hub_token", "late.log:4098: hub_token"}
+
+
 def test_a_checkpoint_is_judged_in_full_or_the_finding_says_what_is_missing(write: Callable[..., Path]) -> None:
     out = write()
     (out / "checkpoint-10").mkdir()

@@ -7,13 +7,14 @@ record (an object that is none, a geometry that is no list) is said in the ledge
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
 
 from coordexp_audit_lib.core.claim import Ledger, Predicate
 from coordexp_audit_lib.core.problem import Problem, Undecided
-from coordexp_audit_lib.kit.boxes import bin_of, is_ordered, top_left
+from coordexp_audit_lib.kit.boxes import BIN_OF_TOKEN, bin_of, is_ordered, top_left
 
 GEOMETRY_KEYS = ("bbox_2d", "poly")
 LEGACY_KEYS = ("bbox", "polygon")
@@ -23,7 +24,20 @@ Space = Literal["bins", "pixels"]
 Ordering = Literal["sorted", "random"]
 
 
-class Record(msgspec.Struct, frozen=True):
+class Geometry(msgspec.Struct, frozen=True, gc=False):
+    """An object's one geometry. at: the object's index. numbers: its values in the record's space, if all are."""
+
+    at: int
+    key: str
+    values: list[Any]
+    numbers: list[Any] | None
+
+    @property
+    def path(self) -> str:
+        return f"objects[{self.at}].{self.key}"
+
+
+class Record(msgspec.Struct, frozen=True, dict=True):
     """A dataset record. value: anything that JSON can hold, for malformed ones are part of the question.
 
     space: what its coordinates are: bins (tokens or ints in 0..999), or pixels within width and height. ordering:
@@ -43,12 +57,38 @@ class Record(msgspec.Struct, frozen=True):
             return None
         return float(value) if 0 <= value <= size else None
 
+    @cached_property
+    def geometries(self) -> tuple[list[Geometry], list[str]]:
+        """Each object's one geometry, and the paths where there is none to read. Read once for all predicates."""
+        objects = self.value.get("objects") if isinstance(self.value, (dict, Mapping)) else None
+        if not isinstance(objects, list):
+            return [], ["objects"]
+        found: list[Geometry] = []
+        without: list[str] = []
+        in_bins, bin_of_token = self.space == "bins", BIN_OF_TOKEN.__getitem__
+        for i, item in enumerate(objects):
+            key = _only_geometry(item) if isinstance(item, (dict, Mapping)) else ""
+            values = item[key] if key else None
+            if not isinstance(values, list):
+                without.append(f"objects[{i}]")
+                continue
+            try:  # most are tokens, each of them a bin
+                numbers = list(map(bin_of_token, values)) if in_bins else self._numbers(values)
+            except (KeyError, TypeError):
+                numbers = self._numbers(values)
+            found.append(Geometry(i, key, values, numbers))
+        return found, without
+
+    def _numbers(self, values: list[Any]) -> list[Any] | None:
+        found = [self.number(v, i) for i, v in enumerate(values)]
+        return None if None in found else found
+
 
 def record_contract(record: Record, ledger: Ledger) -> Iterator[Problem]:
     """Images, width, height, objects; of each object desc and one geometry of the right arity. Judged: the record."""
     ledger.judged()
     value = record.value
-    if not isinstance(value, Mapping):
+    if not isinstance(value, (dict, Mapping)):
         yield Problem("a record is a JSON object", "", "object", _kind(value))
         return
     yield from _images(value)
@@ -61,7 +101,8 @@ def record_contract(record: Record, ledger: Ledger) -> Iterator[Problem]:
         yield Problem("objects is a list", "objects", "list", _shown(value, "objects"))
         return
     for i, item in enumerate(objects):
-        yield from _object(item, f"objects[{i}]")
+        for subject, (message, expected, actual) in _object(item).items():
+            yield Problem(message, f"objects[{i}]{subject}", expected, actual)
 
 
 def _images(value: Mapping[str, Any]) -> Iterator[Problem]:
@@ -74,52 +115,61 @@ def _images(value: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem("an image is a path", f"images[{i}]", "string", _kind(image))
 
 
-def _object(item: Any, path: str) -> Iterator[Problem]:
-    if not isinstance(item, Mapping):
-        yield Problem("an object is a JSON object", path, "object", _kind(item))
-        return
+def _object(item: Any) -> dict[str, tuple[str, Any, Any]]:
+    """What is wrong with an object, by path within it: message, expected, actual."""
+    if not isinstance(item, (dict, Mapping)):
+        return {"": ("an object is a JSON object", "object", _kind(item))}
+    found: dict[str, tuple[str, Any, Any]] = {}
     if not isinstance(item.get("desc"), str):
-        yield Problem("desc is a string", f"{path}.desc", "string", _shown(item, "desc"))
-    legacy = [k for k in LEGACY_KEYS if k in item]
-    for key in legacy:
-        yield Problem("a legacy geometry key; rename it", f"{path}.{key}", "bbox_2d or poly", key)
-    present = [k for k in GEOMETRY_KEYS if k in item]
-    if len(present) != 1:
-        if not (legacy and not present):
-            yield Problem("an object has exactly one geometry, bbox_2d or poly", path, 1, len(present))
-        return
-    key, values = present[0], item[present[0]]
-    path = f"{path}.{key}"
+        found[".desc"] = "desc is a string", "string", _shown(item, "desc")
+    for key in LEGACY_KEYS:
+        if key in item:
+            found[f".{key}"] = "a legacy geometry key; rename it", "bbox_2d or poly", key
+    key = _only_geometry(item)
+    if not key:
+        present = sum(k in item for k in GEOMETRY_KEYS)
+        if present or not any(k in item for k in LEGACY_KEYS):
+            found[""] = "an object has exactly one geometry, bbox_2d or poly", 1, present
+        return found
+    values = item[key]
     if not isinstance(values, list):
-        yield Problem("a geometry is a flat list", path, "list", _kind(values))
+        found[f".{key}"] = "a geometry is a flat list", "list", _kind(values)
     elif key == "bbox_2d" and len(values) != BOX_VALUES:
-        yield Problem("a box has 4 coordinates", path, BOX_VALUES, len(values))
+        found[f".{key}"] = "a box has 4 coordinates", BOX_VALUES, len(values)
     elif key == "poly" and (len(values) < LEAST_POLY_VALUES or len(values) % 2):
-        yield Problem("a polygon has an even number of coordinates, at least 6", path, "even, >= 6", len(values))
+        found[f".{key}"] = "a polygon has an even number of coordinates, at least 6", "even, >= 6", len(values)
+    return found
+
+
+def _only_geometry(item: Mapping[str, Any]) -> str:
+    """The geometry key that an object has, if it has exactly one; else empty."""
+    if "bbox_2d" in item:
+        return "" if "poly" in item else "bbox_2d"
+    return "poly" if "poly" in item else ""
 
 
 def bins_in_range(record: Record, ledger: Ledger) -> Iterator[Problem]:
     """Coordinates are numbers of the record's space. Judged: coordinates."""
     demanded = "a token or int in 0..999" if record.space == "bins" else "a number within the image"
-    for path, _, values in _geometries(record, ledger):
-        ledger.judged(len(values))
-        for i, value in enumerate(values):
+    geometries = _geometries(record, ledger)
+    ledger.judged(sum([len(g.values) for g in geometries]))
+    for g in geometries:
+        for i, value in enumerate(g.values) if g.numbers is None else ():
             if record.number(value, i) is None:
-                yield Problem(f"a coordinate is {demanded}", f"{path}[{i}]", demanded, value)
+                yield Problem(f"a coordinate is {demanded}", f"{g.path}[{i}]", demanded, value)
 
 
 def box_ordered(record: Record, ledger: Ledger) -> Iterator[Problem]:
     """Boxes have x1 <= x2 and y1 <= y2. Judged: boxes of four coordinates."""
-    for path, key, values in _geometries(record, ledger):
-        if key != "bbox_2d":
+    for g in _geometries(record, ledger):
+        if g.key != "bbox_2d":
             continue
-        corners = _numbers(record, values)
-        if corners is None or len(corners) != BOX_VALUES:
-            ledger.left_out(path, "it is no box of four coordinates")
+        if g.numbers is None or len(g.numbers) != BOX_VALUES:
+            ledger.left_out(g.path, "it is no box of four coordinates")
             continue
         ledger.judged()
-        if not is_ordered(corners):
-            yield Problem("a box has x1 <= x2 and y1 <= y2", path, "x1 <= x2, y1 <= y2", list(values))
+        if not is_ordered(g.numbers):
+            yield Problem("a box has x1 <= x2 and y1 <= y2", g.path, "x1 <= x2, y1 <= y2", list(g.values))
 
 
 def never_reordered(record: Record, ledger: Ledger) -> Iterator[Problem]:
@@ -127,17 +177,16 @@ def never_reordered(record: Record, ledger: Ledger) -> Iterator[Problem]:
     if record.ordering != "sorted":
         raise Undecided("its objects may stand in any order")
     before, compared = None, 0
-    for path, _, values in _geometries(record, ledger):
-        points = _numbers(record, values)
-        if points is None or len(points) < 2:
-            ledger.left_out(path, "it has no top-left corner")
+    for g in _geometries(record, ledger):
+        if g.numbers is None or len(g.numbers) < 2:
+            ledger.left_out(g.path, "it has no top-left corner")
             continue
-        anchor = top_left(points)
+        anchor = top_left(g.numbers)
         if before is not None:
             compared += 1
             if anchor < before:
                 message = "objects stand in top-left order: by y, then x, of their top-left corner"
-                yield Problem(message, path.rpartition(".")[0], f"(y, x) >= {before}", str(anchor))
+                yield Problem(message, f"objects[{g.at}]", f"(y, x) >= {before}", str(anchor))
         before = anchor
     ledger.judged(min(compared, 1))
 
@@ -154,23 +203,13 @@ def problems(record: Record) -> Iterator[tuple[str, Problem]]:
             yield from ((claim, p) for p in predicate(record, Ledger()))
 
 
-def _geometries(record: Record, ledger: Ledger) -> Iterator[tuple[str, str, list[Any]]]:
-    """(path, key, values) of each object's one geometry; what has none that can be read is left out."""
-    objects = record.value.get("objects") if isinstance(record.value, Mapping) else None
-    if not isinstance(objects, list):
-        ledger.left_out("objects", "there is no such list")
-        return
-    for i, item in enumerate(objects):
-        present = [k for k in GEOMETRY_KEYS if k in item] if isinstance(item, Mapping) else []
-        if len(present) == 1 and isinstance(item[present[0]], list):
-            yield f"objects[{i}].{present[0]}", present[0], item[present[0]]
-        else:
-            ledger.left_out(f"objects[{i}]", "it has not exactly one geometry that is a list")
-
-
-def _numbers(record: Record, values: list[Any]) -> list[float] | None:
-    found = [record.number(v, i) for i, v in enumerate(values)]
-    return None if None in found else [float(f) for f in found if f is not None]
+def _geometries(record: Record, ledger: Ledger) -> list[Geometry]:
+    """Each object's one geometry; what has none that can be read is left out."""
+    found, without = record.geometries
+    for path in without:
+        why = "there is no such list" if path == "objects" else "it has not exactly one geometry that is a list"
+        ledger.left_out(path, why)
+    return found
 
 
 def _kind(value: Any) -> str:

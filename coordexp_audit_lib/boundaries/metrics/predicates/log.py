@@ -19,6 +19,7 @@ PROGRESS = (
     *("global_step/max_steps", "percentage", "elapsed_time", "remaining_time", "memory(GiB)", "train_speed(iter/s)"),
 )
 MAX_ODD = 100
+NUMBER_TEXT = "number written as text"
 MAX_STEPS = 50
 
 
@@ -80,8 +81,19 @@ def row_of(record: Mapping[str, Any], line: int, words: Vocabulary) -> Row:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             values[key] = _float(value)
         elif key not in PROGRESS and len(odd) < MAX_ODD:
-            odd[key] = "null" if value is None else type(value).__name__
+            odd[key] = NUMBER_TEXT if _is_number_text(value) else "null" if value is None else type(value).__name__
     return Row(_kind([*values, *odd], words), _step(record), line, values, odd, _channel(values, words))
+
+
+def _is_number_text(value: Any) -> bool:
+    """Whether a text is a number for any reader of numbers: "1.0", "nan", "-inf"."""
+    if not isinstance(value, str) or len(value) > 40:
+        return False
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _float(value: int | float) -> float:

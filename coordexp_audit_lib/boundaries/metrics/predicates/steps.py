@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row
+from coordexp_audit_lib.boundaries.metrics.predicates.log import NUMBER_TEXT, Log, Row
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem, Undecided
 from coordexp_audit_lib.kit.schedule import seed_base, training_seed
@@ -13,6 +13,7 @@ from coordexp_audit_lib.kit.schedule import seed_base, training_seed
 TOLERANCE = 1e-6  # ms-swift writes eight decimals, TensorBoard float32
 INTEGRAL = 1e-6
 EXACT = float(1 << 53)
+STEPS = ("step", "global_step")
 
 
 def stage2_rows(log: Log) -> list[Row]:
@@ -106,15 +107,21 @@ def identity_not_averaged(log: Log, ledger: Ledger) -> Iterator[Problem]:
     """A value that identifies is a whole number; rollout seeds keep their distance to the step. Judged: its values.
 
     The seed base of a step says the training seed (`kit.schedule`), which is the same in every row: a sum over ranks,
-    which is whole too, is found by that.
+    which is whole too, is found by that. Where there are no two seeds to compare, a whole number proves nothing; nor
+    does that of a step, which the trainer's own counter writes.
     """
     seeds: list[tuple[Row, int, int]] = []
+    placeless, others = 0, set()
     for row, key, value in _finite_values(log, "identity", ledger):
         if not _whole(value):
             message = f"{row.name}: {key} identifies something and is {value:.6f}: it was averaged"
             yield log.problem(message, key, [row], "a whole number", value)
-        elif key == log.words.seed and row.step is not None and row.kind == "train":
+        elif key != log.words.seed:
+            others |= {key} if key.rpartition("/")[2] not in STEPS else set()
+        elif row.step is not None and row.kind == "train":
             seeds.append((row, round(value), training_seed(round(value), row.step)))
+        else:
+            placeless += 1
     training = [t for _, _, t in seeds]
     usual = max(sorted(set(training)), key=training.count, default=0)
     for row, seed, own in seeds:
@@ -123,19 +130,37 @@ def identity_not_averaged(log: Log, ledger: Ledger) -> Iterator[Problem]:
         if own != usual and abs(seed - wanted) > wanted / (1 << 23):
             message = f"{row.name}: {log.words.seed} is {seed}, the other rows' seeds say {wanted}"
             yield log.problem(message, log.words.seed, [row], wanted, seed)
+    if placeless:
+        ledger.left_out(log.words.seed, "a row with one does not say its training step")
+    if len({row.step for row, _, _ in seeds}) < 2:
+        ledger.left_out(log.words.seed, "it stands at fewer than two steps: a whole sum or mean can't be told from it")
+    if others:
+        first, more = min(others), len(others) - 1
+        why = "a whole number, which a sum or mean can be too"
+        ledger.left_out(first, f"{why}; so are {more} other identities" if more else why)
 
 
 def finite(log: Log, ledger: Ledger) -> Iterator[Problem]:
-    """Every metric of every row is a number, and finite. Judged: values, and what stands where a number belongs."""
+    """Every metric of every row is a number, and finite. Judged: values, and what stands where a number belongs.
+
+    A number belongs under a key that is a number in some row, under one that holds null, and where a number is written
+    as text. Whether it belongs under any other key, nothing tells.
+    """
     usual = {key for row in log.rows for key in row.values}
+    unknown: dict[str, str] = {}
     for row in log.rows:
-        odd = {key: what for key, what in row.odd.items() if key in usual or what == "null"}
+        odd = {key: what for key, what in row.odd.items() if key in usual or what in ("null", NUMBER_TEXT)}
+        unknown |= {key: what for key, what in row.odd.items() if key not in odd}
         ledger.judged(len(row.values) + len(odd))
         for key, value in row.values.items():
             if not math.isfinite(value):
                 yield log.problem(f"{row.name}: {key} is {value}", key, [row], "a finite number", repr(value))
         for key, what in odd.items():
             yield log.problem(f"{row.name}: {key} is no number but a {what}", key, [row], "a number", what)
+    if unknown:
+        first, what = next(iter(unknown.items()))
+        more = f", and {len(unknown) - 1} more such keys" if len(unknown) > 1 else ""
+        ledger.left_out(first[:80], f"it is a {what}, and a number in no row{more}")
 
 
 def near(a: float, b: float) -> bool:

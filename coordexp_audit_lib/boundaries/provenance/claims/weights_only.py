@@ -32,7 +32,7 @@ def weights_only(ctx: Context) -> Iterator[Problem]:
     for name, request in {"one file": SaveRequest(), "shards": SaveRequest(shard_bytes=4096)}.items():
         checkpoint = ctx.value(SAVE, request)
         ctx.judged()
-        yield from cases.about(checkpoints.weights_only(checkpoint, save_only_model=True), name)
+        yield from cases.about(checkpoints.weights_only(checkpoint, ctx, save_only_model=True), name)
         if request.shard_bytes and (len(checkpoint.tensors) < 2 or checkpoint.index is None):
             yield Problem("a checkpoint in several files has no index", name, "an index", sorted(checkpoint.tensors))
     ctx.fact("files of the last checkpoint", len(checkpoint.files))
@@ -48,7 +48,7 @@ def of_run(run: RunFolder, ledger: Ledger) -> Iterator[Problem]:
         ledger.left_out("state of the training loop", f"{RESOLVED} does not tell {key}")
     for name in names:
         ledger.judged()
-        for p in checkpoints.weights_only(reading.checkpoint(run.root, name), save_only_model=only is True):
+        for p in checkpoints.weights_only(reading.checkpoint(run.root, name), ledger, save_only_model=only is True):
             yield replace(p, subject=f"{name}/{p.subject}" if p.subject else name)
 
 

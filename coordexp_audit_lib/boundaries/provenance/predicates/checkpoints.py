@@ -8,6 +8,7 @@ from typing import Any
 
 from coordexp_audit_lib.boundaries.provenance.predicates.documents import kind
 from coordexp_audit_lib.boundaries.provenance.surfaces import Checkpoint
+from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem
 
 INDEX = "model.safetensors.index.json"
@@ -18,7 +19,7 @@ _TRAINING_STATE = re.compile(
 )
 
 
-def weights_only(checkpoint: Checkpoint, *, save_only_model: bool) -> Iterator[Problem]:
+def weights_only(checkpoint: Checkpoint, ledger: Ledger, *, save_only_model: bool) -> Iterator[Problem]:
     """With `save_only_model` nothing of optimizer, scheduler or generators is kept; the weights are all indexed."""
     if save_only_model:
         for name in checkpoint.files:
@@ -34,10 +35,10 @@ def weights_only(checkpoint: Checkpoint, *, save_only_model: bool) -> Iterator[P
         if shards:
             yield Problem("the weights are in shards and no index names them", INDEX, "an index", shards)
         return
-    yield from _indexed(checkpoint)
+    yield from _indexed(checkpoint, ledger)
 
 
-def _indexed(checkpoint: Checkpoint) -> Iterator[Problem]:
+def _indexed(checkpoint: Checkpoint, ledger: Ledger) -> Iterator[Problem]:
     index = checkpoint.index
     mapped = index.get("weight_map") if isinstance(index, Mapping) else None
     if not isinstance(mapped, Mapping) or not mapped:
@@ -55,18 +56,20 @@ def _indexed(checkpoint: Checkpoint) -> Iterator[Problem]:
     for name, tensors in sorted(checkpoint.tensors.items()):
         for tensor in sorted(t for t in tensors if mapped.get(t) != name and name.startswith("model")):
             yield Problem("a file holds a tensor that the index does not name there", tensor, name, mapped.get(tensor))
-    yield from _total(checkpoint, sound)
+    yield from _total(checkpoint, sound, ledger)
 
 
 def _is_file_name(name: Any) -> bool:
     return isinstance(name, str) and name not in ("", ".", "..") and not re.search(r"[/\\\0]", name)
 
 
-def _total(checkpoint: Checkpoint, mapped: Mapping[str, str]) -> Iterator[Problem]:
+def _total(checkpoint: Checkpoint, mapped: Mapping[str, str], ledger: Ledger) -> Iterator[Problem]:
     metadata = checkpoint.index.get("metadata")
     stated = metadata.get("total_size") if isinstance(metadata, Mapping) else None
     held = [checkpoint.tensors.get(name, {}).get(tensor) for tensor, name in mapped.items()]
-    if stated is None or None in held:
+    if stated is None:
+        ledger.left_out("the total size", f"{INDEX} does not state it")
+    if stated is None or None in held:  # a tensor that is not there is a problem of its own
         return
     total = sum(size for size in held if size is not None)
     if stated != total:

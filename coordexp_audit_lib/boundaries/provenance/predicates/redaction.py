@@ -17,6 +17,9 @@ import msgspec
 MARK = "<redacted>"
 MIN_KNOWN = 6  # a shorter value would be found in innocent words
 FILE_SUFFIXES = (".json", ".jsonl", ".yaml", ".yml", ".txt", ".log", ".md", ".toml", ".ini", ".cfg", ".env", ".sh", "")
+FILE_SUFFIXES += (".jinja", ".csv", ".out", ".err")
+# Weights, states of optimizers and generators, pictures: not read, and no claim is about what they hold.
+BINARY_SUFFIXES = (".safetensors", ".pt", ".pth", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp")
 
 _NAME = re.compile(
     r"(?:^|[^a-z])(?:secrets?|passwords?|passwd|pwd|credentials?|api_?keys?|access_?keys?(?:_?ids?)?|secret_?keys?"
