@@ -13,6 +13,7 @@ from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row, row_o
 from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabulary, vocabulary
 from coordexp_audit_lib.boundaries.provenance.artifact.reading import checkpoint
 from coordexp_audit_lib.boundaries.provenance.predicates.checkpoints import weights_only
+from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.guards.stopping import check, claim_of
 

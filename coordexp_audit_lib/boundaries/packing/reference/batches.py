@@ -12,8 +12,9 @@ from coordexp_audit_lib.boundaries.packing import surfaces as s
 from coordexp_audit_lib.boundaries.packing.reference import plans
 from coordexp_audit_lib.core.surface import answers
 from coordexp_audit_lib.kit import chat, mrope, picture
-from coordexp_audit_lib.kit.profile import QWEN3_VL as PROFILE
+from coordexp_audit_lib.kit.profile import QWEN3_VL
 
+PROFILE = QWEN3_VL
 PAD, WIDTH = PROFILE.pad or 0, PROFILE.pixel_width or 0
 
 
