@@ -16,22 +16,10 @@ import msgspec
 
 MARK = "<redacted>"
 MIN_KNOWN = 6  # a shorter value would be found in innocent words
-FILE_SUFFIXES: tuple[str, ...] = (
-    ".json",
-    ".jsonl",
-    ".yaml",
-    ".yml",
-    ".txt",
-    ".log",
-    ".md",
-    ".toml",
-    ".ini",
-    ".cfg",
-    ".env",
-    ".sh",
-    "",
+FILE_SUFFIXES = (
+    *(".json", ".jsonl", ".yaml", ".yml", ".txt", ".log", ".md", ".toml", ".ini", ".cfg", ".env", ".sh", ""),
+    *(".jinja", ".csv", ".out", ".err"),
 )
-FILE_SUFFIXES += (".jinja", ".csv", ".out", ".err")
 # Weights, states of optimizers and generators, pictures: not read, and no claim is about what they hold.
 BINARY_SUFFIXES = (".safetensors", ".pt", ".pth", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp")
 
