@@ -73,6 +73,7 @@ def check_checkpoint(folder: Path | str, *, save_only_model: bool) -> None:
 
     def flaws(ledger: Ledger) -> Iterator[Problem]:
         held = checkpoint(place.parent.resolve(), place.name)
+        ledger.judged()
         for flaw in weights_only(held, ledger, save_only_model=save_only_model):
             yield replace(flaw, subject=f"{place.name}/{flaw.subject}")
 

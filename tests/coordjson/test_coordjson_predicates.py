@@ -123,7 +123,7 @@ def test_growth_in_c_is_seen_in_the_time():
     def work(text):
         return sum(text[i:].count("}") for i in range(0, len(text), 20))
 
-    seen = Growth(**growth(work, ("{" * 10_000, "{" * 20_000, "{" * 40_000)))
+    seen = Growth(**growth(work, ("{" * 40_000, "{" * 80_000, "{" * 160_000)))
     assert (seen.lines, parsing.is_superlinear(seen)) == (1.0, True)
 
 
