@@ -57,8 +57,8 @@ class Pipeline(ABC):
         """What it promises in an era, as values that claims read, by name (`boundary.name`); "": the reference era."""
 
     @abstractmethod
-    def citations(self) -> Mapping[str, tuple[Citation, ...]]:
-        """By claim, where the pipeline's own specification demands it."""
+    def citations(self, era: str = "") -> Mapping[str, tuple[Citation, ...]]:
+        """By claim, where the pipeline's own specification demands it in an era; "": the reference era."""
 
 
 def register(pipeline: Pipeline) -> Pipeline:

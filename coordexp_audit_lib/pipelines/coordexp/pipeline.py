@@ -28,9 +28,6 @@ class CoordExp(Pipeline):
         *("torch", "transformers", "trl", "vllm"),
     )
 
-    def __init__(self) -> None:
-        self._citations = citations.collect()
-
     def owns(self, root: Path) -> bool:
         return (root / eras.MARK).is_file()
 
@@ -46,8 +43,8 @@ class CoordExp(Pipeline):
     def contract(self, era: str = "") -> Mapping[str, Any]:
         return contract.of_era(era)
 
-    def citations(self) -> Mapping[str, tuple[Citation, ...]]:
-        return self._citations
+    def citations(self, era: str = "") -> Mapping[str, tuple[Citation, ...]]:
+        return citations.collect(era)
 
 
 COORDEXP = register(CoordExp())

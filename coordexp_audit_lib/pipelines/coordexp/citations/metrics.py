@@ -19,3 +19,7 @@ CITATIONS = {
     "metrics.finite": (stage2("Hybrid objective preserves JSON structure CE and adds bbox geometry losses"),),
     "metrics.schema_stable": (STRICT_DROP,),
 }
+
+# What said how metrics of all kinds are aggregated went; what is left is of counters of duplicates, and of losses.
+_COUNTERS = spec("trainer-metrics-components", "Channel-B duplicate-collapse metrics are explicit and aggregation-safe")
+CHANGES = {"2026-05": {"metrics.counters_are_counts": (_COUNTERS,)}}

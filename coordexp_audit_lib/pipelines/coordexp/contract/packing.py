@@ -2,4 +2,10 @@
 
 from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS
 
-CONTRACT = {"packing.profile": f"qwen3_vl,first_coordinate={COORD_0},coordinates={COORD_BINS}"}
+CONTRACT = {
+    "packing.profile": f"qwen3_vl,first_coordinate={COORD_0},coordinates={COORD_BINS}",
+    # The packers that a run may take, by the names that `boundaries.packing.cases` gives them.
+    "packing.packers": ("static packing", "dynamic packing", "post-rollout packing"),
+}
+# "Stage-1 dataset-level packing is static-only" (packing-dataset): what else stands in the tree, no run may take.
+CHANGES = {"2026-05": {"packing.packers": ("static packing", "post-rollout packing")}}
