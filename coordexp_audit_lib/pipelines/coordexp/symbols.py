@@ -156,6 +156,7 @@ FINAL_CHECKPOINT = _module("src.trainers.final_checkpoint")
 SAVE_DELAY = _module("src.callbacks.save_delay_callback")
 OPTIMIZER = _module("src.optim.coord_offset_optimizer")
 SET_CONTINUATION = _module("src.trainers.stage1_set_continuation", since="2026-05")
+FULL_SUFFIX = _module("src.trainers.stage1_set_continuation.full_suffix", since="2026-05")
 RUN_MANIFEST = _module("src.utils.run_manifest", since="2026-02")
 TF_GEOMETRY = _module("src.trainers.teacher_forcing.geometry", since="2026-02-24")
 TF_ROLLOUT_META = _module("src.trainers.teacher_forcing.rollout_meta", since="2026-02-24")
@@ -168,6 +169,8 @@ ACCUMULATION_SCALE = (METRIC_MIXINS | OLD_METRICS) / "GradAccumLossScaleMixin"
 COORD_LOSS = COORD_LOSS_MODULE / "compute_coord_soft_ce_w1_loss"
 COORD_ID_MAP = COORD_LOSS_MODULE / "build_coord_id_map"
 WITH_FINAL_CHECKPOINT = FINAL_CHECKPOINT / "with_final_checkpoint"
+JOIN_SUFFIXES = FULL_SUFFIX / "_pack_full_suffix_model_inputs_padding_free"
+SUFFIX_ROW = FULL_SUFFIX / "FullSuffixTensorInput"
 OPTIMIZER_WIRING = OPTIMIZER / "create_multimodal_coord_offset_optimizer"
 WRITE_MANIFEST = RUN_MANIFEST / "write_run_manifest_files"
 
