@@ -177,6 +177,7 @@ OLD_STAGE2 = _module("src.trainers.stage2_ab_training", until="2026-02-24")
 TWO_CHANNEL = _module("src.trainers.stage2_two_channel", since="2026-02-24")
 STAGE2 = OLD_STAGE2 | TWO_CHANNEL
 TARGET_BUILDER = _module("src.trainers.stage2_two_channel.target_builder", since="2026-03")
+COORDINATION = _module("src.trainers.stage2_coordination", since="2026-03")
 EXECUTORS = _module("src.trainers.stage2_ab.executors", "2026-02-11", "2026-02-24") | _module(
     "src.trainers.stage2_two_channel.executors", since="2026-02-24"
 )
@@ -193,6 +194,7 @@ STAGE2_LOSS = STAGE2_TRAINER / "compute_loss"
 STAGE2_LOG, STAGE2_STEP = STAGE2_TRAINER / "log", STAGE2_TRAINER / "training_step"
 REDUCE_PENDING = "_reduce_stage2_pending_metrics_global"
 STAGE2_REDUCE = STAGE2_TRAINER / REDUCE_PENDING
+REDUCE_METRICS = COORDINATION / "reduce_metric_payload_global"
 STAGE2_REDUCE_OF_ANY_NAME = STAGE2_TRAINER_OF_ANY_NAME / REDUCE_PENDING
 PENDING_LOG = STAGE2 / "_PendingStage2Log"
 GT_BOXES = STAGE2 / "_extract_gt_bboxonly"
