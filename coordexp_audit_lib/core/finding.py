@@ -19,6 +19,15 @@ MAX_EXAMPLES = 5
 MAX_TEXT = 2000
 
 
+class Place(msgspec.Struct, frozen=True):
+    """A place that may be the one to mend, and how it was found: `refusal` (the innermost frame of the target),
+    `parser` (the section class that let a key pass), `lines` (those that ran when it failed and not when it passed),
+    `data flow`, `symbol` (named by the claim or the pipeline), `config` (a line of YAML) or `call` (what was asked)."""
+
+    where: Where
+    found: str
+
+
 class Violation(msgspec.Struct, frozen=True):
     """One way in which a claim fails.
 
@@ -32,6 +41,8 @@ class Violation(msgspec.Struct, frozen=True):
     actual: Any = None
     counterexample: Any = None
     where: Where | None = None
+    found: str = ""
+    others: tuple[Place, ...] = ()
 
     def size(self) -> tuple[int, str]:
         """Sort key: smaller counterexamples first, then by text."""

@@ -14,6 +14,7 @@ from coordexp_audit_lib.core.claim import Claim, Context, Ledger, Predicate, cla
 from coordexp_audit_lib.core.errors import AuditError, SurfaceUnbound, one_line
 from coordexp_audit_lib.core.evidence import Evidence
 from coordexp_audit_lib.core.finding import MAX_EXAMPLES, Finding, Kind, Status, Violation, tidy
+from coordexp_audit_lib.core.localise import Trail
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.problem import Problem, Undecided
 from coordexp_audit_lib.core.target import Target
@@ -60,8 +61,13 @@ class Sheet:
     by piece (`take`). Only the smallest few violations are kept; they are counted exactly.
     """
 
-    def __init__(self, ledger: Ledger | None = None, place: Callable[[Violation], Violation] = same) -> None:
-        self.ledger, self.place = ledger or Ledger(), place
+    def __init__(
+        self,
+        ledger: Ledger | None = None,
+        place: Callable[[Violation], Violation] = same,
+        finish: Callable[[Violation], Violation] = same,
+    ) -> None:
+        self.ledger, self.place, self.finish = ledger or Ledger(), place, finish
         self.count = 0
         self.kept: list[_Kept] = []
         self.stopped: tuple[Status, str] | None = None
@@ -119,7 +125,7 @@ class Sheet:
             checked=self.ledger.checked,
             config=config,
             claim=claim.claim,
-            violations=self.examples,
+            violations=[self.finish(v) for v in self.examples],
             violation_count=self.count,
             evidence=evidence,
             remedy=claim.remedy,
@@ -135,8 +141,9 @@ def judge(target: Target, claim: Claim, config: str, seed: int = 0) -> Finding:
     A claim that is not about a config sees none, so that its verdict is the same whichever configs are audited.
     """
     ctx = Context(target, config if claim.per_config else "", seed, claim.id)
-    sheet = Sheet(ctx, lambda v: _placed(v, ctx))
-    sheet.run(lambda: claim.check(ctx))
+    trail = Trail(ctx)
+    sheet = Sheet(ctx, finish=lambda v: trail.placed(v, claim.id))
+    sheet.run(lambda: trail.followed(claim.check(ctx)))
     cited = target.citations().get(claim.id, ()) or claim.spec
     return sheet.finding(
         claim,
@@ -187,14 +194,6 @@ def audit(
                 progress(claim, config if claim.per_config else None)
             findings.append(judge(target, claim, config, seed))
     return findings
-
-
-def _placed(violation: Violation, ctx: Context) -> Violation:
-    """Fill in the place from the surface asked last, if the check named none."""
-    binding = ctx.target.bindings().get(ctx.last_surface)
-    if violation.where is not None or binding is None or binding.where is None:
-        return violation
-    return msgspec.structs.replace(violation, where=binding.where)
 
 
 def _concealed(v: Violation, conceal: Callable[[Any], Any]) -> Violation:

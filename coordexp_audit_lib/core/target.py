@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from coordexp_audit_lib.core.citation import Citation
+from coordexp_audit_lib.core.clue import Clue
 from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.core.evidence import Where
+from coordexp_audit_lib.core.finding import Place
 from coordexp_audit_lib.core.pipeline import Pipeline, pipeline
 from coordexp_audit_lib.core.surface import Answer, Refusal, Request, Response, Surface
 
@@ -72,6 +74,17 @@ class Target(ABC):
     def pipeline(self) -> Pipeline:
         """The pipeline that the target belongs to; the default one if it does not say."""
         return pipeline()
+
+    def localise(
+        self,
+        question: Surface[Any, Any],
+        failing: Sequence[dict[str, Any]],
+        passing: Sequence[dict[str, Any]],
+        clue: Clue,
+    ) -> list[Place]:
+        """The places that made the failing requests' answers differ from the passing ones', the likeliest first; by
+        default none is known. clue: what the violation says."""
+        return []
 
     def contract(self) -> Mapping[str, Any]:
         """What the target's pipeline promises at its commit."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import lzma
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from coordexp_audit_lib.core.clue import Clue
 from coordexp_audit_lib.core.errors import AuditError, SurfaceFailed, SurfaceUnbound, UsageError
 from coordexp_audit_lib.core.evidence import canonical_json, digest
+from coordexp_audit_lib.core.finding import Place
 from coordexp_audit_lib.core.pipeline import pipelines
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
@@ -24,7 +27,7 @@ class Recording(msgspec.Struct):
 
     configs: the configs it was made for, with the name each has in the target. answers: surface -> digest of the
     request -> `{"value"}`, `{"refusal"}`, `{"failed": one line}`, or `{"sequence": [...]}` of these where the target
-    answered one question in different ways.
+    answered one question in different ways. places: by the digest of what was to be localised.
     """
 
     schema: str
@@ -34,6 +37,7 @@ class Recording(msgspec.Struct):
     configs: dict[str, str]
     bindings: dict[str, Binding]
     answers: dict[str, dict[str, dict[str, Any]]]
+    places: dict[str, list[Place]] = {}
 
     def count(self) -> int:
         return sum(len(a) for a in self.answers.values())
@@ -76,6 +80,15 @@ class RecordingTarget(Target):
             raise SurfaceFailed(answer["failed"], where=question.name)
         return answer
 
+    def localise(
+        self,
+        question: Surface[Any, Any],
+        failing: Sequence[dict[str, Any]],
+        passing: Sequence[dict[str, Any]],
+        clue: Clue,
+    ) -> list[Place]:
+        return self.recording.places.get(_sought(question, failing, passing, clue), [])
+
     def _next(self, key: str, sequence: list[dict[str, Any]]) -> dict[str, Any]:
         """The n-th answer to a question that was answered differently each time it was asked."""
         turn = self._asked.get(key, 0)
@@ -100,6 +113,7 @@ class Recorder(Target):
     def __init__(self, live: Target, earlier: Recording | None = None) -> None:
         self.live = live
         self.answers: dict[str, dict[str, dict[str, Any]]] = {}
+        self.places: dict[str, list[Place]] = {}
         self.configs: dict[str, str] = {}
         self._earlier = earlier.answers if earlier else {}
 
@@ -123,6 +137,18 @@ class Recorder(Target):
         self._keep(question.name, key, answer)
         return answer
 
+    def localise(
+        self,
+        question: Surface[Any, Any],
+        failing: Sequence[dict[str, Any]],
+        passing: Sequence[dict[str, Any]],
+        clue: Clue,
+    ) -> list[Place]:
+        key = _sought(question, failing, passing, clue)
+        if key not in self.places:
+            self.places[key] = self.live.localise(question, failing, passing, clue)
+        return self.places[key]
+
     def _keep(self, name: str, key: str, answer: dict[str, Any]) -> None:
         """Keep one answer, or the whole sequence from the moment that they differ."""
         kept = self.answers.setdefault(name, {})
@@ -141,7 +167,9 @@ class Recorder(Target):
 
     def recording(self, tool: str, date: str) -> Recording:
         """Everything that was asked so far, as a recording."""
-        return Recording(SCHEMA, self.info(), tool, date, dict(self.configs), self.bindings(), self.answers)
+        return Recording(
+            SCHEMA, self.info(), tool, date, dict(self.configs), self.bindings(), self.answers, self.places
+        )
 
 
 def merged(before: Recording, now: Recording) -> Recording:
@@ -157,7 +185,15 @@ def merged(before: Recording, now: Recording) -> Recording:
     names = before.answers.keys() | now.answers.keys()
     answers = {n: {**before.answers.get(n, {}), **now.answers.get(n, {})} for n in names}
     bindings, configs = {**before.bindings, **now.bindings}, {**before.configs, **now.configs}
-    return msgspec.structs.replace(now, answers=answers, bindings=bindings, configs=configs)
+    places = {**before.places, **now.places}
+    return msgspec.structs.replace(now, answers=answers, bindings=bindings, configs=configs, places=places)
+
+
+def _sought(
+    question: Surface[Any, Any], failing: Sequence[dict[str, Any]], passing: Sequence[dict[str, Any]], clue: Clue
+) -> str:
+    """The digest of what is to be localised; requests may hold numbers that JSON can't."""
+    return digest([question.name, repr(failing), repr(passing), msgspec.to_builtins(clue)])
 
 
 def write_recording(recording: Recording, path: Path) -> int:
