@@ -34,17 +34,22 @@ def clue_of(claim: str, config: str, violation: Violation) -> Clue:
 
 
 def _named(violation: Violation) -> Iterator[str]:
-    """Names that look like keys: those with a dot, a slash or an underscore in them."""
-    yield from _keys(violation.subject)
-    yield from (k for value in (violation.counterexample,) if isinstance(value, dict) for c in value for k in _keys(c))
-    yield from _keys(violation.message)
-    for value in (violation.expected, violation.actual, violation.counterexample):
-        yield from (k for text in _texts(value) for k in _keys(text) if "/" in k or k == text)
+    """Names that look like keys: in the subject those with a dot, a slash or an underscore in them, elsewhere those
+    with a dot or a slash."""
+    yield from _keys(violation.subject, "./_")
+    yield from (k for c in _members(violation.counterexample) for k in _keys(c, "./"))
+    yield from _keys(violation.message, "./")
+    for value in (violation.expected, violation.actual):
+        yield from (k for text in _texts(value) for k in _keys(text, "./") if k == text)
 
 
-def _keys(text: object) -> Iterator[str]:
+def _members(value: Any) -> list[str]:
+    return [str(k) for k in value] if isinstance(value, dict) else []
+
+
+def _keys(text: object, marks: str) -> Iterator[str]:
     found = NAME.findall(text) if isinstance(text, str) else []
-    return (k for k in found if any(mark in k for mark in "./_") and not k.endswith((".py", ".yaml", ".jsonl")))
+    return (k for k in found if any(mark in k for mark in marks) and not k.endswith((".py", ".yaml", ".jsonl", ".sh")))
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -21,6 +21,7 @@ from coordexp_audit_lib.core.finding import Place, Violation, tidy
 from coordexp_audit_lib.core.problem import Problem
 
 PASSING = 3  # nearest questions that passed
+MANY, SPREAD = 40, 6  # questions of a check that tells at its end, and how many of them are taken to have passed
 OTHERS = 4  # runner-up places
 LOOKED_AT = 600  # questions that a violation is compared with
 
@@ -87,9 +88,17 @@ class Trail:
         ends = {end for _, end in self.spans.values()}
         asked = [(i, a) for i, a in enumerate(self.ctx.asked) if a.question is failed.question and a is not failed]
         passed = [(i, a) for i, a in asked if i + 1 not in ends]
+        if self._told_at_the_end():
+            return [a for _, a in passed[:: max(1, len(passed) // SPREAD)]][:SPREAD]
         turn = next((i for i, a in enumerate(self.ctx.asked) if a is failed), 0)
         passed.sort(key=lambda p: (_end(p[1]) != _end(failed), -_alike(p[1], failed), abs(p[0] - turn)))
         return [a for _, a in passed[:PASSING]]
+
+    def _told_at_the_end(self) -> bool:
+        """Whether the check asked first and told several violations then, so that which question passed is not known:
+        most did, and a few from all over are more likely to have passed than those beside one that failed."""
+        spans = list(self.spans.values())
+        return len(spans) > 1 and len(set(spans)) == 1 and spans[0][1] > MANY
 
 
 def _failed(asked: Sequence[Asked], violation: Violation) -> Asked | None:
@@ -111,7 +120,7 @@ def _failed(asked: Sequence[Asked], violation: Violation) -> Asked | None:
 
 def _must_refuse(violation: Violation) -> bool:
     """Whether the violation is that something was accepted."""
-    return violation.expected == "refused" or violation.actual == "accepted"
+    return bool(violation.expected == "refused" or violation.actual == "accepted")
 
 
 def _pairs(value: Any) -> Iterator[str]:

@@ -26,6 +26,7 @@ class Named(msgspec.Struct, frozen=True):
     symbols: tuple[str, ...] = ()
     at: str = ""
     key: str = ""
+    hot: bool = False
     about: str = ""
 
 

@@ -34,8 +34,8 @@ class Watch:
         self.root, self.kept, self.keys = os.path.realpath(root) + os.sep, kept, frozenset(keys)
         self.given = os.path.join(os.path.abspath(root), "")
         self._names: dict[CodeType, str] = {}
-        self._seen: set[tuple[str, str, int]] = set()
         self._counted: dict[tuple[str, int], int] = {}
+        self._leaving: dict[FrameType, tuple[str, int, str]] = {}
         self._told: set[tuple[int, str, int]] = set()
 
     def __enter__(self) -> Watch:
@@ -54,7 +54,8 @@ class Watch:
         """What ran, each in the order in which it was first seen.
 
         Returns:
-            `lines`: [path, line]. `raised`: [path, line, type], the innermost line of the tree under an exception.
+            `lines`: [path, line]. `raised`: [path, line, type], the innermost line of the tree under an exception
+            that left it.
             `holds`: [path, first line of the function, key, depth], the depth of a key in what a function was given: 1
             in a mapping itself. `hot`: [path, line, times], the ten lines that ran most often in this process.
         """
@@ -100,18 +101,30 @@ class Watch:
             self._counted[place] = self._counted.get(place, 0) + 1
             if self._counted[place] == 1:
                 self._write("line", *place)
-        elif event == "exception" and value[0].__name__ not in QUIET and self._innermost(value[2]):
-            self._write("raise", self._names[frame.f_code], frame.f_lineno, value[0].__name__)
+            self._leaving.pop(frame, None)  # it was caught here
+        elif event == "exception" and value[0].__name__ not in QUIET and self._is_outermost(frame):
+            self._leaving[frame] = (*(self._last(value[2]) or ("", 0)), value[0].__name__)
+        elif event == "return" and frame in self._leaving:
+            self._write("raise", *self._leaving.pop(frame))
         return self._ran
 
-    def _innermost(self, trace: TracebackType | None) -> bool:
-        """Whether no other frame of the tree is below the first of a traceback."""
-        deeper = trace.tb_next if trace else None
-        while deeper is not None:
-            if self._name(deeper.tb_frame.f_code):
+    def _is_outermost(self, frame: FrameType) -> bool:
+        """Whether no frame of the tree called this one."""
+        caller = frame.f_back
+        while caller is not None:
+            if self._name(caller.f_code):
                 return False
-            deeper = deeper.tb_next
+            caller = caller.f_back
         return True
+
+    def _last(self, trace: TracebackType | None) -> tuple[str, int] | None:
+        """The last frame of the tree in a traceback: its file and line."""
+        place = None
+        while trace is not None:
+            name = self._name(trace.tb_frame.f_code)
+            place = (name, trace.tb_lineno) if name else place
+            trace = trace.tb_next
+        return place
 
     def _follow(self, name: str, frame: FrameType) -> None:
         code = frame.f_code
@@ -146,11 +159,4 @@ def held(value: Any, keys: frozenset[str], owned: bool, depth: int = 1) -> Itera
 
 def innermost(error: BaseException, root: str) -> tuple[str, int] | None:
     """The file, relative to the tree, and line of the last frame of the tree under an exception."""
-    watch, place = Watch(root, os.devnull), None
-    trace = error.__traceback__
-    while trace is not None:
-        name = watch._name(trace.tb_frame.f_code)
-        if name:
-            place = name, trace.tb_lineno
-        trace = trace.tb_next
-    return place
+    return Watch(root, os.devnull)._last(error.__traceback__)

@@ -54,7 +54,7 @@ def covered(statements: Statements, run: Run) -> dict[Line, Statement]:
 def ranked(statements: Statements, failing: Sequence[Run], passing: Sequence[Run]) -> list[Ranked]:
     """Statements that tell failing from passing runs, the most suspicious first; of equal ones that which ran last.
 
-    Empty where no statement tells them apart, or too many do.
+    Where too many are equal, the runs went different ways: then the first of them, where they parted, is all there is.
     """
     failed, passed = ([covered(statements, r) for r in runs] for runs in (failing, passing))
     if not failed or not passed:
@@ -65,8 +65,8 @@ def ranked(statements: Statements, failing: Sequence[Run], passing: Sequence[Run
         if good < len(passed):
             found.append(Ranked(statement, bad / math.sqrt(len(failed) * (bad + good)), turn))
     found.sort(key=lambda r: (-r.score, -r.turn))
-    best = [r for r in found if r.score == found[0].score]
-    return found if len(best) <= MOST else []
+    best = [r for r in found if r.score == found[0].score]  # the last run first
+    return found if len(best) <= MOST else best[-1:]
 
 
 def is_clear(found: Sequence[Ranked]) -> bool:

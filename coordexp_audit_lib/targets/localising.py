@@ -64,9 +64,10 @@ class Localiser:
                 yield from _places(keyed.writes(self.statements, failed, key), "data flow")
                 continue
             parts = _parts(key)
-            parsing = keyed.parsers(self.statements, failed, parts)
+            parsing = keyed.parsers(self.statements, failed, parts) if len(parts) > 1 else []
             yield from _places(parsing[:1], "parser")
             if not parsing:
+                yield from _places(keyed.writes(self.statements, failed, parts[-1])[:1], "data flow")
                 yield from _places(keyed.reads(self.statements, failed, parts[-1])[:1], "data flow")
 
     def _named(self, clue: Clue, failed: Sequence[Run]) -> Iterator[Place]:
@@ -74,6 +75,9 @@ class Localiser:
         ran = {s.where.symbol for s in runs.covered(self.statements, failed[0]).values()} if failed else None
         for named in self.named.get(clue.claim, ()):
             if not re.search(named.about, clue.text):
+                continue
+            if named.hot:
+                yield from (Place(self.statements.where(path, line), "lines") for path, line, _ in _hot(failed))
                 continue
             if named.key:
                 where = config_line(self.tree, clue.config, named.key) if clue.config else None
@@ -104,6 +108,10 @@ def _portable(request: dict[str, Any]) -> str:
 
 def _places(found: Sequence[Statement], how: str) -> Iterator[Place]:
     return (Place(s.where, how) for s in found)
+
+
+def _hot(failed: Sequence[Run]) -> list[tuple[str, int, int]]:
+    return failed[0].hot[:1] if failed else []
 
 
 def _lines(ranking: Sequence[runs.Ranked]) -> Iterator[Place]:
