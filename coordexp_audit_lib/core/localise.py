@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -19,11 +20,14 @@ from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.evidence import Where, canonical_json
 from coordexp_audit_lib.core.finding import Place, Violation, tidy
 from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.core.sheet import kind_of
 
 PASSING = 3  # nearest questions that passed
 MANY, SPREAD = 40, 6  # questions of a check that tells at its end, and how many of them are taken to have passed
 OTHERS = 4  # runner-up places
+MOST = 16  # violations of a claim whose place is looked for
 LOOKED_AT = 600  # questions that a violation is compared with
+NUMBER = re.compile(r"\d+")
 
 
 class Trail:
@@ -32,6 +36,7 @@ class Trail:
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx
         self.spans: dict[str, tuple[int, int]] = {}
+        self._known: dict[tuple[str, str, Where | None], list[Place]] = {}
 
     def followed(self, found: Iterable[Violation | Problem]) -> Iterator[Violation | Problem]:
         """Pass violations on, and note what was asked for each."""
@@ -49,12 +54,18 @@ class Trail:
         if violation.where is not None and violation.where not in called:
             return msgspec.structs.replace(violation, found=violation.found or "symbol")
         fallback = violation.where or _bound(self.ctx, self.ctx.last_surface)
-        places = [*self._found(violation, claim), *([Place(fallback, "call")] if fallback else [])]
-        places = _distinct(places)
+        places = _distinct([*self._places(violation, claim), *([Place(fallback, "call")] if fallback else [])])
         if not places:
             return violation
         first, *rest = places
         return msgspec.structs.replace(violation, where=first.where, found=first.found, others=tuple(rest[:OTHERS]))
+
+    def _places(self, violation: Violation, claim: str) -> list[Place]:
+        """The places of a violation, looked for once for all that differ in numbers and quotations only."""
+        alike = kind_of(violation.message), NUMBER.sub("", violation.subject), violation.where
+        if alike not in self._known:
+            self._known[alike] = self._found(violation, claim) if len(self._known) < MOST else []
+        return self._known[alike]
 
     def _found(self, violation: Violation, claim: str) -> list[Place]:
         begin, end = self.spans.get(_name(violation), (0, len(self.ctx.asked)))

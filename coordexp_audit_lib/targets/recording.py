@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
+from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.clue import Clue
 from coordexp_audit_lib.core.errors import AuditError, SurfaceFailed, SurfaceUnbound, UsageError
-from coordexp_audit_lib.core.evidence import canonical_json, digest
-from coordexp_audit_lib.core.finding import Place
+from coordexp_audit_lib.core.evidence import Where, canonical_json, digest
+from coordexp_audit_lib.core.finding import Place, Reach
 from coordexp_audit_lib.core.pipeline import pipelines
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
@@ -27,7 +28,8 @@ class Recording(msgspec.Struct):
 
     configs: the configs it was made for, with the name each has in the target. answers: surface -> digest of the
     request -> `{"value"}`, `{"refusal"}`, `{"failed": one line}`, or `{"sequence": [...]}` of these where the target
-    answered one question in different ways. places: by the digest of what was to be localised.
+    answered one question in different ways. reaches, places, citations: what was found out about violations and cited
+    requirements (`Target.reach`, `localise`, `holds`), by digest of what was asked.
     """
 
     schema: str
@@ -37,7 +39,9 @@ class Recording(msgspec.Struct):
     configs: dict[str, str]
     bindings: dict[str, Binding]
     answers: dict[str, dict[str, dict[str, Any]]]
+    reaches: dict[str, tuple[Reach, str]] = {}
     places: dict[str, list[Place]] = {}
+    citations: dict[str, bool | None] = {}
 
     def count(self) -> int:
         return sum(len(a) for a in self.answers.values())
@@ -80,15 +84,6 @@ class RecordingTarget(Target):
             raise SurfaceFailed(answer["failed"], where=question.name)
         return answer
 
-    def localise(
-        self,
-        question: Surface[Any, Any],
-        failing: Sequence[dict[str, Any]],
-        passing: Sequence[dict[str, Any]],
-        clue: Clue,
-    ) -> list[Place]:
-        return self.recording.places.get(_sought(question, failing, passing, clue), [])
-
     def _next(self, key: str, sequence: list[dict[str, Any]]) -> dict[str, Any]:
         """The n-th answer to a question that was answered differently each time it was asked."""
         turn = self._asked.get(key, 0)
@@ -100,6 +95,26 @@ class RecordingTarget(Target):
             known = ", ".join(self.recording.configs) or "none"
             raise UsageError("the recording was not made for this config", where=config, remedy=f"use one of: {known}")
         return self.recording.configs[config]
+
+    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
+        key = _key(config, claim, where, subject)
+        return self.recording.reaches.get(key, ("unknown", "not looked up when recorded"))
+
+    def localise(
+        self,
+        question: Surface[Any, Any],
+        failing: Sequence[dict[str, Any]],
+        passing: Sequence[dict[str, Any]],
+        clue: Clue,
+    ) -> list[Place]:
+        return self.recording.places.get(_key(question.name, failing, passing, clue), [])
+
+    def holds(self, citation: Citation) -> bool | None:
+        return self.recording.citations.get(str(citation))
+
+
+def _key(*parts: Any) -> str:
+    return digest(msgspec.to_builtins(parts))
 
 
 class Recorder(Target):
@@ -113,8 +128,10 @@ class Recorder(Target):
     def __init__(self, live: Target, earlier: Recording | None = None) -> None:
         self.live = live
         self.answers: dict[str, dict[str, dict[str, Any]]] = {}
-        self.places: dict[str, list[Place]] = {}
         self.configs: dict[str, str] = {}
+        self.reaches: dict[str, tuple[Reach, str]] = {}
+        self.places: dict[str, list[Place]] = {}
+        self.held: dict[str, bool | None] = {}
         self._earlier = earlier.answers if earlier else {}
 
     def info(self) -> TargetInfo:
@@ -137,18 +154,6 @@ class Recorder(Target):
         self._keep(question.name, key, answer)
         return answer
 
-    def localise(
-        self,
-        question: Surface[Any, Any],
-        failing: Sequence[dict[str, Any]],
-        passing: Sequence[dict[str, Any]],
-        clue: Clue,
-    ) -> list[Place]:
-        key = _sought(question, failing, passing, clue)
-        if key not in self.places:
-            self.places[key] = self.live.localise(question, failing, passing, clue)
-        return self.places[key]
-
     def _keep(self, name: str, key: str, answer: dict[str, Any]) -> None:
         """Keep one answer, or the whole sequence from the moment that they differ."""
         kept = self.answers.setdefault(name, {})
@@ -162,14 +167,34 @@ class Recorder(Target):
         self.configs[config] = self.live.config_path(config)
         return self.configs[config]
 
+    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
+        self.live.audited = self.audited
+        known = self.reaches[_key(config, claim, where, subject)] = self.live.reach(config, claim, where, subject)
+        return known
+
+    def localise(
+        self,
+        question: Surface[Any, Any],
+        failing: Sequence[dict[str, Any]],
+        passing: Sequence[dict[str, Any]],
+        clue: Clue,
+    ) -> list[Place]:
+        key = _key(question.name, failing, passing, clue)
+        if key not in self.places:
+            self.places[key] = self.live.localise(question, failing, passing, clue)
+        return self.places[key]
+
+    def holds(self, citation: Citation) -> bool | None:
+        known = self.held[str(citation)] = self.live.holds(citation)
+        return known
+
     def close(self) -> None:
         self.live.close()
 
     def recording(self, tool: str, date: str) -> Recording:
         """Everything that was asked so far, as a recording."""
-        return Recording(
-            SCHEMA, self.info(), tool, date, dict(self.configs), self.bindings(), self.answers, self.places
-        )
+        known = dict(self.configs), self.bindings(), self.answers, self.reaches, self.places, self.held
+        return Recording(SCHEMA, self.info(), tool, date, *known)
 
 
 def merged(before: Recording, now: Recording) -> Recording:
@@ -185,15 +210,8 @@ def merged(before: Recording, now: Recording) -> Recording:
     names = before.answers.keys() | now.answers.keys()
     answers = {n: {**before.answers.get(n, {}), **now.answers.get(n, {})} for n in names}
     bindings, configs = {**before.bindings, **now.bindings}, {**before.configs, **now.configs}
-    places = {**before.places, **now.places}
-    return msgspec.structs.replace(now, answers=answers, bindings=bindings, configs=configs, places=places)
-
-
-def _sought(
-    question: Surface[Any, Any], failing: Sequence[dict[str, Any]], passing: Sequence[dict[str, Any]], clue: Clue
-) -> str:
-    """The digest of what is to be localised; requests may hold numbers that JSON can't."""
-    return digest([question.name, repr(failing), repr(passing), msgspec.to_builtins(clue)])
+    rest = {n: {**getattr(before, n), **getattr(now, n)} for n in ("reaches", "places", "citations")}
+    return msgspec.structs.replace(now, answers=answers, bindings=bindings, configs=configs, **rest)
 
 
 def write_recording(recording: Recording, path: Path) -> int:

@@ -76,6 +76,8 @@ MAIN = SFT / "main"
 PARSE_PACKING = SFT / "_parse_packing_config"
 STATIC_PACKING_POLICY = SFT / "_validate_stage1_static_packing_policy"
 PACKING_BACKEND = SFT / "_validate_attention_backend_for_packing"
+PLAN_FINGERPRINT = SFT / "_build_static_packing_fingerprint"
+SAMPLES_FINGERPRINT = SFT / "_build_encoded_sample_cache_fingerprint"
 IS_ROLLOUT_VARIANT = SFT / "_is_rollout_matching_variant"
 COLLECT_DEPENDENCIES = SFT / "_collect_dependency_provenance" | RUN_METADATA / "collect_dependency_provenance"
 COLLECT_LAUNCHER = SFT / "_collect_launcher_metadata_from_env" | RUN_METADATA / "collect_launcher_metadata_from_env"
@@ -156,6 +158,7 @@ FINAL_CHECKPOINT = _module("src.trainers.final_checkpoint")
 SAVE_DELAY = _module("src.callbacks.save_delay_callback")
 OPTIMIZER = _module("src.optim.coord_offset_optimizer")
 SET_CONTINUATION = _module("src.trainers.stage1_set_continuation", since="2026-05")
+FULL_SUFFIX = _module("src.trainers.stage1_set_continuation.full_suffix", since="2026-05")
 RUN_MANIFEST = _module("src.utils.run_manifest", since="2026-02")
 TF_GEOMETRY = _module("src.trainers.teacher_forcing.geometry", since="2026-02-24")
 TF_ROLLOUT_META = _module("src.trainers.teacher_forcing.rollout_meta", since="2026-02-24")
@@ -168,6 +171,8 @@ ACCUMULATION_SCALE = (METRIC_MIXINS | OLD_METRICS) / "GradAccumLossScaleMixin"
 COORD_LOSS = COORD_LOSS_MODULE / "compute_coord_soft_ce_w1_loss"
 COORD_ID_MAP = COORD_LOSS_MODULE / "build_coord_id_map"
 WITH_FINAL_CHECKPOINT = FINAL_CHECKPOINT / "with_final_checkpoint"
+JOIN_SUFFIXES = FULL_SUFFIX / "_pack_full_suffix_model_inputs_padding_free"
+SUFFIX_ROW = FULL_SUFFIX / "FullSuffixTensorInput"
 OPTIMIZER_WIRING = OPTIMIZER / "create_multimodal_coord_offset_optimizer"
 WRITE_MANIFEST = RUN_MANIFEST / "write_run_manifest_files"
 
