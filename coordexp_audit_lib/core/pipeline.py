@@ -62,6 +62,10 @@ class Pipeline(ABC):
     def citations(self) -> Mapping[str, tuple[Citation, ...]]:
         """By claim, where the pipeline's own specification demands it."""
 
+    @abstractmethod
+    def permitted(self) -> Mapping[str, str]:
+        """By claim that it does not demand, what its own words say instead; there a verdict is advice."""
+
 
 def register(pipeline: Pipeline) -> Pipeline:
     """Make a pipeline known by its name; the first one is the default."""

@@ -29,7 +29,7 @@ class CoordExp(Pipeline):
     )
 
     def __init__(self) -> None:
-        self._citations = citations.collect()
+        self._citations, self._permitted = citations.collect(), citations.permitted()
 
     def owns(self, root: Path) -> bool:
         return (root / eras.MARK).is_file()
@@ -48,6 +48,9 @@ class CoordExp(Pipeline):
 
     def citations(self) -> Mapping[str, tuple[Citation, ...]]:
         return self._citations
+
+    def permitted(self) -> Mapping[str, str]:
+        return self._permitted
 
 
 COORDEXP = register(CoordExp())
