@@ -221,6 +221,9 @@ class Graph:
         elif by in ("import_module", "__import__") and call.args and text_of(call.args[0]):
             for file in self.program.files(text_of(call.args[0]) or "", node.path):
                 self._reach(Node(file, MODULE), node)
+        elif by == "spec_from_file_location":
+            for file in self.program.mentioned(node.path):
+                self._reach(Node(file, MODULE), node)
         elif by in ("attrgetter", "methodcaller"):
             for text in filter(None, map(text_of, call.args)):
                 self._member_read(node, None, text.rpartition(".")[2])
