@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property, lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,7 +13,7 @@ import msgspec
 
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.finding import Reach
-from coordexp_audit_lib.kit.nested import dotted, lookup, steps
+from coordexp_audit_lib.kit.nested import dotted, get, lookup, steps
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.reach import tables
 from coordexp_audit_lib.pipelines.coordexp.reach.configs import merged
@@ -65,8 +65,9 @@ class Audited:
         unknown = next((s.why for s in said.values() if s.reached is None), "")
         if not said or unknown:
             return "unknown", unknown or "no audited config can be resolved"
-        elsewhere = self._elsewhere(where) if where and claim not in tables.CLAIMS else None
         why = "; ".join(dict.fromkeys(s.why for s in said.values()))
+        told = any(self._key(c, claim, subject) for c in said) or claim in tables.CLAIMS
+        elsewhere = self._elsewhere(where) if where is not None and not told else None
         return (elsewhere[0], f"{elsewhere[1]}; {why}") if elsewhere else ("none", why)
 
     def _of(self, config: str, claim: str, where: Where | None, subject: str) -> Said:
@@ -76,10 +77,7 @@ class Audited:
         told = self._condition(config, tables.CLAIMS.get(claim))
         if told is not None:
             return told
-        if where is None:
-            return Said(None, "no place is named")
-        told = self._condition(config, self._placed(where))
-        return told if told is not None and not told.reached else self._place(config, where)
+        return Said(None, "no place is named") if where is None else self._place(config, where)
 
     # ---- keys ------------------------------------------------------------------------------------------------------
 
@@ -88,12 +86,12 @@ class Audited:
         ours = claim.startswith("config.")
         if not KEY.match(subject) or not (ours or "." in subject):
             return None
-        values, path = self.configs[config], steps(subject)
+        values, path = self._config(config), steps(subject)
         for switched, setting in tables.SECTIONS.items():
             if dotted(path).startswith(f"{switched}."):
-                holds, why = setting.holds(values)
-                if not holds:
-                    return Said(False, why)
+                told = self._condition(config, setting)
+                if told is not None and not told.reached:
+                    return told
         value = lookup(values, path, ABSENT)
         if value is not ABSENT:
             shown = "set" if isinstance(value, (dict, list)) else repr(value)
@@ -107,14 +105,39 @@ class Audited:
 
     # ---- conditions ------------------------------------------------------------------------------------------------
 
-    def _placed(self, where: Where) -> tables.Setting | tables.Refused | None:
-        name = where.symbol.rpartition(":")[2]
-        spot = f"{where.path}:{name}"
-        return next((c for start, c in tables.PLACES.items() if spot.startswith(start)), None)
+    def _config(self, config: str) -> dict[str, Any]:
+        return self.configs.get(config) or self._others[config]
+
+    @cached_property
+    def _others(self) -> dict[str, dict[str, Any]]:
+        """Of each trainer variant that no audited config has, one config that the tree ships."""
+        found: dict[str, dict[str, Any]] = {}
+        known = {get(values, tables.VARIANT) for values in self.configs.values()}
+        for path in self.tree.files((tables.CONFIGS,), ".yaml"):
+            values = merged(self.tree, path)
+            if values and {"custom", "training"} <= values.keys() and get(values, tables.VARIANT) not in known:
+                known.add(get(values, tables.VARIANT))
+                found[path] = values
+        return found
+
+    def _closed(self, config: str) -> Callable[[Node], str]:
+        """Says of a function or class under which condition, that the config does not fulfil, it would be used."""
+        told = {start: self._condition(config, condition) for start, condition in tables.PLACES.items()}
+        shut = {start: said.why for start, said in told.items() if said is not None and not said.reached}
+
+        def why(node: Node) -> str:
+            spot = f"{node.path}:{node.name}."
+            starts = (s for s in shut if spot.startswith(s if s.endswith(("/", ":")) else f"{s}."))
+            return shut.get(next(starts, ""), "") if node.name else ""
+
+        return why
 
     def _condition(self, config: str, condition: tables.Setting | tables.Feeder | tables.Refused | None) -> Said | None:
         if isinstance(condition, tables.Setting):
-            return Said(*condition.holds(self.configs[config]))
+            idle = next((n for n in self._nodes(tables.MAIN) if self._stays_none(n, condition.local)), None)
+            if idle is not None:
+                return Said(False, f"{condition.because}: {idle} leaves {condition.local} None, whatever a config says")
+            return Said(*condition.holds(self._config(config)))
         if isinstance(condition, tables.Feeder):
             nodes = list(self._nodes(condition.symbols))
             graph = self._graph(config)
@@ -135,6 +158,11 @@ class Audited:
                 if self.program.defined(node):
                     yield node
 
+    def _stays_none(self, node: Node, local: str) -> bool:
+        """Whether a function binds a local name, and to nothing but None."""
+        bound = self.program.bindings(node).get(local, []) if local else []
+        return bool(bound) and all(isinstance(b, ast.Constant) and b.value is None for b in bound)
+
     def _refuses(self, node: Node, setting: str) -> bool:
         """Whether a function raises under a test of a setting that stands in no other test."""
         tests = [s for d in self.program.defined(node) for s in d.node.body if isinstance(s, ast.If)]
@@ -148,7 +176,7 @@ class Audited:
             spot = self._graph(config).at(where.path, where.line, where.symbol)
             made = tables.WRITERS.get(where.path)
             if not spot.reached and made is not None:
-                value = lookup(self.configs[config], steps(made[0]), "")
+                value = lookup(self._config(config), steps(made[0]), "")
                 if str(value).endswith(made[1]):
                     return Said(True, f"{made[0]} is {value}, which {where.path} writes")
             return Said(spot.reached, _static(spot.why) if spot.reached else spot.why)
@@ -160,7 +188,7 @@ class Audited:
         return Said(None, f"{where.path} is no file of the program")
 
     def _launches(self, config: str, needed: str) -> bool:
-        return not needed or lookup(self.configs[config], steps(needed), None) is not None
+        return not needed or lookup(self._config(config), steps(needed), None) is not None
 
     def _graph(self, config: str) -> Graph:
         if config not in self._graphs:
@@ -173,8 +201,10 @@ class Audited:
                     "switches": tables.SWITCHES,
                     "holders": tables.HOLDERS,
                 }
-            settings = Settings(self.configs[config], **self._shared)
-            self._graphs[config] = Graph(self.program, settings, self._entries(config), tables.HOOKS)
+            settings = Settings(self._config(config), **self._shared)
+            self._graphs[config] = Graph(
+                self.program, settings, self._entries(config), tables.HOOKS, self._closed(config)
+            )
         return self._graphs[config]
 
     def _entries(self, config: str) -> Iterator[Node]:
@@ -194,6 +224,10 @@ class Audited:
         """What other programs of the tree reach: those that read configs of their own, else those run by hand."""
         if not where.path.endswith(".py"):
             return None
+        for config in self._others:
+            said = self._place(config, where)
+            if said.reached:
+                return "another config", f"{config}, which is not under audit, reaches it ({said.why})"
         for script in filter(self.tree.exists, tables.OTHER_PROGRAMS):
             if script not in self._graphs:
                 self._graphs[script] = Graph(self.program, Settings({}), [Node(script, "")], tables.HOOKS)

@@ -13,14 +13,15 @@ from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.source.reach import Switch
 
 MAIN = symbols.MAIN
+CONFIGS, VARIANT = "configs", "custom.trainer_variant"
 SCHEMAS = (symbols.SCHEMA.path, symbols.ROLLOUT_SCHEMA.path)
 # The launchers that start a run, and the key that a config must set for each ("" for none).
-LAUNCHERS = {"scripts/train.sh": "", "scripts/train_stage2.sh": "custom.trainer_variant"}
+LAUNCHERS = {"scripts/train.sh": "", "scripts/train_stage2.sh": VARIANT}
 # Programs that read configs of their own.
 OTHER_PROGRAMS = ("scripts/run_infer.py", "scripts/evaluate_detection.py", "scripts/postop_confidence.py")
 
 SWITCHES = {
-    "trainer_variant": Switch("custom.trainer_variant"),
+    "trainer_variant": Switch(VARIANT),
     "fusion_config": Switch("custom.fusion_config"),
     "rlhf_type": Switch("rlhf.rlhf_type"),
 }
@@ -73,11 +74,15 @@ Config = Mapping[str, Any]
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """A place or claim that counts only under a value of the config."""
+    """A place or claim that counts only under a value of the config.
+
+    local: a variable of the training program that must be more than None for it, whatever the config says.
+    """
 
     path: str
     needs: Callable[[Any], bool]
     because: str
+    local: str = ""
 
     def holds(self, config: Config) -> tuple[bool, str]:
         value = get(config, self.path)
@@ -99,7 +104,7 @@ class Refused(msgspec.Struct, frozen=True):
     setting: str
 
 
-AUGMENTING = Setting("custom.augmentation.enabled", bool, "augmentation is off")
+AUGMENTING = Setting("custom.augmentation.enabled", bool, "augmentation is off", local="augmenter")
 WINDOW_PACKS = Feeder(
     symbols.WINDOW_PACKS,
     "only there a value is fed on some micro-steps and not on others; where packs are trained, each carries it",
