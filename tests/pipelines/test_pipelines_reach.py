@@ -95,6 +95,9 @@ def reach(tree, config="", path="", symbol="", **rest):
         (STAGE1, "scripts/train.sh", "", "this config"),
         (STAGE1, "scripts/train_stage2.sh", "", "another config"),
         (STAGE2, "scripts/train_stage2.sh", "", "this config"),
+        (STAGE1, "configs/base.yaml", "", "this config"),
+        (STAGE1, STAGE2, "", "another config"),
+        ("", "configs/broken.yaml", "", "none"),
         ("", "src/missing.py", "f", "unknown"),
         ("", "", "", "unknown"),
     ],
@@ -137,16 +140,22 @@ def test_a_claim_whose_violation_comes_about_in_one_function_is_reached_with_it(
     [
         ({"path": "src/sft.py", "symbol": "stage1"}, "static call path src/sft.py:main → resolve_trainer_cls → stage1"),
         ({"subject": "training.packing"}, "the config's own value: training.packing is True"),
-        ({"path": "src/datasets/preprocessors/augmentation.py", "symbol": "AugmentationPreprocessor"},
-         "src/sft.py:main leaves augmenter None"),
+        (
+            {"path": "src/datasets/preprocessors/augmentation.py", "symbol": "AugmentationPreprocessor"},
+            "src/sft.py:main leaves augmenter None",
+        ),
         ({"path": "scripts/train_stage2.sh"}, "scripts/train_stage2.sh launches it (in ab_mixed.yaml)"),
         ({"path": "src/infer/engine.py", "symbol": "infer"}, "scripts/run_infer.py reads configs of its own"),
-        ({"path": "src/optim/coord_offset_optimizer.py", "symbol": "create_multimodal_coord_offset_optimizer"},
-         "another optimizer is chosen: training.optimizer is 'multimodal'"),
-        ({"path": "src/trainers/rollout_matching_sft.py", "symbol": "RolloutMatchingSFTTrainer"},
-         "configs/other/rollout.yaml, which is not under audit, reaches it"),
+        (
+            {"path": "src/optim/coord_offset_optimizer.py", "symbol": "create_multimodal_coord_offset_optimizer"},
+            "another optimizer is chosen: training.optimizer is 'multimodal'",
+        ),
+        (
+            {"path": "src/trainers/rollout_matching_sft.py", "symbol": "RolloutMatchingSFTTrainer"},
+            "configs/other/rollout.yaml, which is not under audit, reaches it",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_answer_says_how_it_is_known(tree, rest, said):
     assert said in reach(tree, **rest)[1]
 

@@ -10,9 +10,9 @@ from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.errors import SurfaceUnbound, UsageError
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.finding import Reach
-from coordexp_audit_lib.pipelines.coordexp.reach import audited
 from coordexp_audit_lib.core.pipeline import Named, Pipeline, register
 from coordexp_audit_lib.pipelines.coordexp import citations, citing, contract, eras, places
+from coordexp_audit_lib.pipelines.coordexp.reach import audited
 from coordexp_audit_lib.source.tree import Tree
 
 HERE = Path(__file__).resolve().parent

@@ -16,7 +16,7 @@ from coordexp_audit_lib.core.finding import Reach
 from coordexp_audit_lib.kit.nested import dotted, get, lookup, steps
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.reach import tables
-from coordexp_audit_lib.pipelines.coordexp.reach.configs import merged
+from coordexp_audit_lib.pipelines.coordexp.reach.configs import Resolved, resolved
 from coordexp_audit_lib.source.names import module_files
 from coordexp_audit_lib.source.reach import Graph, Node, Program, Settings, schema_defaults, written_names
 from coordexp_audit_lib.source.tree import Tree
@@ -46,7 +46,7 @@ class Audited:
     def __init__(self, tree: Tree, configs: Sequence[str]) -> None:
         self.tree = tree
         self.program = Program(tree)
-        self.configs = {c: m for c in configs if (m := merged(tree, c)) is not None}
+        self.configs = {c: r for c in configs if (r := resolved(tree, c)) is not None}
         self._graphs: dict[str, Graph] = {}
         self._shared: dict[str, Any] | None = None
 
@@ -106,18 +106,19 @@ class Audited:
     # ---- conditions ------------------------------------------------------------------------------------------------
 
     def _config(self, config: str) -> dict[str, Any]:
-        return self.configs.get(config) or self._others[config]
+        return (self.configs.get(config) or self._others[config]).values
 
     @cached_property
-    def _others(self) -> dict[str, dict[str, Any]]:
+    def _others(self) -> dict[str, Resolved]:
         """Of each trainer variant that no audited config has, one config that the tree ships."""
-        found: dict[str, dict[str, Any]] = {}
-        known = {get(values, tables.VARIANT) for values in self.configs.values()}
+        found: dict[str, Resolved] = {}
+        known = {get(r.values, tables.VARIANT) for r in self.configs.values()}
         for path in self.tree.files((tables.CONFIGS,), ".yaml"):
-            values = merged(self.tree, path)
-            if values and {"custom", "training"} <= values.keys() and get(values, tables.VARIANT) not in known:
-                known.add(get(values, tables.VARIANT))
-                found[path] = values
+            read = resolved(self.tree, path)
+            if read and {"custom", "training"} <= read.values.keys():
+                variant = get(read.values, tables.VARIANT)
+                found |= {path: read} if variant not in known else {}
+                known.add(variant)
         return found
 
     def _closed(self, config: str) -> Callable[[Node], str]:
@@ -185,6 +186,10 @@ class Audited:
             if self._launches(config, needed):
                 return Said(True, f"{where.path} launches it")
             return Said(False, f"{where.path} is for configs with {needed}")
+        if where.path.endswith((".yaml", ".yml")):
+            read = self.configs.get(config) or self._others[config]
+            own = where.path in read.files
+            return Said(own, f"{where.path} is {'' if own else 'not '}in its chain")
         return Said(None, f"{where.path} is no file of the program")
 
     def _launches(self, config: str, needed: str) -> bool:

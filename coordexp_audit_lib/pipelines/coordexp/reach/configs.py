@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import yaml
 
 from coordexp_audit_lib.core.errors import SurfaceFailed
@@ -15,8 +16,15 @@ from coordexp_audit_lib.source.tree import Tree
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def merged(tree: Tree, config: str, above: tuple[str, ...] = ()) -> dict[str, Any] | None:
-    """A config laid over its parents; None where a file of the chain is missing, is no mapping, or names itself."""
+class Resolved(msgspec.Struct, frozen=True):
+    """A config laid over its parents. files: those that it was read from, the config itself first."""
+
+    values: dict[str, Any]
+    files: tuple[str, ...]
+
+
+def resolved(tree: Tree, config: str, above: tuple[str, ...] = ()) -> Resolved | None:
+    """A config with its parents; None where a file of the chain is missing, is no mapping, or names itself."""
     try:
         raw = yaml.load(tree.text(config), Loader=_LOADER) or {}
     except (SurfaceFailed, yaml.YAMLError):
@@ -24,11 +32,13 @@ def merged(tree: Tree, config: str, above: tuple[str, ...] = ()) -> dict[str, An
     if not isinstance(raw, Mapping) or config in above:
         return None
     parents = raw.get("extends") or []
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+    files = [config]
     for parent in [parents] if isinstance(parents, str) else parents:
         path = posixpath.normpath(posixpath.join(posixpath.dirname(config), str(parent)))
-        under = merged(tree, path, (*above, config))
+        under = resolved(tree, path, (*above, config))
         if under is None:
             return None
-        found = merge(found, under)
-    return merge(found, {k: v for k, v in raw.items() if k != "extends"})
+        values = merge(values, under.values)
+        files += under.files
+    return Resolved(merge(values, {k: v for k, v in raw.items() if k != "extends"}), tuple(files))
