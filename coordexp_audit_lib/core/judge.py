@@ -66,10 +66,11 @@ def judge(target: Target, claim: Claim, config: str, seed: int = 0) -> Finding:
 
 def _cited(target: Target, claim: Claim, config: str) -> tuple[tuple[Citation, ...], list[Citation]]:
     """Where the claim is demanded: by the target's pipeline, else by a library below. What a tree was searched for
-    and does not hold is no citation; it comes second."""
+    and does not hold is no citation; if it was read at that very commit, it is an error of ours, and comes second."""
     cited = [c for c in target.citations().get(claim.id, ()) if not config or c.covers(config)]
-    lost = [c for c in cited if target.holds(c) is False]
-    return tuple(c for c in cited if c not in lost) or claim.spec, lost
+    gone, commit = [c for c in cited if target.holds(c) is False], target.info().commit
+    ours = [c for c in gone if commit.startswith(c.commit)]
+    return tuple(c for c in cited if c not in gone) or claim.spec, ours
 
 
 def _permitted(target: Target, claim: Claim) -> str:

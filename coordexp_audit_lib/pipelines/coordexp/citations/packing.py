@@ -20,6 +20,4 @@ CITATIONS = {
     "packing.eval_unpacked": (spec("packing-dataset", "Eval default off"),),
 }
 
-PERMITTED = {
-    "packing.stable_order": "the clause on order governs what is selected after rollouts, not dynamic packing"
-}
+PERMITTED = {"packing.stable_order": "the clause on order governs what is selected after rollouts, not dynamic packing"}
