@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from functools import partial
 
+import msgspec
+
 from coordexp_audit_lib.core.citation import Citation
 
 REPOSITORY, COMMIT, NEWEST = "Pein2017/CoordExp", "b46e74f", "cd05f3b"
@@ -94,8 +96,9 @@ def _moved(found: Iterable[Citation], era: str) -> Iterable[Citation]:
         target = (cited.path, cited.requirement) if key is None else moves[key]
         if target is not None:
             path, requirement = target
-            yield _stamped(Citation(REPOSITORY, path, requirement or cited.requirement, COMMIT), era)
+            named = {"path": path, "requirement": requirement or cited.requirement}
+            yield _stamped(msgspec.structs.replace(cited, **named), era)
 
 
 def _stamped(cited: Citation, era: str) -> Citation:
-    return Citation(cited.repository, cited.path, cited.requirement, COMMITS[era])
+    return msgspec.structs.replace(cited, commit=COMMITS[era])

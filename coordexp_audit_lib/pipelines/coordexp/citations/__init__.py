@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import lru_cache
+from typing import Any
 
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.pipelines.coordexp import citing
@@ -18,8 +19,16 @@ from coordexp_audit_lib.pipelines.coordexp import citing
 def collect(era: str = "") -> dict[str, tuple[Citation, ...]]:
     """The citations of every boundary in an era, by claim; as read at the reference commit for an unknown era."""
     found: dict[str, tuple[Citation, ...]] = {}
-    for name in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{name.name}")
-        changes = getattr(module, "CHANGES", {}).get(era, {})
-        found |= citing.in_era(module.CITATIONS, era, changes)
+    for module in _modules():
+        found |= citing.in_era(module.CITATIONS, era, getattr(module, "CHANGES", {}).get(era, {}))
     return found
+
+
+@lru_cache
+def permitted() -> dict[str, str]:
+    """By claim that nothing demands, what the project's own words say instead: there the verdict is advice."""
+    return {claim: why for module in _modules() for claim, why in getattr(module, "PERMITTED", {}).items()}
+
+
+def _modules() -> list[Any]:
+    return [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)]
