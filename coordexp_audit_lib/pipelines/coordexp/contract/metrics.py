@@ -87,4 +87,9 @@ RATES = (
 # Rates of training rollouts only: the same leaf elsewhere (rollout/anchor/…, eval/…) is over other samples.
 ROLLOUT_ONLY = ("parse_truncated_rate", "gen_new_tokens_mean", "gen_tokens_per_s")
 
-CONTRACT = {"metrics.names": {**NAMES, "roles": ROLES, "rates": RATES, "rollout_only": ROLLOUT_ONLY}}
+EVALUATORS = ("matched boxes",)
+CHANGES = {"2026-05": {"metrics.evaluators": (*EVALUATORS, "average precision")}}
+CONTRACT = {
+    "metrics.evaluators": (*EVALUATORS, "average precision"),
+    "metrics.names": {**NAMES, "roles": ROLES, "rates": RATES, "rollout_only": ROLLOUT_ONLY},
+}
