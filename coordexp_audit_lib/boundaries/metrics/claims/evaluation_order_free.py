@@ -20,6 +20,7 @@ from coordexp_audit_lib.boundaries.metrics.predicates import detections
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import Honest, fault
 from coordexp_audit_lib.core.finding import Violation
+from coordexp_audit_lib.kit.boxes import iou
 
 EVALUATORS = {"matched boxes": s.MATCHED, "average precision": s.AVERAGED}
 
@@ -69,7 +70,7 @@ def first_come(request: s.EvaluateRequest, honest: Honest) -> s.Evaluated:
 def _first(scene: s.Scene, j: int) -> s.Found | None:
     """The first prediction that overlaps the ground truth j."""
     box = scene.truth[j][1]
-    return next((f for f in scene.found if detections.iou(f.box, box) > 0), None)
+    return next((f for f in scene.found if iou(f.box, box) > 0), None)
 
 
 def _less(request: s.EvaluateRequest, honest: Honest, kept: Any) -> s.Evaluated:

@@ -57,7 +57,8 @@ def _broken() -> dict[str, list[s.Shard]]:
 @fault(shards_merged, "in_rank_order", s.MERGE, "the rows of one rank stand behind those of the other")
 def in_rank_order(request: s.MergeRequest, honest: Honest) -> s.MergedRows:
     rows = [row for shard in request.shards for row in shard.rows]
-    return replace(honest(request), rows=rows, traces=rows)
+    made: s.MergedRows = honest(request)
+    return replace(made, rows=rows, traces=rows)
 
 
 @fault(shards_merged, "twice_is_kept", s.MERGE, "a row that two ranks wrote is taken from the first")
@@ -74,4 +75,5 @@ def twice_is_kept(request: s.MergeRequest, honest: Honest) -> s.MergedRows:
 
 @fault(shards_merged, "counts_of_the_last", s.MERGE, "the counts are those of the last rank")
 def counts_of_the_last(request: s.MergeRequest, honest: Honest) -> s.MergedRows:
-    return replace(honest(request), errors=request.shards[-1].errors)
+    made: s.MergedRows = honest(request)
+    return replace(made, errors=request.shards[-1].errors)
