@@ -12,6 +12,7 @@ from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Claim, Context, Predicate, claims_on
 from coordexp_audit_lib.core.evidence import Evidence
 from coordexp_audit_lib.core.finding import Authority, Finding, Kind, Violation, tidy
+from coordexp_audit_lib.core.localise import Trail
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.sheet import Sheet
 from coordexp_audit_lib.core.target import Target
@@ -50,8 +51,9 @@ def judge(target: Target, claim: Claim, config: str, seed: int = 0) -> Finding:
     ctx = Context(target, config if claim.per_config else "", seed, claim.id)
     cited, lost = _cited(target, claim)
     authority: Authority = "practice" if not cited else "upstream" if cited == claim.spec else "spec"
-    sheet = Sheet(claim, ctx, authority=authority, finish=lambda v: _reached(_placed(v, ctx), ctx, claim))
-    sheet.run(lambda: claim.check(ctx))
+    trail = Trail(ctx)
+    sheet = Sheet(claim, ctx, authority=authority, finish=lambda v: _reached(trail.placed(v, claim.id), ctx, claim))
+    sheet.run(lambda: trail.followed(claim.check(ctx)))
     made = sheet.finding(
         kind=claim.kind,
         config=ctx.config if claim.per_config else None,
@@ -149,14 +151,6 @@ def one_by_one(target: Target, asked: Sequence[Asked], seed: int, progress: Prog
             progress(claim, config if claim.per_config else None)
         findings.append(judge(target, claim, config, seed))
     return findings
-
-
-def _placed(violation: Violation, ctx: Context) -> Violation:
-    """Fill in the place from the surface asked last, if the check named none."""
-    binding = ctx.target.bindings().get(ctx.last_surface)
-    if violation.where is not None or binding is None or binding.where is None:
-        return violation
-    return msgspec.structs.replace(violation, where=binding.where, found="call")
 
 
 def _concealed(v: Violation, conceal: Callable[[Any], Any]) -> Violation:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.core.citation import Citation
+from coordexp_audit_lib.core.clue import Clue
 from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.finding import Place, Reach
@@ -85,9 +86,14 @@ class Target(ABC):
         return "unknown", ""
 
     def localise(
-        self, question: Surface[Any, Any], failing: Sequence[dict[str, Any]], passing: Sequence[dict[str, Any]]
+        self,
+        question: Surface[Any, Any],
+        failing: Sequence[dict[str, Any]],
+        passing: Sequence[dict[str, Any]],
+        clue: Clue,
     ) -> list[Place]:
-        """The places that made the failing requests' answers differ from the passing ones', the likeliest first."""
+        """The places that made the failing requests' answers differ from the passing ones', the likeliest first; by
+        default none is known. clue: what the violation says."""
         return []
 
     def holds(self, citation: Citation) -> bool | None:

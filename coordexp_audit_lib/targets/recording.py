@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.core.citation import Citation
+from coordexp_audit_lib.core.clue import Clue
 from coordexp_audit_lib.core.errors import AuditError, SurfaceFailed, SurfaceUnbound, UsageError
 from coordexp_audit_lib.core.evidence import Where, canonical_json, digest
 from coordexp_audit_lib.core.finding import Place, Reach
@@ -101,9 +102,13 @@ class RecordingTarget(Target):
         return self.recording.reaches.get(key, ("unknown", "not looked up when recorded"))
 
     def localise(
-        self, question: Surface[Any, Any], failing: Sequence[dict[str, Any]], passing: Sequence[dict[str, Any]]
+        self,
+        question: Surface[Any, Any],
+        failing: Sequence[dict[str, Any]],
+        passing: Sequence[dict[str, Any]],
+        clue: Clue,
     ) -> list[Place]:
-        return self.recording.places.get(_key(question.name, failing, passing), [])
+        return self.recording.places.get(_key(question.name, failing, passing, clue), [])
 
     def holds(self, citation: Citation) -> bool | None:
         return self.recording.citations.get(str(citation))
@@ -170,10 +175,16 @@ class Recorder(Target):
         return known
 
     def localise(
-        self, question: Surface[Any, Any], failing: Sequence[dict[str, Any]], passing: Sequence[dict[str, Any]]
+        self,
+        question: Surface[Any, Any],
+        failing: Sequence[dict[str, Any]],
+        passing: Sequence[dict[str, Any]],
+        clue: Clue,
     ) -> list[Place]:
-        known = self.places[_key(question.name, failing, passing)] = self.live.localise(question, failing, passing)
-        return known
+        key = _key(question.name, failing, passing, clue)
+        if key not in self.places:
+            self.places[key] = self.live.localise(question, failing, passing, clue)
+        return self.places[key]
 
     def holds(self, citation: Citation) -> bool | None:
         known = self.held[str(citation)] = self.live.holds(citation)
