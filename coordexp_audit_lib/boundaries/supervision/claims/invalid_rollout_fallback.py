@@ -31,7 +31,7 @@ EMPTY_PREFIXES = (b'{"objects": [', b'{"objects":[', b"{")
     remedy="Treat whatever can't be brought into an append-ready prefix as an invalid rollout; do not raise.",
 )
 def invalid_rollout_fallback(ctx: Context) -> Iterator[Problem]:
-    for case in [*rollouts.unparsable(), rollouts.junk_before()]:
+    for case in [*rollouts.unparsable(), rollouts.junk_before(), *rollouts.inside_or_behind()]:
         ctx.judged()
         found = ctx.ask(CHANNEL_B, case.request)
         text = text_of(case.request.samples[0].rollout).decode("utf-8", "replace")

@@ -15,5 +15,6 @@ HELPER_KEYS = (
 
 CONTRACT = {
     "supervision.counters": COUNTERS,  # names of a step's counters in the log
+    "supervision.candidate_top_k": 5,  # `rollout_matching.candidate_top_k` of the shipped Stage-2 configs
     "supervision.helper_keys": HELPER_KEYS,  # of a batch, for the trainer alone
 }
