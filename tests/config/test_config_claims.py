@@ -22,7 +22,9 @@ SMOKE = "configs/stage2_ab/smoke/ab_mixed.yaml"
 CLAIMS = {i.id: i for i in claims("config")}
 NAMES = "unknown_key_rejected unknown_section_key_rejected removed_key_rejected required_key value_range"
 NAMES += " coord_mode_mandatory batch_divisible length_coherent packing_backend deterministic profile_one_hop"
-CATALOGUE = [f"config.{name}" for name in f"{NAMES} profile_explicit extends_sound preflight_contract".split()]
+CATALOGUE = [
+    f"config.{name}" for name in f"{NAMES} profile_explicit extends_sound preflight_contract parents_exist".split()
+]
 MEMORY: Memory = {}  # the oracle's answers, so that a fault costs its claim alone
 FAULTS = [f for f in faults() if f.id.startswith("config.")]
 
@@ -104,7 +106,8 @@ def test_a_recording_answers_the_questions_that_were_asked_of_its_target(tmp_pat
 def test_a_config_that_does_not_load_is_an_error_and_never_held() -> None:
     refusing = Fault("refuse_all", FAULTS[0].surface, (), "", _refuse_all)
     for claim in CATALOGUE:
-        if claim != "config.preflight_contract":  # asks the launcher's preflight, not the loader
+        # these ask the launcher's preflight and read the files, not the loader
+        if claim not in ("config.preflight_contract", "config.parents_exist"):
             assert judge(ReferenceTarget(refusing), CLAIMS[claim], STAGE2).status == "error", claim
 
 

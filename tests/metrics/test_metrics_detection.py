@@ -22,6 +22,7 @@ CATALOGUE = {
     "reasons_add_up": "P0",
     "identity_not_averaged": "P0",
     "no_dilution": "P1",
+    "reduced_by_key": "P1",
     "per_step_not_cumulative": "P1",
     "finite": "P0",
     "schema_stable": "P2",

@@ -14,6 +14,7 @@ from coordexp_audit_lib.core.evidence import canonical_json, digest
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.surface import Refuse, answers
 from coordexp_audit_lib.kit.nested import get, merge, nest
+from coordexp_audit_lib.source.tree import Tree
 
 TREE, CONTRACT = pipeline().reference, pipeline().contract()
 
@@ -48,6 +49,11 @@ def resolved(config: str, files: Mapping[str, str]) -> s.Chain:
 @answers(s.CHAIN)
 def chain(request: s.ChainRequest) -> s.Chain:
     return resolved(request.config, request.files)
+
+
+@answers(s.INHERITANCE)
+def inheritance(request: s.InheritanceRequest) -> s.Inheritance:
+    return s.inheritance(Tree(TREE), request)
 
 
 @answers(s.LOAD)

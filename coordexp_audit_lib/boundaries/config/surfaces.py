@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from coordexp_audit_lib.boundaries.config.predicates.inheritance import ConfigFile, config_file
 from coordexp_audit_lib.core.surface import surface
+from coordexp_audit_lib.source.tree import Tree
 
 Depth = Literal["materialise", "arguments"]
 
@@ -97,9 +99,31 @@ class LauncherOutput(msgspec.Struct, frozen=True):
     terminated: bool
 
 
+class InheritanceRequest(msgspec.Struct, frozen=True):
+    """folder: where configs lie. keys: those that name a config's parents, of which the first that is there counts."""
+
+    folder: str
+    keys: tuple[str, ...]
+
+
+class Inheritance(msgspec.Struct, frozen=True):
+    """files: every YAML file of the folder, sorted by path."""
+
+    files: list[ConfigFile]
+
+
+def inheritance(tree: Tree, request: InheritanceRequest) -> Inheritance:
+    """Read the YAML files; none is loaded by the target."""
+    names = tree.files((request.folder,), ".yaml")
+    return Inheritance([config_file(n, tree.text(n), request.keys) for n in names])
+
+
 CHAIN = surface("config.chain", ChainRequest, Chain, "which files a config resolves through, and to what")
 LOAD = surface("config.load", LoadRequest, Loaded, "load a config as training does, before a trainer exists")
 PACKING = surface("config.packing_backend", LoadRequest, Packed, "check the attention backend of a packed run")
+INHERITANCE = surface(
+    "config.inheritance", InheritanceRequest, Inheritance, "which parents the tree's configs name", static=inheritance
+)
 HF_LENGTH = surface("config.hf_length", HfLength, Passed, "check a rollout's length against the model's positions")
 PREFLIGHT = surface("config.preflight", LoadRequest, Preflight, "resolve the launcher's settings from a config")
 LAUNCHER = surface("config.launcher_output", LoadRequest, LauncherOutput, "run the launcher's own preflight step")

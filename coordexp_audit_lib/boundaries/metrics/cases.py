@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from coordexp_audit_lib.boundaries.metrics import surfaces as s
+from coordexp_audit_lib.boundaries.metrics.predicates import reduction
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row
 from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabulary, vocabulary
 from coordexp_audit_lib.core.claim import Context, Ledger, Predicate
@@ -110,6 +111,21 @@ def partial_gauges() -> list[tuple[str, s.AccumulateRequest, float]]:
         ("on each rank's first micro-step", s.AccumulateRequest(some), 0.375),
         ("on one rank", s.AccumulateRequest(one), 0.625),
     ]
+
+
+def uneven_keys(words: Vocabulary) -> list[tuple[str, s.ReduceRequest]]:
+    """Two ranks that have the same keys in one order and in two, or of which one has what the other lacks."""
+    loss, other = "loss/bbox_smoothl1", "loss/coord_soft_ce"
+    values = reduction.apart([loss, GAUGE, other, words.rollouts, words.valid, words.dropped, words.generate])
+    every = tuple(values)
+    sets = {
+        "the same keys": (every, every),
+        "the same keys in another order": (every, every[::-1]),
+        "a loss on rank 1 only": ((loss, words.rollouts), (loss, GAUGE, words.rollouts)),
+        "a loss on rank 0 only": ((loss, GAUGE, words.rollouts), (loss, words.rollouts)),
+        "each has what the other lacks": ((GAUGE, loss, words.valid), (loss, other, words.dropped, words.generate)),
+    }
+    return [(name, s.ReduceRequest([[(k, values[k]) for k in keys] for keys in ranks])) for name, ranks in sets.items()]
 
 
 # ---- questions that several claims ask ---------------------------------------------------------------------------

@@ -58,6 +58,12 @@ class AccumulateResponse(msgspec.Struct, frozen=True):
     ranks: list[dict[str, float | str]]
 
 
+class ReduceRequest(msgspec.Struct, frozen=True):
+    """Reduce over ranks what each brings of one optimizer step: (metric, value) in the order in which it has them."""
+
+    ranks: list[list[tuple[str, float]]]
+
+
 class RealizedRequest(msgspec.Struct, frozen=True):
     """Follow the schedule for some steps from the first, and note after each what the realised ratio is."""
 
@@ -80,6 +86,9 @@ ACCUMULATE = surface(
     AccumulateRequest,
     AccumulateResponse,
     "One step's metrics accumulated over micro-steps and reduced over ranks.",
+)
+REDUCE = surface(
+    "metrics.reduce", ReduceRequest, AccumulateResponse, "One step's metrics of every rank, reduced over the ranks."
 )
 REALIZED = surface(
     "metrics.realized", RealizedRequest, RealizedResponse, "The channels of a schedule and the realised ratio."

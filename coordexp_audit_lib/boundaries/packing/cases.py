@@ -107,6 +107,26 @@ def batch_requests() -> list[tuple[str, s.BatchRequest]]:
     ]
 
 
+def join_requests() -> list[tuple[str, s.JoinRequest]]:
+    """Rows that a trainer joins by itself: with pictures, and without."""
+    every = samples()
+    return [
+        ("rows with pictures, joined by the trainer", s.JoinRequest([one for one in every if one.pictures])),
+        ("rows of text, joined by the trainer", s.JoinRequest([one for one in every if not one.pictures])),
+    ]
+
+
+def packed_cases(ctx: Context) -> Iterator[tuple[str, Surface[Any, s.BatchResponse], Any]]:
+    """Every case of every way to pack that this pipeline has: its name, the question and the request."""
+    for name, request in batch_requests():
+        if request.path == "post_rollout" and not ctx.answers(s.DRAIN):
+            ctx.left_out("post-rollout packs", "not in this tree")
+        else:
+            yield name, s.BATCH, request
+    if ctx.contract.get("packing.trainer_joins"):
+        yield from ((name, s.JOIN, request) for name, request in join_requests())
+
+
 def forward_requests() -> list[tuple[str, s.ForwardRequest]]:
     """Short samples with no, one and two pictures, in two packs each; for both trainers, under both kernels."""
     square, wide = [s.Picture(64, 64, n) for n in range(2)], s.Picture(128, 96, 4)
@@ -182,12 +202,9 @@ def row_of(batch: s.Batch, encoded: list[s.Encoded] | None = None, profile: Prof
 def each_batch(ctx: Context, predicate: Predicate) -> Iterator[Violation]:
     """Judge every batch of every case; a pipeline that lacks what the claim is about is unbound, not right."""
     packs = tokens = images = 0
-    for name, request in batch_requests():
-        if request.path == "post_rollout" and not ctx.answers(s.DRAIN):
-            ctx.left_out("post-rollout packs", "not in this tree")
-            continue
+    for name, question, request in packed_cases(ctx):
         encoded = ctx.value(s.ENCODE, s.EncodeRequest(request.samples)).encoded
-        batches = ctx.value(s.BATCH, request).batches
+        batches = ctx.value(question, request).batches
         if sorted(m for b in batches for m in b.members) != list(range(len(encoded))):
             yield Violation("the packs do not hold each sample once", name, len(encoded), [b.members for b in batches])
             continue
@@ -201,7 +218,7 @@ def each_batch(ctx: Context, predicate: Predicate) -> Iterator[Violation]:
                     found = p.violation(name, case)
                     yield Violation(found.message, name, p.expected, p.actual, {**case, "token": p.token})
             except Undecided as error:
-                raise SurfaceUnbound(f"the packed batch can't tell: {error}", where=s.BATCH.name) from error
+                raise SurfaceUnbound(f"the packed batch can't tell: {error}", where=question.name) from error
     ctx.fact("judged", f"{packs} packs with {tokens} tokens and {images} images")
 
 

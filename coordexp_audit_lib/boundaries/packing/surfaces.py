@@ -149,6 +149,13 @@ class BatchRequest(msgspec.Struct, frozen=True):
     padding_to: int = 0
 
 
+class JoinRequest(msgspec.Struct, frozen=True):
+    """Encode samples, and join them into one row without padding as a trainer does by itself, past the dataset's and
+    the rollouts' packing. Either every sample has pictures or none has."""
+
+    samples: list[Sample]
+
+
 class Batch(msgspec.Struct, frozen=True):
     """One packed batch. members: the samples in it, in order. ints: each integer tensor, nested as it is. shapes,
     dtypes: of every tensor. pixel_rows: a digest of each row of `pixel_values`."""
@@ -267,6 +274,7 @@ SELECT = surface("packing.select", SelectRequest, Select, "Which buffered rollou
 DRAIN = surface("packing.drain", DrainRequest, Drain, "The packs that the post-rollout buffer gives until it is empty.")
 ENCODE = surface("packing.encode", EncodeRequest, EncodeResponse, "Chat samples encoded one by one.")
 BATCH = surface("packing.batch", BatchRequest, BatchResponse, "Chat samples packed and collated for training.")
+JOIN = surface("packing.join", JoinRequest, BatchResponse, "Samples that a trainer joins into one row by itself.")
 FORWARD = surface(
     "packing.forward", ForwardRequest, Forward, "Packs and unpacked samples through a small real Qwen3-VL."
 )

@@ -156,6 +156,7 @@ FINAL_CHECKPOINT = _module("src.trainers.final_checkpoint")
 SAVE_DELAY = _module("src.callbacks.save_delay_callback")
 OPTIMIZER = _module("src.optim.coord_offset_optimizer")
 SET_CONTINUATION = _module("src.trainers.stage1_set_continuation", since="2026-05")
+FULL_SUFFIX = _module("src.trainers.stage1_set_continuation.full_suffix", since="2026-05")
 RUN_MANIFEST = _module("src.utils.run_manifest", since="2026-02")
 TF_GEOMETRY = _module("src.trainers.teacher_forcing.geometry", since="2026-02-24")
 TF_ROLLOUT_META = _module("src.trainers.teacher_forcing.rollout_meta", since="2026-02-24")
@@ -168,6 +169,8 @@ ACCUMULATION_SCALE = (METRIC_MIXINS | OLD_METRICS) / "GradAccumLossScaleMixin"
 COORD_LOSS = COORD_LOSS_MODULE / "compute_coord_soft_ce_w1_loss"
 COORD_ID_MAP = COORD_LOSS_MODULE / "build_coord_id_map"
 WITH_FINAL_CHECKPOINT = FINAL_CHECKPOINT / "with_final_checkpoint"
+JOIN_SUFFIXES = FULL_SUFFIX / "_pack_full_suffix_model_inputs_padding_free"
+SUFFIX_ROW = FULL_SUFFIX / "FullSuffixTensorInput"
 OPTIMIZER_WIRING = OPTIMIZER / "create_multimodal_coord_offset_optimizer"
 WRITE_MANIFEST = RUN_MANIFEST / "write_run_manifest_files"
 
@@ -177,6 +180,7 @@ OLD_STAGE2 = _module("src.trainers.stage2_ab_training", until="2026-02-24")
 TWO_CHANNEL = _module("src.trainers.stage2_two_channel", since="2026-02-24")
 STAGE2 = OLD_STAGE2 | TWO_CHANNEL
 TARGET_BUILDER = _module("src.trainers.stage2_two_channel.target_builder", since="2026-03")
+COORDINATION = _module("src.trainers.stage2_coordination", since="2026-03")
 EXECUTORS = _module("src.trainers.stage2_ab.executors", "2026-02-11", "2026-02-24") | _module(
     "src.trainers.stage2_two_channel.executors", since="2026-02-24"
 )
@@ -193,6 +197,7 @@ STAGE2_LOSS = STAGE2_TRAINER / "compute_loss"
 STAGE2_LOG, STAGE2_STEP = STAGE2_TRAINER / "log", STAGE2_TRAINER / "training_step"
 REDUCE_PENDING = "_reduce_stage2_pending_metrics_global"
 STAGE2_REDUCE = STAGE2_TRAINER / REDUCE_PENDING
+REDUCE_METRICS = COORDINATION / "reduce_metric_payload_global"
 STAGE2_REDUCE_OF_ANY_NAME = STAGE2_TRAINER_OF_ANY_NAME / REDUCE_PENDING
 PENDING_LOG = STAGE2 / "_PendingStage2Log"
 GT_BOXES = STAGE2 / "_extract_gt_bboxonly"

@@ -15,7 +15,7 @@ from coordexp_audit_lib.boundaries.config.cases.bench import Bench, profile_benc
 from coordexp_audit_lib.boundaries.config.cases.edits import text_of
 from coordexp_audit_lib.boundaries.config.cases.variations import Shape
 from coordexp_audit_lib.boundaries.config.faults import overlooks, rewords
-from coordexp_audit_lib.boundaries.config.predicates.chains import parent_path
+from coordexp_audit_lib.boundaries.config.predicates.inheritance import parent_path
 from coordexp_audit_lib.boundaries.config.surfaces import LOAD
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import fault

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import yaml
 
+from coordexp_audit_lib.boundaries.config.predicates.inheritance import parent_path
 from coordexp_audit_lib.boundaries.config.predicates.values import Broken, broken
 from coordexp_audit_lib.boundaries.config.surfaces import Chain, SourceFile
 from coordexp_audit_lib.kit.nested import get, merge
@@ -24,11 +24,6 @@ class ChainBroken(Exception):
     def __init__(self, path: str, what: str, remedy: str) -> None:
         self.broken = broken(path, what, remedy, "config.extends_sound")
         super().__init__(str(self.broken))
-
-
-def parent_path(child: str, reference: str) -> str:
-    """Where a parent named in a file stands: relative to that file, as a path from the repository."""
-    return posixpath.normpath(posixpath.join(posixpath.dirname(child), reference))
 
 
 def resolve(read: Read, leaf: str) -> Chain:

@@ -51,6 +51,12 @@ def accumulate(request: s.AccumulateRequest) -> s.AccumulateResponse:
     return s.AccumulateResponse(payloads)
 
 
+@answers(s.REDUCE)
+def reduce(request: s.ReduceRequest) -> s.AccumulateResponse:
+    """As `accumulate`, of one micro-step a rank."""
+    return accumulate(s.AccumulateRequest([[s.MicroStep(dict(rank))] for rank in request.ranks]))
+
+
 def _recorded(telemetry: Stage2Telemetry, key: str, value: float, weight: float) -> None:
     kind = telemetry.words.role(key)
     if kind == "identity":

@@ -30,6 +30,12 @@ def batch(request: s.BatchRequest) -> s.BatchResponse:
     return s.BatchResponse([collate(encoded, members, request.padding_to) for members in packs])
 
 
+@answers(s.JOIN)
+def join(request: s.JoinRequest) -> s.BatchResponse:
+    encoded = [encode_one(one) for one in request.samples]
+    return s.BatchResponse([collate(encoded, list(range(len(encoded))))])
+
+
 def encode_one(sample: s.Sample) -> s.Encoded:
     """Tokens, unshifted labels, grids and pixel rows of one sample.
 

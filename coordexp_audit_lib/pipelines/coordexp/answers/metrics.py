@@ -43,18 +43,34 @@ def realized(request, here):
 @remembered
 def accumulate(request, here):
     """Every rank adds its micro-steps to the project's own accumulator, finishes it, and reduces with the others."""
+    return {"ranks": reduced(here, [[(m["metrics"], m["weight"]) for m in rank] for rank in request["ranks"]])}
+
+
+@binds(
+    "metrics.reduce",
+    shared=symbols.REDUCE_METRICS.optional,
+    reduce=symbols.STAGE2_REDUCE,
+    pending=symbols.PENDING_LOG,
+    trainer=symbols.STAGE2_TRAINER,
+)
+def reduce(request, here):
+    """As `accumulate`, of one micro-step a rank; named for the function that brings the ranks' values together."""
+    return {"ranks": reduced(here, [[(dict(pairs), 1.0)] for pairs in request["ranks"]])}
+
+
+def reduced(here, steps):
+    """What each rank is left with of its micro-steps, (metrics, weight) each."""
     pending, trainer = here.pending, here.trainer
 
     def rank_does(rank):
         made = harness.make_trainer(trainer, None)
         log = pending()
-        for micro in request["ranks"][rank]:
-            log.add({**micro["metrics"], "stage2/_log_weight": micro["weight"]})
-        reduced = made._reduce_stage2_pending_metrics_global(log.finalize(drop_internal=False))
-        return portable(reduced)
+        for metrics, weight in steps[rank]:
+            log.add({**metrics, "stage2/_log_weight": weight})
+        return portable(made._reduce_stage2_pending_metrics_global(log.finalize(drop_internal=False)))
 
     settle()
-    return {"ranks": ranks(here, len(request["ranks"]), rank_does)}
+    return ranks(here, len(steps), rank_does)
 
 
 @binds("metrics.log", log=symbols.STAGE2_LOG, step=symbols.STAGE2_STEP, trainer=symbols.STAGE2_TRAINER)

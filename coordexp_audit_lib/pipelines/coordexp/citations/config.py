@@ -34,5 +34,6 @@ CITATIONS = {
     "config.profile_one_hop": (ONE_HOP,),
     "config.profile_explicit": (EXPLICIT,),
     "config.extends_sound": (ONE_HOP, code("src/config/loader.py", "ConfigLoader.load_yaml_with_extends")),
+    "config.parents_exist": (code("src/config/loader.py", "ConfigLoader.load_yaml_with_extends"),),
     "config.preflight_contract": (NAMESPACE, STRICT),
 }

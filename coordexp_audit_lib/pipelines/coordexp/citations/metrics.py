@@ -15,6 +15,7 @@ CITATIONS = {
     "metrics.reasons_add_up": (AGGREGATES, STRICT_DROP),
     "metrics.identity_not_averaged": (stage2("Channel-B rollout seeding is deterministic and logged"),),
     "metrics.no_dilution": (SPARSE,),
+    "metrics.reduced_by_key": (AGGREGATES,),
     "metrics.per_step_not_cumulative": (AGGREGATES,),
     "metrics.finite": (stage2("Hybrid objective preserves JSON structure CE and adds bbox geometry losses"),),
     "metrics.schema_stable": (STRICT_DROP,),

@@ -217,6 +217,7 @@ CONTRACT: dict[str, Any] = {
     "config.variant_sections": {VARIANTS[0]: ("rollout_matching", "stage2_ab"), VARIANTS[1]: ("rollout_matching",)},
     "config.required": (*(SHARE, "rollout_matching", "training.effective_batch_size", "custom.object_field_order"),),
     "config.ranges": RANGES,
+    "config.shipped": {"folder": "configs", "keys": ("extends", "inherit")},
     "config.choices": {
         "key": "custom.object_field_order",
         "bad": ("random", "desc_last", 1, True, ["desc_first"]),

@@ -52,6 +52,21 @@ def batch(request, here):
         return {"batches": [facts(members, batch, images) for members, batch in found]}
 
 
+@binds("packing.join", join=symbols.JOIN_SUFFIXES, row=symbols.SUFFIX_ROW)
+def join(request, here):
+    """As its trainer gives them: each row's tensors of the template's own encoding, with a batch dimension."""
+    import torch
+
+    images, rows = world(here).template.processor.image_processor, []
+    for sample in encoded_samples(here, request["samples"]):
+        given = {k: sample[k] for k in ("pixel_values", "image_grid_thw") if sample.get(k) is not None}
+        given["input_ids"], labels = (torch.tensor([list(sample[k])]) for k in ("input_ids", "labels"))
+        rows.append(here.row(model_inputs=given, labels=labels, steps=()))
+    made, labels, _ = here.call(here.join, rows)
+    counted = {k: torch.tensor(v, dtype=torch.int32) for k, v in made.items() if isinstance(v, int)}
+    return {"batches": [facts(list(range(len(rows))), {**made, **counted, "labels": labels}, images)]}
+
+
 def packs(request, here, samples, collate):
     """(numbers of the samples, collated batch) of each pack, by the path that the request names."""
     length = request["packing_length"]
