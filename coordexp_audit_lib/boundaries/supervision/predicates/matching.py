@@ -68,7 +68,8 @@ def _augment(cost: Array, row: int, row_of: Array, u: Array, v: Array) -> None:
 
 def candidates(preds: list[list[int]], gts: list[list[int]], top_k: int) -> list[list[int]]:
     """For each prediction the ground truths that overlap it most, at most `top_k`; of equals the earlier."""
-    return [sorted(range(len(gts)), key=lambda j, p=p: (-iou(p, gts[j]), j))[:top_k] for p in preds]
+    ranked = ([(-iou(p, g), j) for j, g in enumerate(gts)] for p in preds)
+    return [[j for _, j in sorted(one)[:top_k]] for one in ranked]
 
 
 def match(
