@@ -28,7 +28,7 @@ from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.evidence import Evidence, Where, digest
 from coordexp_audit_lib.core.finding import Kind, Severity, Violation
 from coordexp_audit_lib.core.problem import Problem, Undecided
-from coordexp_audit_lib.core.surface import Answer, Request, Response, Surface
+from coordexp_audit_lib.core.surface import Answer, Refusal, Request, Response, Surface
 from coordexp_audit_lib.core.target import Target
 
 Check = Callable[["Context"], Iterator["Violation | Problem"]]
@@ -70,6 +70,7 @@ class Claim:
     highest that a violation may have. kind: `B` the pipeline's own function is asked, `S` source is read, `A` an
     artifact is judged. spec: citations that hold for any pipeline (a library's own demand); what one pipeline's
     specification says stands in that pipeline. per_config: the claim is about a config and is judged for each.
+    root: the claim that this one is counted with where both are violated, for they then have one cause.
     """
 
     def __init__(
@@ -83,11 +84,12 @@ class Claim:
         remedy: str,
         spec: tuple[Citation, ...] = (),
         per_config: bool = False,
+        root: str = "",
     ) -> None:
         self.id, self.boundary, self.doc = id, id.partition(".")[0], inspect.cleandoc(doc)
         self.claim = " ".join(self.doc.partition("\n\n")[0].split())
         self.severity, self.kind, self.remedy, self.spec, self.per_config = severity, kind, remedy, spec, per_config
-        self.check = check
+        self.check, self.root = check, root
         self.predicates: dict[type, Predicate] = {}
 
     def on(self, kind: type, predicate: Predicate) -> None:
@@ -113,6 +115,14 @@ class Provocation(msgspec.Struct, frozen=True, eq=False):
     ask: Callable[[Context], Iterable[tuple[str, Answer[Any]]]]
 
 
+class Asked(msgspec.Struct, frozen=True, eq=False):
+    """One question of a check: what was asked, and the refusal if it was refused."""
+
+    question: Surface[Any, Any]
+    request: msgspec.Struct
+    refusal: Refusal | None
+
+
 class Context(Ledger):
     """What a check sees: the target, a seeded source of randomness, the ledger of cases, and the config.
 
@@ -123,6 +133,7 @@ class Context(Ledger):
         super().__init__()
         self.target, self.config, self.seed, self.label = target, config, seed, label
         self.calls: dict[str, int] = {}
+        self.asked: list[Asked] = []
         self.notes: list[Evidence] = []
         self.last_surface = ""
 
@@ -135,7 +146,9 @@ class Context(Ledger):
         """Ask the target; the answer is a value or a refusal."""
         self.last_surface = question.name
         self.calls[question.name] = self.calls.get(question.name, 0) + 1
-        return self.target.ask(question, request)
+        answer = self.target.ask(question, request)
+        self.asked.append(Asked(question, request, answer.refusal))
+        return answer
 
     def value(self, question: Surface[Request, Response], request: Request) -> Response:
         """Ask and take the value; a refusal becomes an `error` finding, for it was not expected."""
@@ -171,6 +184,7 @@ def claim(
     remedy: str,
     spec: tuple[Citation, ...] = (),
     per_config: bool = False,
+    root: str = "",
     id: str = "",
 ) -> Callable[[Check], Claim]:
     """Declare a claim over a generator function `(ctx) -> Iterator[Violation | Problem]`.
@@ -187,7 +201,9 @@ def claim(
         if name in _CLAIMS:
             raise AuditError(f"claim {name} is declared twice", where=name, remedy="rename one of them")
         doc = check.__globals__.get("__doc__") or check.__doc__ or ""
-        made = Claim(name, doc, check, severity=severity, kind=kind, remedy=remedy, spec=spec, per_config=per_config)
+        made = Claim(
+            name, doc, check, severity=severity, kind=kind, remedy=remedy, spec=spec, per_config=per_config, root=root
+        )
         _CLAIMS[name] = made
         return made
 

@@ -7,16 +7,34 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.errors import UsageError
 
 _PIPELINES: dict[str, Pipeline] = {}
 
 
+class Named(msgspec.Struct, frozen=True):
+    """A place that a pipeline names for what breaks a claim, without a line number.
+
+    symbols: candidates as `package.module:qualname`, the first that a tree has counts. at: the statement in it, by what
+    it calls, assigns or spells. key: in place of a symbol, the key of the config under audit. about: a pattern that
+    subject or message must match.
+    """
+
+    symbols: tuple[str, ...] = ()
+    at: str = ""
+    key: str = ""
+    hot: bool = False
+    about: str = ""
+
+
 class Pipeline(ABC):
     """One family of targets.
 
-    name: as `--pipeline` takes it. title: as people write it. variable: of the environment, names the interpreter that
+    name: as `--pipeline` takes it. title: as people write it. repository: its public one, `owner/name`.
+    variable: of the environment, names the interpreter that
     its trees train in. configs: those that its runs are anchored to, by path in a tree. answers: the folder of modules
     that answer surfaces in a target's interpreter. distributions: packages whose versions count. recordings: the folder
     of those that come along. reference: the tree that the reference target reads and loads configs from.
@@ -24,6 +42,7 @@ class Pipeline(ABC):
 
     name: str
     title: str
+    repository: str
     variable: str
     configs: tuple[str, ...]
     answers: Path
@@ -55,6 +74,14 @@ class Pipeline(ABC):
     @abstractmethod
     def contract(self, era: str = "") -> Mapping[str, Any]:
         """What it promises in an era, as values that claims read, by name (`boundary.name`); "": the reference era."""
+
+    def places(self, era: str = "") -> Mapping[str, tuple[Named, ...]]:
+        """By claim, the places that are to be mended where no run tells them; by default none."""
+        return {}
+
+    def untraced(self) -> frozenset[str]:
+        """Surfaces whose answers take too long to be watched line by line."""
+        return frozenset()
 
     @abstractmethod
     def citations(self) -> Mapping[str, tuple[Citation, ...]]:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from coordexp_audit_lib.boundaries.geometry.predicates.records import Ordering, Record, Space
-from coordexp_audit_lib.boundaries.packing.artifact import TENSORS, packed
+from coordexp_audit_lib.boundaries.packing.artifact import packed
 from coordexp_audit_lib.core.errors import UsageError
+from coordexp_audit_lib.guards.memory import arrays
 from coordexp_audit_lib.guards.stopping import judge_live, stop_at
 from coordexp_audit_lib.kit.profile import Profile, named
 
@@ -34,8 +35,8 @@ def check_packed_batch(
     """A packed batch keeps its samples apart: fields aligned, positions restart, labels unshifted, images in order.
 
     Args:
-        batch: tensors of torch or NumPy by name; any of `packing.artifact.TENSORS`, others are left alone. Nothing is
-            copied that lies in this machine's memory, but bfloat16, which NumPy does not know.
+        batch: tensors of torch or NumPy by name; any of `packing.artifact.TENSORS`, others are left alone. How they are
+            read, on the CPU and on devices: `guards.memory`.
         packing_length: the pack's capacity in tokens; without it, it is not judged.
         profile: of the model's family, or its name (`kit.profile.named`); without it, what the batch itself shows.
 
@@ -44,7 +45,8 @@ def check_packed_batch(
 
     Raises:
         InvariantViolation: a claim is broken; the message says at which token.
-        UsageError: the tensors decide no claim, or none but the capacity, which is not about packs alone.
+        UsageError: the tensors decide no claim, or none but the capacity, which is not about packs alone; or one can't
+            be read.
     """
     decided = judge_batch(batch, packing_length, profile)
     if not set(decided) - WHATEVER_IT_IS:
@@ -57,8 +59,7 @@ def judge_batch(
     batch: Mapping[str, Any], packing_length: int | None = None, profile: Profile | str | None = None
 ) -> list[str]:
     """As `check_packed_batch`; an empty list where the batch is none of one packed row."""
-    tensors = {n: array(batch[n]) for n in TENSORS if n in batch}
-    row = packed(tensors, named(profile) if isinstance(profile, str) else profile, packing_length)
+    row = packed(arrays(batch), named(profile) if isinstance(profile, str) else profile, packing_length)
     verdicts = judge_live(row, "packing")
     # That fields disagree comes last, for it is seldom the cause.
     verdicts.sort(key=lambda v: v.finding.invariant in LAST)
@@ -66,11 +67,3 @@ def judge_batch(
     for verdict in sorted(verdicts, key=lambda v: v.first is None):
         stop_at(verdict, "batch", also=broken[1:])
     return [v.finding.invariant for v in verdicts if v.finding.checked]
-
-
-def array(tensor: Any) -> Any:
-    """A tensor as NumPy sees it: the same memory where it can be."""
-    if not hasattr(tensor, "detach"):
-        return tensor
-    here = tensor.detach().cpu()
-    return here.float().numpy() if str(here.dtype) == "torch.bfloat16" else here.numpy()

@@ -12,16 +12,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from coordexp_audit_lib.core.errors import AuditError
+from coordexp_audit_lib.core.errors import AuditError, UsageError
 from coordexp_audit_lib.guards.batches import check_packed_batch, judge_batch
 from coordexp_audit_lib.guards.ranks import error_of
 from coordexp_audit_lib.kit.profile import Profile
+
+UNPACKED = "have the collator return a mapping, or wrap it with packed=False if it does not pack"
 
 
 class Inbox:
     """Where collators leave what they found: a list in the process that made it, files for those of a DataLoader.
 
-    The files' folder is made by the first process that has something to leave.
+    A deep copy is the same inbox, for its owner looks nowhere else; one that was unpickled leaves files, wherever it
+    is. The files' folder is made by the first that has something to leave.
     """
 
     def __init__(self) -> None:
@@ -29,16 +32,18 @@ class Inbox:
         self.folder = Path(tempfile.gettempdir()) / f"coordexp-audit-{secrets.token_hex(8)}"
         self._found: list[AuditError] = []
         self._told = False
+        self._name = ""  # of the file, where this one was unpickled
 
     def put(self, error: AuditError) -> None:
-        if os.getpid() == self.owner:
+        if os.getpid() == self.owner and not self._name:
             self._found.append(error)
-        if os.getpid() == self.owner or self._told:  # a loader goes on collating until the run has stopped
+            return
+        if self._told:  # a loader goes on collating until the run has stopped
             return
         self._told = True
         told = {n: getattr(error, n) for n in ("what", "where", "remedy")} | {"claim": getattr(error, "invariant", "")}
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        written(self.folder / f"{os.getpid()}.json", told)
+        written(self.folder / f"{os.getpid()}{self._name}.json", told)
 
     def first(self) -> AuditError | None:
         """What was found first, if anything was."""
@@ -51,8 +56,14 @@ class Inbox:
         if os.getpid() == self.owner:
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Inbox:
+        return self
+
     def __getstate__(self) -> dict[str, Any]:
-        return {"owner": self.owner, "folder": self.folder, "_found": [], "_told": False}
+        return {"owner": self.owner, "folder": self.folder}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _found=[], _told=False, _name=f"-{secrets.token_hex(4)}")
 
 
 def written(file: Path, document: Mapping[str, Any]) -> None:
@@ -89,7 +100,7 @@ class GuardedCollator:
     def __call__(self, rows: list[Any], *args: Any, **kwargs: Any) -> Any:
         batch = self.collator(rows, *args, **kwargs)
         turn, self.seen = self.seen, self.seen + 1
-        if self.every and turn % self.every == 0 and isinstance(batch, Mapping):
+        if self.every and turn % self.every == 0:
             try:
                 self._judge(batch)
             except AuditError as error:
@@ -98,7 +109,11 @@ class GuardedCollator:
                 self.inbox.put(error)
         return batch
 
-    def _judge(self, batch: Mapping[str, Any]) -> None:
+    def _judge(self, batch: Any) -> None:
+        if not isinstance(batch, Mapping):
+            if self.packed:
+                raise UsageError(f"is {type(batch).__name__}, not tensors by name", where="batch", remedy=UNPACKED)
+            return
         judge = check_packed_batch if self.packed else judge_batch
         self.decided.update(judge(batch, self.packing_length, self.profile))
 

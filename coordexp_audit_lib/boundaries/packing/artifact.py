@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -51,6 +51,30 @@ FORMS: dict[str, Form] = {
     "second_per_grid_ts": Form("iuf", (1,)),
 }
 TENSORS = tuple(FORMS)
+
+
+class Stray(NamedTuple):
+    """Entries of a tensor that are no numbers: how many, the first one's place in the flat tensor, and what that is."""
+
+    total: int
+    first: int
+    value: float
+
+
+class Outline(msgspec.Struct, frozen=True):
+    """What is judged of pixel rows that are compared with no samples, without the rows themselves.
+
+    dtype: as NumPy names it. stray: what of them is no number, if anything is.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    stray: Stray | None = None
+
+    def array(self) -> Array:
+        """An array of that shape and dtype that takes no memory; it equals nothing, so that nothing it is compared with
+        holds."""
+        return np.broadcast_to(np.array(np.nan if "float" in self.dtype else 0).astype(self.dtype), self.shape)
 
 
 class Unpacked(msgspec.Struct, frozen=True):
@@ -206,11 +230,15 @@ def _tail(flags: Array) -> int:
 def packed(tensors: Mapping[str, Any], profile: Profile | None = None, packing_length: int | None = None) -> PackedRow:
     """The tensors of a batch from anywhere, apart from those that cannot be judged. Unknown names are left out.
 
-    A tensor of the wrong dtype, shape or values breaks `fields_aligned` and its own claim, and decides no other.
+    A tensor of the wrong dtype, shape or values breaks `fields_aligned` and its own claim, and decides no other. An
+    `Outline` stands for pixel rows.
     """
-    given = {n: np.asarray(tensors[n]) for n in TENSORS if tensors.get(n) is not None}
+    outlines = {n: t for n in TENSORS if isinstance(t := tensors.get(n), Outline)}
+    there = [n for n in TENSORS if tensors.get(n) is not None]
+    given = {n: outlines[n].array() if n in outlines else np.asarray(tensors[n]) for n in there}
     profile = profile or of_batch(given)
-    flaws = {n: p for n, a in given.items() if (p := next(_flaws(n, a, profile.ignore_index), None))}
+    found = {n: next(_flaws(n, a, profile.ignore_index, outlines.get(n)), None) for n, a in given.items()}
+    flaws = {n: p for n, p in found.items() if p is not None}
     good = {n: a.reshape(()) if n.startswith("max_length") else a for n, a in given.items() if n not in flaws}
     return PackedRow(good, profile, packing_length=packing_length, flaws=flaws)
 
@@ -234,8 +262,8 @@ def of_tensors(
     return Artifact(packed(tensors, profile, packing_length), name, evidence=lambda: shapes)
 
 
-def _flaws(name: str, a: Array, ignore_index: int) -> Iterator[Problem]:
-    """Each way in which a tensor is not of its form."""
+def _flaws(name: str, a: Array, ignore_index: int, outline: Outline | None = None) -> Iterator[Problem]:
+    """Each way in which a tensor is not of its form; of an outlined one, `a` has the shape and dtype only."""
     form = FORMS[name]
     if a.dtype.kind not in form.kinds:
         wanted = "numbers" if "f" in form.kinds else "signed integers" if form.kinds == "i" else "integers"
@@ -250,23 +278,26 @@ def _flaws(name: str, a: Array, ignore_index: int) -> Iterator[Problem]:
     elif name.startswith("max_length") and a.size != 1:
         yield Problem(f"{name} has {a.size} values, one is expected", expected=1, actual=a.size)
     elif a.dtype.kind == "f":
-        yield from _floats(name, a)
-    elif a.dtype.kind != "b":
+        # A mask of floats may hold −inf where it hides; NaN means nothing anywhere.
+        found = outline.stray if outline else stray(a, infinities=name == "attention_mask")
+        if found is not None:
+            first = ", ".join(map(str, np.unravel_index(found.first, a.shape)))
+            text = f"{name}[{first}] is {found.value}, the first of {found.total}"
+            yield Problem(text, expected="a number", actual=str(found.value))
+    elif a.dtype.kind != "b" and outline is None:
         yield from _integers(name, a, form.least, ignore_index)
 
 
-def _floats(name: str, a: Array) -> Iterator[Problem]:
+def stray(a: Array, *, infinities: bool = False) -> Stray | None:
+    """The entries of an array of floats that are no numbers; `infinities` are some."""
     if a.dtype.itemsize > 2 and a.flags.c_contiguous:
         flat = a.reshape(-1)
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(np.dot(flat, flat)):  # in one pass: whatever is not finite makes the sum so
-                return
-    # A mask of floats may hold −inf where it hides; NaN means nothing anywhere.
-    wrong = np.isnan(a) if name == "attention_mask" else ~np.isfinite(a)
-    if wrong.any():
-        first = np.unravel_index(int(wrong.argmax()), a.shape)
-        text = f"{name}[{', '.join(map(str, first))}] is {a[first]}, the first of {int(wrong.sum())}"
-        yield Problem(text, expected="a number", actual=str(a[first]))
+                return None
+    wrong = np.isnan(a) if infinities else ~np.isfinite(a)
+    first = int(wrong.argmax())
+    return Stray(int(wrong.sum()), first, float(a.flat[first])) if wrong.any() else None
 
 
 def _integers(name: str, a: Array, least: int | None, ignore_index: int) -> Iterator[Problem]:
@@ -345,11 +376,16 @@ def _safetensors(file: Path) -> dict[str, Array]:
 
 
 def _bfloat16(file: Path, name: str) -> Array:
-    """NumPy has no bfloat16: its bits are the upper half of a float32."""
+    """NumPy has no bfloat16."""
     with file.open("rb") as opened:
         size = int.from_bytes(opened.read(8), "little")
         entry: dict[str, Any] = json.loads(opened.read(size))[name]
         start, stop = entry["data_offsets"]
         opened.seek(8 + size + start)
-        bits = np.frombuffer(opened.read(stop - start), dtype="<u2").astype(np.uint32) << 16
-    return bits.view(np.float32).reshape(entry["shape"])
+        bits = np.frombuffer(opened.read(stop - start), dtype="<u2")
+    return from_bfloat16(bits).reshape(entry["shape"])
+
+
+def from_bfloat16(bits: Array) -> Array:
+    """float32 of the bits of bfloat16, uint16 in this machine's order: they are its upper half."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)

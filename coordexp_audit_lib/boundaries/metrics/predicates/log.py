@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -77,12 +79,27 @@ def row_of(record: Mapping[str, Any], line: int, words: Vocabulary) -> Row:
     """Sort one record's entries: numbers, progress texts (left out), and what should be a number but is not."""
     values: dict[str, float] = {}
     odd: dict[str, str] = {}
-    for key, value in record.items():
+    for key, given in record.items():
+        value = given if type(given) in (float, int, str) else plain(given)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             values[key] = _float(value)
         elif key not in PROGRESS and len(odd) < MAX_ODD:
             odd[key] = NUMBER_TEXT if _is_number_text(value) else "null" if value is None else type(value).__name__
     return Row(_kind([*values, *odd], words), _step(record), line, values, odd, _channel(values, words))
+
+
+def plain(value: Any) -> Any:
+    """A number of whatever type as Python's own: of NumPy, of torch (one entry, on any device), a Decimal, a Fraction.
+    Whatever is no number stays as it is."""
+    try:
+        one = value.item() if hasattr(value, "item") else value
+    except (TypeError, ValueError, RuntimeError):  # it has more than one entry, or none
+        return value
+    if isinstance(one, bool):
+        return one
+    if isinstance(one, numbers.Integral):
+        return int(one)
+    return _float(one) if isinstance(one, (numbers.Real, Decimal)) else value
 
 
 def _is_number_text(value: Any) -> bool:
@@ -96,9 +113,11 @@ def _is_number_text(value: Any) -> bool:
     return True
 
 
-def _float(value: int | float) -> float:
+def _float(value: Any) -> float:
     try:
         return float(value)
+    except ValueError:  # a Decimal that is a signalling NaN
+        return math.nan
     except OverflowError:  # an integer of more than 308 digits
         return math.inf if value > 0 else -math.inf
 
@@ -119,7 +138,7 @@ def _channel(values: Mapping[str, float], words: Vocabulary) -> str:
 
 def _step(record: Mapping[str, Any]) -> int | None:
     """From `step` (trainer_state.json) or ms-swift's `global_step/max_steps`, "3/8"."""
-    step = record.get("step")
+    step = plain(record.get("step"))
     if isinstance(step, int) and not isinstance(step, bool):
         return step
     progress = record.get("global_step/max_steps")
