@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec.structs import replace
+
 from coordexp_audit_lib.boundaries.config.cases import edits
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
 from coordexp_audit_lib.boundaries.config.faults import overlooked
@@ -60,7 +62,9 @@ def length_coherent(ctx: Context) -> Iterator[Problem]:
         values[keys["own"]] = own
         answer = bench.load_with({**start, **values})
         ctx.judged()
-        yield from _coherent(coherent, answer, values)
+        for p in _coherent(coherent, answer, values):
+            what = f"A {keys['own']} above {keys['limit']} is accepted." if answer.content else p.message
+            yield replace(p, message=what, severity="P1")
     yield from _without_limit(bench, keys["limit"])
     try:
         for prompt, budget, positions, fits in HF_LENGTHS:

@@ -35,10 +35,14 @@ def record_contract(ctx: Context) -> Iterator[Violation]:
         answer = ctx.ask(s.RENDER, request) if case.late else ctx.ask(s.VALIDATE, s.RecordRequest(case.record))
         if answer.refusal is None:
             message = f"a record is {'rendered' if case.late else 'accepted'} in which {case.name}"
-            yield Violation(message, ".".join(case.names), "refused", "accepted", _excerpt(case))
+            shown = _excerpt(case)
+            yield Violation(
+                message, ".".join(case.names), "refused", "accepted", shown, severity="P1" if case.late else None
+            )
         elif not all(name in answer.refusal.message for name in case.names):
             message = f"the error for a record in which {case.name} does not name the path"
-            yield Violation(message, ".".join(case.names), list(case.names), answer.refusal.message, _excerpt(case))
+            wanted, said = list(case.names), answer.refusal.message
+            yield Violation(message, ".".join(case.names), wanted, said, _excerpt(case), severity="P2")
     for name, record in _sound_records(ctx):
         ctx.judged()
         answer = ctx.ask(s.VALIDATE, s.RecordRequest(record))

@@ -93,7 +93,8 @@ def _crowded(ctx: Context, top_k: int) -> Iterator[Problem]:
     if len(found.pairs) < len(gts):
         message = "predictions that fit are not matched, for each is compared with the nearest few boxes only"
         asked = {"preds": preds, "gts": gts, "candidates": top_k}
-        yield Problem(message, f"{len(gts)} boxes over each other", len(gts), len(found.pairs), asked)
+        where = f"{len(gts)} boxes over each other"
+        yield Problem(message, where, len(gts), len(found.pairs), asked, authority="practice")
 
 
 def _permuted(ctx: Context, name: str, request: MatchRequest, found: Match, order: list[int]) -> Iterator[Problem]:

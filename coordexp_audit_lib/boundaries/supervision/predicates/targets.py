@@ -93,7 +93,7 @@ def fused(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
                 message = (
                     "a matched object's structure gets no gradient where one token covers it and the end of a desc"
                 )
-                yield Problem(message, one.place(p), "not zero", "zero")
+                yield Problem(message, one.place(p), "not zero", "zero", authority="practice")
 
 
 def leading(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
@@ -103,7 +103,7 @@ def leading(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
             ledger.judged()
             if one.segment.text_grad[p] > 0 and index not in one.reading.view.tokens[p].objects:
                 message = "a token that leads into an object that no ground truth matches is supervised"
-                yield Problem(message, one.place(p), "zero", "not zero")
+                yield Problem(message, one.place(p), "zero", "not zero", authority="practice")
 
 
 def appended(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
