@@ -171,6 +171,20 @@ ACCUMULATION_SCALE = (METRIC_MIXINS | OLD_METRICS) / "GradAccumLossScaleMixin"
 COORD_LOSS = COORD_LOSS_MODULE / "compute_coord_soft_ce_w1_loss"
 COORD_ID_MAP = COORD_LOSS_MODULE / "build_coord_id_map"
 WITH_FINAL_CHECKPOINT = FINAL_CHECKPOINT / "with_final_checkpoint"
+ENTRY_TRIE = _module("src.trainers.stage1_set_continuation.entry_trie", since="2026-05")
+SUBSET_SAMPLING = _module("src.trainers.stage1_set_continuation.sampling", since="2026-05")
+TF_PIPELINE = _module("src.trainers.teacher_forcing.objective_pipeline", since="2026-02-24")
+TF_ATOMS = _module("src.trainers.teacher_forcing.objective_atoms", since="2026-02-24")
+TF_CONTRACTS = _module("src.trainers.teacher_forcing.contracts", since="2026-02-24")
+TF_REGISTRY = _module("src.trainers.teacher_forcing.module_registry", since="2026-02-24")
+TRIE_TARGETS = ENTRY_TRIE / "build_entry_trie_target_steps"
+TRIE_CANDIDATE = ENTRY_TRIE / "EntryTrieCandidate"
+SUFFIX_LOSS, SUFFIX_STEP = FULL_SUFFIX / "compute_full_suffix_loss", FULL_SUFFIX / "FullSuffixTargetStep"
+SAMPLE_SUBSET = SUBSET_SAMPLING / "sample_subset_and_candidates"
+RUN_OBJECTIVE = TF_PIPELINE / "run_teacher_forcing_pipeline"
+PROJECT_ATOMS = TF_ATOMS / "project_stage2_objective_atoms"
+MODULE_RESULT = TF_CONTRACTS / "ModuleResult"
+MODULE_CATALOG = TF_REGISTRY / "OBJECTIVE_MODULE_CATALOG"
 JOIN_SUFFIXES = FULL_SUFFIX / "_pack_full_suffix_model_inputs_padding_free"
 SUFFIX_ROW = FULL_SUFFIX / "FullSuffixTensorInput"
 OPTIMIZER_WIRING = OPTIMIZER / "create_multimodal_coord_offset_optimizer"

@@ -1,6 +1,6 @@
 """Where CoordExp demands what the claims on its Stage-2 trainer demand."""
 
-from coordexp_audit_lib.pipelines.coordexp.citing import code, matching, stage2
+from coordexp_audit_lib.pipelines.coordexp.citing import code, matching, newest, stage2
 
 OBJECTIVE = stage2("Hybrid objective preserves JSON structure CE and adds bbox geometry losses")
 SOFTCTX = stage2("Channel-A performs iterative soft self-context via N× full-forwards (no rollout)")
@@ -9,7 +9,24 @@ TARGET = matching("Single-path training constructs one canonical teacher-forced 
 CHANNEL_B = stage2("Channel-B reuses rollout-matching infra (strict parse/match + mandatory FN append)")
 COMPUTE_LOSS = code("src/trainers/stage2_ab_training.py", "Stage2ABTrainingTrainer.compute_loss")
 
+SET_CONTINUATION, CHANGE = "stage1-set-continuation-training", "add-stage1-set-continuation-training"
+TRIE = newest(
+    SET_CONTINUATION,
+    "Entry-trie RMP applies MP at every object-entry divergence node",
+    "add-stage1-et-rmp-ce-objective",
+)
+REGISTRY = "teacher-forcing-unified-loss-registry"
+
 CITATIONS = {
+    "supervision.candidate_targets": (TRIE,),
+    "supervision.candidate_loss": (TRIE, newest(REGISTRY, "Canonical loss scalars are mean-like (scale-invariant)")),
+    "supervision.subset_sampling": (
+        newest(SET_CONTINUATION, "Subset prefix sampling is deterministic and configurable", CHANGE),
+        newest(SET_CONTINUATION, "Candidate scoring modes expose exact and sampled logZ semantics", CHANGE),
+    ),
+    "supervision.objective_additive": (
+        newest(REGISTRY, "Stage-2 objective-atom projection is module-owned and deterministic"),
+    ),
     "supervision.append_tokenization": (APPEND, TARGET),
     "supervision.ce_from_first_forward": (OBJECTIVE,),
     "supervision.closure": (OBJECTIVE,),
