@@ -108,6 +108,10 @@ class Target(ABC):
         """By claim, where the target's pipeline demands it."""
         return self.pipeline().citations()
 
+    def permitted(self) -> Mapping[str, str]:
+        """By claim that the target's pipeline does not demand, what it says instead."""
+        return self.pipeline().permitted()
+
     @abstractmethod
     def config_path(self, config: str) -> str:
         """The name under which `config` stands in this target (it may have moved).

@@ -92,6 +92,7 @@ MATERIALISE_MERGED = LOADER / "_materialize_training_config"
 RESOLVE_PROMPTS = LOADER / "resolve_prompts"
 BUILD_ARGUMENTS = LOADER / "build_train_arguments"
 COORD_TOKENS_CONFIG = SCHEMA / "CoordTokensConfig"
+TRAINING_CONFIG = SCHEMA / "TrainingConfig"
 TEMPLATE_PROMPTS = PROMPTS / "get_template_prompts"
 
 # ---- data, coordinates, CoordJSON ----------------------------------------------------------------------------------
@@ -215,6 +216,7 @@ REDUCE_PENDING = "_reduce_stage2_pending_metrics_global"
 STAGE2_REDUCE = STAGE2_TRAINER / REDUCE_PENDING
 REDUCE_METRICS = COORDINATION / "reduce_metric_payload_global"
 STAGE2_REDUCE_OF_ANY_NAME = STAGE2_TRAINER_OF_ANY_NAME / REDUCE_PENDING
+WINDOW_PACKS = STAGE2_TRAINER_OF_ANY_NAME / "_prepare_window_packed_batches"
 PENDING_LOG = STAGE2 / "_PendingStage2Log"
 GT_BOXES = STAGE2 / "_extract_gt_bboxonly"
 EXPECTATION_DECODE = STAGE2 / "_expectation_decode_coords" | TF_GEOMETRY / "expectation_decode_coords"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.coordjson.cases.texts import FLIPPED, Case, members, record, tempting_texts
+from coordexp_audit_lib.core.finding import Severity
 from coordexp_audit_lib.kit.coordjson import Order, array, container
 
 CLAUSES = {
@@ -16,6 +17,10 @@ CLAUSES = {
     "open brace": "a text without a container is a sample-level failure and must be reported as one",
     "entry is no record": "salvage drops invalid entries and goes on with the valid ones",
 }
+
+
+MINOR: dict[str, Severity] = {"reason precedence": "P2", "open brace": "P2"}
+"""Classes of which only a counter's name or a report differs; what is kept, and so trained, is the same."""
 
 
 def fringe_texts(order: Order) -> Iterator[Case]:

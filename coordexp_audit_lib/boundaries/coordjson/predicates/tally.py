@@ -40,4 +40,5 @@ class Tally:
                 counterexample={"text": text, "order": order},
                 where=where,
                 severity=(severities or {}).get(kind),
+                kind=kind,
             )

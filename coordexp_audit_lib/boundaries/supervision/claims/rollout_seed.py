@@ -18,7 +18,8 @@ from coordexp_audit_lib.kit.schedule import STRIDE, request_seed, seed_base
 
 
 @claim(
-    severity="P0",
+    severity="P1",
+    root="rollout.seeds_nonzero",
     kind="B",
     remedy="Pass the index of a call's first request on to the server call, so that each call's seed is base + index.",
 )

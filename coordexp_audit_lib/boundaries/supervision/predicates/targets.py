@@ -151,7 +151,9 @@ def parses(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
     text = view.text.partition(b"<|im_end|>")[0] if end is None else view.text[:end]
     if not is_strict(text, one.order):
         said = text.decode("utf-8", "replace")
-        yield Problem("the whole target does not parse in strict mode", "target", "strict CoordJSON", said)
+        # What a model said stays as it is, token for token, so a target can be demanded to parse by our measure only.
+        what = "the whole target does not parse in strict mode"
+        yield Problem(what, "target", "strict CoordJSON", said, authority="practice")
 
 
 def sound(one: Supervised, ledger: Ledger) -> Iterator[Problem]:

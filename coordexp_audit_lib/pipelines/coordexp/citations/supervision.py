@@ -32,11 +32,7 @@ CITATIONS = {
     "supervision.closure": (OBJECTIVE,),
     "supervision.coord_out_of_ce": (OBJECTIVE,),
     "supervision.expectation_decode": (OBJECTIVE, stage2("Coord quantization is globally consistent (k/999 only)")),
-    "supervision.fn_injected": (
-        APPEND,
-        CHANNEL_B,
-        stage2("Stage-2 serialized object field order follows shared config"),
-    ),
+    "supervision.fn_injected": (APPEND, CHANNEL_B),
     "supervision.fp_neutral": (OBJECTIVE,),
     "supervision.geometry_finite": (OBJECTIVE,),
     "supervision.invalid_rollout_fallback": (
@@ -46,7 +42,6 @@ CITATIONS = {
         matching("Matching baseline uses Hungarian assignment with dummy augmentation and maskIoU gating"),
     ),
     "supervision.matched_struct_only": (OBJECTIVE,),
-    "supervision.multiplier_scope": (OBJECTIVE,),
     "supervision.no_helper_kwargs": (COMPUTE_LOSS,),
     "supervision.prefix_kept": (TARGET,),
     "supervision.rollout_seed": (stage2("Channel-B rollout seeding is deterministic and logged"),),
@@ -57,4 +52,8 @@ CITATIONS = {
     ),
     "supervision.softctx_gradient": (SOFTCTX,),
     "supervision.token_roles_partition": (OBJECTIVE,),
+}
+
+PERMITTED = {
+    "supervision.multiplier_scope": "an archived change counts closure tokens among those that the multiplier weighs"
 }
