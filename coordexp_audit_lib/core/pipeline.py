@@ -89,11 +89,10 @@ class Pipeline(ABC):
     def citations(self) -> Mapping[str, tuple[Citation, ...]]:
         """By claim, where the pipeline's own specification demands it."""
 
-<<<<<<< HEAD
     @abstractmethod
     def permitted(self) -> Mapping[str, str]:
         """By claim that it does not demand, what its own words say instead; there a verdict is advice."""
-=======
+
     def reach(
         self, tree: Any, configs: Sequence[str], config: str, *, claim: str, where: Where | None, subject: str
     ) -> tuple[Reach, str]:
@@ -104,7 +103,6 @@ class Pipeline(ABC):
         violation; a key of a config is judged by whether the configs have it.
         """
         return "unknown", ""
->>>>>>> main
 
 
 def register(pipeline: Pipeline) -> Pipeline:
