@@ -86,8 +86,8 @@ class Pipeline(ABC):
         return frozenset()
 
     @abstractmethod
-    def citations(self) -> Mapping[str, tuple[Citation, ...]]:
-        """By claim, where the pipeline's own specification demands it."""
+    def citations(self, era: str = "") -> Mapping[str, tuple[Citation, ...]]:
+        """By claim, where the pipeline's own specification demands it in an era; "": the reference era."""
 
     @abstractmethod
     def permitted(self) -> Mapping[str, str]:
