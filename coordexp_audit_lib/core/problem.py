@@ -15,7 +15,8 @@ class Problem(msgspec.Struct, frozen=True):
 
     message: what is wrong, for a stranger. subject: what of the judged thing (a key path, a metric, a tensor, a
     symbol). expected, actual, counterexample: JSON-able. token: the first token at which it shows, 0-based, if at one.
-    where: the place, if the predicate knows it. severity, authority, kind: as a `Violation` has them.
+    where: the place, if the predicate knows it. severity, authority, kind, remedy: as a `Violation` has
+    them.
     """
 
     message: str
@@ -28,6 +29,7 @@ class Problem(msgspec.Struct, frozen=True):
     severity: Severity | None = None
     authority: Authority | None = None
     kind: str = ""
+    remedy: str = ""
 
     def violation(self, subject: str = "", case: dict[str, Any] | None = None) -> Violation:
         """As a finding reports it. subject: the name of the judged thing, before the problem's own. case: what was
@@ -49,6 +51,7 @@ class Problem(msgspec.Struct, frozen=True):
             severity=self.severity,
             authority=self.authority,
             kind=self.kind,
+            remedy=self.remedy,
         )
 
 

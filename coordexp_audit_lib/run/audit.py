@@ -53,8 +53,7 @@ def run(
         replace: whether an earlier run of other things in that folder may be removed.
         workers: processes that ask a checkout.
     """
-    for config in configs:
-        target.config_path(config)
+    configs = list(dict.fromkeys(map(target.named, configs)))
     claim_folder(out, target.info(), configs, seed, replace)
     live: list[Finding] | None = None
     if target.info().kind == "checkout":

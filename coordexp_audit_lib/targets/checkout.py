@@ -14,8 +14,8 @@ import msgspec
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.clue import Clue
 from coordexp_audit_lib.core.errors import SurfaceFailed, SurfaceUnbound, UsageError
-from coordexp_audit_lib.core.evidence import canonical_json
-from coordexp_audit_lib.core.finding import Place
+from coordexp_audit_lib.core.evidence import Where, canonical_json
+from coordexp_audit_lib.core.finding import Place, Reach
 from coordexp_audit_lib.core.pipeline import Pipeline, pipelines
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
@@ -158,6 +158,10 @@ class CheckoutTarget(Target):
 
     def config_path(self, config: str) -> str:
         return self._pipeline.config_in(self.tree.root, config)
+
+    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
+        configs = self.audited or self._pipeline.configs
+        return self._pipeline.reach(self.tree, configs, config, claim=claim, where=where, subject=subject)
 
     def holds(self, citation: Citation) -> bool | None:
         if citation.repository != self._pipeline.repository:

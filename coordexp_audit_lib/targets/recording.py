@@ -95,6 +95,8 @@ class RecordingTarget(Target):
         if config not in self.recording.configs:
             known = ", ".join(self.recording.configs) or "none"
             raise UsageError("the recording was not made for this config", where=config, remedy=f"use one of: {known}")
+        if not self.recording.configs[config]:
+            raise SurfaceUnbound("the config is not in the recorded tree", where=config)
         return self.recording.configs[config]
 
     def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
@@ -166,7 +168,11 @@ class Recorder(Target):
             kept[key] = answer if before == answer else {"sequence": [before, answer]}
 
     def config_path(self, config: str) -> str:
-        self.configs[config] = self.live.config_path(config)
+        try:
+            self.configs[config] = self.live.config_path(config)
+        except SurfaceUnbound:
+            self.configs[config] = ""  # that it is not there is an answer too
+            raise
         return self.configs[config]
 
     def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
