@@ -17,12 +17,15 @@ import pytest
 
 from coordexp_audit_lib.core.claim import Claim, Context
 from coordexp_audit_lib.core.errors import AuditError, SurfaceFailed
+from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.finding import Finding, Violation
 from coordexp_audit_lib.core.judge import Asked, audit
 from coordexp_audit_lib.run.parallel import grouped, side_by_side
 from coordexp_audit_lib.sandbox.supervisor import landlock_version
 from coordexp_audit_lib.targets.checkout import CheckoutTarget
 from coordexp_audit_lib.targets.recording import Recorder
+
+PLACE = Where("src/deeds.py", 1, "src.deeds:do")
 
 
 def ask(target: CheckoutTarget, questions: Any, pids: Path, deed: str) -> Any:
@@ -36,7 +39,8 @@ def claims_that(questions: Any, pids: Path, deeds: dict[str, list[str]]) -> list
         def check(ctx: Context) -> Iterator[Violation]:
             ctx.judged()
             question = questions["deed"]
-            yield Violation(str(ctx.value(question, question.request(deed=deed, pids=str(pids))).said))
+            said = ctx.value(question, question.request(deed=deed, pids=str(pids))).said
+            yield Violation(str(said), where=PLACE)  # then nothing is asked again to find it
 
         return Claim(f"{boundary}.n{number}", "", check, severity="P1", kind="B", remedy="")
 
