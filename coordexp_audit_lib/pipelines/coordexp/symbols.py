@@ -17,6 +17,19 @@ import re
 SPANS: dict[str, tuple[str, str]] = {}
 
 
+# What is gone for good -> the commit that removed it, and its date; a setting by its last part, a function by its name.
+REMOVED: dict[str, tuple[str, str]] = {
+    "drop_invalid_struct_ce_multiplier": ("5bef190", "2026-03-08"),
+    "n_softctx_iter": ("03420c2", "2026-03-21"),
+    "softctx_grad_mode": ("03420c2", "2026-03-21"),
+}
+
+
+def removed(name: str) -> str:
+    """`removed by <commit> (<date>)`, or nothing for what is not known to be gone."""
+    return "removed by %s (%s)" % REMOVED[name] if name in REMOVED else ""
+
+
 class Name(tuple):  # type: ignore[type-arg]
     """Candidates as `package.module:qualname`; a last `?` makes the thing optional, as `api.binds` reads it."""
 
@@ -92,6 +105,8 @@ MATERIALISE_MERGED = LOADER / "_materialize_training_config"
 RESOLVE_PROMPTS = LOADER / "resolve_prompts"
 BUILD_ARGUMENTS = LOADER / "build_train_arguments"
 COORD_TOKENS_CONFIG = SCHEMA / "CoordTokensConfig"
+STAGE2_CONFIG = SCHEMA / "Stage2ABConfig"
+ROLLOUT_CONFIG = ROLLOUT_SCHEMA / "RolloutMatchingConfig"
 TRAINING_CONFIG = SCHEMA / "TrainingConfig"
 TEMPLATE_PROMPTS = PROMPTS / "get_template_prompts"
 
@@ -232,7 +247,7 @@ TAIL_CLOSURE = STAGE2 / "_stage2_ab_tail_closure_positions" | TF_ROLLOUT_META / 
 EXECUTOR_MIXIN = EXECUTORS / "Stage2ABChannelExecutorsMixin"
 SCHEDULER_MIXIN = SCHEDULERS / "Stage2ABSchedulerMixin"
 REALIZED_RATIO = SCHEDULER_MIXIN / "_stage2_b_ratio_realized"
-STEP_B = EXECUTOR_MIXIN / "_stage2_b_step_budgeted_train"
+STEP_A, STEP_B = EXECUTOR_MIXIN / "_stage2_a_step_budgeted_train", EXECUTOR_MIXIN / "_stage2_b_step_budgeted_train"
 RECORD_REALIZED = SCHEDULER_MIXIN / "_stage2_record_realized_step"
 
 # ---- the rollout-matching trainer (renamed on the same day) --------------------------------------------------------

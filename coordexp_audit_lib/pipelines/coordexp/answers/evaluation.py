@@ -52,7 +52,10 @@ def matched_detections(request, here):
 
 @binds("metrics.average_precision", evaluate=symbols.LVIS_EVAL)
 def average_precision(request, here):
-    images, truths, found, numbers = [], [], [], set()
+    numbers: set[int] = set()
+    images: list[dict[str, object]] = []
+    truths: list[dict[str, object]] = []
+    found: list[dict[str, object]] = []
     for n, scene in enumerate(request["scenes"], 1):
         images.append(
             {"id": n, "width": SIDE, "height": SIDE, "neg_category_ids": [], "not_exhaustive_category_ids": []}

@@ -22,4 +22,11 @@ CITATIONS = {
     "metrics.schema_stable": (STRICT_DROP,),
 }
 
+# What said how metrics of all kinds are aggregated went; what is left is of counters of duplicates, and of losses.
+_COUNTERS = spec("trainer-metrics-components", "Channel-B duplicate-collapse metrics are explicit and aggregation-safe")
+_COORDINATED = stage2("Stage-2 AB distributed step coordination MUST be explicit and shared across channels")
+CHANGES = {
+    "2026-05": {"metrics.counters_are_counts": (_COUNTERS,), "metrics.reduced_by_key": (_COORDINATED, _COUNTERS)}
+}
+
 PERMITTED = {"metrics.b_ratio_consistent": "the realized ratio is documented as one of a rolling window"}

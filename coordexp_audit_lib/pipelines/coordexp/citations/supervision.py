@@ -1,6 +1,6 @@
 """Where CoordExp demands what the claims on its Stage-2 trainer demand."""
 
-from coordexp_audit_lib.pipelines.coordexp.citing import code, matching, newest, stage2
+from coordexp_audit_lib.pipelines.coordexp.citing import code, matching, newest, spec, stage2
 
 OBJECTIVE = stage2("Hybrid objective preserves JSON structure CE and adds bbox geometry losses")
 SOFTCTX = stage2("Channel-A performs iterative soft self-context via N× full-forwards (no rollout)")
@@ -56,4 +56,20 @@ CITATIONS = {
 
 PERMITTED = {
     "supervision.multiplier_scope": "an archived change counts closure tokens among those that the multiplier weighs"
+}
+
+# Since 2026-03-08 a Channel-B target begins with the accepted objects as the serializer writes them.
+_CLEAN = stage2("Channel-B reuses rollout-matching infra with typed final insertion ordering")
+_EXTRAS = stage2(
+    "Generic unmatched clean extras remain prefix-visible while staying outside desc and coord supervision"
+)
+_HYBRID = stage2("Hybrid objective preserves Channel-A anchoring and uses clean-prefix Channel-B supervision")
+_ROLES = spec("teacher-forcing-unified-loss-registry", "Token-type partition is explicit and deterministic")
+CHANGES = {
+    "2026-05": {
+        "supervision.append_tokenization": (_CLEAN,),
+        "supervision.fp_neutral": (_EXTRAS, _HYBRID),
+        "supervision.prefix_kept": (_CLEAN, _HYBRID),
+        "supervision.token_roles_partition": (_ROLES,),
+    }
 }
