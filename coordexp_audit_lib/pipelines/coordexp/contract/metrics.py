@@ -110,6 +110,6 @@ EVALUATORS = "metrics.evaluators"
 EARLY = ("before 2026-02-11", "2026-02-11", "2026-02", "2026-02-24")
 CONTRACT = {**_names(ROLES), EVALUATORS: ("matched boxes", "average precision")}
 CHANGES: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(EARLY, {EVALUATORS: ("matched boxes",)}),
+    **{era: {EVALUATORS: ("matched boxes",)} for era in EARLY},
     "2026-05": _names((*LATER_ROLES, *ROLES), running=("_total_time", *RUNNING)),
 }
