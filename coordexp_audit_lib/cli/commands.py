@@ -28,10 +28,10 @@ HELD, VIOLATED, UNUSABLE, UNDECIDED = 0, 1, 2, 3
 def exit_status(findings: Sequence[Finding], fail_on: str) -> int:
     """0 all held; 1 a violation at or above `fail_on`; 3 nothing violated but something `unbound` or `error`.
 
-    A violation below `fail_on` does not fail by itself.
+    A violation below `fail_on` does not fail by itself, and one that no audited config leads to fails nothing.
     """
     worst = SEVERITIES[: SEVERITIES.index(fail_on) + 1] if fail_on != "never" else ()
-    if any(f.status == "violated" and f.severity in worst for f in findings):
+    if any(f.counts and f.severity in worst for f in findings):
         return VIOLATED
     undecided = any(f.status in ("unbound", "error") for f in findings)
     return UNDECIDED if undecided or not findings else HELD
@@ -97,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     audited.add_argument("--boundary", nargs="+", action="extend", help="only these boundaries")
     audited.add_argument("--seed", type=int, default=0, help="of every random choice (0)")
     judged = Parser(add_help=False)
+    judged.add_argument("--verbose", "-v", action="store_true", help="print every finding with all its examples")
     judged.add_argument(
         "--fail-on", choices=(*SEVERITIES, "never"), default="P1", help="least severity that fails (P1)"
     )
@@ -155,7 +156,7 @@ def _report(arguments: argparse.Namespace, document: dict[str, Any], findings: S
     if arguments.json:
         print(dumps(document), end="")
     else:
-        print(terminal.render(document), end="")
+        print(terminal.render(document, verbose=arguments.verbose), end="")
     return exit_status(findings, arguments.fail_on)
 
 

@@ -70,6 +70,7 @@ class Claim:
     highest that a violation may have. kind: `B` the pipeline's own function is asked, `S` source is read, `A` an
     artifact is judged. spec: citations that hold for any pipeline (a library's own demand); what one pipeline's
     specification says stands in that pipeline. per_config: the claim is about a config and is judged for each.
+    root: the claim that this one is counted with where both are violated, for they then have one cause.
     """
 
     def __init__(
@@ -83,11 +84,12 @@ class Claim:
         remedy: str,
         spec: tuple[Citation, ...] = (),
         per_config: bool = False,
+        root: str = "",
     ) -> None:
         self.id, self.boundary, self.doc = id, id.partition(".")[0], inspect.cleandoc(doc)
         self.claim = " ".join(self.doc.partition("\n\n")[0].split())
         self.severity, self.kind, self.remedy, self.spec, self.per_config = severity, kind, remedy, spec, per_config
-        self.check = check
+        self.check, self.root = check, root
         self.predicates: dict[type, Predicate] = {}
 
     def on(self, kind: type, predicate: Predicate) -> None:
@@ -171,6 +173,7 @@ def claim(
     remedy: str,
     spec: tuple[Citation, ...] = (),
     per_config: bool = False,
+    root: str = "",
     id: str = "",
 ) -> Callable[[Check], Claim]:
     """Declare a claim over a generator function `(ctx) -> Iterator[Violation | Problem]`.
@@ -187,7 +190,9 @@ def claim(
         if name in _CLAIMS:
             raise AuditError(f"claim {name} is declared twice", where=name, remedy="rename one of them")
         doc = check.__globals__.get("__doc__") or check.__doc__ or ""
-        made = Claim(name, doc, check, severity=severity, kind=kind, remedy=remedy, spec=spec, per_config=per_config)
+        made = Claim(
+            name, doc, check, severity=severity, kind=kind, remedy=remedy, spec=spec, per_config=per_config, root=root
+        )
         _CLAIMS[name] = made
         return made
 

@@ -12,11 +12,23 @@ from coordexp_audit_lib.core.evidence import Evidence, Where, canonical_json
 Severity = Literal["P0", "P1", "P2"]
 Kind = Literal["B", "S", "A"]
 Status = Literal["held", "violated", "unbound", "error"]
+Authority = Literal["spec", "upstream", "practice"]
+Reach = Literal["this config", "another config", "unknown", "none"]
 
 STATUSES: tuple[Status, ...] = ("held", "violated", "unbound", "error")
 SEVERITIES: tuple[Severity, ...] = ("P0", "P1", "P2")
-MAX_EXAMPLES = 5
+AUTHORITIES: tuple[Authority, ...] = ("spec", "upstream", "practice")
+REACHES: tuple[Reach, ...] = ("this config", "another config", "unknown", "none")  # from near to far
 MAX_TEXT = 2000
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A place that may be the one to mend, and how it was found: `refusal` (the innermost frame of the target),
+    `parser` (the section class that let a key pass), `lines` (those that ran when it failed and not when it passed),
+    `data flow`, `symbol` (named by the claim or the pipeline), `config` (a line of YAML) or `call` (what was asked)."""
+
+    where: Where
+    found: str
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -24,6 +36,10 @@ class Violation(msgspec.Struct, frozen=True):
 
     message: what is wrong, for a stranger. subject: what was judged (an input's name, a key path, a token).
     expected, actual, counterexample: JSON-able; the counterexample is the smallest input that shows it.
+    where, found: the place to mend and how it was found (`Place`); others: places that come next.
+    severity: by effect, where it is not the claim's own. authority: `practice` where it goes beyond what is cited.
+    kind: what it has in common with others that are counted with it; "": its message without numbers and quotations.
+    reach, reach_by: whether an audited config reaches it, and how that is known.
     """
 
     message: str
@@ -32,6 +48,13 @@ class Violation(msgspec.Struct, frozen=True):
     actual: Any = None
     counterexample: Any = None
     where: Where | None = None
+    severity: Severity | None = None
+    authority: Authority | None = None
+    kind: str = ""
+    reach: Reach | None = None
+    reach_by: str = ""
+    found: str = ""
+    others: tuple[Place, ...] = ()
 
     def size(self) -> tuple[int, str]:
         """Sort key: smaller counterexamples first, then by text."""
@@ -39,11 +62,27 @@ class Violation(msgspec.Struct, frozen=True):
         return (len(text), self.message + text)
 
 
+class Like(msgspec.Struct, frozen=True):
+    """Violations of one kind: what the smallest says, how many there are, and the first few of their subjects."""
+
+    message: str
+    count: int
+    severity: Severity
+    authority: Authority
+    reach: Reach
+    subjects: tuple[str, ...]
+
+
 class Finding(msgspec.Struct, frozen=True):
     """One invariant's result on one target and config (`config` is null where it does not depend on one).
 
-    checked: how many cases were judged; zero is never `held`. violations: at most five, smallest first;
-    violation_count: how many there were. note: why a finding is `unbound` or `error`.
+    severity: the worst that a reached violation has; of a claim that is not violated, the worst that one could have.
+    authority: whose demand it is; what is `practice` is advice, at most P2. reach: the nearest of its violations';
+    `none` is latent: it counts nowhere and fails nothing. checked: how many cases were judged; zero is never `held`.
+    violations: examples, one of each kind before a second of any, the weightiest kinds first; kinds: all of them,
+    counted; violation_count: how many there were. note: why a finding is `unbound` or `error`, or what of it was not
+    judged. configs: all in which it came out alike. also: claims that are violated for the same root. same_as: the
+    claim that this one is counted with.
     """
 
     invariant: str
@@ -61,6 +100,28 @@ class Finding(msgspec.Struct, frozen=True):
     spec: str
     note: str
     seconds: float
+    authority: Authority = "practice"
+    reach: Reach | None = None
+    reach_by: str = ""
+    kinds: tuple[Like, ...] = ()
+    configs: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    same_as: str = ""
+
+    @property
+    def latent(self) -> bool:
+        """Whether it is violated only where no audited config leads."""
+        return self.status == "violated" and self.reach == "none"
+
+    @property
+    def advice(self) -> bool:
+        """Whether it is violated by our own measure only."""
+        return self.status == "violated" and self.authority == "practice"
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is a violation that counts: reached, and not counted under another name already."""
+        return self.status == "violated" and not self.latent and not self.same_as
 
 
 def tidy(value: Any) -> Any:

@@ -16,7 +16,8 @@ _PIPELINES: dict[str, Pipeline] = {}
 class Pipeline(ABC):
     """One family of targets.
 
-    name: as `--pipeline` takes it. title: as people write it. variable: of the environment, names the interpreter that
+    name: as `--pipeline` takes it. title: as people write it. repository: its public one, `owner/name`.
+    variable: of the environment, names the interpreter that
     its trees train in. configs: those that its runs are anchored to, by path in a tree. answers: the folder of modules
     that answer surfaces in a target's interpreter. distributions: packages whose versions count. recordings: the folder
     of those that come along. reference: the tree that the reference target reads and loads configs from.
@@ -24,6 +25,7 @@ class Pipeline(ABC):
 
     name: str
     title: str
+    repository: str
     variable: str
     configs: tuple[str, ...]
     answers: Path

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.core.evidence import Where
-from coordexp_audit_lib.core.finding import Violation
+from coordexp_audit_lib.core.finding import Authority, Severity, Violation
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -15,7 +15,7 @@ class Problem(msgspec.Struct, frozen=True):
 
     message: what is wrong, for a stranger. subject: what of the judged thing (a key path, a metric, a tensor, a
     symbol). expected, actual, counterexample: JSON-able. token: the first token at which it shows, 0-based, if at one.
-    where: the place, if the predicate knows it.
+    where: the place, if the predicate knows it. severity, authority, kind: as a `Violation` has them.
     """
 
     message: str
@@ -25,6 +25,9 @@ class Problem(msgspec.Struct, frozen=True):
     counterexample: Any = None
     token: int | None = None
     where: Where | None = None
+    severity: Severity | None = None
+    authority: Authority | None = None
+    kind: str = ""
 
     def violation(self, subject: str = "", case: dict[str, Any] | None = None) -> Violation:
         """As a finding reports it. subject: the name of the judged thing, before the problem's own. case: what was
@@ -36,7 +39,17 @@ class Problem(msgspec.Struct, frozen=True):
             rest = {} if shown is None else {"shown": shown}
             shown = {**(case or {}), **token, **rest}
         named = ": ".join(s for s in (subject, self.subject) if s)
-        return Violation(text, named, self.expected, self.actual, shown, self.where)
+        return Violation(
+            text,
+            named,
+            self.expected,
+            self.actual,
+            shown,
+            self.where,
+            severity=self.severity,
+            authority=self.authority,
+            kind=self.kind,
+        )
 
 
 class Undecided(Exception):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.core.evidence import Where
+from coordexp_audit_lib.core.finding import Place, Reach
 from coordexp_audit_lib.core.pipeline import Pipeline, pipeline
 from coordexp_audit_lib.core.surface import Answer, Refusal, Request, Response, Surface
 
@@ -50,7 +51,12 @@ class TargetInfo(msgspec.Struct, frozen=True):
 
 
 class Target(ABC):
-    """Answers surfaces. `raw` speaks builtins, `ask` speaks the surface's types."""
+    """Answers surfaces. `raw` speaks builtins, `ask` speaks the surface's types.
+
+    audited: the configs under audit, as the user named them; what they lead to is reached.
+    """
+
+    audited: tuple[str, ...] = ()
 
     @abstractmethod
     def info(self) -> TargetInfo:
@@ -72,6 +78,21 @@ class Target(ABC):
     def pipeline(self) -> Pipeline:
         """The pipeline that the target belongs to; the default one if it does not say."""
         return pipeline()
+
+    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
+        """Whether a run from `config` ("": from any audited one) comes by the place of a violation, and how that is
+        known; by default it is not."""
+        return "unknown", ""
+
+    def localise(
+        self, question: Surface[Any, Any], failing: Sequence[dict[str, Any]], passing: Sequence[dict[str, Any]]
+    ) -> list[Place]:
+        """The places that made the failing requests' answers differ from the passing ones', the likeliest first."""
+        return []
+
+    def holds(self, citation: Citation) -> bool | None:
+        """Whether the cited file of the target's own tree has that requirement; None where it can't be looked up."""
+        return None
 
     def contract(self) -> Mapping[str, Any]:
         """What the target's pipeline promises at its commit."""

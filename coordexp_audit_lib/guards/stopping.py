@@ -12,7 +12,7 @@ from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.claim import Claim, Ledger, claims, claims_on
 from coordexp_audit_lib.core.errors import AuditError, InvariantViolation
 from coordexp_audit_lib.core.finding import Finding, Violation, tidy
-from coordexp_audit_lib.core.judge import Artifact, Sheet, finding_of
+from coordexp_audit_lib.core.judge import Artifact, finding_of, sheet_for
 from coordexp_audit_lib.core.problem import Problem
 
 LONGEST = 160
@@ -35,9 +35,9 @@ def judged(claim: Claim, found: Found) -> Verdict:
         seen.append(violation)
         return violation
 
-    sheet = Sheet(place=noted)
+    sheet = sheet_for(claim, noted)
     sheet.run(lambda: map(_at_one_token, found(sheet.ledger)))
-    return Verdict(finding_of(Artifact(None), claim, sheet), next(iter(seen), None))
+    return Verdict(finding_of(Artifact(None), sheet), next(iter(seen), None))
 
 
 def judge_live(subject: Any, boundary: str) -> list[Verdict]:

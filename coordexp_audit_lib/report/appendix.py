@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from coordexp_audit_lib.core.finding import SEVERITIES, STATUSES
+from coordexp_audit_lib.core.ranking import counts
 from coordexp_audit_lib.report.tables import Table
 from coordexp_audit_lib.report.text import shown
 
@@ -78,10 +79,13 @@ def _counts(summary: Mapping[str, Any]) -> Table:
 
 
 def _violations(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    violated = sorted((f for f in findings if f["status"] == "violated"), key=lambda f: SEVERITIES.index(f["severity"]))
-    if not violated:
-        return [_prose("No claim is violated.")]
-    return _tables(_violation(f) for f in violated)
+    counted = [f for f in findings if counts(f)]
+    latent = [f for f in findings if f["status"] == "violated" and f["reach"] == "none" and not f["same_as"]]
+    cells = _tables(map(_violation, counted)) or [_prose("No claim is violated by what an audited config leads to.")]
+    if latent:
+        cells += [_prose("## Latent violations", "No audited config leads to these; they count nowhere.")]
+        cells += _tables(map(_violation, latent))
+    return cells
 
 
 def _violation(f: Mapping[str, Any]) -> Table:
@@ -89,18 +93,25 @@ def _violation(f: Mapping[str, Any]) -> Table:
     rows: list[tuple[str, Any]] = [
         ("claim", f["claim"]),
         ("severity", f["severity"]),
-        ("source", f["spec"]),
+        ("demanded by", f["spec"] if f["authority"] != "practice" else "our practice; this is advice"),
+        ("reached by", ": ".join(t for t in (f["reach"] or "unknown", f["reach_by"]) if t)),
         ("violations", f"{f['violation_count']} in {f['checked']} cases judged"),
     ]
-    rows += [("config", f["config"])] if f["config"] else []
+    rows += [("config", ", ".join(f["configs"] or [f["config"]]))] if f["config"] else []
+    rows += [("also told by", ", ".join(f["also"]))] if f["also"] else []
     for number, v in enumerate(f["violations"], 1):
         mark = f" {number}" if len(f["violations"]) > 1 else ""
         where = v["where"]
-        rows += [(f"where{mark}", f"{where['path']}:{where['line']} {where['symbol']}".rstrip())] if where else []
+        rows += [(f"where{mark}", f"{_place(where)} (by {v['found'] or 'the claim'})")] if where else []
+        rows += [(f"or{mark}", "; ".join(_place(p["where"]) for p in v["others"]))] if v["others"] else []
         rows.append((f"what{mark}", v["message"]))
         keys = ("subject", "expected", "actual", "counterexample")
         rows += [(f"{key}{mark}", shown(v[key])) for key in keys if v[key] not in (None, "")]
     return Table((f["invariant"], "violated"), [*rows, ("remedy", f["remedy"])])
+
+
+def _place(where: Mapping[str, Any]) -> str:
+    return f"{where['path']}:{where['line']} {where['symbol']}".rstrip()
 
 
 def _undecided(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -117,13 +128,13 @@ def _undecided(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _all(made: Mapping[str, Any]) -> list[Table]:
     """A table per boundary."""
-    boundaries = dict.fromkeys(f["boundary"] for f in made["findings"])
+    boundaries = made["boundaries"]
     header = ("invariant", "severity", "status", "cases judged", "config", "claim")
     return [
         Table(
             header,
             [
-                (f["invariant"], f["severity"], f["status"], f["checked"], _stem(f["config"]), f["claim"])
+                (f["invariant"], f["severity"], f["status"], f["checked"], _stems(f), f["claim"])
                 for f in made["findings"]
                 if f["boundary"] == name
             ],
@@ -133,8 +144,9 @@ def _all(made: Mapping[str, Any]) -> list[Table]:
     ]
 
 
-def _stem(config: str | None) -> str:
-    return config.rsplit("/", 1)[-1] if config else "-"
+def _stems(f: Mapping[str, Any]) -> str:
+    configs = f["configs"] or ([f["config"]] if f["config"] else [])
+    return ", ".join(c.rsplit("/", 1)[-1] for c in configs) or "-"
 
 
 def _surfaces(surfaces: Mapping[str, Mapping[str, Any]]) -> Table:

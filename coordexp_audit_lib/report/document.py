@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -14,11 +14,12 @@ import msgspec
 
 from coordexp_audit_lib import __version__
 from coordexp_audit_lib.core.errors import UsageError
-from coordexp_audit_lib.core.finding import SEVERITIES, STATUSES, Finding, tidy
+from coordexp_audit_lib.core.finding import Finding, tidy
+from coordexp_audit_lib.core.ranking import counted, ranked
 from coordexp_audit_lib.core.target import Binding, TargetInfo
 from coordexp_audit_lib.report.files import write_atomically
 
-SCHEMA = "coordexp-audit/1"
+SCHEMA = "coordexp-audit/2"
 AUDIT = "audit.json"
 SARIF = "audit.sarif"
 JUNIT = "junit.xml"
@@ -26,7 +27,7 @@ JUNIT = "junit.xml"
 # What the verdicts can depend on; the whole environment would be noise.
 PACKAGES = ("dashscope", "msgspec", "numpy", "safetensors", "tiktoken", "torch", "transformers")
 
-_KEYS = {"schema", "created", "tool", "target", "configs", "summary", "findings"}
+_KEYS = {"schema", "created", "tool", "target", "configs", "boundaries", "summary", "findings"}
 
 
 def document(
@@ -40,9 +41,11 @@ def document(
 
     Args:
         target: who was audited. bindings: how it answers each surface, by the surface's name.
-        configs: the configs under audit. findings: in the order in which they are to be read.
+        configs: the configs under audit. findings: of every claim and config, in any order: here they are joined and
+        ranked (`core.ranking`).
         created: an ISO 8601 time, now by default. It, `tool` and `seconds` are all that differs from run to run.
     """
+    told = ranked(findings)
     surfaces = {name: _binding(b) for name, b in sorted(bindings.items())}
     return {
         "schema": SCHEMA,
@@ -50,8 +53,9 @@ def document(
         "tool": tool(),
         "target": tidy({**msgspec.to_builtins(target), "surfaces": surfaces}),
         "configs": tidy(list(configs)),
-        "summary": summary(findings),
-        "findings": [tidy(msgspec.to_builtins(f)) for f in findings],
+        "boundaries": list(dict.fromkeys(f.boundary for f in findings)),
+        "summary": counted(told),
+        "findings": [tidy(msgspec.to_builtins(f)) for f in told],
     }
 
 
@@ -69,16 +73,6 @@ def tool() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             versions[name] = "absent"
     return {"version": __version__, "python": platform.python_version(), "packages": versions}
-
-
-def summary(findings: Iterable[Finding]) -> dict[str, Any]:
-    """How many findings have each status, in all and by severity."""
-    total: dict[str, int] = dict.fromkeys(STATUSES, 0)
-    by_severity: dict[str, dict[str, int]] = {severity: dict.fromkeys(STATUSES, 0) for severity in SEVERITIES}
-    for f in findings:
-        total[f.status] += 1
-        by_severity[f.severity][f.status] += 1
-    return {**total, "by_severity": by_severity}
 
 
 def dumps(made: Mapping[str, Any]) -> str:
@@ -121,4 +115,4 @@ def read_audit(path: Path) -> dict[str, Any]:
     return made
 
 
-__all__ = ["AUDIT", "JUNIT", "SARIF", "SCHEMA", "document", "dumps", "read_audit", "summary", "tool", "write_documents"]
+__all__ = ["AUDIT", "JUNIT", "SARIF", "SCHEMA", "document", "dumps", "read_audit", "tool", "write_documents"]

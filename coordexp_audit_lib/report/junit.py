@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
+from coordexp_audit_lib.core.ranking import counts
 from coordexp_audit_lib.report.text import printable, shown
 
 # XML 1.0 has no way to write these, not even as references.
@@ -14,7 +15,8 @@ _INVALID = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def junit(made: Mapping[str, Any]) -> str:
-    """A suite per boundary, a case per finding: held passes, violated fails, error is an error, unbound is skipped."""
+    """A suite per boundary, a case per finding: held passes, violated fails, error is an error; skipped are unbound,
+    latent, and what is counted with another."""
     root = ElementTree.Element("testsuites", name="coordexp-audit")
     suites: dict[str, list[Mapping[str, Any]]] = {}
     for f in made["findings"]:
@@ -31,15 +33,17 @@ def junit(made: Mapping[str, Any]) -> str:
 
 
 def _counts(findings: list[Mapping[str, Any]]) -> dict[str, str]:
-    def count(status: str) -> str:
-        return str(sum(f["status"] == status for f in findings))
+    outcomes = ["passed over" if f["status"] == "violated" and not counts(f) else f["status"] for f in findings]
+
+    def count(*wanted: str) -> str:
+        return str(sum(o in wanted for o in outcomes))
 
     seconds = sum(f["seconds"] for f in findings)
     return {
         "tests": str(len(findings)),
         "failures": count("violated"),
         "errors": count("error"),
-        "skipped": count("unbound"),
+        "skipped": count("unbound", "passed over"),
         "time": f"{seconds:.3f}",
     }
 
@@ -52,11 +56,15 @@ def _properties(suite: ElementTree.Element, made: Mapping[str, Any]) -> None:
 
 
 def _case(suite: ElementTree.Element, f: Mapping[str, Any]) -> None:
-    name = f["invariant"] if f["config"] is None else f"{f['invariant']}[{f['config']}]"
+    configs = ", ".join(f["configs"]) or f["config"]
+    name = f"{f['invariant']}[{configs}]" if configs else f["invariant"]
     case = ElementTree.SubElement(
         suite, "testcase", classname=_text(f["boundary"]), name=_text(name), time=f"{f['seconds']:.3f}"
     )
-    if f["status"] == "violated":
+    if f["status"] == "violated" and not counts(f):
+        why = f"counted with {f['same_as']}" if f["same_as"] else "violated only where no audited config leads"
+        ElementTree.SubElement(case, "skipped", message=_text(why))
+    elif f["status"] == "violated":
         message = f"{f['severity']}: {f['violation_count']} violations in {f['checked']} cases: {f['claim']}"
         made = ElementTree.SubElement(case, "failure", type=f["severity"], message=_text(message))
         made.text = "\n\n".join(_violation(v, f["remedy"]) for v in f["violations"])

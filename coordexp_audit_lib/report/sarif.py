@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from coordexp_audit_lib.core.evidence import digest
+from coordexp_audit_lib.core.ranking import counts
 from coordexp_audit_lib.report.text import printable, shown
 
 SCHEMA_URI = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -18,7 +19,8 @@ LEVELS = {"P0": "error", "P1": "warning", "P2": "note"}
 def sarif(made: Mapping[str, Any]) -> dict[str, Any]:
     """One run: a rule per invariant, a result per violation shown, and one per finding without a violation.
 
-    `kind` is SARIF's: `pass` for held, `fail` for violated, `notApplicable` for unbound, `review` for error (with a
+    `kind` is SARIF's: `pass` for held, `fail` for violated (`informational` where no audited config leads there, or the
+    finding is counted with another), `notApplicable` for unbound, `review` for error (with a
     tool notification, since a check that could not run is the tool's news, not the code's).
     """
     findings = made["findings"]
@@ -58,6 +60,7 @@ def _rule(f: Mapping[str, Any]) -> dict[str, Any]:
         "properties": {
             "boundary": f["boundary"],
             "severity": f["severity"],
+            "authority": f["authority"],
             "kind": f["kind"],
             "tags": [f["boundary"]],
         },
@@ -80,7 +83,7 @@ def _invocation(findings: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _results(f: Mapping[str, Any], rule: int) -> list[dict[str, Any]]:
     base = {"ruleId": f["invariant"], "ruleIndex": rule}
-    about = {"status": f["status"], "checked": f["checked"], "config": f["config"]}
+    about = {"status": f["status"], "checked": f["checked"], "config": f["config"], "configs": f["configs"]}
     if f["status"] == "violated":
         return [_violation(base, about, f, v) for v in f["violations"]]
     kind, text = _verdict(f)
@@ -105,12 +108,19 @@ def _violation(
     parts += [f"remedy: {f['remedy']}"] if f["remedy"] else []
     made = {
         **base,
-        "kind": "fail",
-        "level": LEVELS[f["severity"]],
+        "kind": "fail" if counts(f) and v["reach"] != "none" else "informational",
+        "level": LEVELS[v["severity"] or f["severity"]] if counts(f) and v["reach"] != "none" else "none",
         "message": {"text": "\n".join(printable(p) for p in parts)},
         **_fingerprint(f["invariant"], f["config"], v["subject"], v["message"]),
-        "properties": {**about, "counterexample": v["counterexample"], "violations": f["violation_count"]},
+        "properties": {
+            **about,
+            **{k: v[k] for k in ("counterexample", "severity", "authority", "reach", "reach_by", "found")},
+            "violations": f["violation_count"],
+            "sameAs": f["same_as"],
+        },
     }
+    if v["others"]:
+        made["relatedLocations"] = [{"id": n, **_location(p["where"])} for n, p in enumerate(v["others"], 1)]
     if v["where"]:
         made["locations"] = [_location(v["where"])]
     return made

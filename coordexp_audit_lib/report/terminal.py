@@ -1,26 +1,32 @@
-"""An audit's document on a terminal: one line per finding, and a block for each violation."""
+"""An audit's document on a terminal: a screenful that begins with what matters, or every finding with its examples."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from coordexp_audit_lib.core.finding import STATUSES
-from coordexp_audit_lib.report.text import shown, visible
+from coordexp_audit_lib.core.finding import SEVERITIES, STATUSES
+from coordexp_audit_lib.core.ranking import counts, top
+from coordexp_audit_lib.report.text import cut, shown, visible
 
 _COLOURS = {"held": "32", "violated": "31", "unbound": "33", "error": "35"}
+TOP = 10
+WIDTH = 160
 
 
-def render(made: Mapping[str, Any], *, colour: bool | None = None) -> str:
-    """The whole report. `colour`: whether to use ANSI colours; by default only where stdout is a terminal."""
+def render(made: Mapping[str, Any], *, colour: bool | None = None, verbose: bool = False) -> str:
+    """The report. `colour`: whether to use ANSI colours; by default only where stdout is a terminal. `verbose`: all
+    findings, as it is also done for a single artifact."""
     if colour is None:
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     findings = made["findings"]
-    width = max((len(_name(f)) for f in findings), default=0)
-    lines = [line for f in findings for line in _finding(f, width, colour)]
-    return "\n".join([*_head(made), *lines, "", _summary(made, colour)]) + "\n"
+    if verbose or made["target"]["kind"] == "artifact":
+        width = max((len(_name(f)) for f in findings), default=0)
+        lines = [line for f in findings for line in _finding(f, width, colour)]
+        return "\n".join([*_head(made), *lines, "", _summary(made, colour)]) + "\n"
+    return "\n".join([*_head(made), *_matrix(made), "", *_top(findings, colour), _summary(made, colour)]) + "\n"
 
 
 def _head(made: Mapping[str, Any]) -> list[str]:
@@ -29,35 +35,129 @@ def _head(made: Mapping[str, Any]) -> list[str]:
     return [visible("target: " + ", ".join(p for p in parts if p)), ""]
 
 
+def _matrix(made: Mapping[str, Any]) -> Iterator[str]:
+    """Boundary by config; the first column has the claims that do not depend on the config."""
+    findings = made["findings"]
+    columns: list[str | None] = [None, *made["configs"]]
+    named = ["any config", *(config_name(c) for c in made["configs"])]
+    rows = [(b, [_cell(findings, b, c) for c in columns]) for b in made["boundaries"]]
+    widths = [max(len(n), *(len(cells[i]) for _, cells in rows), 4) for i, n in enumerate(named)] if rows else []
+    wide = max((len(b) for b, _ in rows), default=0)
+    yield " " * wide + "  " + "  ".join(n.ljust(w) for n, w in zip(named, widths, strict=False)).rstrip()
+    for b, cells in rows:
+        yield f"{b:<{wide}}  " + "  ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True)).rstrip()
+
+
+def config_name(config: str) -> str:
+    """A config's file name without its ending, fit for a column."""
+    return visible(config.rsplit("/", 1)[-1].removesuffix(".yaml"))
+
+
+def _cell(findings: Sequence[Mapping[str, Any]], boundary: str, config: str | None) -> str:
+    """What a boundary came to: violations that count by severity, what is undecided, else how many claims hold."""
+    mine = [
+        f for f in findings if f["boundary"] == boundary and (config in f["configs"] if config else f["config"] is None)
+    ]
+    if not mine:
+        return "-"
+    bad = [(s, sum(counts(f) and f["severity"] == s for f in mine)) for s in SEVERITIES]
+    parts = [f"{n} {s}" for s, n in bad if n]
+    open_ = sum(f["status"] in ("unbound", "error") for f in mine)
+    parts += [f"{open_} undecided"] if open_ else []
+    return ", ".join(parts) or f"{sum(f['status'] == 'held' for f in mine)} held"
+
+
+def _top(findings: Sequence[Mapping[str, Any]], colour: bool) -> Iterator[str]:
+    chosen = top(findings, TOP)
+    for number, f in enumerate(chosen, 1):
+        v = f["violations"][0]
+        names = ", ".join([f["invariant"], *f["also"]])
+        about = [_demand(f), _reached(f)]
+        head = f"{visible(names)}  ({', '.join(a for a in about if a)})"
+        yield f"{number:>2}. {_paint('violated', f['severity'], colour)}  {head}"
+        yield cut(f"    {visible(_where(v) + v['message'])}", WIDTH)
+        if f["remedy"]:
+            yield cut(f"    remedy: {visible(f['remedy'])}", WIDTH)
+    more = sum(map(counts, findings)) - len(chosen)
+    rest = [f"{more} more that count"] if more else []
+    latent = sum(f["status"] == "violated" and f["reach"] == "none" and not f["same_as"] for f in findings)
+    rest += [f"{latent} that no audited config leads to"] if latent else []
+    if chosen or rest:
+        told = "every finding: --verbose, --json, or --out FOLDER"
+        yield f"    {' and '.join(rest)}; {told}" if rest else f"    {told}"
+        yield ""
+
+
+def _demand(f: Mapping[str, Any]) -> str:
+    return "advice: our practice, no demand of theirs" if f["authority"] == "practice" else f"{f['authority']}"
+
+
+def _reached(f: Mapping[str, Any]) -> str:
+    if len(f["configs"]) > 1:
+        return "in both configs" if len(f["configs"]) == 2 else f"in {len(f['configs'])} configs"
+    if f["config"]:
+        return config_name(f["config"])
+    return {"this config": "reached", "another config": "reached by another config"}.get(f["reach"], "reach unknown")
+
+
 def _name(f: Mapping[str, Any]) -> str:
-    return visible(f["invariant"] if f["config"] is None else f"{f['invariant']} [{f['config']}]")
+    where = ", ".join(f["configs"]) or f["config"]
+    return visible(f"{f['invariant']} [{where}]" if where else f["invariant"])
 
 
 def _finding(f: Mapping[str, Any], width: int, colour: bool) -> Iterator[str]:
     status = _paint(f["status"], f"{f['status']:<8}", colour)
     tail = visible(f["note"]) if f["status"] in ("unbound", "error") else f"{f['checked']} judged"
     if f["status"] == "violated":
-        tail = f"{f['violation_count']} violations, {tail}"
+        tail = f"{f['violation_count']} violations, {tail}; {_demand(f)}"
+        tail += f"; counted with {f['same_as']}" if f["same_as"] else f"; {_reach_of(f)}"
     yield f"{status}  {f['severity']}  {_name(f):<{width}}  {tail}"
     for v in f["violations"] if f["status"] == "violated" else ():
         yield from _violation(v)
     if f["status"] == "violated":
         more = f["violation_count"] - len(f["violations"])
-        yield from [f"    and {more} more"] if more > 0 else []
+        if more > 0:
+            kinds = "; ".join(_kind(k) for k in f["kinds"]) if len(f["kinds"]) > 1 else ""
+            yield f"    and {more} more" + (f"; in all: {kinds}" if kinds else "")
         yield from [f"    remedy: {visible(f['remedy'])}"] if f["remedy"] else []
 
 
+def _reach_of(f: Mapping[str, Any]) -> str:
+    by = f" ({visible(f['reach_by'])})" if f["reach_by"] else ""
+    if f["reach"] == "none":
+        return f"latent: no audited config leads there{by}"
+    return f"reached by {f['reach']}{by}" if f["reach"] in ("this config", "another config") else f"reach unknown{by}"
+
+
+def _kind(k: Mapping[str, Any]) -> str:
+    subjects = f" ({', '.join(visible(s) for s in k['subjects'])}, …)" if k["subjects"] else ""
+    return cut(f"{k['count']} x {visible(k['message'])}{subjects}", WIDTH)
+
+
+def _where(v: Mapping[str, Any]) -> str:
+    return f"{v['where']['path']}:{v['where']['line']}: " if v["where"] else ""
+
+
 def _violation(v: Mapping[str, Any]) -> Iterator[str]:
-    where = f"{v['where']['path']}:{v['where']['line']}: " if v["where"] else ""
-    yield f"  * {visible(where + v['message'])}"
+    yield f"  * {visible(_where(v) + v['message'])}"
+    for place in v["others"]:
+        w = place["where"]
+        yield f"      or: {visible(w['path'])}:{w['line']} {visible(w['symbol'])} (by {place['found']})"
     for label in ("subject", "expected", "actual", "counterexample"):
         if v[label] not in (None, ""):
             yield f"      {label}: {shown(v[label])}"
 
 
 def _summary(made: Mapping[str, Any], colour: bool) -> str:
-    counts = made["summary"]
-    return ", ".join(_paint(s, f"{counts[s]} {s}", colour and counts[s] > 0) for s in STATUSES)
+    counted = made["summary"]
+    told = [_paint(s, f"{counted[s]} {s}", colour and counted[s] > 0) for s in STATUSES]
+    if counted["violated"]:
+        by = counted["by_severity"]
+        split = ", ".join(f"{by[s]['violated']} {s}" for s in SEVERITIES if by[s]["violated"])
+        told[1] += f" ({split}; {counted['advice']} of them advice)" if counted["advice"] else f" ({split})"
+    told += [f"{counted['latent']} latent"] if counted["latent"] else []
+    told += [f"{counted['same']} under a second name"] if counted["same"] else []
+    return ", ".join(told)
 
 
 def _paint(status: str, text: str, colour: bool) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from coordexp_audit_lib.core.evidence import canonical_json
 
 SCHEMA = "coordexp-audit-diff/1"
-RANK = {"held": 0, "unbound": 1, "error": 2, "violated": 3}
+RANK = {"held": 0, "latent": 1, "unbound": 2, "error": 3, "violated": 4}
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -30,7 +30,7 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]
     old, new = _by_key(before), _by_key(after)
     changes = []
     for key in sorted(old.keys() | new.keys(), key=str):
-        change = _change(old.get(key), new.get(key))
+        change = _change(key[1], old.get(key), new.get(key))
         if change:
             changes.append(change)
     order = ("worse", "new", "gone", "other", "better")
@@ -43,25 +43,30 @@ def is_worse(changes: list[Change]) -> bool:
 
 
 def _by_key(document: Mapping[str, Any]) -> dict[tuple[str, str | None], Mapping[str, Any]]:
-    return {(f["invariant"], f["config"]): f for f in document["findings"]}
+    return {(f["invariant"], c): f for f in document["findings"] for c in f["configs"] or [f["config"]]}
 
 
-def _change(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Change | None:
+def _change(config: str | None, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Change | None:
     shown = new or old
     if shown is None:
         return None
-    made = (shown["invariant"], shown["config"], shown["severity"])
+    made = (shown["invariant"], config, shown["severity"])
     if old is None:
-        return Change(*made, "new", "-", shown["status"], _summary(shown))
+        return Change(*made, "new", "-", _status(shown), _summary(shown))
     if new is None:
-        return Change(*made, "gone", shown["status"], "-", _summary(shown))
+        return Change(*made, "gone", _status(shown), "-", _summary(shown))
     kind, what = _differs(old, new)
-    return Change(*made, kind, old["status"], new["status"], what) if kind else None
+    return Change(*made, kind, _status(old), _status(new), what) if kind else None
+
+
+def _status(finding: Mapping[str, Any]) -> str:
+    """A finding's status; `latent` where it is violated and no audited config leads there."""
+    return "latent" if finding["status"] == "violated" and finding["reach"] == "none" else str(finding["status"])
 
 
 def _differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, str]:
     """Kind and text of the difference between two findings of one check; empty if there is none that counts."""
-    before, after = RANK[old["status"]], RANK[new["status"]]
+    before, after = RANK[_status(old)], RANK[_status(new)]
     more = new["violation_count"] - old["violation_count"]
     if before != after:
         return "worse" if after > before else "better", _summary(new)

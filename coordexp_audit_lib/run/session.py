@@ -105,7 +105,7 @@ class Session:
         if self.fail_on == "never":
             return
         worst = SEVERITIES[: SEVERITIES.index(self.fail_on) + 1]
-        bad = [f.invariant for f in self.found if f.status == "violated" and f.severity in worst]
+        bad = [f.invariant for f in self.found if f.counts and f.severity in worst]
         if bad:
             raise ViolationsFound(
                 f"violated: {', '.join(bad)}",

@@ -61,6 +61,14 @@ class Tree:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise SurfaceFailed(f"cannot read: {reason}", where=relative, remedy="check the tree") from error
 
+    def states(self, relative: str, requirement: str) -> bool:
+        """Whether the file has that heading or text; of a Python file, whether it defines that symbol."""
+        if not self.exists(relative):
+            return False
+        if relative.endswith(".py"):
+            return find_definition(self.module(relative), requirement) is not None
+        return " ".join(requirement.split()) in " ".join(self.text(relative).split())
+
     def module(self, relative: str) -> ast.Module:
         """Parse a Python file, once."""
         if relative not in self._modules:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.errors import SurfaceFailed, SurfaceUnbound, UsageError
 from coordexp_audit_lib.core.evidence import canonical_json
 from coordexp_audit_lib.core.pipeline import Pipeline, pipelines
@@ -117,6 +118,14 @@ class CheckoutTarget(Target):
 
     def config_path(self, config: str) -> str:
         return self._pipeline.config_in(self.tree.root, config)
+
+    def holds(self, citation: Citation) -> bool | None:
+        if citation.repository != self._pipeline.repository:
+            return None
+        try:
+            return self.tree.states(citation.path, citation.requirement)
+        except SurfaceFailed:
+            return False
 
     def close(self) -> None:
         if self._worker is not None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import lzma
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.errors import AuditError, SurfaceFailed, SurfaceUnbound, UsageError
-from coordexp_audit_lib.core.evidence import canonical_json, digest
+from coordexp_audit_lib.core.evidence import Where, canonical_json, digest
+from coordexp_audit_lib.core.finding import Place, Reach
 from coordexp_audit_lib.core.pipeline import pipelines
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
@@ -24,7 +27,8 @@ class Recording(msgspec.Struct):
 
     configs: the configs it was made for, with the name each has in the target. answers: surface -> digest of the
     request -> `{"value"}`, `{"refusal"}`, `{"failed": one line}`, or `{"sequence": [...]}` of these where the target
-    answered one question in different ways.
+    answered one question in different ways. reaches, places, citations: what was found out about violations and cited
+    requirements (`Target.reach`, `localise`, `holds`), by digest of what was asked.
     """
 
     schema: str
@@ -34,6 +38,9 @@ class Recording(msgspec.Struct):
     configs: dict[str, str]
     bindings: dict[str, Binding]
     answers: dict[str, dict[str, dict[str, Any]]]
+    reaches: dict[str, tuple[Reach, str]] = {}
+    places: dict[str, list[Place]] = {}
+    citations: dict[str, bool | None] = {}
 
     def count(self) -> int:
         return sum(len(a) for a in self.answers.values())
@@ -88,6 +95,22 @@ class RecordingTarget(Target):
             raise UsageError("the recording was not made for this config", where=config, remedy=f"use one of: {known}")
         return self.recording.configs[config]
 
+    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
+        key = _key(config, claim, where, subject)
+        return self.recording.reaches.get(key, ("unknown", "not looked up when recorded"))
+
+    def localise(
+        self, question: Surface[Any, Any], failing: Sequence[dict[str, Any]], passing: Sequence[dict[str, Any]]
+    ) -> list[Place]:
+        return self.recording.places.get(_key(question.name, failing, passing), [])
+
+    def holds(self, citation: Citation) -> bool | None:
+        return self.recording.citations.get(str(citation))
+
+
+def _key(*parts: Any) -> str:
+    return digest(msgspec.to_builtins(parts))
+
 
 class Recorder(Target):
     """Passes questions on to a live target and keeps every answer.
@@ -101,6 +124,9 @@ class Recorder(Target):
         self.live = live
         self.answers: dict[str, dict[str, dict[str, Any]]] = {}
         self.configs: dict[str, str] = {}
+        self.reaches: dict[str, tuple[Reach, str]] = {}
+        self.places: dict[str, list[Place]] = {}
+        self.held: dict[str, bool | None] = {}
         self._earlier = earlier.answers if earlier else {}
 
     def info(self) -> TargetInfo:
@@ -136,12 +162,28 @@ class Recorder(Target):
         self.configs[config] = self.live.config_path(config)
         return self.configs[config]
 
+    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
+        self.live.audited = self.audited
+        known = self.reaches[_key(config, claim, where, subject)] = self.live.reach(config, claim, where, subject)
+        return known
+
+    def localise(
+        self, question: Surface[Any, Any], failing: Sequence[dict[str, Any]], passing: Sequence[dict[str, Any]]
+    ) -> list[Place]:
+        known = self.places[_key(question.name, failing, passing)] = self.live.localise(question, failing, passing)
+        return known
+
+    def holds(self, citation: Citation) -> bool | None:
+        known = self.held[str(citation)] = self.live.holds(citation)
+        return known
+
     def close(self) -> None:
         self.live.close()
 
     def recording(self, tool: str, date: str) -> Recording:
         """Everything that was asked so far, as a recording."""
-        return Recording(SCHEMA, self.info(), tool, date, dict(self.configs), self.bindings(), self.answers)
+        known = dict(self.configs), self.bindings(), self.answers, self.reaches, self.places, self.held
+        return Recording(SCHEMA, self.info(), tool, date, *known)
 
 
 def merged(before: Recording, now: Recording) -> Recording:
@@ -157,7 +199,8 @@ def merged(before: Recording, now: Recording) -> Recording:
     names = before.answers.keys() | now.answers.keys()
     answers = {n: {**before.answers.get(n, {}), **now.answers.get(n, {})} for n in names}
     bindings, configs = {**before.bindings, **now.bindings}, {**before.configs, **now.configs}
-    return msgspec.structs.replace(now, answers=answers, bindings=bindings, configs=configs)
+    rest = {n: {**getattr(before, n), **getattr(now, n)} for n in ("reaches", "places", "citations")}
+    return msgspec.structs.replace(now, answers=answers, bindings=bindings, configs=configs, **rest)
 
 
 def write_recording(recording: Recording, path: Path) -> int:

@@ -15,8 +15,9 @@ from coordexp_audit_lib.core.claim import Claim, Context, Ledger
 from coordexp_audit_lib.core.errors import AuditError, SurfaceFailed, SurfaceUnbound, one_line
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.finding import MAX_TEXT, Violation, tidy
-from coordexp_audit_lib.core.judge import NOTHING, Artifact, Sheet, audit, finding_of, judge, judge_artifact
+from coordexp_audit_lib.core.judge import Artifact, audit, finding_of, judge, judge_artifact, sheet_for
 from coordexp_audit_lib.core.problem import Problem, Undecided
+from coordexp_audit_lib.core.sheet import NOTHING
 from coordexp_audit_lib.core.surface import Refuse, Surface
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
 
@@ -229,9 +230,9 @@ def test_an_artifact_is_judged_by_the_claim_s_predicate() -> None:
     assert (held.status, held.checked, held.kind, held.config, held.note) == ("held", 3, "A", "c.yaml", "")
     violated = judge_artifact(Artifact(Row([1, -2])), claim)
     assert (violated.status, violated.violation_count, violated.checked) == ("violated", 1, 2)
-    assert violated.violations == [
-        Violation("a number is not positive (token 1)", "numbers[1]", "above 0", -2, {"token": 1})
-    ]
+    (one,) = violated.violations
+    assert (one.message, one.subject) == ("a number is not positive (token 1)", "numbers[1]")
+    assert (one.expected, one.actual, one.counterexample) == ("above 0", -2, {"token": 1})
     assert (violated.claim, violated.remedy) == ("twice", "double it")
 
 
@@ -269,20 +270,20 @@ def test_secrets_are_concealed_in_every_text_of_a_finding() -> None:
 
 
 def test_a_sheet_takes_a_stream_in_pieces_and_survives_one_that_breaks() -> None:
-    sheet, claim = Sheet(), on_rows(each_is_positive, "positive")
+    sheet = sheet_for(on_rows(each_is_positive, "positive"))
     for numbers in ([1, -1], [0], [2]):
         sheet.take(lambda numbers=numbers: each_is_positive(Row(numbers), sheet.ledger))  # type: ignore[misc]
     assert (sheet.verdict(), sheet.count, sheet.ledger.checked) == (("violated", ""), 2, 4)
-    found = finding_of(Artifact(ROW), claim, sheet)
+    found = finding_of(Artifact(ROW), sheet)
     assert [v.actual for v in found.violations] == [-1, 0] or [v.actual for v in found.violations] == [0, -1]
-    broken = Sheet()
+    broken = sheet_for(on_rows(breaks_down, "broken"))
     broken.take(lambda: breaks_down(ROW, broken.ledger))
     broken.take(lambda: each_is_positive(ROW, broken.ledger))
     assert broken.verdict()[0] == "error" and broken.ledger.checked == 4
 
 
 def test_a_sheet_keeps_the_smallest_few_of_many_violations_and_counts_all() -> None:
-    sheet = Sheet()
+    sheet = sheet_for(on_rows(each_is_positive, "positive"))
     sheet.run(lambda: (Problem(f"{n:04d}", counterexample=[0] * (1000 - n)) for n in range(1000)))
     assert sheet.count == 1000
     assert [v.message for v in sheet.examples] == ["0999", "0998", "0997", "0996", "0995"]

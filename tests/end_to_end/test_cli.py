@@ -15,6 +15,7 @@ import pytest
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.cli.commands import ANCHORED, exit_status, main
 from coordexp_audit_lib.core import claim as registry
+from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.core.finding import Violation
@@ -39,6 +40,9 @@ def is_unbound(ctx: Context) -> Iterator[Violation]:
     raise SurfaceUnbound("the target has none", where="test.surface")
 
 
+CITED = (Citation("somebody/below", "README.md", "what is demanded", "v1"),)
+
+
 def judges_nothing(ctx: Context) -> Iterator[Violation]:
     yield from ()
 
@@ -51,7 +55,7 @@ def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         boundaries.load()
         monkeypatch.setattr(registry, "_CLAIMS", {})
         for number, (check, severity) in enumerate(checks):
-            declared: Any = claim(severity=severity, kind="B", remedy="r", id=f"config.{number}")  # type: ignore[arg-type]
+            declared: Any = claim(severity=severity, kind="B", remedy="r", id=f"config.{number}", spec=CITED)  # type: ignore[arg-type]
             declared(check)
 
     return declare
@@ -115,7 +119,7 @@ def test_json_is_the_only_thing_on_stdout_and_equals_the_file(
     assert {p.name for p in tmp_path.iterdir()} == DOCUMENTS
     assert printed == json.loads((tmp_path / "audit.json").read_text())
     assert printed["summary"]["violated"] == 1
-    assert printed["schema"] == "coordexp-audit/1"
+    assert printed["schema"] == "coordexp-audit/2"
 
 
 def test_a_process_ends_with_the_status_and_progress_stays_off_stdout() -> None:

@@ -15,6 +15,7 @@ from coordexp_audit_lib.run.compare import compare, is_worse
 def finding(status: str = "held", count: int = 0, checked: int = 3, **other: Any) -> dict[str, Any]:
     violations = [{"message": f"broken {i}"} for i in range(min(count, 5))]
     base = {"invariant": "a.b", "config": None, "severity": "P0", "status": status, "checked": checked, "note": ""}
+    base |= {"configs": [], "reach": None}
     return {**base, "claim": "it is so", "violations": violations, "violation_count": count, **other}
 
 
@@ -28,6 +29,13 @@ def document(*findings: dict[str, Any]) -> dict[str, Any]:
         ([finding()], [finding()], [], False),
         ([finding(seconds=1)], [finding(seconds=2)], [], False),
         ([finding()], [finding("violated", 1)], ["worse"], True),
+        ([finding("violated", 1)], [finding("violated", 1, reach="none")], ["better"], False),
+        (
+            [finding(configs=["a", "b"])],
+            [finding(configs=["a"]), finding("violated", 1, configs=["b"])],
+            ["worse"],
+            True,
+        ),
         ([finding("violated", 1)], [finding()], ["better"], False),
         ([finding("unbound")], [finding("error")], ["worse"], True),
         ([finding("violated", 1)], [finding("violated", 2)], ["worse"], True),
@@ -52,9 +60,9 @@ def test_a_folder_without_an_audit_is_told_in_one_line(tmp_path: Path, capsys: p
 
 
 def test_json_is_one_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    keys = ("created", "tool", "target", "configs", "summary")
+    keys = ("created", "tool", "target", "configs", "boundaries", "summary")
     for name, status in (("a", "held"), ("b", "violated")):
-        made = {"schema": "coordexp-audit/1", **dict.fromkeys(keys), **document(finding(status, status == "violated"))}
+        made = {"schema": "coordexp-audit/2", **dict.fromkeys(keys), **document(finding(status, status == "violated"))}
         (tmp_path / f"{name}.json").write_text(json.dumps(made))
     assert main(["diff", str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["changes"][0]["kind"] == "worse"

@@ -166,7 +166,7 @@ def test_the_formatter_decides() -> None:
 
 def test_only_the_judge_makes_findings() -> None:
     makers = [m.relative_to(PACKAGE).as_posix() for m in MODULES if calls(m, "Finding")]
-    assert makers == ["core/judge.py"]
+    assert makers == ["core/sheet.py"]
 
 
 @pytest.mark.parametrize(("name", "home"), [("Problem", "core/problem.py"), ("Undecided", "core/problem.py")])

@@ -24,7 +24,7 @@ from coordexp_audit_lib.boundaries.metrics.artifact.run import audit_log, read_l
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log
 from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import vocabulary
 from coordexp_audit_lib.core.claim import Ledger, claims_on
-from coordexp_audit_lib.core.finding import MAX_EXAMPLES
+from coordexp_audit_lib.core.sheet import EXAMPLES
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.report.sources import PACKAGE
 
@@ -113,7 +113,7 @@ def test_findings_name_the_file_the_line_and_how_much_was_judged() -> None:
     )
     counters = findings["metrics.counters_are_counts"]
     assert counters.violation_count == 21
-    assert len(counters.violations) == MAX_EXAMPLES
+    assert len(counters.violations) == EXAMPLES
     seeds = findings["metrics.identity_not_averaged"]
     assert {v.where.line for v in seeds.violations if v.where} <= set(B_STEPS)
     assert seeds.evidence[0].path == REAL.name

@@ -1,5 +1,6 @@
 """What the project's own writer leaves at the reference commit, each violation confirmed by reading its code.
 
+`_build_static_packing_fingerprint` reads neither the checkpoint nor the template's name nor its `max_pixels`;
 `_safe_module_info` catches ImportError only; `_collect_dependency_provenance` has no word for an ms-swift that is no
 checkout, and takes any repository above it for its own; `write_run_manifest_files` and the launcher's metadata write
 values as they are.
@@ -32,7 +33,9 @@ def findings(checkout: Target) -> dict[str, Finding]:
 
 
 HELD = ("files_present", "server_flags", "config_is_the_config", "weights_only", "rerun_drift")
-VERDICTS = dict.fromkeys(HELD, "held") | dict.fromkeys(("upstream_versions", "swift_source", "no_secrets"), "violated")
+VERDICTS = dict.fromkeys(HELD, "held") | dict.fromkeys(
+    ("upstream_versions", "swift_source", "no_secrets", "cache_key"), "violated"
+)
 
 
 @pytest.mark.parametrize(("name", "status"), VERDICTS.items())
@@ -46,6 +49,9 @@ def test_the_violations_are_those_that_the_code_shows(findings: dict[str, Findin
     assert subjects["swift_source"] == [
         "ms-swift is a wheel in a virtual environment inside another repository: upstream.ms_swift",
         "ms-swift is a wheel: upstream.ms_swift",
+    ]
+    assert subjects["cache_key"] == [
+        f"packing plan: {what}" for what in ("budget of pixels", "chat template", "tokenizer")
     ]
     assert findings["no_secrets"].violation_count == 7
     assert not any("environment" in name or "remote" in name for name in subjects["no_secrets"])

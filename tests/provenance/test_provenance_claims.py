@@ -19,7 +19,7 @@ FAULTS = [f for f in faults() if f.surface.name.startswith("provenance.")]
 
 def test_the_catalogue_is_covered() -> None:
     names = ("files_present", "upstream_versions", "swift_source", "server_flags", "config_is_the_config")
-    names += ("no_secrets", "weights_only", "rerun_drift")
+    names += ("no_secrets", "weights_only", "rerun_drift", "cache_key")
     assert sorted(CLAIMS) == sorted(f"provenance.{n}" for n in names)
     assert {c for f in FAULTS for c in f.caught_by} == set(CLAIMS)
 

@@ -61,6 +61,7 @@ def finding(**changes: Any) -> Finding:
         "note": "",
         "evidence": [Evidence("call", path="src/pack.py", line=7, symbol="src.pack:plan", surface="packing.plan")],
         "seconds": 0.25,
+        "authority": "spec",
     }
     return Finding(**{**plain, **changes})
 

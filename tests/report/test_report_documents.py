@@ -10,6 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import jsonschema
+import msgspec
 import pytest
 
 from coordexp_audit_lib.core.errors import UsageError
@@ -36,6 +37,13 @@ FINDING_KEYS = {
     "remedy",
     "spec",
     "seconds",
+    "authority",
+    "reach",
+    "reach_by",
+    "kinds",
+    "configs",
+    "also",
+    "same_as",
 }
 
 
@@ -45,8 +53,8 @@ def hostile(statuses: Findings, make_document: Document, hostile_words: tuple[st
 
 
 def test_the_document_has_the_shape_that_others_script_against(hostile: dict[str, Any]) -> None:
-    assert set(hostile) == {"schema", "created", "tool", "target", "configs", "summary", "findings"}
-    assert hostile["schema"] == "coordexp-audit/1"
+    assert set(hostile) == {"schema", "created", "tool", "target", "configs", "boundaries", "summary", "findings"}
+    assert hostile["schema"] == "coordexp-audit/2"
     assert set(hostile["tool"]) == {"version", "python", "packages"}
     assert {"kind", "name", "commit", "dirty", "interpreter", "versions", "era", "surfaces"} <= set(hostile["target"])
     surface = hostile["target"]["surfaces"]["packing.plan"]
@@ -54,8 +62,9 @@ def test_the_document_has_the_shape_that_others_script_against(hostile: dict[str
     for f in hostile["findings"]:
         assert set(f) >= FINDING_KEYS
         for v in f["violations"]:
-            assert set(v) == {"message", "where", "subject", "expected", "actual", "counterexample"}
-    violation = hostile["findings"][1]["violations"][0]
+            assert set(v) >= {"message", "where", "subject", "expected", "actual", "counterexample"}
+            assert set(v) >= {"severity", "authority", "kind", "reach", "reach_by", "found", "others"}
+    violation = hostile["findings"][0]["violations"][0]
     assert set(violation["where"]) == {"path", "line", "symbol"}
     assert violation["expected"]["<script>alert('mark01')</script>"] == 1.23457
 
@@ -66,6 +75,9 @@ def test_the_summary_counts_every_finding(hostile: dict[str, Any]) -> None:
         "violated": 1,
         "unbound": 1,
         "error": 1,
+        "advice": 0,
+        "latent": 0,
+        "same": 0,
         "by_severity": {
             "P0": {"held": 2, "violated": 1, "unbound": 0, "error": 0},
             "P1": {"held": 0, "violated": 0, "unbound": 1, "error": 0},
@@ -105,8 +117,8 @@ def test_what_is_written_is_ascii_json_with_sorted_keys_that_reads_back(
         (None, "no such file"),
         ("{", "not an audit document"),
         ("[]", "its schema is 'list'"),
-        ('{"schema": "coordexp-audit/0"}', "not 'coordexp-audit/1'"),
-        ('{"schema": "coordexp-audit/1", "created": ""}', "it lacks configs"),
+        ('{"schema": "coordexp-audit/0"}', "not 'coordexp-audit/2'"),
+        ('{"schema": "coordexp-audit/2", "created": ""}', "it lacks boundaries"),
         ("[" * 100_000, "not an audit document"),
     ],
 )
@@ -183,19 +195,32 @@ def test_junit_maps_each_status(hostile: dict[str, Any], tmp_path: Path) -> None
 
 
 def test_terminal_shows_where_expected_actual_and_cure(statuses: Findings, make_document: Document) -> None:
-    text = terminal.render(make_document(statuses()), colour=False)
+    text = terminal.render(make_document(statuses()), colour=False, verbose=True)
     assert "target: coordexp-b46e74f, recording, b46e74f, era 2026-02" in text
     assert "violated  P0  packing.each_once" in text
     for line in ("  * src/a b.py:3: too long: plain words", "      expected: ", "      actual: ", "    and 2 more"):
         assert line in text
     assert "    remedy: Refuse samples that are longer." in text
-    assert text.endswith("2 held, 1 violated, 1 unbound, 1 error\n")
+    assert text.endswith("2 held, 1 violated (1 P0), 1 unbound, 1 error\n")
     assert "\x1b" not in text
+
+
+def test_the_terminal_begins_with_a_screenful_of_what_matters(make_document: Document, statuses: Findings) -> None:
+    many = statuses()
+    bad = next(f for f in many if f.status == "violated")
+    held = [msgspec.structs.replace(many[0], invariant=f"packing.held_{n}") for n in range(300)]
+    worse = [msgspec.structs.replace(bad, invariant=f"packing.bad_{n}") for n in range(12)]
+    lines = terminal.render(make_document([*held, *worse]), colour=False).splitlines()
+    assert len(lines) < 50
+    assert next(line for line in lines if line.startswith("packing")).split("  ")[1].strip() == "12 P0"
+    assert " 1. P0  packing.bad_0  (spec, reach unknown)" in lines
+    assert "    src/a b.py:3: too long: plain words" in lines
+    assert "    2 more that count; every finding: --verbose, --json, or --out FOLDER" in lines
 
 
 def test_terminal_colours_are_ours_alone(hostile: dict[str, Any]) -> None:
     assert "\x1b" not in terminal.render(hostile, colour=False)
-    coloured = terminal.render(hostile, colour=True)
+    coloured = terminal.render(hostile, colour=True, verbose=True)
     assert "\x1b[31mviolated" in coloured
     assert "\x1b]0;" not in coloured
     assert "\u202e" not in coloured

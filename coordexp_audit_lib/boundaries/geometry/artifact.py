@@ -15,7 +15,7 @@ from coordexp_audit_lib.core.claim import Claim, Ledger, claims_on
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.evidence import Evidence, Where
 from coordexp_audit_lib.core.finding import Finding
-from coordexp_audit_lib.core.judge import Artifact, Sheet, finding_of
+from coordexp_audit_lib.core.judge import Artifact, finding_of, sheet_for
 from coordexp_audit_lib.core.problem import Problem
 
 CONTRACT, UNSORTED = "geometry.record_contract", "geometry.never_reordered"
@@ -45,7 +45,7 @@ def audit_data(
             column.judge(told, number, record)
     for column in columns:
         column.close()
-    return [finding_of(artifact, column.claim, column.sheet) for column in columns]
+    return [finding_of(artifact, column.sheet) for column in columns]
 
 
 def _lines(path: Path, progress: Callable[[int], object] | None) -> Iterator[tuple[int, bytes]]:
@@ -68,7 +68,7 @@ class Column:
     """One claim over the lines of a file: its sheet, and the first line of which a part could not be judged."""
 
     def __init__(self, claim: Claim, file: str) -> None:
-        self.claim, self.file, self.sheet = claim, file, Sheet()
+        self.claim, self.file, self.sheet = claim, file, sheet_for(claim)
         self.first, self.others = ("", ""), 0
 
     def judge(self, told: Line, number: int, record: Record) -> None:

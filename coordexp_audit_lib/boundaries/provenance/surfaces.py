@@ -90,6 +90,23 @@ class Written(msgspec.Struct, frozen=True):
     line: int = 0
 
 
+class KeyRequest(msgspec.Struct, frozen=True):
+    """Under which key does a run with this config keep what it caches, and look for it?
+
+    config: relative to the repository. values: set in the leaf, by dotted path. tokens: added to the tokenizer.
+    """
+
+    config: str
+    values: dict[str, Any] = {}
+    tokens: tuple[str, ...] = ()
+
+
+class CacheKey(msgspec.Struct, frozen=True):
+    """key: a digest; two runs with one key share what is cached."""
+
+    key: str
+
+
 class SaveRequest(msgspec.Struct, frozen=True):
     """Train a small model for one step and save the final checkpoint, in shards of at most `shard_bytes` if set."""
 
@@ -110,4 +127,6 @@ class Checkpoint(msgspec.Struct, frozen=True):
 UPSTREAM = surface("provenance.upstream", Upstream, Collected, "collect versions and sources of the packages below")
 LAUNCH = surface("provenance.launch", Flags, Launch, "launch the rollout server and record its flags")
 WRITE = surface("provenance.write", WriteRequest, Written, "write a run's manifest, as the entrypoint does")
+PLAN_KEY = surface("provenance.plan_key", KeyRequest, CacheKey, "the key of a cached packing plan and its lengths")
+SAMPLES_KEY = surface("provenance.samples_key", KeyRequest, CacheKey, "the key of cached encoded samples")
 SAVE = surface("provenance.save", SaveRequest, Checkpoint, "save the final checkpoint of a run")

@@ -8,7 +8,7 @@ from typing import Any
 
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.pipeline import Pipeline, register
-from coordexp_audit_lib.pipelines.coordexp import citations, contract, eras
+from coordexp_audit_lib.pipelines.coordexp import citations, citing, contract, eras
 from coordexp_audit_lib.source.tree import Tree
 
 HERE = Path(__file__).resolve().parent
@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 class CoordExp(Pipeline):
     """A CoordExp checkout of any era."""
 
-    name, title = "coordexp", "CoordExp"
+    name, title, repository = "coordexp", "CoordExp", citing.REPOSITORY
     variable = "COORDEXP_PYTHON"
     configs = (eras.STAGE1, eras.STAGE2)
     answers = HERE / "answers"

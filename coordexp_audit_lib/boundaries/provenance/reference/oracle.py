@@ -153,6 +153,21 @@ def _written(request: q.WriteRequest, out: Path, merged: dict[str, Any], sources
     return q.Written(list(files), documents, same, facts(merged), True, leaks)
 
 
+@answers(q.PLAN_KEY)
+def plan_key(request: q.KeyRequest) -> q.CacheKey:
+    """Everything that the config sets but what training alone reads."""
+    merged = chain(CONFIGS / request.config)[1]
+    for path, value in request.values.items():
+        merged = merge(merged, nest(path, value))
+    read = {section: values for section, values in merged.items() if section not in ("training", "debug")}
+    return q.CacheKey(digest([read, list(request.tokens)]))
+
+
+@answers(q.SAMPLES_KEY)
+def samples_key(request: q.KeyRequest) -> q.CacheKey:
+    return plan_key(request)
+
+
 @answers(q.SAVE)
 def save(request: q.SaveRequest) -> q.Checkpoint:
     import numpy as np

@@ -1,6 +1,6 @@
 """Where CoordExp demands what the claims of boundary 10 demand."""
 
-from coordexp_audit_lib.pipelines.coordexp.citing import audit, code
+from coordexp_audit_lib.pipelines.coordexp.citing import audit, code, newest
 
 UPSTREAM = audit("Upstream dependency provenance is recorded in run artifacts")
 WRITER = "src/utils/run_manifest.py"
@@ -13,5 +13,10 @@ CITATIONS = {
     "provenance.config_is_the_config": (code(WRITER, "serialize_resolved_training_config"),),
     "provenance.no_secrets": (code(WRITER, "collect_runtime_env_metadata"),),
     "provenance.weights_only": (code("configs/base.yaml", "training.save_only_model"),),
+    "provenance.cache_key": (
+        newest(
+            "encoded-training-cache", "Encoded cache reuse is guarded by a stable fingerprint and artifact manifest"
+        ),
+    ),
     "provenance.rerun_drift": (UPSTREAM,),
 }

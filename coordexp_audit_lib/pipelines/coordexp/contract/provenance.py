@@ -49,7 +49,30 @@ CONTRACT = {
         "rate": "training.learning_rate",
         "section": "custom",
     },
+    "provenance.caches": {
+        "names": ("packing plan",),
+        # What the cached depends on -> changes of the config that must change the key (one is enough); a change that
+        # the tree refuses to load says nothing. tokens: with these the tokenizer gets a token more, too.
+        "depends": {
+            "tokenizer": ({"model.model": "audit/another-checkpoint"},),
+            "chat template": ({"template.template": "qwen2_5_vl"},),
+            "budget of pixels": ({"template.max_pixels": 401408},),
+            "longest sequence": ({"global_max_length": 7000},),
+            "rule of truncation": ({"template.truncation_strategy": "left"},),
+            "user prompt": ({"custom.user_prompt": "Audited: name every object."},),
+            "order of an object's fields": (
+                {"custom.object_field_order": "desc_first"},
+                {"custom.object_field_order": "geometry_first"},
+            ),
+            "dataset": ({"custom.train_jsonl": "public_data/audited/train.coord.jsonl"},),
+        },
+        "tokens": ("tokenizer",),
+        "nothing": {"training.learning_rate": 1.25e-5},
+    },
     "provenance.save_only_model": "training.save_only_model",
     "provenance.resumed": "training.resume_from_checkpoint",
     "provenance.ranks": RANKS,
 }
+
+CACHES = {**CONTRACT["provenance.caches"], "names": ("packing plan", "encoded samples")}  # type: ignore[dict-item]
+CHANGES = {era: {"provenance.caches": CACHES} for era in ("2026-03", "2026-05")}

@@ -1,0 +1,108 @@
+"""From a finding for each claim and config to what a reader is told: one root once, and what matters first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from coordexp_audit_lib.core.claim import claims
+from coordexp_audit_lib.core.finding import AUTHORITIES, REACHES, SEVERITIES, STATUSES, Finding
+
+
+def ranked(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings of several configs as one list: alike ones joined, names of one root counted once, by weight.
+
+    First what is violated and counts, by effect, reach and authority; then what could not be judged, what is latent,
+    and what holds. Equals keep their order.
+    """
+    joined = _joined(findings)
+    roots = {c.id: c.root for c in claims() if c.root}
+    violated = {(f.invariant, c) for f in joined if f.status == "violated" for c in _scope(f)}
+    told = []
+    for f in joined:
+        root = roots.get(f.invariant, "")
+        shared = root and f.status == "violated" and any((root, c) in violated for c in (*_scope(f), None))
+        told.append(msgspec.structs.replace(f, same_as=root) if shared else f)
+    names = [(f.same_as, f.invariant) for f in told if f.same_as]
+    told = [_named(f, tuple(sorted({n for root, n in names if root == f.invariant}))) for f in told]
+    return sorted(told, key=weight)
+
+
+def weight(f: Finding) -> tuple[int, int, int, int]:
+    """Sort key: lower is to be read first."""
+    if f.status == "violated":
+        group = 5 if f.same_as else 3 if f.latent else 0
+        reach = REACHES.index(f.reach or "unknown")
+        return (group, SEVERITIES.index(f.severity), reach, AUTHORITIES.index(f.authority))
+    group = {"error": 1, "unbound": 2, "held": 4}[f.status]
+    return (group, SEVERITIES.index(f.severity), 0, AUTHORITIES.index(f.authority))
+
+
+def _scope(f: Finding) -> tuple[str | None, ...]:
+    return f.configs or (f.config,)
+
+
+def _named(f: Finding, also: tuple[str, ...]) -> Finding:
+    return msgspec.structs.replace(f, also=also) if also and f.status == "violated" else f
+
+
+def _joined(findings: Iterable[Finding]) -> list[Finding]:
+    """One finding for all configs in which a claim came out alike, with the kinds and examples of all."""
+    kept: dict[tuple[Any, ...], Finding] = {}
+    for f in findings:
+        alike = (f.severity, f.latent) if f.status == "violated" else (f.note,)
+        key = (f.invariant, f.config is None, f.status, *alike)
+        kept[key] = _both(kept[key], f) if key in kept else f
+    return list(kept.values())
+
+
+def _both(before: Finding, now: Finding) -> Finding:
+    reach = min(before.reach or "unknown", now.reach or "unknown", key=REACHES.index) if before.reach else None
+    kinds = {(k.message, k.reach): k for k in now.kinds} | {(k.message, k.reach): k for k in before.kinds}
+    seen = {v.kind for v in before.violations}
+    examples = [*before.violations, *(v for v in now.violations if v.kind not in seen)]
+    return msgspec.structs.replace(
+        before,
+        configs=tuple(dict.fromkeys((*before.configs, *now.configs))),
+        checked=max(before.checked, now.checked),
+        reach=reach,
+        reach_by=before.reach_by if reach == before.reach else now.reach_by,
+        kinds=tuple(kinds.values()),
+        violations=examples,
+        violation_count=max(before.violation_count, now.violation_count, sum(k.count for k in kinds.values())),
+        seconds=round(before.seconds + now.seconds, 3),
+    )
+
+
+def counted(findings: Sequence[Finding]) -> dict[str, Any]:
+    """How many findings have each status, in all and by severity. Of the violated only those that count; beside them
+    `advice` (violated by our own measure only, part of `violated`), `latent` (no audited config leads there) and
+    `same` (counted under another name)."""
+    total: dict[str, int] = dict.fromkeys((*STATUSES, "advice", "latent", "same"), 0)
+    by_severity: dict[str, dict[str, int]] = {s: dict.fromkeys(STATUSES, 0) for s in SEVERITIES}
+    for f in findings:
+        if f.status == "violated" and not f.counts:
+            total["same" if f.same_as else "latent"] += 1
+            continue
+        total[f.status] += 1
+        total["advice"] += f.advice
+        by_severity[f.severity][f.status] += 1
+    return {**total, "by_severity": by_severity}
+
+
+def top(findings: Mapping[str, Any] | Sequence[Mapping[str, Any]], many: int) -> list[Mapping[str, Any]]:
+    """The first of a document's findings that are violated and count."""
+    chosen = findings["findings"] if isinstance(findings, Mapping) else findings
+    return [f for f in chosen if counts(f)][:many]
+
+
+def counts(f: Mapping[str, Any]) -> bool:
+    """`Finding.counts` of a document's finding."""
+    return f["status"] == "violated" and f.get("reach") != "none" and not f.get("same_as")
+
+
+def first(f: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The weightiest example of a document's finding."""
+    return next(iter(f["violations"]), None)

@@ -1,0 +1,351 @@
+"""What of a tree runs, from entry points and under one config: a call graph that rather holds too much than too little.
+
+A function runs once code that runs names it, be it as a call or as a value. A class is made once code that runs names
+it; from then on its special and public methods run, those that override an upstream class's, and whatever method has a
+name that is read from any object (`x._step`), as instances of that class would find it. An import runs a module's top
+level.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+
+from coordexp_audit_lib.source.names import Function
+from coordexp_audit_lib.source.reach.liveness import Body
+from coordexp_audit_lib.source.reach.program import MODULE, External, Meaning, Node, Program, imported_names
+from coordexp_audit_lib.source.reach.settings import Settings
+from coordexp_audit_lib.source.reach.truth import Truth, read_by_name
+from coordexp_audit_lib.source.tree import DEFINITIONS, assigned, statements, text_of
+
+SHOWN_HOPS = 6
+# Decorators that leave a function to be called by its name; any other may keep it and call it itself.
+PASSIVE = {
+    *(
+        "staticmethod",
+        "classmethod",
+        "property",
+        "dataclass",
+        "abstractmethod",
+        "contextmanager",
+        "override",
+        "overload",
+    ),
+    *("cached_property", "lru_cache", "cache", "wraps", "no_grad", "inference_mode", "setter", "getter", "final"),
+    *("total_ordering", "asynccontextmanager", "runtime_checkable", "singledispatch", "enable_grad"),
+}
+
+
+class Spot(msgspec.Struct, frozen=True):
+    """What the graph says of one place. reached: None where the place cannot be found. why: the calls that lead there,
+    or what keeps the line from running."""
+
+    reached: bool | None
+    why: str
+    node: Node | None = None
+
+
+class Graph:
+    """Everything that runs from some entry points.
+
+    entries: functions, classes or modules; a module named as an entry is run as the main program. hooks: by package
+    outside the tree, the names with a leading underscore that its classes call on themselves, so that a method of that
+    name overrides; of a package that is not listed every method counts as one. A public method of a class that is made
+    always counts, since an object may be handed to code outside the tree.
+    """
+
+    def __init__(
+        self, program: Program, settings: Settings, entries: Iterable[Node], hooks: Mapping[str, frozenset[str]] = {}
+    ) -> None:
+        self.program, self.hooks = program, hooks
+        entries = list(entries)
+        main = next((e.path for e in entries if e.name == MODULE), "")
+        self.truth = Truth(program, settings, main)
+        self.parents: dict[Node, Node | None] = {}
+        self._made: dict[Node, set[str]] = {}  # classes that are made, with the names of their methods
+        self._above: dict[Node, Node] = {}  # bases of classes that are made, with one of these
+        self._loose: set[Node] = set()  # classes that are handed about, and so may be combined with others
+        self._read: dict[
+            str, dict[str, Node]
+        ] = {}  # names read from objects of unknown class: by file, who reads first
+        self._own: dict[tuple[Node, str], Node] = {}  # names read from `self` in a class
+        self._waiting: deque[Node] = deque()
+        for entry in entries:
+            self._reach(Node(entry.path, MODULE), None)
+            self._reach(entry, None)
+        while self._waiting:
+            self._visit(self._waiting.popleft())
+
+    # ---- answers ---------------------------------------------------------------------------------------------------
+
+    def reaches(self, node: Node) -> bool:
+        """Whether a function or module runs, or objects of a class are about."""
+        return node in self.parents or node in self._above
+
+    def at(self, path: str, line: int = 0, symbol: str = "") -> Spot:
+        """What is known of a line of a file, or of a symbol (`module:Class.method` or its last part) in it."""
+        module = self.program.module(path)
+        name = symbol.rpartition(":")[2]
+        if module is None or (name and not line and name not in module.defined):
+            return Spot(None, f"{path} cannot be read" if module is None else f"{name} is not defined in {path}")
+        node = Node(path, module.around(line) if line else name)
+        if not self.reaches(node):
+            return Spot(False, self._unreached(node), node)
+        why = self.truth.runs(path, line) if line else None
+        if why is not None:
+            return Spot(False, f"line {line} does not run" + (f": {why}" if why else ""), node)
+        return Spot(True, self.path_to(node), node)
+
+    def path_to(self, node: Node) -> str:
+        """The calls that lead to a node, from the entry, the middle left out where there are many."""
+        steps: list[Node] = []
+        at: Node | None = node
+        while at is not None:
+            steps.append(at)
+            at = self.parents.get(at, self._above.get(at))
+        steps.reverse()
+        shown = [str(steps[0]), *(s.name or s.path for s in steps[1:])]
+        shown = [s for n, s in enumerate(shown) if n == 0 or s != shown[n - 1]]
+        half = SHOWN_HOPS // 2
+        return " → ".join(shown if len(shown) <= SHOWN_HOPS + 1 else [*shown[:half], "…", *shown[-half:]])
+
+    def _unreached(self, node: Node) -> str:
+        if not self.reaches(Node(node.path, MODULE)):
+            return f"nothing that runs imports {node.path}"
+        return f"nothing that runs names {node.name}"
+
+    # ---- growing ---------------------------------------------------------------------------------------------------
+
+    def _reach(self, node: Node, by: Node | None) -> None:
+        if node not in self.parents and self.program.module(node.path) is not None:
+            self.parents[node] = by
+            self._waiting.append(node)
+
+    def _visit(self, node: Node) -> None:
+        if node.name == MODULE:
+            self._module(node)
+            return
+        defined = self.program.defined(node)
+        for d in defined:
+            if isinstance(d.node, Function):
+                body = Body(self.truth, node)
+                self._take(node, body.nodes(d.node.body))
+            else:
+                self._make(node)
+                self._class_body(node, d.node)
+        if not defined:
+            module = self.program.module(node.path)
+            for value in module.bound.get(node.name, []) if module else []:
+                self._take(node, Body(self.truth, node).nodes([ast.Expr(value, lineno=0)] if value else []))
+
+    def _module(self, node: Node) -> None:
+        """Run a module's top level. What a constant table names runs only once the table is read."""
+        module = self.program.module(node.path)
+        assert module is not None
+        package = node.path.rpartition("/")[0]
+        for n in range(package.count("/") + 1 if package else 0):
+            above = "/".join(package.split("/")[: n + 1]) + "/__init__.py"
+            if above != node.path and self.program.tree.exists(above):
+                self._reach(Node(above, MODULE), node)
+        tables = {id(s) for s in statements(module.tree.body) if assigned(s) and not _calls(getattr(s, "value", None))}
+        body = Body(self.truth, node)
+        kept = [s for s in module.tree.body if id(s) not in tables]
+        self._take(node, body.nodes(kept))
+
+    def _take(self, node: Node, live: Iterator[ast.AST]) -> None:
+        """Follow what stands in a live body."""
+        used: set[int] = set()  # what is called, or whose member is read, right where it is named
+        for one in live:
+            used |= {id(one.func)} if isinstance(one, ast.Call) else set()
+            used |= {id(one.value)} if isinstance(one, ast.Attribute) else set()
+            if isinstance(one, (ast.Import, ast.ImportFrom)):
+                self._import(node, one)
+            elif isinstance(one, DEFINITIONS):
+                self._definition(node, one)
+            elif isinstance(one, ast.Name):
+                if isinstance(one.ctx, ast.Load):
+                    self._meanings(node, self.program.name(node, one.id), loose=id(one) not in used)
+            elif isinstance(one, ast.Attribute):
+                self._attribute(node, one, loose=id(one) not in used)
+            elif isinstance(one, ast.Call):
+                self._call(node, one)
+
+    def _import(self, node: Node, statement: ast.Import | ast.ImportFrom) -> None:
+        for _, (target, name) in imported_names(statement, node.path):
+            for file in self.program.files(target, node.path):
+                self._reach(Node(file, MODULE), node)
+            for file in self.program.files(f"{target}.{name}", node.path) if name and name != "*" else ():
+                self._reach(Node(file, MODULE), node)
+        if isinstance(statement, ast.Import):
+            for alias in statement.names:
+                for file in self.program.files(alias.name, node.path):
+                    self._reach(Node(file, MODULE), node)
+
+    def _definition(self, node: Node, one: ast.AST) -> None:
+        """Run what stands at a definition itself: decorators, default values, bases."""
+        name = getattr(one, "name", "")
+        inner = Node(node.path, f"{node.name}.{name}" if node.name else name)
+        decorators = getattr(one, "decorator_list", [])
+        arguments = getattr(one, "args", None)
+        defaults = [*arguments.defaults, *arguments.kw_defaults] if arguments else []
+        keywords = [k.value for k in getattr(one, "keywords", [])]
+        body = Body(self.truth, node)
+        self._take(node, body.nodes([ast.Expr(e) for e in [*decorators, *defaults, *keywords] if e]))
+        called = (d.func if isinstance(d, ast.Call) else d for d in decorators)
+        if any(_last(d) not in PASSIVE for d in called):
+            self._reach(inner, node)
+        if isinstance(one, ast.ClassDef) and any(_registers(self.program, b) for b in self.program.order(inner)[1:]):
+            self._reach(inner, node)
+
+    def _meanings(self, node: Node, meanings: Iterable[Meaning], loose: bool) -> None:
+        for meaning in meanings:
+            if not isinstance(meaning, External):
+                self._reach(meaning, node)
+                if loose and meaning not in self._loose and self.program.is_class(meaning):
+                    self._loose.add(meaning)
+                    self._overrides(meaning, self.program.members(meaning))
+
+    def _call(self, node: Node, call: ast.Call) -> None:
+        """Names given as text: `getattr(x, "name")`, `import_module("a.b")`."""
+        _, name = read_by_name(call)
+        by = getattr(call.func, "id", getattr(call.func, "attr", ""))
+        if by == "getattr" and name:
+            self._member_read(node, call.args[0], name)
+        elif by == "getattr":
+            for text in {t for d in self.program.defined(node) for n in ast.walk(d.node) if (t := text_of(n))}:
+                if text.isidentifier():
+                    self._member_read(node, None, text)
+        elif by in ("import_module", "__import__") and call.args and text_of(call.args[0]):
+            for file in self.program.files(text_of(call.args[0]) or "", node.path):
+                self._reach(Node(file, MODULE), node)
+        elif by in ("attrgetter", "methodcaller"):
+            for text in filter(None, map(text_of, call.args)):
+                self._member_read(node, None, text.rpartition(".")[2])
+
+    # ---- members ---------------------------------------------------------------------------------------------------
+
+    def _attribute(self, node: Node, one: ast.Attribute, loose: bool) -> None:
+        meanings = self.program.value(node, one)
+        holders = self.program.value(node, one.value)
+        if meanings and holders and not any(isinstance(m, External) for m in holders):
+            self._meanings(node, meanings, loose)
+            return
+        if holders and all(isinstance(h, External) for h in holders):
+            return  # a member of another package's module or class
+        self._member_read(node, one.value, one.attr)
+
+    def _member_read(self, node: Node, holder: ast.expr | None, name: str) -> None:
+        """A name read from an object: from `self` the class around is known, from `super()` where to look."""
+        owner = self.program.owner(node)
+        if owner is not None and isinstance(holder, ast.Name) and holder.id in ("self", "cls"):
+            self._read_from_self(node, owner, name)
+        elif owner is not None and isinstance(holder, ast.Call) and getattr(holder.func, "id", "") == "super":
+            self._read_above(node, owner, holder, name)
+        elif node.path not in self._read.setdefault(name, {}):
+            first = not self._read[name]
+            self._read[name][node.path] = node
+            for made in list(self._made) if first else ():
+                self._find(made, name, self._reader(made, name))
+
+    def _read_from_self(self, node: Node, owner: Node, name: str) -> None:
+        if (owner, name) in self._own:
+            return
+        self._own[owner, name] = node
+        for made in list(self._made):
+            if owner in self.program.order(made):
+                self._find(made, name, node)
+        if self.program.method(owner, name) is None:  # another class of the same instance may have it
+            self._member_read(node, None, name)
+
+    def _read_above(self, node: Node, owner: Node, call: ast.Call, name: str) -> None:
+        given = self.program.value(node, call.args[0]) if call.args else []
+        starts = [m for m in given if isinstance(m, Node)] or [owner]
+        for start in starts:
+            for made in [start, *(m for m in self._made if start in self.program.order(m))]:
+                found = self.program.method(made, name, after=start)
+                if found is not None:
+                    self._reach(found, node)
+        self._own.setdefault((owner, f"super {name}"), node)
+
+    def _make(self, node: Node) -> None:
+        """A class is named by what runs: instances of it may be about."""
+        names = self.program.members(node)
+        self._made[node] = names
+        order = self.program.order(node)
+        for above in order[1:]:
+            self._above.setdefault(above, node)
+            self._reach(Node(above.path, MODULE), node)
+            for d in self.program.defined(above):
+                self._class_body(above, d.node, by=node)
+        self._overrides(node, names)
+        for name in names:
+            if name in self._read or (name.startswith("__") and name.endswith("__")):
+                self._find(node, name, self._reader(node, name))
+        for (owner, name), by in list(self._own.items()):
+            if owner in order:
+                if name.startswith("super "):
+                    found = self.program.method(node, name.removeprefix("super "), after=owner)
+                    if found is not None:
+                        self._reach(found, by)
+                else:
+                    self._find(node, name, by)
+
+    def _overrides(self, node: Node, names: set[str]) -> None:
+        """The methods that code outside the tree may call: public ones, for an object may be handed to it, and those
+        that override an upstream class's own. A class without such a base that is handed about may be joined with one
+        (`type(name, (Mixin, base), {})`)."""
+        packages = self.program.packages_above(node)
+        packages |= set(self.hooks) if node in self._loose and not packages else set()
+        hooks = {n for p in packages for n in self.hooks.get(p, ())}
+        unlisted = any(p not in self.hooks for p in packages)
+        for name in names:
+            if not name.startswith("_") or name in hooks or unlisted:
+                self._reach_method(node, name, node)
+
+    def _reader(self, made: Node, name: str) -> Node:
+        """Who is shown as reading a method's name: somebody in the class's own file, or in that of who makes it."""
+        readers = self._read.get(name, {})
+        maker = self.parents.get(made)
+        return readers.get(made.path) or (readers.get(maker.path) if maker else None) or made
+
+    def _reach_method(self, made: Node, name: str, by: Node) -> None:
+        found = self.program.method(made, name)
+        if found is not None:
+            self._reach(found, by)
+
+    def _find(self, made: Node, name: str, by: Node) -> None:
+        if name in self._made[made]:
+            self._reach_method(made, name, by)
+
+    def _class_body(self, node: Node, definition: ast.AST, by: Node | None = None) -> None:
+        """Fields, their types (an object may be made from them) and class attributes."""
+        kept: list[ast.stmt] = []
+        for statement in getattr(definition, "body", []):
+            if isinstance(statement, ast.AnnAssign):
+                kept.append(ast.Expr(statement.annotation))
+            kept += [] if isinstance(statement, ast.ClassDef) else [statement]
+        scope = Node(node.path, node.name)
+        for one in Body(self.truth, scope).nodes(kept):
+            if isinstance(one, Function):
+                self._method_definition(by or node, node, one)
+            else:
+                self._take(by or node, iter([one]))
+
+    def _method_definition(self, by: Node, node: Node, one: ast.AST) -> None:
+        self._definition(Node(node.path, node.name), one)
+
+
+def _calls(value: ast.AST | None) -> bool:
+    return value is not None and any(isinstance(n, ast.Call) for n in ast.walk(value))
+
+
+def _last(node: ast.AST) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def _registers(program: Program, node: Node) -> bool:
+    """Whether a class gets to know its subclasses when they are defined."""
+    return bool(program.defined(Node(node.path, f"{node.name}.__init_subclass__")))
