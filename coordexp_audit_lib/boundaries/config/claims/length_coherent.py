@@ -14,6 +14,7 @@ from typing import Any
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
 from coordexp_audit_lib.boundaries.config.faults import overlooked
 from coordexp_audit_lib.boundaries.config.predicates.messages import said
+from coordexp_audit_lib.boundaries.config.predicates.rules import Resolved, by_keys
 from coordexp_audit_lib.boundaries.config.surfaces import HF_LENGTH, HfLength, Passed
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.errors import AuditError, SurfaceUnbound
@@ -56,6 +57,9 @@ def length_coherent(ctx: Context) -> Iterator[Problem]:
             yield from _coherent(fits, verdict, case)
     except SurfaceUnbound as unbound:
         ctx.left_out("the lengths of the HF backend", str(unbound))
+
+
+length_coherent.on(Resolved, by_keys("config.length_coherent"))
 
 
 def _coherent(coherent: bool, answer: Answer[Any], values: dict[str, Any]) -> Iterator[Problem]:

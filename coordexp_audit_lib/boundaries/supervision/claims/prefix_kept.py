@@ -14,10 +14,10 @@ from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.supervision.cases import asking, rollouts
 from coordexp_audit_lib.boundaries.supervision.predicates.roles import VOCABULARY, text_of
-from coordexp_audit_lib.boundaries.supervision.predicates.targets import kept
+from coordexp_audit_lib.boundaries.supervision.predicates.targets import Kept, kept
 from coordexp_audit_lib.boundaries.supervision.reference.target import cut_tokens, keep
 from coordexp_audit_lib.boundaries.supervision.surfaces import PREFIX, Prefix, Prefixes, PrefixRequest
-from coordexp_audit_lib.core.claim import Context, claim
+from coordexp_audit_lib.core.claim import Context, Ledger, claim
 from coordexp_audit_lib.core.fault import Honest, fault
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.core.problem import Problem
@@ -31,18 +31,22 @@ def prefix_kept(ctx: Context) -> Iterator[Violation | Problem]:
     asked += [*rollouts.truncations(), *(ids for i, (_, ids) in enumerate(rollouts.real_texts()) if i % 2 == 0)]
     answer = ctx.value(PREFIX, PrefixRequest(asked, "desc_first"))
     for ids, parse in zip(asked, answer.parses, strict=True):
-        ctx.judged()
-        yield from _of_parse(ids, parse)
+        yield from _of_parse(ids, parse, ctx)
     for case, one, sample in asking.targets(ctx):
-        ctx.judged()
-        if not one.segment.invalid:
+        if one.segment.invalid:
+            ctx.judged()  # nothing is kept
+        else:
             prefix = one.segment.ids[: one.segment.prefix_len]
-            yield from (p.violation(case.name) for p in kept(prefix, sample.rollout))
+            yield from (p.violation(case.name) for p in kept(Kept(prefix, sample.rollout), ctx))
 
 
-def _of_parse(ids: list[int], parse: Prefix) -> Iterator[Problem]:
+prefix_kept.on(Kept, kept)
+
+
+def _of_parse(ids: list[int], parse: Prefix, ledger: Ledger) -> Iterator[Problem]:
     name, text = f"{len(ids)} tokens", text_of(ids)
-    for p in kept(parse.prefix, ids) if not parse.invalid else ():
+    ledger.judged(parse.invalid)
+    for p in kept(Kept(parse.prefix, ids), ledger) if not parse.invalid else ():
         yield replace(p, subject=f"{name}, {p.subject}", counterexample=text.decode("utf-8", "replace"))
     wanted = keep(ids, "desc_first")
     spelled = text.count(b"<|im_end|>") > ids.count(VOCABULARY.turn_end or -1)  # whether that ends it is left open

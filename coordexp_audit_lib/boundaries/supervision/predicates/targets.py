@@ -198,8 +198,17 @@ def overlapped(one: Supervised, ledger: Ledger, plain: SegmentB, fate: str) -> I
                 yield Problem(message, one.place(p), "another gradient with its weight on", "the same")
 
 
-def kept(prefix: Sequence[int], rollout: Sequence[int]) -> Iterator[Problem]:
-    """Equal tokens, but for an end that spells a proper part of the rollout's next token."""
+class Kept(msgspec.Struct, frozen=True):
+    """What a target keeps of a rollout, and the rollout: token ids."""
+
+    prefix: Sequence[int]
+    rollout: Sequence[int]
+
+
+def kept(one: Kept, ledger: Ledger) -> Iterator[Problem]:
+    """Equal tokens, but for an end that spells a proper part of the rollout's next token. Counts rollouts."""
+    prefix, rollout = one.prefix, one.rollout
+    ledger.judged(len(rollout) > 0)
     shared = min(len(prefix), len(rollout))
     same = next((i for i, (a, b) in enumerate(zip(prefix, rollout, strict=False)) if a != b), shared)
     rest = text_of(list(prefix[same:]))
