@@ -166,8 +166,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
     target, configs, names = _opened(arguments)
     with target:
-        for config in configs:
-            target.config_path(config)
+        configs = list(dict.fromkeys(map(target.named, configs)))
         checks, judged, _ = _planned(names, configs)
         bar = Bar(judged, "check")
         findings = audit(target, checks, configs, arguments.seed, lambda inv, config: bar(inv.id))
@@ -184,6 +183,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     target, configs, names = _opened(arguments)
     with target:
+        configs = list(dict.fromkeys(map(target.named, configs)))
         _, judged, shown = _planned(names, configs)
         asked = judged + shown if target.info().kind == "checkout" else 0
         bar = Bar(len(boundaries.load(names)) * len(configs) + asked, "run")

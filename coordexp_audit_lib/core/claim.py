@@ -28,7 +28,7 @@ from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.evidence import Evidence, Where, digest
 from coordexp_audit_lib.core.finding import Kind, Severity, Violation
 from coordexp_audit_lib.core.problem import Problem, Undecided
-from coordexp_audit_lib.core.surface import Answer, Request, Response, Surface
+from coordexp_audit_lib.core.surface import Answer, Refusal, Request, Response, Surface
 from coordexp_audit_lib.core.target import Target
 
 Check = Callable[["Context"], Iterator["Violation | Problem"]]
@@ -115,6 +115,14 @@ class Provocation(msgspec.Struct, frozen=True, eq=False):
     ask: Callable[[Context], Iterable[tuple[str, Answer[Any]]]]
 
 
+class Asked(msgspec.Struct, frozen=True, eq=False):
+    """One question of a check: what was asked, and the refusal if it was refused."""
+
+    question: Surface[Any, Any]
+    request: msgspec.Struct
+    refusal: Refusal | None
+
+
 class Context(Ledger):
     """What a check sees: the target, a seeded source of randomness, the ledger of cases, and the config.
 
@@ -125,6 +133,7 @@ class Context(Ledger):
         super().__init__()
         self.target, self.config, self.seed, self.label = target, config, seed, label
         self.calls: dict[str, int] = {}
+        self.asked: list[Asked] = []
         self.notes: list[Evidence] = []
         self.last_surface = ""
 
@@ -137,7 +146,9 @@ class Context(Ledger):
         """Ask the target; the answer is a value or a refusal."""
         self.last_surface = question.name
         self.calls[question.name] = self.calls.get(question.name, 0) + 1
-        return self.target.ask(question, request)
+        answer = self.target.ask(question, request)
+        self.asked.append(Asked(question, request, answer.refusal))
+        return answer
 
     def value(self, question: Surface[Request, Response], request: Request) -> Response:
         """Ask and take the value; a refusal becomes an `error` finding, for it was not expected."""

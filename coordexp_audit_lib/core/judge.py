@@ -12,6 +12,7 @@ from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Claim, Context, Predicate, claims_on
 from coordexp_audit_lib.core.evidence import Evidence
 from coordexp_audit_lib.core.finding import Authority, Finding, Kind, Violation, tidy
+from coordexp_audit_lib.core.localise import Trail
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.sheet import Sheet
 from coordexp_audit_lib.core.target import Target
@@ -46,15 +47,16 @@ def judge(target: Target, claim: Claim, config: str, seed: int = 0) -> Finding:
     A claim that is not about a config sees none, so that its verdict is the same whichever configs are audited.
     """
     ctx = Context(target, config if claim.per_config else "", seed, claim.id)
-    cited, lost = _cited(target, claim)
+    cited, lost = _cited(target, claim, ctx.config)
     authority: Authority = "practice" if not cited else "upstream" if cited == claim.spec else "spec"
-    sheet = Sheet(claim, ctx, authority=authority, finish=lambda v: _reached(_placed(v, ctx), ctx, claim))
-    sheet.run(lambda: claim.check(ctx))
+    trail = Trail(ctx)
+    sheet = Sheet(claim, ctx, authority=authority, finish=lambda v: _reached(trail.placed(v, claim.id), ctx, claim))
+    sheet.run(lambda: trail.followed(claim.check(ctx)))
     made = sheet.finding(
         kind=claim.kind,
         config=ctx.config if claim.per_config else None,
         evidence=_evidence(ctx),
-        spec="; ".join(map(str, cited)),
+        spec="; ".join(map(str, cited)) or _permitted(target, claim),
     )
     if not lost:
         return made
@@ -62,12 +64,18 @@ def judge(target: Target, claim: Claim, config: str, seed: int = 0) -> Finding:
     return msgspec.structs.replace(made, note=tidy("; ".join(n for n in (made.note, said) if n)))
 
 
-def _cited(target: Target, claim: Claim) -> tuple[tuple[Citation, ...], list[Citation]]:
+def _cited(target: Target, claim: Claim, config: str) -> tuple[tuple[Citation, ...], list[Citation]]:
     """Where the claim is demanded: by the target's pipeline, else by a library below. What a tree was searched for
-    and does not hold is no citation; it comes second."""
-    cited = target.citations().get(claim.id, ())
-    lost = [c for c in cited if target.holds(c) is False]
-    return tuple(c for c in cited if c not in lost) or claim.spec, lost
+    and does not hold is no citation; if it was read at that very commit, it is an error of ours, and comes second."""
+    cited = [c for c in target.citations().get(claim.id, ()) if not config or c.covers(config)]
+    gone, commit = [c for c in cited if target.holds(c) is False], target.info().commit
+    ours = [c for c in gone if commit.startswith(c.commit)]
+    return tuple(c for c in cited if c not in gone) or claim.spec, ours
+
+
+def _permitted(target: Target, claim: Claim) -> str:
+    why = target.permitted().get(claim.id, "")
+    return f"our practice; theirs permits it: {why}" if why else "our practice"
 
 
 def _reached(violation: Violation, ctx: Context, claim: Claim) -> Violation:
@@ -134,14 +142,6 @@ def audit(
                 progress(claim, config if claim.per_config else None)
             findings.append(judge(target, claim, config, seed))
     return findings
-
-
-def _placed(violation: Violation, ctx: Context) -> Violation:
-    """Fill in the place from the surface asked last, if the check named none."""
-    binding = ctx.target.bindings().get(ctx.last_surface)
-    if violation.where is not None or binding is None or binding.where is None:
-        return violation
-    return msgspec.structs.replace(violation, where=binding.where, found="call")
 
 
 def _concealed(v: Violation, conceal: Callable[[Any], Any]) -> Violation:

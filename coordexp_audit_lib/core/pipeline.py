@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.errors import UsageError
+from coordexp_audit_lib.core.evidence import Where
+from coordexp_audit_lib.core.finding import Reach
 
 _PIPELINES: dict[str, Pipeline] = {}
+
+
+class Named(msgspec.Struct, frozen=True):
+    """A place that a pipeline names for what breaks a claim, without a line number.
+
+    symbols: candidates as `package.module:qualname`, the first that a tree has counts. at: the statement in it, by what
+    it calls, assigns or spells. key: in place of a symbol, the key of the config under audit. about: a pattern that
+    subject or message must match.
+    """
+
+    symbols: tuple[str, ...] = ()
+    at: str = ""
+    key: str = ""
+    hot: bool = False
+    about: str = ""
 
 
 class Pipeline(ABC):
@@ -58,9 +77,32 @@ class Pipeline(ABC):
     def contract(self, era: str = "") -> Mapping[str, Any]:
         """What it promises in an era, as values that claims read, by name (`boundary.name`); "": the reference era."""
 
+    def places(self, era: str = "") -> Mapping[str, tuple[Named, ...]]:
+        """By claim, the places that are to be mended where no run tells them; by default none."""
+        return {}
+
+    def untraced(self) -> frozenset[str]:
+        """Surfaces whose answers take too long to be watched line by line."""
+        return frozenset()
+
     @abstractmethod
-    def citations(self) -> Mapping[str, tuple[Citation, ...]]:
-        """By claim, where the pipeline's own specification demands it."""
+    def citations(self, era: str = "") -> Mapping[str, tuple[Citation, ...]]:
+        """By claim, where the pipeline's own specification demands it in an era; "": the reference era."""
+
+    @abstractmethod
+    def permitted(self) -> Mapping[str, str]:
+        """By claim that it does not demand, what its own words say instead; there a verdict is advice."""
+
+    def reach(
+        self, tree: Any, configs: Sequence[str], config: str, *, claim: str, where: Where | None, subject: str
+    ) -> tuple[Reach, str]:
+        """Whether a run from `config` of a source tree (a `source.tree.Tree`) comes by the place of a violation, and
+        how that is known; by default it is not.
+
+        configs: those under audit, by path in a tree. config: "" for any of them. claim: its id. subject: of the
+        violation; a key of a config is judged by whether the configs have it.
+        """
+        return "unknown", ""
 
 
 def register(pipeline: Pipeline) -> Pipeline:

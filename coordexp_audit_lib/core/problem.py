@@ -16,7 +16,8 @@ class Problem(msgspec.Struct, frozen=True):
 
     message: what is wrong, for a stranger. subject: what of the judged thing (a key path, a metric, a tensor, a
     symbol). expected, actual, counterexample: JSON-able. token: the first token at which it shows, 0-based, if at one.
-    where: the place, if the predicate knows it. severity, authority, kind: as a `Violation` has them.
+    where: the place, if the predicate knows it. severity, authority, kind, remedy: as a `Violation` has
+    them.
     """
 
     message: str
@@ -29,6 +30,7 @@ class Problem(msgspec.Struct, frozen=True):
     severity: Severity | None = None
     authority: Authority | None = None
     kind: str = ""
+    remedy: str = ""
 
     def violation(self, subject: str = "", case: dict[str, Any] | None = None) -> Violation:
         """As a finding reports it. subject: the name of the judged thing, before the problem's own. case: what was
@@ -51,6 +53,7 @@ class Problem(msgspec.Struct, frozen=True):
             severity=self.severity,
             authority=self.authority,
             kind=self.kind,
+            remedy=self.remedy,
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from coordexp_audit_lib.core.errors import AuditError, TargetRefused
+from coordexp_audit_lib.core.evidence import Where
 
 Request = TypeVar("Request", bound=msgspec.Struct)
 Response = TypeVar("Response", bound=msgspec.Struct)
@@ -31,11 +32,13 @@ class Surface(msgspec.Struct, Generic[Request, Response], frozen=True, eq=False)
     static: Callable[[Any, Request], Response] | None = None
 
 
-class Refusal(msgspec.Struct, frozen=True):
-    """The target's own function raised: the exception's type name and its message."""
+class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The target's own function raised: the exception's type name, its message, and the innermost place in the target's
+    source, where one is known."""
 
     type: str
     message: str
+    where: Where | None = None
 
 
 class Answer(msgspec.Struct, Generic[Response], frozen=True):

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.core.citation import Citation
-from coordexp_audit_lib.core.errors import SurfaceFailed
+from coordexp_audit_lib.core.clue import Clue
+from coordexp_audit_lib.core.errors import SurfaceFailed, SurfaceUnbound
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.finding import Place, Reach
 from coordexp_audit_lib.core.pipeline import Pipeline, pipeline
@@ -85,9 +86,14 @@ class Target(ABC):
         return "unknown", ""
 
     def localise(
-        self, question: Surface[Any, Any], failing: Sequence[dict[str, Any]], passing: Sequence[dict[str, Any]]
+        self,
+        question: Surface[Any, Any],
+        failing: Sequence[dict[str, Any]],
+        passing: Sequence[dict[str, Any]],
+        clue: Clue,
     ) -> list[Place]:
-        """The places that made the failing requests' answers differ from the passing ones', the likeliest first."""
+        """The places that made the failing requests' answers differ from the passing ones', the likeliest first; by
+        default none is known. clue: what the violation says."""
         return []
 
     def holds(self, citation: Citation) -> bool | None:
@@ -100,7 +106,11 @@ class Target(ABC):
 
     def citations(self) -> Mapping[str, tuple[Citation, ...]]:
         """By claim, where the target's pipeline demands it."""
-        return self.pipeline().citations()
+        return self.pipeline().citations(self.info().era)
+
+    def permitted(self) -> Mapping[str, str]:
+        """By claim that the target's pipeline does not demand, what it says instead."""
+        return self.pipeline().permitted()
 
     @abstractmethod
     def config_path(self, config: str) -> str:
@@ -108,7 +118,20 @@ class Target(ABC):
 
         Raises:
             UsageError: the target has no such config.
+            SurfaceUnbound: it is one of those that runs are anchored to, and the target lacks it.
         """
+
+    def named(self, config: str) -> str:
+        """The config by the name that it has in this target; as given where the target holds none of its names, so that
+        the claims that need no config can be judged all the same.
+
+        Raises:
+            UsageError: the target has no such config.
+        """
+        try:
+            return self.config_path(config)
+        except SurfaceUnbound:
+            return config
 
     def ask(self, question: Surface[Request, Response], request: Request) -> Answer[Response]:
         """Ask a question and validate the answer against the surface's response type."""

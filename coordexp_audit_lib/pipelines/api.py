@@ -16,12 +16,14 @@ functions, through `here`, never at the top. An answer that finds, once it runs,
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
 import json
 
 _BOUND: dict[str, dict[str, "Bound"]] = {}
+_ANEW: list[bool] = []
 
 
 class Refused(Exception):
@@ -68,7 +70,7 @@ def remembered(answer):
     @functools.wraps(answer)
     def ask(request, here):
         key = json.dumps(request, sort_keys=True)
-        if key not in known:
+        if key not in known or _ANEW:
             try:
                 known[key] = answer(request, here), None
             except (Refused, Unbound) as error:
@@ -79,6 +81,16 @@ def remembered(answer):
         return value
 
     return ask
+
+
+@contextlib.contextmanager
+def anew():
+    """Meanwhile nothing is answered from memory: what runs is to be seen."""
+    _ANEW.append(True)
+    try:
+        yield
+    finally:
+        _ANEW.pop()
 
 
 def bound_by(module):

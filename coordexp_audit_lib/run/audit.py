@@ -51,8 +51,7 @@ def run(
         target: what is audited. word: how the user named it. configs: as the user names them. out: the folder.
         replace: whether an earlier run of other things in that folder may be removed.
     """
-    for config in configs:
-        target.config_path(config)
+    configs = list(dict.fromkeys(map(target.named, configs)))
     claim_folder(out, target.info(), configs, seed, replace)
     live: list[Finding] | None = None
     if target.info().kind == "checkout":

@@ -41,8 +41,7 @@ def take(
         progress: called with the name of what starts.
     """
     recorder = Recorder(live, _earlier(partial, live))
-    for config in configs:
-        recorder.config_path(config)
+    configs = list(dict.fromkeys(map(recorder.named, configs)))
     saver = _Saver(recorder, partial)
 
     def report(name: str) -> None:

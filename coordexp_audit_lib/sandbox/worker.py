@@ -3,8 +3,10 @@
 Started by path, not as a package: `python worker.py READ_FD WRITE_FD`. It speaks frames on these two private pipes: 4
 bytes of length, big-endian, then that many bytes of UTF-8 JSON. The first frame sets up (`tree`, `scratch`, `answers`:
 the folder of the pipeline's modules of answers, `frame`: the largest answer in bytes). Every frame has an `id`, and its
-answer carries the same `id` and one of `ready` (the process id), `about`, `value`, `refusal` {"type", "message"},
-`unbound` (a reason) or `failed` (a reason, one line; with `spent` the worker is not to be asked again).
+answer carries the same `id` and one of `ready` (the process id), `about`, `value`, `refusal` {"type", "message", and
+`where` {"path", "line"}: the innermost line of the tree, if one raised}, `traced` (what ran, of a question that came
+with `trace`; `kit.lines`), `unbound` (a reason) or `failed` (a reason, one line; with `spent` the worker is not to be
+asked again).
 """
 
 from __future__ import annotations
@@ -94,13 +96,34 @@ class Worker:
     def answer(self, message):
         """The bytes of the answer: strict JSON, not larger than the limit."""
         try:
-            answer = {"about": about(message["about"])} if "about" in message else self.ask(message)
-            return self.pack(message["id"], answer)
+            return self.pack(message["id"], self.said(message))
         except MemoryError:
             return self.pack(message["id"], {"failed": "it ran out of memory", "spent": True})
         except BaseException as error:  # also what hostile objects raise while they are written down
             reason = "the answer is not strict JSON: %s: %s" % (type(error).__name__, short(error))
             return self.pack(message["id"], {"failed": reason})
+
+    def said(self, message):
+        if "about" in message:
+            return {"about": about(message["about"])}
+        return self.trace(message) if "trace" in message else self.ask(message)
+
+    def trace(self, message):
+        """Answer anew, and tell which lines of the tree ran instead of the answer's value."""
+        lines = importlib.import_module(LIBRARY + ".kit.lines")
+        kept = os.path.join(self.scratch, ".lines")
+        with self.api.anew(), lines.Watch(self.tree, kept, message["trace"]) as watch:
+            answer = self.ask(message)
+        if "failed" in answer or "unbound" in answer:
+            return answer
+        return {"traced": dict(watch.told(), refused="refusal" in answer)}
+
+    def refusal(self, refused):
+        """What the target's own function raised, and where."""
+        told = {"type": escaped(refused.type_name), "message": escaped(refused.message)}
+        raised = refused.__cause__ or refused
+        place = importlib.import_module(LIBRARY + ".kit.lines").innermost(raised, self.tree)
+        return dict(told, where={"path": escaped(place[0]), "line": place[1]}) if place else told
 
     def pack(self, number, answer):
         text = json.dumps(answer, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -118,7 +141,7 @@ class Worker:
             bound, here = self.find(message)
             return {"value": bound.function(message["request"], here)}
         except api.Refused as refused:
-            return {"refusal": {"type": escaped(refused.type_name), "message": escaped(refused.message)}}
+            return {"refusal": self.refusal(refused)}
         except api.Unbound as error:
             return {"unbound": escaped(str(error))}
         except api.CannotImport as error:

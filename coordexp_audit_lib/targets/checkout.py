@@ -11,16 +11,20 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.core.citation import Citation
+from coordexp_audit_lib.core.clue import Clue
 from coordexp_audit_lib.core.errors import SurfaceFailed, SurfaceUnbound, UsageError
-from coordexp_audit_lib.core.evidence import canonical_json
+from coordexp_audit_lib.core.evidence import Where, canonical_json
+from coordexp_audit_lib.core.finding import Place, Reach
 from coordexp_audit_lib.core.pipeline import Pipeline, pipelines
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
 from coordexp_audit_lib.kit.git import git_state
 from coordexp_audit_lib.sandbox.limits import Limits
 from coordexp_audit_lib.sandbox.process import NoAnswerInTime, WorkerProcess, decoded
+from coordexp_audit_lib.source.statements import Statements
 from coordexp_audit_lib.source.tree import Tree
 from coordexp_audit_lib.targets import table
+from coordexp_audit_lib.targets.localising import Localiser
 
 OLDEST_PYTHON = (3, 10)
 
@@ -55,6 +59,8 @@ class CheckoutTarget(Target):
         self._worker: WorkerProcess | None = None
         self._asked: set[str] = set()
         self._info: TargetInfo | None = None
+        self._statements = Statements(self.tree)
+        self._localiser: Localiser | None = None
         self._failed_starts = self._hangs = 0
         self._about = self._asked_about()
 
@@ -83,10 +89,32 @@ class CheckoutTarget(Target):
     def raw(self, question: Surface[Any, Any], request: dict[str, Any]) -> dict[str, Any]:
         if question.static is not None:
             return {"value": self._read(question, request)}
+        return self._said(question.name, self._put(question, request))
+
+    def localise(
+        self,
+        question: Surface[Any, Any],
+        failing: Sequence[dict[str, Any]],
+        passing: Sequence[dict[str, Any]],
+        clue: Clue,
+    ) -> list[Place]:
+        if self._localiser is None:
+            self._localiser = Localiser(self.tree, self._pipeline, self.info().era, self._traced)
+        return self._localiser.places(question, failing, passing, clue)
+
+    def _traced(self, question: Surface[Any, Any], request: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+        """Ask again and be told which lines ran."""
+        told = self._put(question, request, trace=list(keys)).get("traced")
+        if not isinstance(told, dict):
+            raise SurfaceFailed("it tells no lines", where=question.name)
+        return told
+
+    def _put(self, question: Surface[Any, Any], request: dict[str, Any], **more: Any) -> dict[str, Any]:
+        """Put a question to the worker; its answer as it came."""
         row = self._table().get(question.name)
         if row is None or row.binding.status not in ("bound", "moved"):
             raise SurfaceUnbound(row.binding.note if row else "it is not declared", where=question.name)
-        message = {"surface": question.name, "module": row.module, "chosen": row.chosen, "request": request}
+        message = {"surface": question.name, "module": row.module, "chosen": row.chosen, "request": request, **more}
         first = question.name not in self._asked
         try:
             answer = self._exchange(
@@ -95,7 +123,7 @@ class CheckoutTarget(Target):
         except SurfaceFailed as error:
             raise SurfaceFailed(error.what, where=question.name) from error
         self._asked.add(question.name)
-        return self._said(question.name, answer)
+        return answer
 
     def _read(self, question: Surface[Any, Any], request: dict[str, Any]) -> Any:
         """Answer a question about source text, here and not in the worker, for nothing is run."""
@@ -111,13 +139,25 @@ class CheckoutTarget(Target):
             raise SurfaceUnbound(answer["unbound"], where=surface)
         if answer.get("spent"):
             self.close()
-        for kind in ("value", "refusal"):
-            if kind in answer:
-                return {kind: answer[kind]}
+        if "refusal" in answer:
+            return {"refusal": self._located(answer["refusal"])}
+        if "value" in answer:
+            return {"value": answer["value"]}
         raise SurfaceFailed(str(answer.get("failed", "its answer is of no known kind")), where=surface)
+
+    def _located(self, refusal: Any) -> Any:
+        """The refusal with the function around its line; a worker that tells another form is judged by its type."""
+        where = refusal.get("where") if isinstance(refusal, dict) else None
+        if not isinstance(where, dict) or not isinstance(where.get("path"), str) or type(where.get("line")) is not int:
+            return refusal
+        return {**refusal, "where": msgspec.to_builtins(self._statements.where(where["path"], where["line"]))}
 
     def config_path(self, config: str) -> str:
         return self._pipeline.config_in(self.tree.root, config)
+
+    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
+        configs = self.audited or self._pipeline.configs
+        return self._pipeline.reach(self.tree, configs, config, claim=claim, where=where, subject=subject)
 
     def holds(self, citation: Citation) -> bool | None:
         if citation.repository != self._pipeline.repository:

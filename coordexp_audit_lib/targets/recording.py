@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.core.citation import Citation
+from coordexp_audit_lib.core.clue import Clue
 from coordexp_audit_lib.core.errors import AuditError, SurfaceFailed, SurfaceUnbound, UsageError
 from coordexp_audit_lib.core.evidence import Where, canonical_json, digest
 from coordexp_audit_lib.core.finding import Place, Reach
@@ -93,6 +94,8 @@ class RecordingTarget(Target):
         if config not in self.recording.configs:
             known = ", ".join(self.recording.configs) or "none"
             raise UsageError("the recording was not made for this config", where=config, remedy=f"use one of: {known}")
+        if not self.recording.configs[config]:
+            raise SurfaceUnbound("the config is not in the recorded tree", where=config)
         return self.recording.configs[config]
 
     def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
@@ -100,9 +103,13 @@ class RecordingTarget(Target):
         return self.recording.reaches.get(key, ("unknown", "not looked up when recorded"))
 
     def localise(
-        self, question: Surface[Any, Any], failing: Sequence[dict[str, Any]], passing: Sequence[dict[str, Any]]
+        self,
+        question: Surface[Any, Any],
+        failing: Sequence[dict[str, Any]],
+        passing: Sequence[dict[str, Any]],
+        clue: Clue,
     ) -> list[Place]:
-        return self.recording.places.get(_key(question.name, failing, passing), [])
+        return self.recording.places.get(_key(question.name, failing, passing, clue), [])
 
     def holds(self, citation: Citation) -> bool | None:
         return self.recording.citations.get(str(citation))
@@ -159,7 +166,11 @@ class Recorder(Target):
             kept[key] = answer if before == answer else {"sequence": [before, answer]}
 
     def config_path(self, config: str) -> str:
-        self.configs[config] = self.live.config_path(config)
+        try:
+            self.configs[config] = self.live.config_path(config)
+        except SurfaceUnbound:
+            self.configs[config] = ""  # that it is not there is an answer too
+            raise
         return self.configs[config]
 
     def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
@@ -168,10 +179,16 @@ class Recorder(Target):
         return known
 
     def localise(
-        self, question: Surface[Any, Any], failing: Sequence[dict[str, Any]], passing: Sequence[dict[str, Any]]
+        self,
+        question: Surface[Any, Any],
+        failing: Sequence[dict[str, Any]],
+        passing: Sequence[dict[str, Any]],
+        clue: Clue,
     ) -> list[Place]:
-        known = self.places[_key(question.name, failing, passing)] = self.live.localise(question, failing, passing)
-        return known
+        key = _key(question.name, failing, passing, clue)
+        if key not in self.places:
+            self.places[key] = self.live.localise(question, failing, passing, clue)
+        return self.places[key]
 
     def holds(self, citation: Citation) -> bool | None:
         known = self.held[str(citation)] = self.live.holds(citation)

@@ -19,6 +19,7 @@ from coordexp_audit_lib.boundaries.supervision.cases.rollouts import rollout
 from coordexp_audit_lib.boundaries.supervision.predicates.roles import is_coordinate
 from coordexp_audit_lib.boundaries.supervision.reference.target import Target, build
 from coordexp_audit_lib.boundaries.supervision.surfaces import ChannelBRequest, Sample, Thing
+from coordexp_audit_lib.core import judge
 from coordexp_audit_lib.core.errors import InvariantViolation, UsageError
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.guards import pins, rehearsal, stopping
@@ -81,7 +82,7 @@ def test_a_right_answer_is_read() -> None:
 
 def test_a_guard_keeps_the_ledger_of_what_it_judged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[tuple[str, str, int]] = []
-    whole = stopping.judge_artifact
+    whole = judge.judge_artifact
 
     def noted(*given: Any) -> Any:
         made = whole(*given)

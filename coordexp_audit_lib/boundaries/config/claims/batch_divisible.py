@@ -21,7 +21,7 @@ from coordexp_audit_lib.core.problem import Problem
 
 
 @claim(
-    severity="P0",
+    severity="P1",
     kind="B",
     per_config=True,
     remedy="Refuse what does not divide instead of rounding up, and check the arguments that upstream finally gets.",

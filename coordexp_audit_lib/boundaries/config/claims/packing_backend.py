@@ -22,7 +22,7 @@ from coordexp_audit_lib.kit.nested import steps
 
 
 @claim(
-    severity="P0",
+    severity="P1",
     kind="B",
     per_config=True,
     remedy="Check the backend that upstream finally gets, not only the one under model; refuse all but varlen kernels.",

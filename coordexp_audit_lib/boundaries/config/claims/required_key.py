@@ -22,7 +22,7 @@ from coordexp_audit_lib.kit.nested import steps
 
 
 @claim(
-    severity="P0",
+    severity="P1",
     kind="B",
     per_config=True,
     remedy="Refuse the missing key at load; a default for it would change what is trained without a word.",

@@ -22,7 +22,7 @@ from coordexp_audit_lib.kit.nested import get
 
 
 @claim(
-    severity="P0",
+    severity="P1",
     kind="B",
     per_config=True,
     remedy="Check the type before converting: refuse bools, texts and non-finite numbers, and do not clamp in silence.",

@@ -16,6 +16,10 @@ CLAUSES = {
 }
 
 
+MINOR = ("reason precedence", "open brace")
+"""Classes of which only a counter's name or a report differs; what is kept, and so trained, is the same."""
+
+
 def fringe_texts(order: Order) -> Iterator[Case]:
     """Texts for both modes. `kept` and `seen` are left to the reference."""
     one, last = record("first", order), record("last", order, shift=50)

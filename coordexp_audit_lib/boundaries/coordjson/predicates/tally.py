@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.problem import Problem
@@ -17,10 +17,13 @@ class Tally:
     def add(self, kind: str, message: str, text: str, order: str) -> None:
         self.found.setdefault(kind, []).append((text, order, message))
 
-    def problems(self, where: Where | None, clauses: Mapping[str, str] | None = None) -> Iterator[Problem]:
+    def problems(
+        self, where: Where | None, clauses: Mapping[str, str] | None = None, minor: Collection[str] = ()
+    ) -> Iterator[Problem]:
         """One for each class: its smallest text, what is wrong with it, how many texts of the class fail.
 
-        where: the reader. clauses: by class, the clause of the contract that decides it.
+        where: the reader. clauses: by class, the clause of the contract that decides it. minor: classes of
+        which only a count or a report differs, not what is kept.
         """
         for kind, failed in self.found.items():
             text, order, message = min(failed, key=lambda f: (len(f[0]), f))
@@ -32,4 +35,6 @@ class Tally:
                 actual=message,
                 counterexample={"text": text, "order": order},
                 where=where,
+                severity="P2" if kind in minor else None,
+                kind=kind,
             )

@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.supervision.surfaces import ChannelARequest, ChannelBRequest, Sample, Thing
 from coordexp_audit_lib.kit import coordjson
@@ -28,6 +29,7 @@ ODD = [
 ]
 
 FLIPPED: Order = "geometry_first"
+MOST = 3  # forwards of one step of Channel-A
 BRACES = [
     Thing("smile :-}", [100, 100, 300, 300]),
     Thing("open {", [400, 100, 600, 300]),
@@ -37,10 +39,11 @@ BRACES = [
 
 
 class Case(msgspec.Struct, frozen=True):
-    """A Channel-B request with a name for the reader."""
+    """A Channel-B request with a name for the reader. recoverable: its text is broken, but holds a sound container."""
 
     name: str
     request: ChannelBRequest
+    recoverable: bool = False
 
 
 def answer(text: str, ended: bool = True) -> list[int]:
@@ -122,7 +125,7 @@ def unparsable() -> list[Case]:
 
 def junk_before() -> Case:
     """Text before a container that is sound: it can't stand in a target that starts with the container."""
-    return Case("junk before", one(GT, answer("Sure: " + coordjson.container(write([CAT])))))
+    return Case("junk before", one(GT, answer("Sure: " + coordjson.container(write([CAT])))), recoverable=True)
 
 
 def truncations() -> list[list[int]]:
@@ -144,7 +147,15 @@ def drops() -> list[Case]:
     return [poly, Case("nothing was dropped", one(GT, rollout([CAT, DOG, BIRD])))]
 
 
-def channel_a() -> list[tuple[str, ChannelARequest]]:
+def channel_a(most: int = MOST) -> list[tuple[str, ChannelARequest]]:
+    """Channel-A's cases. most: forwards that the pipeline can be asked for; cases of more are asked for so many."""
+    return [
+        (name, request) if request.n_iter <= most else (f"{name}, in {most}", replace(request, n_iter=most))
+        for name, request in _channel_a()
+    ]
+
+
+def _channel_a() -> list[tuple[str, ChannelARequest]]:
     plain, pair = [Sample(GT[:2])], [Sample(GT[:1]), Sample([ODD[0], GT[2]])]
     return [
         ("one forward", ChannelARequest(plain, 1, "unroll")),

@@ -1,4 +1,5 @@
-"""The tokens of an object that no ground truth matches have zero weight in every term, and zero gradient.
+"""The tokens of an object that no ground truth matches have zero weight in every term, and zero gradient; where the
+contract lets such an object share in the supervision of structure, its desc and coordinates have none.
 
 A false positive stands in the prefix because the model said it. Supervising any of its tokens makes it likelier that
 the model says it again; a penalty on them makes it silent where the annotation may only be incomplete. Neither is

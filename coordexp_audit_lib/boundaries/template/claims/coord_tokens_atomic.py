@@ -29,7 +29,7 @@ FLAWS = {
 
 
 @claim(
-    severity="P0",
+    severity="P1",
     kind="B",
     remedy="Add the coordinate tokens to the tokenizer as added tokens, and check before training that encoding each "
     "one gives exactly its own id.",

@@ -27,7 +27,7 @@ SERVERS = {
 
 
 @claim(
-    severity="P0",
+    severity="P1",
     kind="B",
     remedy="Resize the embedding after the vocabulary is expanded; compare a fingerprint of the whole vocabulary with "
     "the server's before the first rollout.",

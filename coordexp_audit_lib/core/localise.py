@@ -1,0 +1,188 @@
+"""Where a violation is to be mended: which of a check's questions failed and which passed, asked of the target.
+
+A check need not say it. The questions that it asked since the violation before are the violation's own; of these the
+one that says the same as the violation failed, or else the last. Questions that no violation followed have passed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from coordexp_audit_lib.core.claim import Asked, Context
+from coordexp_audit_lib.core.clue import clue_of
+from coordexp_audit_lib.core.errors import AuditError
+from coordexp_audit_lib.core.evidence import Where, canonical_json
+from coordexp_audit_lib.core.finding import Place, Violation, tidy
+from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.core.sheet import kind_of
+
+PASSING = 3  # nearest questions that passed
+MANY, SPREAD = 40, 6  # questions of a check that tells at its end, and how many of them are taken to have passed
+OTHERS = 4  # runner-up places
+MOST = 16  # violations of a claim whose place is looked for
+LOOKED_AT = 600  # questions that a violation is compared with
+NUMBER = re.compile(r"\d+")
+
+
+class Trail:
+    """The questions of a check in order, and which of them each violation came after."""
+
+    def __init__(self, ctx: Context) -> None:
+        self.ctx = ctx
+        self.spans: dict[str, tuple[int, int]] = {}
+        self._known: dict[tuple[str, str, Where | None], list[Place]] = {}
+
+    def followed(self, found: Iterable[Violation | Problem]) -> Iterator[Violation | Problem]:
+        """Pass violations on, and note what was asked for each."""
+        begin = 0
+        for one in found:
+            end = len(self.ctx.asked)
+            violation = one.violation() if isinstance(one, Problem) else one
+            self.spans.setdefault(_name(violation), (begin if end > begin else 0, end))
+            yield one
+            begin = end
+
+    def placed(self, violation: Violation, claim: str) -> Violation:
+        """The violation with the place to mend, unless the check named one that is closer than the function asked."""
+        called = [b.where for b in self.ctx.target.bindings().values() if b.where]
+        if violation.where is not None and violation.where not in called:
+            return msgspec.structs.replace(violation, found=violation.found or "symbol")
+        fallback = violation.where or _bound(self.ctx, self.ctx.last_surface)
+        places = _distinct([*self._places(violation, claim), *([Place(fallback, "call")] if fallback else [])])
+        if not places:
+            return violation
+        first, *rest = places
+        return msgspec.structs.replace(violation, where=first.where, found=first.found, others=tuple(rest[:OTHERS]))
+
+    def _places(self, violation: Violation, claim: str) -> list[Place]:
+        """The places of a violation, looked for once for all that differ in numbers and quotations only."""
+        alike = kind_of(violation.message), NUMBER.sub("", violation.subject), violation.where
+        if alike not in self._known:
+            self._known[alike] = self._found(violation, claim) if len(self._known) < MOST else []
+        return self._known[alike]
+
+    def _found(self, violation: Violation, claim: str) -> list[Place]:
+        begin, end = self.spans.get(_name(violation), (0, len(self.ctx.asked)))
+        mine = [a for a in self.ctx.asked[begin:end] if a.question.static is None]
+        mine = [a for a in mine if _bound(self.ctx, a.question.name) == violation.where] or mine
+        failed = _failed(mine[-LOOKED_AT:], violation)
+        if failed is None:
+            return []
+        passing = [msgspec.to_builtins(a.request) for a in self._passing(failed)]
+        target = self.ctx.target
+        try:
+            config = target.config_path(self.ctx.config) if self.ctx.config else ""
+            clue = clue_of(claim, config, violation)
+            found = target.localise(failed.question, [msgspec.to_builtins(failed.request)], passing, clue)
+        except AuditError:  # a target that can't say it: the function that was asked is named
+            found = []
+        refused = failed.refusal.where if failed.refusal else None
+        like = self._refused_like(failed) if _must_refuse(violation) else None
+        named = [p for p in found if p.found in ("symbol", "config")]
+        places = [*named, *([Place(refused, "refusal")] if refused else []), *(p for p in found if p not in named)]
+        return [*places, *([Place(like, "refusal")] if like else [])]
+
+    def _refused_like(self, failed: Asked) -> Where | None:
+        """Where the target refuses the question most like one that it should refuse."""
+        refused = [a for a in self.ctx.asked if a.question is failed.question and a.refusal and a.refusal.where]
+        best = max(refused, key=lambda a: _alike(a, failed), default=None)
+        return best.refusal.where if best and best.refusal else None
+
+    def _passing(self, failed: Asked) -> list[Asked]:
+        """Questions like the failing one that passed: those that ended as it did first, then the most alike."""
+        ends = {end for _, end in self.spans.values()}
+        asked = [(i, a) for i, a in enumerate(self.ctx.asked) if a.question is failed.question and a is not failed]
+        passed = [(i, a) for i, a in asked if i + 1 not in ends]
+        if self._told_at_the_end():
+            return [a for _, a in passed[:: max(1, len(passed) // SPREAD)]][:SPREAD]
+        turn = next((i for i, a in enumerate(self.ctx.asked) if a is failed), 0)
+        passed.sort(key=lambda p: (_end(p[1]) != _end(failed), -_alike(p[1], failed), abs(p[0] - turn)))
+        return [a for _, a in passed[:PASSING]]
+
+    def _told_at_the_end(self) -> bool:
+        """Whether the check asked first and told several violations then, so that which question passed is not known:
+        most did, and a few from all over are more likely to have passed than those beside one that failed."""
+        spans = list(self.spans.values())
+        return len(spans) > 1 and len(set(spans)) == 1 and spans[0][1] > MANY
+
+
+def _failed(asked: Sequence[Asked], violation: Violation) -> Asked | None:
+    """The question that the violation is about: that which shares most words with it, of equal ones the last."""
+    if _must_refuse(violation):
+        asked = [a for a in asked if a.refusal is None] or asked
+    words = [w for value in (violation.counterexample, violation.expected) for w in _words(value)]
+    pairs = list(_pairs(violation.counterexample))
+    said = f"{violation.message} {violation.actual}"
+
+    def likeness(one: Asked) -> int:
+        text = json.dumps(msgspec.to_builtins(one.request)) if len(asked) > 1 else ""
+        told = one.refusal is not None and bool(one.refusal.message) and one.refusal.message[:80] in said
+        return sum(w in text for w in words) + 10 * sum(p in text for p in pairs) + 100 * told
+
+    best = max(enumerate(asked), key=lambda pair: (likeness(pair[1]), pair[0]), default=None)
+    return best[1] if best else None
+
+
+def _must_refuse(violation: Violation) -> bool:
+    """Whether the violation is that something was accepted."""
+    return bool(violation.expected == "refused" or violation.actual == "accepted")
+
+
+def _pairs(value: Any) -> Iterator[str]:
+    """Keys with their values as they stand in a text of JSON or YAML that is itself a text in JSON."""
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        last = str(key).rpartition(".")[2]
+        if isinstance(inner, float) and not math.isfinite(inner):
+            shown = ".nan" if math.isnan(inner) else ".inf" if inner > 0 else "-.inf"
+        elif isinstance(inner, str):
+            shown = {"nan": ".nan", "inf": ".inf", "-inf": "-.inf"}.get(inner, json.dumps(inner))
+        else:
+            shown = json.dumps(inner)
+        yield json.dumps(f'"{last}": {shown}')[1:-1]
+
+
+def _words(value: Any) -> Iterator[str]:
+    """The texts and numbers in a value, as JSON writes them."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from (canonical_json(key)[1:-1], *_words(inner))
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _words(inner)
+    elif isinstance(value, str) and value:
+        yield canonical_json(value)[1:-1]
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield str(value)
+
+
+def _end(asked: Asked) -> str:
+    return asked.refusal.type if asked.refusal else ""
+
+
+def _alike(a: Asked, b: Asked) -> int:
+    """How many fields of two requests are equal."""
+    return sum(getattr(a.request, n) == getattr(b.request, n) for n in type(a.request).__struct_fields__)
+
+
+def _name(violation: Violation) -> str:
+    """What tells a violation from the others of its claim, also once it is tidied."""
+    shown = tidy([violation.message, violation.subject, violation.counterexample])
+    return canonical_json(shown)
+
+
+def _bound(ctx: Context, surface: str) -> Where | None:
+    binding = ctx.target.bindings().get(surface)
+    return binding.where if binding else None
+
+
+def _distinct(places: Iterable[Place]) -> list[Place]:
+    found: dict[tuple[str, int], Place] = {}
+    for place in places:
+        found.setdefault((place.where.path, place.where.line), place)
+    return list(found.values())

@@ -1,0 +1,110 @@
+"""Where a named key comes from or goes: the statement that writes it, the parser that is given it, and the statement
+that consumes what was read by it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+
+from coordexp_audit_lib.source.runs import Run, covered
+from coordexp_audit_lib.source.statements import Line, Statement, Statements
+from coordexp_audit_lib.source.tree import assigned
+
+SHORTEST_PREFIX = 8
+
+
+def writes(statements: Statements, run: Run, key: str) -> list[Statement]:
+    """Statements that store under `key`, in functions that ran: those that ran, the last first; else those that did
+    not, for what is missing was not written."""
+    ran = covered(statements, run)
+    found = [s for s in _inside(statements, ran) if any(_stores(n, key) for n in s.parts())]
+    order = {k: turn for turn, k in enumerate(ran)}
+    done = sorted((s for s in found if s.key in ran), key=lambda s: -order[s.key])
+    return done or found
+
+
+def parsers(statements: Statements, run: Run, parts: Sequence[str]) -> list[Statement]:
+    """Where functions of the tree that were given the last of a path's parts let it pass, the last function first:
+    where they consume what stands under it or under its nearest parent, or else where they return."""
+    ran, found = covered(statements, run), list[Statement]()
+    for path, line, held, depth in reversed(run.holds):
+        name = _starts(statements, path, line)
+        mine = [s for s in ran.values() if s.path == path and s.function == name]
+        if held == parts[-1] and mine:
+            known = (consumed(mine, part) for part in (parts[-1], *parts[-depth:-1]))
+            found.append(next((c for c in known if c), None) or _last_return(mine))
+    return list({s.key: s for s in found}.values())
+
+
+def reads(statements: Statements, run: Run, key: str) -> list[Statement]:
+    """Where functions that ran consume what they read under `key`, the last first."""
+    ran = covered(statements, run)
+    by_function: dict[tuple[str, str], list[Statement]] = {}
+    for s in ran.values():
+        by_function.setdefault((s.path, s.function), []).append(s)
+    found = [c for mine in by_function.values() if (c := consumed(mine, key))]
+    order = {k: turn for turn, k in enumerate(ran)}
+    return sorted(found, key=lambda s: -order[s.key])
+
+
+def consumed(mine: Sequence[Statement], key: str) -> Statement | None:
+    """Of a function's statements that ran, the one that makes something of what stands under `key`: where it is read
+    by a function of its own (`x = as_float("key")`), or the first that assigns from what was read as it stands
+    (`raw = given.get("key")`, then `x = float(raw)`); the reading itself if there is none."""
+    readings = [s for s in mine if assigned(s.node) and any(_is_text(n, key) for n in s.parts())]
+    for reading in readings:
+        names = set(assigned(reading.node))
+        uses = (u for u in mine if u.line > reading.line and assigned(u.node) and names & set(_loaded(u)))
+        return next(uses, reading) if _as_it_stands(reading, key) else reading
+    return None
+
+
+def _as_it_stands(reading: Statement, key: str) -> bool:
+    """Whether what is read under the key is kept as it is: by an index, or a method of what holds it."""
+    value = getattr(reading.node, "value", None)
+    if isinstance(value, ast.Call):
+        return isinstance(value.func, ast.Attribute) and any(_is_text(a, key) for a in value.args)
+    return isinstance(value, ast.Subscript)
+
+
+def _inside(statements: Statements, ran: dict[Line, Statement]) -> Iterator[Statement]:
+    """Every statement of the functions that ran, in order of the source."""
+    functions = {(s.path, s.function) for s in ran.values()}
+    for path in sorted({path for path, _ in functions}):
+        yield from (s for s in statements.of(path) if (path, s.function) in functions)
+
+
+def _starts(statements: Statements, path: str, line: int) -> str:
+    """The function whose code begins at a line (its first decorator's, if it has any)."""
+    after = (s for s in statements.of(path) if s.line > line)
+    return next((s.function for s in after), "")
+
+
+def _last_return(mine: Sequence[Statement]) -> Statement:
+    return next((s for s in reversed(mine) if isinstance(s.node, ast.Return)), mine[-1])
+
+
+def _is_text(node: ast.AST, key: str) -> bool:
+    return isinstance(node, ast.Constant) and node.value == key
+
+
+def _names(node: ast.AST | None, key: str) -> bool:
+    """Whether an expression is the key, or a formatted text that begins as it does."""
+    if isinstance(node, ast.JoinedStr) and node.values and isinstance(node.values[0], ast.Constant):
+        start = str(node.values[0].value)
+        return len(start) >= SHORTEST_PREFIX and key.startswith(start)
+    return node is not None and _is_text(node, key)
+
+
+def _stores(node: ast.AST, key: str) -> bool:
+    if isinstance(node, ast.Dict):
+        return any(_names(k, key) for k in node.keys)
+    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+        return _names(node.slice, key) or (
+            isinstance(node.slice, ast.Call) and any(_names(a, key) for a in node.slice.args)
+        )
+    return False
+
+
+def _loaded(statement: Statement) -> Iterator[str]:
+    return (n.id for n in statement.parts() if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load))

@@ -1,0 +1,129 @@
+"""Where an answer of a checkout goes wrong: by what the pipeline names, by the keys in the violation, and by the lines
+that ran when it failed and when it passed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from coordexp_audit_lib.core.clue import Clue
+from coordexp_audit_lib.core.errors import AuditError
+from coordexp_audit_lib.core.evidence import digest
+from coordexp_audit_lib.core.finding import Place
+from coordexp_audit_lib.core.pipeline import Pipeline
+from coordexp_audit_lib.core.surface import Surface
+from coordexp_audit_lib.source import keyed, runs
+from coordexp_audit_lib.source.anchors import anchored, config_line
+from coordexp_audit_lib.source.runs import Run
+from coordexp_audit_lib.source.statements import Statement, Statements
+from coordexp_audit_lib.source.tree import Tree
+
+Question = Surface[Any, Any]
+Traced = Callable[[Question, dict[str, Any], Sequence[str]], dict[str, Any]]
+FUNCTIONS = 3  # distinct functions that the lines that ran may name
+
+
+class Localiser:
+    """Finds places in one tree.
+
+    Args:
+        traced: `(question, request, keys) -> what kit.lines told`; it may raise any `AuditError`.
+    """
+
+    def __init__(self, tree: Tree, pipeline: Pipeline, era: str, traced: Traced) -> None:
+        self.tree, self.pipeline, self.traced = tree, pipeline, traced
+        self.named, self.untraced = pipeline.places(era), pipeline.untraced()
+        self.statements = Statements(tree)
+        self._runs: dict[str, Run | None] = {}
+
+    def places(
+        self, question: Question, failing: Sequence[dict[str, Any]], passing: Sequence[dict[str, Any]], clue: Clue
+    ) -> list[Place]:
+        """The likeliest first. Nothing is watched where nothing could tell more than the pipeline does."""
+        names = tuple(dict.fromkeys(_parts(k)[-1] for k in clue.keys))
+        failed = self._watched(question, failing, names)
+        found = list(self._named(clue, failed))
+        if failed:
+            passed = self._watched(question, passing, ()) if passing else []
+            found += self._by_runs(failed, passed, clue)
+        return found
+
+    def _by_runs(self, failed: Sequence[Run], passed: Sequence[Run], clue: Clue) -> Iterator[Place]:
+        ranking = runs.ranked(self.statements, failed, passed)
+        lines, keys = list(_lines(ranking)), list(self._by_keys(failed[0], clue))
+        raised = runs.raised_only(self.statements, failed[0], passed)
+        yield from (Place(s.where, "refusal") for s in raised[:1] if not failed[0].refused)
+        clear = runs.is_clear(ranking)
+        yield from (p for p in lines if clear or any(p.where.symbol == k.where.symbol for k in keys))
+        yield from (*keys, *lines)
+
+    def _by_keys(self, failed: Run, clue: Clue) -> Iterator[Place]:
+        for key in clue.keys:
+            if "/" in key:
+                yield from _places(keyed.writes(self.statements, failed, key), "data flow")
+                continue
+            parts = _parts(key)
+            parsing = keyed.parsers(self.statements, failed, parts) if len(parts) > 1 else []
+            yield from _places(parsing[:1], "parser")
+            if not parsing:
+                yield from _places(keyed.writes(self.statements, failed, parts[-1])[:1], "data flow")
+                yield from _places(keyed.reads(self.statements, failed, parts[-1])[:1], "data flow")
+
+    def _named(self, clue: Clue, failed: Sequence[Run]) -> Iterator[Place]:
+        """What the pipeline names, if it ran (where that is known) or stands in the config."""
+        ran = {s.where.symbol for s in runs.covered(self.statements, failed[0]).values()} if failed else None
+        for named in self.named.get(clue.claim, ()):
+            if not re.search(named.about, clue.text):
+                continue
+            if named.hot:
+                yield from (Place(self.statements.where(path, line), "lines") for path, line, _ in _hot(failed))
+                continue
+            if named.key:
+                where = config_line(self.tree, clue.config, named.key) if clue.config else None
+                yield from [Place(where, "config")] if where else []
+                continue
+            where = anchored(self.tree, self.statements, named.symbols, named.at)
+            if where and (ran is None or any(r == where.symbol or r.startswith(f"{where.symbol}.") for r in ran)):
+                yield Place(where, "symbol")
+
+    def _watched(self, question: Question, requests: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[Run]:
+        if question.static is not None or question.name in self.untraced:
+            return []
+        return [run for r in requests if (run := self._run(question, r, keys)) is not None]
+
+    def _run(self, question: Question, request: dict[str, Any], keys: Sequence[str]) -> Run | None:
+        known = digest([question.name, list(keys), digest(_portable(request))])
+        if known not in self._runs:
+            try:
+                self._runs[known] = runs.run_of(self.traced(question, request, keys))
+            except (AuditError, ValueError):  # what can't be watched is not watched; its answer stands
+                self._runs[known] = None
+        return self._runs[known]
+
+
+def _portable(request: dict[str, Any]) -> str:
+    return repr(sorted(request.items()))
+
+
+def _places(found: Sequence[Statement], how: str) -> Iterator[Place]:
+    return (Place(s.where, how) for s in found)
+
+
+def _hot(failed: Sequence[Run]) -> list[tuple[str, int, int]]:
+    return failed[0].hot[:1] if failed else []
+
+
+def _lines(ranking: Sequence[runs.Ranked]) -> Iterator[Place]:
+    """The best statement of each of the first few functions."""
+    functions = set[str]()
+    for one in ranking:
+        where = one.statement.where
+        if where.symbol not in functions and len(functions) < FUNCTIONS:
+            functions.add(where.symbol)
+            yield Place(where, "lines")
+
+
+def _parts(key: str) -> list[str]:
+    """The parts of a dotted path, without indices; a name with slashes is one part."""
+    return [key] if "/" in key else [re.sub(r"\[\d+\]$", "", part) for part in key.split(".")]
