@@ -240,7 +240,7 @@ TAIL_CLOSURE = STAGE2 / "_stage2_ab_tail_closure_positions" | TF_ROLLOUT_META / 
 EXECUTOR_MIXIN = EXECUTORS / "Stage2ABChannelExecutorsMixin"
 SCHEDULER_MIXIN = SCHEDULERS / "Stage2ABSchedulerMixin"
 REALIZED_RATIO = SCHEDULER_MIXIN / "_stage2_b_ratio_realized"
-STEP_B = EXECUTOR_MIXIN / "_stage2_b_step_budgeted_train"
+STEP_A, STEP_B = EXECUTOR_MIXIN / "_stage2_a_step_budgeted_train", EXECUTOR_MIXIN / "_stage2_b_step_budgeted_train"
 RECORD_REALIZED = SCHEDULER_MIXIN / "_stage2_record_realized_step"
 
 # ---- the rollout-matching trainer (renamed on the same day) --------------------------------------------------------

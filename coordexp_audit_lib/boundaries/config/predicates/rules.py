@@ -106,9 +106,10 @@ def check_lengths(config: Mapping[str, Any], contract: Contract) -> Iterator[Bro
     if limit is None or backend != "vllm":
         return
     claim = "config.length_coherent"
-    longest, budget = get(config, keys["longest"]), get(config, keys["budget"])
+    budget = get(config, keys["budget"])
+    name = next((k for k in (keys["own"], keys["longest"]) if get(config, k) is not None), "")
+    longest = get(config, name) if name else None
     if longest is not None and longest > limit:
-        name = keys["longest"]
         what = f"{limit} is less than {name} {longest}: the server would refuse or cut what training accepts"
         yield broken(keys["limit"], what, f"raise it to {name}", claim)
     if budget is not None and budget >= limit:
