@@ -88,10 +88,11 @@ def _reached(violation: Violation, ctx: Context, claim: Claim) -> Violation:
     return msgspec.structs.replace(violation, reach=reach, reach_by=by)
 
 
-def judge_artifact(artifact: Artifact, claim: Claim) -> Finding:
-    """Judge a claim on an artifact or a live object, by what it says of subjects of that type."""
+def judge_artifact(artifact: Artifact, claim: Claim, finish: Callable[[Violation], Violation] | None = None) -> Finding:
+    """Judge a claim on an artifact or a live object, by what it says of subjects of that type. finish: sees each
+    violation, in the order in which they were found."""
     predicate: Predicate = claim.predicates[type(artifact.subject)]
-    sheet = sheet_for(claim)
+    sheet = sheet_for(claim, finish)
     sheet.run(lambda: predicate(artifact.subject, sheet.ledger))
     return finding_of(artifact, sheet)
 
