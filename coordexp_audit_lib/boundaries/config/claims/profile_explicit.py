@@ -16,6 +16,7 @@ from typing import Any
 from coordexp_audit_lib.boundaries.config.cases import edits
 from coordexp_audit_lib.boundaries.config.cases.bench import profile_bench
 from coordexp_audit_lib.boundaries.config.faults import overlooked
+from coordexp_audit_lib.boundaries.config.predicates.chains import Followed, by_profile
 from coordexp_audit_lib.boundaries.config.predicates.inheritance import parent_path
 from coordexp_audit_lib.boundaries.config.predicates.messages import names_path, said
 from coordexp_audit_lib.boundaries.config.surfaces import SourceFile
@@ -45,6 +46,8 @@ def _inherited(leaf: SourceFile, raw: dict[str, Any]) -> dict[str, str]:
     parent = "../audit_parent.yaml"
     return {leaf.path: edits.text_of({}, [parent]), parent_path(leaf.path, parent): edits.text_of(raw)}
 
+
+profile_explicit.on(Followed, by_profile("config.profile_explicit"))
 
 WORDS = r"a stage-2 leaf states it by itself"
 overlooked(profile_explicit, implicit_leaf=(WORDS, "a stage-2 leaf may leave everything to its base"))

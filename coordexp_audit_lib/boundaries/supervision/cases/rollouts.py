@@ -128,6 +128,28 @@ def junk_before() -> Case:
     return Case("junk before", one(GT, answer("Sure: " + coordjson.container(write([CAT])))), recoverable=True)
 
 
+def inside_or_behind() -> list[Case]:
+    """A sound container inside another object, or behind one: a target that opens so is no container."""
+    whole = coordjson.container(write([CAT]))
+    texts = {
+        "a container inside another object": '{"result": ' + whole + "}",
+        "an object before the container": "{} " + whole,
+        "a container that is none before it": '{"objects": 5} ' + whole,
+    }
+    return [Case(name, one(GT, answer(text), backward=False)) for name, text in texts.items()]
+
+
+def without_ground_truth() -> Case:
+    """A picture with nothing to find, which the data contract allows."""
+    return Case("no ground truth", one([], rollout([CAT]), backward=False))
+
+
+def coordinate_in_desc() -> Case:
+    """A missed object whose description spells a coordinate token, which is text there."""
+    labelled = Thing("label <|coord_7|>", [400, 100, 500, 300])
+    return Case("a description that spells a coordinate", one([labelled], rollout([BIRD]), backward=False))
+
+
 def truncations() -> list[list[int]]:
     """One rollout cut at every token."""
     whole = rollout([BIRD, ODD[1], DOG])

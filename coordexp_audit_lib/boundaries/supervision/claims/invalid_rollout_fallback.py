@@ -31,7 +31,7 @@ EMPTY_PREFIXES = (b'{"objects": [', b'{"objects":[', b"{")
     remedy="Treat whatever can't be brought into an append-ready prefix as an invalid rollout; do not raise.",
 )
 def invalid_rollout_fallback(ctx: Context) -> Iterator[Problem]:
-    for case in [*rollouts.unparsable(), rollouts.junk_before()]:
+    for case in [*rollouts.unparsable(), rollouts.junk_before(), *rollouts.inside_or_behind()]:
         ctx.judged()
         found = ctx.ask(CHANNEL_B, case.request)
         text = text_of(case.request.samples[0].rollout).decode("utf-8", "replace")
@@ -40,7 +40,7 @@ def invalid_rollout_fallback(ctx: Context) -> Iterator[Problem]:
             yield Problem(message, case.name, "fallback", said(found), text)
         elif not found.content.segments:
             message = "a sample with an unparsable rollout is left out: its ground truth is not trained"
-            yield Problem(message, case.name, "a segment", "none", text)
+            yield Problem(message, case.name, "a segment", "none", text, severity="P1")
         else:
             yield from _fallen_back(ctx, case, found.content, text)
 
@@ -54,11 +54,11 @@ def _fallen_back(ctx: Context, case: Case, answer: ChannelB, text: str) -> Itera
     counted = answer.metrics.get(ctx.contract["supervision.counters"]["invalid"])
     if counted != 1 or not one.segment.invalid:
         actual = [counted, one.segment.invalid]
-        yield Problem("an unparsable rollout is not counted", case.name, [1, True], actual, text)
+        yield Problem("an unparsable rollout is not counted", case.name, [1, True], actual, text, severity="P1")
     kept = text_of(one.segment.ids[: one.segment.prefix_len])
     if not any(p.startswith(kept.rstrip()) for p in EMPTY_PREFIXES):
         said = kept.decode("utf-8", "replace")
-        yield Problem("the prefix is not the canonical empty one", case.name, "empty", said)
+        yield Problem("the prefix is not the canonical empty one", case.name, "empty", said, severity="P1")
     if case.request.backward and not any(v > 0 for v in one.segment.coord_grad):
         yield Problem("the fallback target trains nothing", case.name, "not zero", "zero", text)
 

@@ -99,6 +99,32 @@ def matched(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
         yield from _aimed(one, index)
 
 
+def fused(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
+    """Structure of a matched record keeps its loss where one token covers it and the end of the desc."""
+    segment, view = one.segment, one.reading.view
+    for index in one.reading.with_fate(MATCHED):
+        for p in view.of(index):
+            token = view.tokens[p]
+            if not (token.inside(index) and {DESC, STRUCTURE} <= set(token.roles)):
+                continue
+            ledger.judged()
+            if not segment.text_grad[p] > 0:
+                message = (
+                    "a matched object's structure gets no gradient where one token covers it and the end of a desc"
+                )
+                yield Problem(message, one.place(p), "not zero", "zero", authority="practice")
+
+
+def leading(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
+    """What leads from one record to a false positive (or a dropped one) is not supervised."""
+    for index in one.reading.with_fate(FALSE, DROPPED):
+        for p in one.reading.view.between(index):
+            ledger.judged()
+            if one.segment.text_grad[p] > 0 and index not in one.reading.view.tokens[p].objects:
+                message = "a token that leads into an object that no ground truth matches is supervised"
+                yield Problem(message, one.place(p), "zero", "not zero", authority="practice")
+
+
 def appended(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
     """Appended records: structure, desc and coordinates are all supervised."""
     view = one.reading.view
@@ -227,6 +253,19 @@ def kept(prefix: Sequence[int], rollout: Sequence[int]) -> Iterator[Problem]:
     if rest and not (same < len(rollout) and piece(rollout[same]).startswith(rest)):
         wanted = shown(rollout[same]) if same < len(rollout) else "the end of the rollout"
         yield Problem("the kept tokens are not the rollout's own", f"token {same}", wanted, shown(prefix[same]))
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What a target keeps of a rollout, and the rollout: token ids."""
+
+    prefix: Sequence[int]
+    rollout: Sequence[int]
+
+
+def kept_live(one: Kept, ledger: Ledger) -> Iterator[Problem]:
+    """What is kept is the rollout's own; counts rollouts."""
+    ledger.judged(len(one.rollout) > 0)
+    yield from kept(one.prefix, one.rollout)
 
 
 def treatment(one: Supervised, p: int) -> str:

@@ -21,6 +21,7 @@ MODULES = {"token_ce": 2, "loss_duplicate_burst_unlikelihood": 1, "bbox_geo": 2,
 CONTRACT: dict[str, Any] = {
     "supervision.modules": {"text": 2, "boxes": 2, "coordinates": 1},
     "supervision.counters": COUNTERS,  # names of a step's counters in the log
+    "supervision.candidate_top_k": 5,  # `rollout_matching.candidate_top_k` of the shipped Stage-2 configs
     "supervision.helper_keys": HELPER_KEYS,  # of a batch, for the trainer alone
     "supervision.iterations": 3,  # forwards that Channel-A may be asked for
     "supervision.views": 1,  # rollouts of a sample that one Channel-B step asks for
