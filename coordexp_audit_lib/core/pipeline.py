@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import msgspec
 
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.errors import UsageError
+from coordexp_audit_lib.core.evidence import Where
+from coordexp_audit_lib.core.finding import Reach
 
 _PIPELINES: dict[str, Pipeline] = {}
 
@@ -37,7 +39,8 @@ class Pipeline(ABC):
     variable: of the environment, names the interpreter that
     its trees train in. configs: those that its runs are anchored to, by path in a tree. answers: the folder of modules
     that answer surfaces in a target's interpreter. distributions: packages whose versions count. recordings: the folder
-    of those that come along. reference: the tree that the reference target reads and loads configs from.
+    of those that come along. reference: the tree that the reference target reads and loads configs from. preload: what
+    a worker imports and builds before the first question, as `module:function` of `(folder, names that a tree has)`.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Pipeline(ABC):
     distributions: tuple[str, ...]
     recordings: Path
     reference: Path
+    preload: str = ""
 
     @abstractmethod
     def owns(self, root: Path) -> bool:
@@ -84,8 +88,23 @@ class Pipeline(ABC):
         return frozenset()
 
     @abstractmethod
-    def citations(self) -> Mapping[str, tuple[Citation, ...]]:
-        """By claim, where the pipeline's own specification demands it."""
+    def citations(self, era: str = "") -> Mapping[str, tuple[Citation, ...]]:
+        """By claim, where the pipeline's own specification demands it in an era; "": the reference era."""
+
+    @abstractmethod
+    def permitted(self) -> Mapping[str, str]:
+        """By claim that it does not demand, what its own words say instead; there a verdict is advice."""
+
+    def reach(
+        self, tree: Any, configs: Sequence[str], config: str, *, claim: str, where: Where | None, subject: str
+    ) -> tuple[Reach, str]:
+        """Whether a run from `config` of a source tree (a `source.tree.Tree`) comes by the place of a violation, and
+        how that is known; by default it is not.
+
+        configs: those under audit, by path in a tree. config: "" for any of them. claim: its id. subject: of the
+        violation; a key of a config is judged by whether the configs have it.
+        """
+        return "unknown", ""
 
 
 def register(pipeline: Pipeline) -> Pipeline:

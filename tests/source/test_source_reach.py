@@ -321,3 +321,42 @@ def test_cycles_of_imports_bases_and_values_end(tmp_path):
         "pkg/b.py": "from pkg.main import A\nfrom pkg.b import X as Y\nclass X(A): ...",
     }
     assert graph(tmp_path, files).at("pkg/main.py", symbol="A").reached
+
+
+def test_a_package_that_loads_a_module_of_its_own_name_hands_out_its_names(tmp_path):
+    files = {
+        "pkg/main.py": "def main():\n    from pkg.part import Thing\n    Thing()",
+        "pkg/part/__init__.py": """
+            import importlib.util
+            from pathlib import Path
+            PATH = Path(__file__).resolve().parents[1] / "part.py"
+            SPEC = importlib.util.spec_from_file_location("part", PATH)
+            def __getattr__(name):
+                return getattr(SPEC, name)
+        """,
+        "pkg/part.py": "from .part.inner import f\nclass Thing:\n    def __init__(self): f()",
+        "pkg/part/inner.py": "def f(): ...\ndef g(): ...",
+    }
+    found = graph(tmp_path, files)
+    assert found.at("pkg/part.py", symbol="Thing.__init__").reached
+    assert [found.at("pkg/part/inner.py", symbol=name).reached for name in "fg"] == [True, False]
+
+
+def test_names_that_are_given_as_text_are_followed(tmp_path):
+    files = {
+        "pkg/main.py": """
+            import importlib
+            class C:
+                def _a(self): ...
+                def _b(self): ...
+                def _c(self): ...
+            def main(which):
+                importlib.import_module("pkg.plugin")
+                for name in ("_a", "_b"):
+                    getattr(C(), name)
+        """,
+        "pkg/plugin.py": "def f(): ...\nf()",
+    }
+    found = graph(tmp_path, files)
+    assert [found.at("pkg/main.py", symbol=f"C._{m}").reached for m in "abc"] == [True, True, False]
+    assert found.at("pkg/plugin.py", symbol="f").reached

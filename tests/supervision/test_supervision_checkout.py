@@ -16,9 +16,13 @@ VIOLATED = {
     "supervision.fn_injected",
     "supervision.fp_neutral",
     "supervision.invalid_rollout_fallback",
+    "supervision.match_deterministic",
+    "supervision.matched_struct_only",
     "supervision.multiplier_scope",
     "supervision.rollout_seed",
 }
+# What only later commits have: objects in any order, and an objective of modules.
+LATER = {f"supervision.{n}" for n in ("candidate_targets", "candidate_loss", "subset_sampling", "objective_additive")}
 
 
 @pytest.mark.checkout
@@ -27,5 +31,5 @@ def test_the_real_trainer_is_judged_on_every_claim(checkout: Target) -> None:
     assert [f.note for f in found if f.status == "error"] == []
     if checkout.info().commit.startswith(REFERENCE_COMMIT):
         assert {f.invariant for f in found if f.status == "violated"} == VIOLATED
-        assert [f.invariant for f in found if f.status == "unbound"] == []
+        assert {f.invariant for f in found if f.status == "unbound"} == LATER
         assert all(v.where is not None for f in found for v in f.violations)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from coordexp_audit_lib.core.citation import Citation
+from coordexp_audit_lib.core.errors import SurfaceUnbound, UsageError
+from coordexp_audit_lib.core.evidence import Where
+from coordexp_audit_lib.core.finding import Reach
 from coordexp_audit_lib.core.pipeline import Named, Pipeline, register
 from coordexp_audit_lib.pipelines.coordexp import citations, citing, contract, eras, places
+from coordexp_audit_lib.pipelines.coordexp.reach import audited
 from coordexp_audit_lib.source.tree import Tree
 
 HERE = Path(__file__).resolve().parent
@@ -23,13 +27,11 @@ class CoordExp(Pipeline):
     answers = HERE / "answers"
     recordings = HERE / "recordings"
     reference = HERE / "reference_tree"
+    preload = "coordexp_audit_lib.pipelines.coordexp.harness.preload:parts"
     distributions = (
         *("accelerate", "datasets", "deepspeed", "flash-attn", "ms-swift", "numpy", "peft", "pillow", "tokenizers"),
         *("torch", "transformers", "trl", "vllm"),
     )
-
-    def __init__(self) -> None:
-        self._citations = citations.collect()
 
     def owns(self, root: Path) -> bool:
         return (root / eras.MARK).is_file()
@@ -46,14 +48,29 @@ class CoordExp(Pipeline):
     def contract(self, era: str = "") -> Mapping[str, Any]:
         return contract.of_era(era)
 
+    def reach(
+        self, tree: Tree, configs: Sequence[str], config: str, *, claim: str, where: Where | None, subject: str
+    ) -> tuple[Reach, str]:
+        def there(name: str) -> str:
+            try:
+                return eras.config_in(tree, name)
+            except (SurfaceUnbound, UsageError):
+                return ""
+
+        names = dict.fromkeys(filter(None, map(there, (*configs, config) if config else configs)))
+        return audited(tree, tuple(names)).reach(there(config) if config else "", claim, where, subject)
+
     def places(self, era: str = "") -> Mapping[str, tuple[Named, ...]]:
         return places.PLACES
 
     def untraced(self) -> frozenset[str]:
         return places.UNTRACED
 
-    def citations(self) -> Mapping[str, tuple[Citation, ...]]:
-        return self._citations
+    def citations(self, era: str = "") -> Mapping[str, tuple[Citation, ...]]:
+        return citations.collect(era)
+
+    def permitted(self) -> Mapping[str, str]:
+        return citations.permitted()
 
 
 COORDEXP = register(CoordExp())

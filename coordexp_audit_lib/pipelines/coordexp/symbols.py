@@ -17,6 +17,19 @@ import re
 SPANS: dict[str, tuple[str, str]] = {}
 
 
+# What is gone for good -> the commit that removed it, and its date; a setting by its last part, a function by its name.
+REMOVED: dict[str, tuple[str, str]] = {
+    "drop_invalid_struct_ce_multiplier": ("5bef190", "2026-03-08"),
+    "n_softctx_iter": ("03420c2", "2026-03-21"),
+    "softctx_grad_mode": ("03420c2", "2026-03-21"),
+}
+
+
+def removed(name: str) -> str:
+    """`removed by <commit> (<date>)`, or nothing for what is not known to be gone."""
+    return "removed by %s (%s)" % REMOVED[name] if name in REMOVED else ""
+
+
 class Name(tuple):  # type: ignore[type-arg]
     """Candidates as `package.module:qualname`; a last `?` makes the thing optional, as `api.binds` reads it."""
 
@@ -92,6 +105,9 @@ MATERIALISE_MERGED = LOADER / "_materialize_training_config"
 RESOLVE_PROMPTS = LOADER / "resolve_prompts"
 BUILD_ARGUMENTS = LOADER / "build_train_arguments"
 COORD_TOKENS_CONFIG = SCHEMA / "CoordTokensConfig"
+STAGE2_CONFIG = SCHEMA / "Stage2ABConfig"
+ROLLOUT_CONFIG = ROLLOUT_SCHEMA / "RolloutMatchingConfig"
+TRAINING_CONFIG = SCHEMA / "TrainingConfig"
 TEMPLATE_PROMPTS = PROMPTS / "get_template_prompts"
 
 # ---- data, coordinates, CoordJSON ----------------------------------------------------------------------------------
@@ -171,6 +187,20 @@ ACCUMULATION_SCALE = (METRIC_MIXINS | OLD_METRICS) / "GradAccumLossScaleMixin"
 COORD_LOSS = COORD_LOSS_MODULE / "compute_coord_soft_ce_w1_loss"
 COORD_ID_MAP = COORD_LOSS_MODULE / "build_coord_id_map"
 WITH_FINAL_CHECKPOINT = FINAL_CHECKPOINT / "with_final_checkpoint"
+ENTRY_TRIE = _module("src.trainers.stage1_set_continuation.entry_trie", since="2026-05")
+SUBSET_SAMPLING = _module("src.trainers.stage1_set_continuation.sampling", since="2026-05")
+TF_PIPELINE = _module("src.trainers.teacher_forcing.objective_pipeline", since="2026-02-24")
+TF_ATOMS = _module("src.trainers.teacher_forcing.objective_atoms", since="2026-02-24")
+TF_CONTRACTS = _module("src.trainers.teacher_forcing.contracts", since="2026-02-24")
+TF_REGISTRY = _module("src.trainers.teacher_forcing.module_registry", since="2026-02-24")
+TRIE_TARGETS = ENTRY_TRIE / "build_entry_trie_target_steps"
+TRIE_CANDIDATE = ENTRY_TRIE / "EntryTrieCandidate"
+SUFFIX_LOSS, SUFFIX_STEP = FULL_SUFFIX / "compute_full_suffix_loss", FULL_SUFFIX / "FullSuffixTargetStep"
+SAMPLE_SUBSET = SUBSET_SAMPLING / "sample_subset_and_candidates"
+RUN_OBJECTIVE = TF_PIPELINE / "run_teacher_forcing_pipeline"
+PROJECT_ATOMS = TF_ATOMS / "project_stage2_objective_atoms"
+MODULE_RESULT = TF_CONTRACTS / "ModuleResult"
+MODULE_CATALOG = TF_REGISTRY / "OBJECTIVE_MODULE_CATALOG"
 JOIN_SUFFIXES = FULL_SUFFIX / "_pack_full_suffix_model_inputs_padding_free"
 SUFFIX_ROW = FULL_SUFFIX / "FullSuffixTensorInput"
 OPTIMIZER_WIRING = OPTIMIZER / "create_multimodal_coord_offset_optimizer"
@@ -201,6 +231,7 @@ REDUCE_PENDING = "_reduce_stage2_pending_metrics_global"
 STAGE2_REDUCE = STAGE2_TRAINER / REDUCE_PENDING
 REDUCE_METRICS = COORDINATION / "reduce_metric_payload_global"
 STAGE2_REDUCE_OF_ANY_NAME = STAGE2_TRAINER_OF_ANY_NAME / REDUCE_PENDING
+WINDOW_PACKS = STAGE2_TRAINER_OF_ANY_NAME / "_prepare_window_packed_batches"
 PENDING_LOG = STAGE2 / "_PendingStage2Log"
 GT_BOXES = STAGE2 / "_extract_gt_bboxonly"
 EXPECTATION_DECODE = STAGE2 / "_expectation_decode_coords" | TF_GEOMETRY / "expectation_decode_coords"
@@ -209,7 +240,7 @@ TAIL_CLOSURE = STAGE2 / "_stage2_ab_tail_closure_positions" | TF_ROLLOUT_META / 
 EXECUTOR_MIXIN = EXECUTORS / "Stage2ABChannelExecutorsMixin"
 SCHEDULER_MIXIN = SCHEDULERS / "Stage2ABSchedulerMixin"
 REALIZED_RATIO = SCHEDULER_MIXIN / "_stage2_b_ratio_realized"
-STEP_B = EXECUTOR_MIXIN / "_stage2_b_step_budgeted_train"
+STEP_A, STEP_B = EXECUTOR_MIXIN / "_stage2_a_step_budgeted_train", EXECUTOR_MIXIN / "_stage2_b_step_budgeted_train"
 RECORD_REALIZED = SCHEDULER_MIXIN / "_stage2_record_realized_step"
 
 # ---- the rollout-matching trainer (renamed on the same day) --------------------------------------------------------

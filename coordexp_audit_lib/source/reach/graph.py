@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -54,13 +54,19 @@ class Graph:
     entries: functions, classes or modules; a module named as an entry is run as the main program. hooks: by package
     outside the tree, the names with a leading underscore that its classes call on themselves, so that a method of that
     name overrides; of a package that is not listed every method counts as one. A public method of a class that is made
-    always counts, since an object may be handed to code outside the tree.
+    always counts, since an object may be handed to code outside the tree. closed: says of a function or class why it
+    is not used after all, "" where it may be.
     """
 
     def __init__(
-        self, program: Program, settings: Settings, entries: Iterable[Node], hooks: Mapping[str, frozenset[str]] = {}
+        self,
+        program: Program,
+        settings: Settings,
+        entries: Iterable[Node],
+        hooks: Mapping[str, frozenset[str]] = {},
+        closed: Callable[[Node], str] = lambda _: "",
     ) -> None:
-        self.program, self.hooks = program, hooks
+        self.program, self.hooks, self.closed = program, hooks, closed
         entries = list(entries)
         main = next((e.path for e in entries if e.name == MODULE), "")
         self.truth = Truth(program, settings, main)
@@ -93,7 +99,7 @@ class Graph:
             return Spot(None, f"{path} cannot be read" if module is None else f"{name} is not defined in {path}")
         node = Node(path, module.around(line) if line else name)
         if not self.reaches(node):
-            return Spot(False, self._unreached(node), node)
+            return Spot(False, self.closed(node) or self._unreached(node), node)
         why = self.truth.runs(path, line) if line else None
         if why is not None:
             return Spot(False, f"line {line} does not run" + (f": {why}" if why else ""), node)
@@ -120,7 +126,7 @@ class Graph:
     # ---- growing ---------------------------------------------------------------------------------------------------
 
     def _reach(self, node: Node, by: Node | None) -> None:
-        if node not in self.parents and self.program.module(node.path) is not None:
+        if node not in self.parents and self.program.module(node.path) is not None and not self.closed(node):
             self.parents[node] = by
             self._waiting.append(node)
 
@@ -210,20 +216,25 @@ class Graph:
 
     def _call(self, node: Node, call: ast.Call) -> None:
         """Names given as text: `getattr(x, "name")`, `import_module("a.b")`."""
-        _, name = read_by_name(call)
-        by = getattr(call.func, "id", getattr(call.func, "attr", ""))
-        if by == "getattr" and name:
-            self._member_read(node, call.args[0], name)
-        elif by == "getattr":
-            for text in {t for d in self.program.defined(node) for n in ast.walk(d.node) if (t := text_of(n))}:
-                if text.isidentifier():
-                    self._member_read(node, None, text)
-        elif by in ("import_module", "__import__") and call.args and text_of(call.args[0]):
-            for file in self.program.files(text_of(call.args[0]) or "", node.path):
-                self._reach(Node(file, MODULE), node)
+        by = _last(call.func)
+        texts = [t for a in call.args if (t := text_of(a))]
+        if by == "getattr":
+            _, name = read_by_name(call)
+            if name:
+                self._member_read(node, call.args[0], name)
+            else:  # one of the names that stand in the function, presumably
+                around = {t for d in self.program.defined(node) for n in ast.walk(d.node) if (t := text_of(n))}
+                self._members_read(node, around)
         elif by in ("attrgetter", "methodcaller"):
-            for text in filter(None, map(text_of, call.args)):
-                self._member_read(node, None, text.rpartition(".")[2])
+            self._members_read(node, {t.rpartition(".")[2] for t in texts})
+        elif by in ("import_module", "__import__", "spec_from_file_location"):
+            named = self.program.mentioned(node.path) if by.startswith("spec") else []
+            for file in [*named, *(f for t in texts for f in self.program.files(t, node.path))]:
+                self._reach(Node(file, MODULE), node)
+
+    def _members_read(self, node: Node, names: set[str]) -> None:
+        for name in sorted(filter(str.isidentifier, names)):
+            self._member_read(node, None, name)
 
     # ---- members ---------------------------------------------------------------------------------------------------
 

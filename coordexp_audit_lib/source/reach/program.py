@@ -13,9 +13,11 @@ import msgspec
 
 from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.source.names import Defined, Function, definitions, imported_from, module_files, own_nodes
-from coordexp_audit_lib.source.tree import DEFINITIONS, Tree, assigned, module_name, statements
+from coordexp_audit_lib.source.reach.bindings import bindings
+from coordexp_audit_lib.source.tree import DEFINITIONS, Tree, assigned, module_name, statements, text_of
 
 MAX_HOPS = 16
+MAX_NAME = 120
 MODULE = ""  # the name of a module's top level
 
 
@@ -104,6 +106,9 @@ class Program:
         self._orders: dict[Node, list[Node]] = {}
         self._bases: dict[Node, tuple[Meaning | None, ...]] = {}
         self._locals: dict[Node, frozenset[str]] = {}
+        self._mentioned: dict[str, list[str]] = {}
+        self._files: dict[str, list[str]] = {}
+        self._bound: dict[Node, dict[str, list[ast.expr | None]]] = {}
         self._inner: dict[Node, dict[str, list[tuple[str, str]]]] = {}
         self._names: dict[tuple[Node, str], list[Meaning]] = {}
 
@@ -118,9 +123,26 @@ class Program:
 
     def files(self, dotted: str, beside: str = "") -> list[str]:
         """The file that a module's name stands for: from the root, else beside the script that imports it."""
-        found = module_files(self.tree, dotted)[:1]
         folder = beside.rpartition("/")[0].replace("/", ".")
-        return found or (module_files(self.tree, f"{folder}.{dotted}")[:1] if folder and dotted else [])
+        return self._file(dotted) or (self._file(f"{folder}.{dotted}") if folder and dotted else [])
+
+    def _file(self, dotted: str) -> list[str]:
+        if dotted not in self._files:
+            try:
+                self._files[dotted] = module_files(self.tree, dotted)[:1]
+            except SurfaceFailed:  # a name that leaves the tree, or is no path
+                self._files[dotted] = []
+        return self._files[dotted]
+
+    def bindings(self, function: Node) -> dict[str, list[ast.expr | None]]:
+        """What a function binds its local names to; of an import, and a fallback for it, only running tells which."""
+        if function not in self._bound:
+            found: dict[str, list[ast.expr | None]] = {name: [None] for name in self.inner_imports(function)}
+            for d in self.defined(function):
+                for name, value in bindings(d.node):
+                    found.setdefault(name, []).append(value)
+            self._bound[function] = found
+        return self._bound[function]
 
     def defined(self, node: Node) -> list[Defined]:
         module = self.module(node.path)
@@ -149,7 +171,31 @@ class Program:
         for star in module.stars:
             for file in self.files(star, path):
                 found += self.top(file, name, hops - 1)
-        return found
+        return found or self._lazy(path, name, hops)
+
+    def _lazy(self, path: str, name: str, hops: int) -> list[Meaning]:
+        """What a module may make up for a name that it does not bind: `__getattr__`, and that name in the modules that
+        it mentions as text."""
+        hook = Node(path, "__getattr__")
+        if not self.defined(hook):
+            return []
+        there = (self.top(file, name, hops - 1) for file in self.mentioned(path))
+        return [hook, *dict.fromkeys(m for found in there for m in found)]
+
+    def mentioned(self, path: str) -> list[str]:
+        """The files that the texts of a module may stand for: `"part.py"` in a folder above, `".part"`, `"a.b"`."""
+        if path not in self._mentioned:
+            module = self.module(path)
+            texts = {t for n in ast.walk(module.tree) if (t := text_of(n))} if module else set()
+            found: list[str] = []
+            for text in sorted(t for t in texts if " " not in t and len(t) < MAX_NAME):
+                if text.endswith(".py"):
+                    folders = [path.rsplit("/", n)[0] for n in range(1, path.count("/") + 1)]
+                    found += [f for f in (f"{folder}/{text}" for folder in folders) if self.tree.exists(f)][:1]
+                elif text.replace(".", "").isidentifier():
+                    found += self.files(text.strip("."), path)
+            self._mentioned[path] = [f for f in dict.fromkeys(found) if f != path]
+        return self._mentioned[path]
 
     def imported(self, target: str, name: str, path: str, hops: int = MAX_HOPS) -> list[Meaning]:
         """What `from target import name` (or `import target`, name "") brings into the module at `path`."""

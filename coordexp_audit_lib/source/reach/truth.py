@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from coordexp_audit_lib.source.names import Function, parameters
-from coordexp_audit_lib.source.reach.bindings import bindings
 from coordexp_audit_lib.source.reach.program import External, Node, Program
 from coordexp_audit_lib.source.reach.settings import UNKNOWN, Keys, Known, Settings, Thing, Unknown, Value
 from coordexp_audit_lib.source.tree import text_of
@@ -37,7 +36,6 @@ class Truth:
     def __init__(self, program: Program, settings: Settings, main: str = "") -> None:
         self.program, self.settings, self.main = program, settings, main
         self.dead: dict[str, list[tuple[int, int, str]]] = {}
-        self._bindings: dict[Node, dict[str, list[ast.expr | None]]] = {}
         self._values: dict[tuple[Node, int], Value] = {}
 
     def test(self, scope: Node, node: ast.expr) -> tuple[bool | None, str]:
@@ -187,19 +185,9 @@ class Truth:
         """The values that the innermost function around which binds a name gives it where it runs; None: no local."""
         for function in self.program.enclosing(scope):
             if name in self.program.local_names(function):
-                if function not in self._bindings:
-                    self._bindings[function] = self._assignments(function)
-                found = self._bindings[function].get(name, [None])
+                found = self.program.bindings(function).get(name, [None])
                 return [b for b in found if b is None or self.runs(function.path, b.lineno) is None]
         return None
-
-    def _assignments(self, function: Node) -> dict[str, list[ast.expr | None]]:
-        """Each local name with what it is bound to; of an import, and a fallback for it, only running tells which."""
-        found: dict[str, list[ast.expr | None]] = {name: [None] for name in self.program.inner_imports(function)}
-        for d in self.program.defined(function):
-            for name, value in bindings(d.node):
-                found.setdefault(name, []).append(value)
-        return found
 
     def chain(self, scope: Node, node: ast.AST, depth: int = MAX_DEPTH) -> Keys:
         """The names by which a value is read: `getattr(cfg.custom, "extra", {}).get("x")` is cfg, custom, extra, x.

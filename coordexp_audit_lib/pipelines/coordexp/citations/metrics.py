@@ -10,7 +10,6 @@ SPARSE = spec("trainer-metrics-components", "Sparse gauge aggregation avoids gra
 CITATIONS = {
     "metrics.required_keys": (OBSERVABLE, STRICT_DROP),
     "metrics.only_when_executed": (OBSERVABLE,),
-    "metrics.b_ratio_consistent": (OBSERVABLE, stage2("Channel selection is deterministic and step-driven")),
     "metrics.counters_are_counts": (AGGREGATES, SPARSE),
     "metrics.reasons_add_up": (AGGREGATES, STRICT_DROP),
     "metrics.identity_not_averaged": (stage2("Channel-B rollout seeding is deterministic and logged"),),
@@ -20,3 +19,12 @@ CITATIONS = {
     "metrics.finite": (stage2("Hybrid objective preserves JSON structure CE and adds bbox geometry losses"),),
     "metrics.schema_stable": (STRICT_DROP,),
 }
+
+# What said how metrics of all kinds are aggregated went; what is left is of counters of duplicates, and of losses.
+_COUNTERS = spec("trainer-metrics-components", "Channel-B duplicate-collapse metrics are explicit and aggregation-safe")
+_COORDINATED = stage2("Stage-2 AB distributed step coordination MUST be explicit and shared across channels")
+CHANGES = {
+    "2026-05": {"metrics.counters_are_counts": (_COUNTERS,), "metrics.reduced_by_key": (_COORDINATED, _COUNTERS)}
+}
+
+PERMITTED = {"metrics.b_ratio_consistent": "the realized ratio is documented as one of a rolling window"}

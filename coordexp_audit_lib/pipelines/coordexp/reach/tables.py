@@ -1,0 +1,131 @@
+"""What the engine of `source.reach` has to be told about CoordExp: where runs begin, which names hold the config, and
+the conditions that no call graph sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from coordexp_audit_lib.kit.nested import get
+from coordexp_audit_lib.pipelines.coordexp import symbols
+from coordexp_audit_lib.source.reach import Switch
+
+MAIN = symbols.MAIN
+CONFIGS, VARIANT = "configs", "custom.trainer_variant"
+SCHEMAS = (symbols.SCHEMA.path, symbols.ROLLOUT_SCHEMA.path)
+# The launchers that start a run, and the key that a config must set for each ("" for none).
+LAUNCHERS = {"scripts/train.sh": "", "scripts/train_stage2.sh": VARIANT}
+# Programs that read configs of their own.
+OTHER_PROGRAMS = ("scripts/run_infer.py", "scripts/evaluate_detection.py", "scripts/postop_confidence.py")
+
+SWITCHES = {
+    "trainer_variant": Switch(VARIANT),
+    "fusion_config": Switch("custom.fusion_config"),
+    "rlhf_type": Switch("rlhf.rlhf_type"),
+}
+HOLDERS = {
+    **{"training_config": "", "custom_config": "custom", "debug_config": "debug"},
+    **{"coord_offset_config": "custom.coord_offset", "coord_soft_ce_w1_cfg": "custom.coord_soft_ce_w1"},
+    **{"token_type_metrics_cfg": "custom.token_type_metrics", "stage2_ab_cfg": "stage2_ab"},
+}
+
+
+def _names(words: str) -> frozenset[str]:
+    return frozenset(f"_{w}" for w in words.split())
+
+
+# Private methods that trainers, datasets and modules of these packages call on themselves (transformers 4.57, ms-swift
+# 3.10).
+HOOKS = {
+    "transformers": _names(
+        "activate_neftune deactivate_neftune determine_best_metric evaluate get_collator_with_removed_columns"
+        " get_dataloader get_eval_sampler get_num_items_in_batch get_output_dir get_train_sampler hp_search_setup"
+        " inner_training_loop issue_warnings_after_load load_best_model load_callback_state load_from_checkpoint"
+        " load_optimizer_and_scheduler load_rng_state load_scaler maybe_log_save_evaluate move_model_to_device"
+        " nested_gather pad_tensors_to_max_len prepare_context_parallel_inputs prepare_input prepare_inputs"
+        " push_from_checkpoint remove_unused_columns report_to_hp_search rotate_checkpoints save save_checkpoint"
+        " save_optimizer_and_scheduler save_rng_state save_scaler save_tpu set_signature_columns_if_needed"
+        " sorted_checkpoints tune_save_checkpoint wrap_model gather_and_numpify align_special_tokens"
+        " fsdp_qlora_plugin_updates finish_current_push is_attention_mask_causal new_epoch new_step new_training"
+    ),
+    "swift": _names(
+        "apply_chat_template_to_messages_list collect_config_info compute_acc evalscope_eval fix_grad_norm_nan"
+        " fix_gradient_checkpointing fix_zero3_gather_all_parameters get_last_checkpoint_step get_random_num"
+        " get_train_sampler load_optimizer_and_scheduler load_rng_state maybe_log_save_evaluate"
+        " patch_deepspeed_load_checkpoint patch_loss_function patch_predict_with_generate patch_skip_first_batches"
+        " patch_tasks patch_timeout predict_data_collator prepare_batch_inputs prepare_gradient_checkpointing"
+        " prepare_inputs prepare_liger_loss prepare_logging preprocess_generative_reranker_logits"
+        " rotate_flash_checkpoints save save_checkpoint save_converted_model save_flash_checkpoint"
+        " save_initial_model save_model"
+        # of transformers' trainer, which ms-swift's are
+        " inner_training_loop get_eval_sampler prepare_input load_from_checkpoint load_best_model save_scaler"
+        " wrap_model get_dataloader set_signature_columns_if_needed remove_unused_columns rotate_checkpoints evaluate"
+        " save_optimizer_and_scheduler save_rng_state determine_best_metric nested_gather get_num_items_in_batch"
+    ),
+    "torch": _names(
+        "apply call_impl get_name load_from_state_dict save_to_state_dict named_members replicate_for_data_parallel"
+        " register_state_dict_hook register_load_state_dict_pre_hook slow_forward wrapped_call_impl"
+    ),
+}
+
+Config = Mapping[str, Any]
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """A place or claim that counts only under a value of the config.
+
+    local: a variable of the training program that must be more than None for it, whatever the config says.
+    """
+
+    path: str
+    needs: Callable[[Any], bool]
+    because: str
+    local: str = ""
+
+    def holds(self, config: Config) -> tuple[bool, str]:
+        value = get(config, self.path)
+        said = f"{self.path} is {value!r}" if value is not None else f"{self.path} is not set"
+        return (True, said) if self.needs(value) else (False, f"{self.because}: {said}")
+
+
+class Feeder(msgspec.Struct, frozen=True):
+    """A claim whose violation comes about through some functions only: it counts where one of them runs."""
+
+    symbols: tuple[str, ...]
+    because: str
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A function that runs only under a setting which another function refuses before: `if x.setting: raise`."""
+
+    by: tuple[str, ...]
+    setting: str
+
+
+AUGMENTING = Setting("custom.augmentation.enabled", bool, "augmentation is off", local="augmenter")
+WINDOW_PACKS = Feeder(
+    symbols.WINDOW_PACKS,
+    "only there a value is fed on some micro-steps and not on others; where packs are trained, each carries it",
+)
+CLAIMS: dict[str, Setting | Feeder] = {
+    "metrics.identity_not_averaged": WINDOW_PACKS,
+    "metrics.no_dilution": WINDOW_PACKS,
+    "geometry.augment_identity": AUGMENTING,
+}
+# By the beginning of `path:symbol`; the symbol is the last part of a dotted one.
+PLACES: dict[str, Setting | Refused] = {
+    f"{symbols.AUGMENTATION_STAGE.path}:": AUGMENTING,
+    f"{symbols.AUGMENTATION.folder.rpartition('/')[0]}/": AUGMENTING,
+    f"{symbols.OPTIMIZER.path}:{symbols.OPTIMIZER_WIRING.member}": Setting(
+        "training.optimizer", lambda v: v == "multimodal_coord_offset", "another optimizer is chosen"
+    ),
+    f"{symbols.PACKED_CAPTION.path}:{symbols.STREAM_PACKER.member}": Refused(
+        symbols.STATIC_PACKING_POLICY, "eval_packing"
+    ),
+}
+# Sections that are switched off as a whole: nothing in them is read, whatever their keys are called.
+SECTIONS = {"custom.augmentation": AUGMENTING}
+# Programs that write what a config names: the data was made by them.
+WRITERS = {symbols.CONVERTER.path: ("custom.train_jsonl", ".coord.jsonl")}

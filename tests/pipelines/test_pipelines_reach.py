@@ -1,0 +1,227 @@
+"""Whether an audited config's run comes by a place or key of a tree, and how that is known."""
+
+import textwrap
+
+import pytest
+
+from coordexp_audit_lib.core.evidence import Where
+from coordexp_audit_lib.core.pipeline import pipeline
+from coordexp_audit_lib.source.tree import Tree
+from tests.conftest import STAGE1, STAGE2
+
+MAIN = """
+from .config.schema import TrainingConfig
+from .optim.coord_offset_optimizer import create_multimodal_coord_offset_optimizer
+def resolve_trainer_cls(train_args):
+    trainer_variant = getattr(train_args, "trainer_variant", None)
+    if trainer_variant == "stage2_ab_training":
+        from .trainers.stage2_ab_training import Stage2ABTrainingTrainer
+        return Stage2ABTrainingTrainer
+    if trainer_variant == "rollout_matching_sft":
+        from .trainers.rollout_matching_sft import RolloutMatchingSFTTrainer
+        return RolloutMatchingSFTTrainer
+    return stage1()
+def stage1(): ...
+def main(train_args):
+    augmenter = None
+    return resolve_trainer_cls(train_args)(augmenter, create_multimodal_coord_offset_optimizer)
+"""
+FILES = {
+    "src/sft.py": MAIN,
+    "src/config/schema.py": "class TrainingConfig:\n    debug: int = 0\n",
+    "src/config/loader.py": "class ConfigLoader:\n    def load(self): ...\n",
+    "src/optim/coord_offset_optimizer.py": "def create_multimodal_coord_offset_optimizer(): ...\n",
+    "src/trainers/stage2_ab_training.py": """
+        from swift import Seq2SeqTrainer
+        class Stage2ABTrainingTrainer(Seq2SeqTrainer):
+            def compute_loss(self): self._inner()
+            def _inner(self): ...
+            def _prepare_window_packed_batches(self): ...
+    """,
+    "src/trainers/rollout_matching_sft.py": "class RolloutMatchingSFTTrainer:\n    def log(self): ...\n",
+    "src/datasets/preprocessors/augmentation.py": "class AugmentationPreprocessor: ...\n",
+    "src/infer/engine.py": "def infer(): ...\ndef idle(): ...\n",
+    "scripts/run_infer.py": "from src.infer.engine import infer\nif __name__ == '__main__':\n    infer()\n",
+    "scripts/train.sh": "from src.config.loader import ConfigLoader\ntorchrun -m src.sft\n",
+    "scripts/train_stage2.sh": "bash scripts/train.sh\n",
+    "public_data/scripts/convert_to_coord_tokens.py": "def convert_record_to_ints(): ...\n",
+    "public_data/scripts/other.py": "def f(): ...\n",
+    "configs/base.yaml": "training: {packing: true, optimizer: multimodal}\ncustom: {coord_tokens: {enabled: true}}\n",
+    STAGE1: "extends: ../../base.yaml\ncustom:\n  train_jsonl: a/train.coord.jsonl\n  augmentation: {enabled: true}\n",
+    STAGE2: """
+        extends: [../../base.yaml]
+        custom: {trainer_variant: stage2_ab_training}
+        rollout_matching: {vllm: {mode: server}}
+    """,
+    "configs/other/rollout.yaml": "extends: ../base.yaml\ncustom: {trainer_variant: rollout_matching_sft}\n",
+    "configs/broken.yaml": "extends: missing.yaml\n",
+}
+STAGE2_FILE = "src/trainers/stage2_ab_training.py"
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    root = tmp_path_factory.mktemp("tree")
+    for path, text in FILES.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(textwrap.dedent(text))
+    return Tree(root)
+
+
+def reach(tree, config="", path="", symbol="", **rest):
+    known = {"claim": "x.y", "subject": "", "where": Where(path, 0, symbol) if path else None} | rest
+    return pipeline("coordexp").reach(tree, (STAGE1, STAGE2), config, **known)
+
+
+@pytest.mark.parametrize(
+    ("config", "path", "symbol", "expected"),
+    [
+        (STAGE1, "src/sft.py", "src.sft:main", "this config"),
+        (STAGE1, "src/sft.py", "stage1", "this config"),
+        (STAGE2, "src/sft.py", "stage1", "another config"),
+        (STAGE2, STAGE2_FILE, "Stage2ABTrainingTrainer._inner", "this config"),
+        (STAGE1, STAGE2_FILE, "Stage2ABTrainingTrainer._inner", "another config"),
+        ("", STAGE2_FILE, "Stage2ABTrainingTrainer._inner", "this config"),
+        ("", STAGE2_FILE, "Stage2ABTrainingTrainer._prepare_window_packed_batches", "none"),
+        ("", "src/trainers/rollout_matching_sft.py", "RolloutMatchingSFTTrainer", "another config"),
+        ("", "src/infer/engine.py", "infer", "another config"),
+        ("", "src/infer/engine.py", "idle", "none"),
+        ("", "src/config/loader.py", "ConfigLoader.load", "this config"),  # by the launcher
+        ("", "src/datasets/preprocessors/augmentation.py", "AugmentationPreprocessor", "none"),
+        ("", "src/optim/coord_offset_optimizer.py", "create_multimodal_coord_offset_optimizer", "none"),
+        ("", "public_data/scripts/convert_to_coord_tokens.py", "convert_record_to_ints", "this config"),
+        (STAGE2, "public_data/scripts/convert_to_coord_tokens.py", "convert_record_to_ints", "another config"),
+        ("", "public_data/scripts/other.py", "f", "unknown"),
+        (STAGE1, "scripts/train.sh", "", "this config"),
+        (STAGE1, "scripts/train_stage2.sh", "", "another config"),
+        (STAGE2, "scripts/train_stage2.sh", "", "this config"),
+        (STAGE1, "configs/base.yaml", "", "this config"),
+        (STAGE1, STAGE2, "", "another config"),
+        ("", "configs/broken.yaml", "", "none"),
+        ("", "src/missing.py", "f", "unknown"),
+        ("", "", "", "unknown"),
+    ],
+)
+def test_a_place_is_reached_by_the_configs_whose_runs_come_by_it(tree, config, path, symbol, expected):
+    assert reach(tree, config, path, symbol)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "claim", "subject", "expected"),
+    [
+        (STAGE1, "config.unknown_section_key_rejected", "custom.coord_tokens.unlisted", "this config"),
+        (STAGE1, "config.unknown_section_key_rejected", "rlhf.unlisted", "none"),
+        (STAGE1, "config.unknown_section_key_rejected", "unlisted", "this config"),  # at the top
+        (
+            STAGE1,
+            "config.unknown_section_key_rejected",
+            "custom.augmentation.unlisted",
+            "none",
+        ),  # the program is deaf to it
+        (STAGE1, "config.unknown_key_rejected", "rollout_matching.vllm.unlisted", "another config"),
+        (STAGE2, "config.unknown_key_rejected", "rollout_matching.vllm.unlisted", "this config"),
+        (STAGE1, "config.required_key", "training.packing", "this config"),
+        (STAGE1, "packing.eval_unpacked", "training.packing", "this config"),
+        (STAGE1, "geometry.box", "objects[0].bbox_2d", "unknown"),  # no key of a config, and no place is named
+    ],
+)
+def test_a_key_is_reached_where_a_config_has_it_or_what_it_would_stand_in(tree, config, claim, subject, expected):
+    assert reach(tree, config, claim=claim, subject=subject)[0] == expected
+
+
+def test_a_claim_whose_violation_comes_about_in_one_function_is_reached_with_it(tree):
+    told = reach(tree, "", STAGE2_FILE, "Stage2ABTrainingTrainer", claim="metrics.no_dilution")
+    assert told[0] == "none"
+    assert "nothing that runs calls Stage2ABTrainingTrainer._prepare_window_packed_batches" in told[1]
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        ({"path": "src/sft.py", "symbol": "stage1"}, "static call path src/sft.py:main → resolve_trainer_cls → stage1"),
+        ({"subject": "training.packing"}, "the config's own value: training.packing is True"),
+        (
+            {"path": "src/datasets/preprocessors/augmentation.py", "symbol": "AugmentationPreprocessor"},
+            "src/sft.py:main leaves augmenter None",
+        ),
+        ({"path": "scripts/train_stage2.sh"}, "scripts/train_stage2.sh launches it (in ab_mixed.yaml)"),
+        ({"path": "src/infer/engine.py", "symbol": "infer"}, "scripts/run_infer.py reads configs of its own"),
+        (
+            {"path": "src/optim/coord_offset_optimizer.py", "symbol": "create_multimodal_coord_offset_optimizer"},
+            "another optimizer is chosen: training.optimizer is 'multimodal'",
+        ),
+        (
+            {"path": "src/trainers/rollout_matching_sft.py", "symbol": "RolloutMatchingSFTTrainer"},
+            "configs/other/rollout.yaml, which is not under audit, reaches it",
+        ),
+    ],
+)
+def test_the_answer_says_how_it_is_known(tree, rest, said):
+    assert said in reach(tree, **rest)[1]
+
+
+def test_a_config_that_cannot_be_resolved_is_unknown(tree):
+    told = pipeline("coordexp").reach(
+        tree, (STAGE1,), "configs/broken.yaml", claim="x.y", where=Where("src/sft.py", 0, "stage1"), subject=""
+    )
+    assert told == ("unknown", "configs/broken.yaml cannot be resolved")
+
+
+TRUE_AND_REACHED = [
+    (STAGE1, "upstream.trainer_helpers", "src/optim/coord_offset_optimizer.py", 83, ""),
+    (STAGE2, "template.prompt_is_prefix", "src/trainers/rollout_matching_sft.py", 4662, ""),
+    (STAGE1, "packing.eval_unpacked", "src/sft.py", 399, "training.eval_packing"),
+    (STAGE2, "supervision.invalid_rollout_fallback", "src/trainers/rollout_matching/parsing.py", 314, "junk before"),
+    (
+        STAGE1,
+        "config.unknown_section_key_rejected",
+        "src/config/schema.py",
+        239,
+        "custom.coord_soft_ce_w1.unlisted_knob",
+    ),
+    (STAGE1, "packing.each_once", "src/datasets/wrappers/packed_caption.py", 394, "static packing"),
+    (STAGE2, "coordjson.agrees_with_reference", "src/utils/coordjson_transpiler.py", 600, ""),
+    (STAGE2, "supervision.fp_neutral", "src/trainers/stage2_ab_training.py", 580, ""),
+    (STAGE2, "supervision.fp_neutral", "src/trainers/stage2_ab_training.py", 625, ""),
+    (STAGE2, "supervision.append_tokenization", "src/trainers/stage2_ab_training.py", 1736, "empty array"),
+    (STAGE1, "rollout.no_rank_conditional_collective", "src/trainers/metrics/mixins.py", 273, ""),
+    (STAGE1, "provenance.swift_source", "src/sft.py", 553, ""),
+    (STAGE2, "rollout.fail_together", "src/trainers/stage2_ab_training.py", 783, ""),
+    (STAGE2, "packing.loss_equivalent", "src/trainers/stage2_ab/executors.py", 384, ""),
+]
+LATENT = [
+    ("metrics.identity_not_averaged", "src/trainers/stage2_ab_training.py", 42, "rollout/seed_base"),
+    ("metrics.no_dilution", "src/trainers/stage2_ab_training.py", 42, "loss/bbox_ciou"),
+    ("geometry.augment_identity", "src/datasets/preprocessors/augmentation.py", 19, "refuses a sound poly"),
+    ("geometry.bins_in_range", "src/datasets/preprocessors/augmentation.py", 19, "objects[0].bbox_2d"),
+    ("packing.stable_order", "src/datasets/wrappers/packed_caption.py", 769, "dynamic packing"),
+    ("packing.stable_order", "src/datasets/wrappers/packed_caption.py", 560, "dynamic packing"),
+    (
+        "config.unknown_section_key_rejected",
+        "src/config/loader.py",
+        625,
+        "custom.augmentation.ops[3].params.unlisted_knob",
+    ),
+]
+
+
+@pytest.mark.checkout
+@pytest.mark.parametrize("case", TRUE_AND_REACHED, ids=lambda case: case[1])
+def test_what_changes_a_run_from_an_audited_config_is_reached(checkout, case):
+    config, claim, path, line, subject = case
+    assert checkout.reach(config, claim, Where(path, line), subject)[0] == "this config"
+
+
+@pytest.mark.checkout
+@pytest.mark.parametrize(("claim", "path", "line", "subject"), LATENT)
+def test_what_no_audited_config_leads_to_is_latent(checkout, claim, path, line, subject):
+    for config in ("", STAGE1, STAGE2):
+        assert checkout.reach(config, claim, Where(path, line), subject)[0] == "none"
+
+
+@pytest.mark.checkout
+def test_what_only_the_other_stage_runs_is_said_so(checkout):
+    where = Where("src/trainers/stage2_ab_training.py", 2063)
+    assert checkout.reach(STAGE1, "supervision.x", where, "")[0] == "another config"
+    assert checkout.reach("", "supervision.x", where, "")[0] == "this config"
+    assert checkout.reach(STAGE2, "x.y", Where("src/infer/engine.py", 1346), "")[0] == "another config"
