@@ -63,7 +63,8 @@ class Localiser:
         lines, keys = list(_lines(ranking)), list(self._by_keys(failed[0], clue))
         raised = runs.raised_only(self.statements, failed[0], passed)
         yield from (Place(s.where, "refusal") for s in raised[:1] if not failed[0].refused)
-        clear = runs.is_clear(ranking)
+        alike = all(p.refused == failed[0].refused for p in passed)  # else what follows a refusal differs too
+        clear = alike and runs.is_clear(ranking)
         yield from (p for p in lines if clear or any(p.where.symbol == k.where.symbol for k in keys))
         yield from (*keys, *lines)
 
