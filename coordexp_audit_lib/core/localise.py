@@ -54,12 +54,17 @@ class Trail:
         called = [b.where for b in self.ctx.target.bindings().values() if b.where]
         if violation.where is not None and violation.where not in called:
             return msgspec.structs.replace(violation, found=violation.found or "symbol")
-        fallback = violation.where or _bound(self.ctx, self.ctx.last_surface)
+        fallback = violation.where or _bound(self.ctx, self._asked_last(violation))
         places = _distinct([*self._places(violation, claim), *([Place(fallback, "call")] if fallback else [])])
         if not places:
             return violation
         first, *rest = places
         return msgspec.structs.replace(violation, where=first.where, found=first.found, others=tuple(rest[:OTHERS]))
+
+    def _asked_last(self, violation: Violation) -> str:
+        """The surface that was asked last before the violation was told; a check may ask others after it."""
+        _, end = self.spans.get(_name(violation), (0, 0))
+        return self.ctx.asked[end - 1].question.name if end else self.ctx.last_surface
 
     def _places(self, violation: Violation, claim: str) -> list[Place]:
         """The places of a violation, looked for once for all that differ in numbers and quotations only."""
