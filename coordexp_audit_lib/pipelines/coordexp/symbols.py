@@ -220,6 +220,7 @@ WRITE_MANIFEST = RUN_MANIFEST / "write_run_manifest_files"
 OLD_STAGE2 = _module("src.trainers.stage2_ab_training", until="2026-02-24")
 TWO_CHANNEL = _module("src.trainers.stage2_two_channel", since="2026-02-24")
 STAGE2 = OLD_STAGE2 | TWO_CHANNEL
+COORDINATION = _module("src.trainers.stage2_two_channel.coordination", since="2026-03")
 TARGET_BUILDER = _module("src.trainers.stage2_two_channel.target_builder", since="2026-03")
 COORDINATION = _module("src.trainers.stage2_coordination", since="2026-03")
 EXECUTORS = _module("src.trainers.stage2_ab.executors", "2026-02-11", "2026-02-24") | _module(
@@ -241,6 +242,7 @@ STAGE2_REDUCE = STAGE2_TRAINER / REDUCE_PENDING
 REDUCE_METRICS = COORDINATION / "reduce_metric_payload_global"
 STAGE2_REDUCE_OF_ANY_NAME = STAGE2_TRAINER_OF_ANY_NAME / REDUCE_PENDING
 WINDOW_PACKS = STAGE2_TRAINER_OF_ANY_NAME / "_prepare_window_packed_batches"
+PACK_OF_A_STEP = COORDINATION / "run_channel_b_train_one_pack"
 PENDING_LOG = STAGE2 / "_PendingStage2Log"
 GT_BOXES = STAGE2 / "_extract_gt_bboxonly"
 EXPECTATION_DECODE = STAGE2 / "_expectation_decode_coords" | TF_GEOMETRY / "expectation_decode_coords"

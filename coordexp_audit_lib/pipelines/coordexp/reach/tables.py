@@ -106,7 +106,8 @@ class Refused(msgspec.Struct, frozen=True):
 
 AUGMENTING = Setting("custom.augmentation.enabled", bool, "augmentation is off", local="augmenter")
 WINDOW_PACKS = Feeder(
-    symbols.WINDOW_PACKS,
+    # in later trees the loss takes a step's totals from the first of its packs alone
+    symbols.WINDOW_PACKS | symbols.PACK_OF_A_STEP,
     "only there a value is fed on some micro-steps and not on others; where packs are trained, each carries it",
 )
 CLAIMS: dict[str, Setting | Feeder] = {
