@@ -36,6 +36,7 @@ def ran(tmp_path, source, merged=None, **rest):
         ("def f(): g()\ndef g(): ...\ndef main(): f()", {"f", "g"}),
         ("def main():\n    def inner(): ...\n    def other(): ...\n    inner()", {"main.inner"}),
         ("def f(): ...\ndef main(f): f()", set()),  # a parameter of that name
+        ("def f(): ...\ndef main():\n    def g():\n        f = 1\n    f()", {"f"}),  # another function's own name
         ("def f(): ...\ndef main(x: f) -> f: ...", set()),  # an annotation calls nothing
         ("def f(): ...\nTABLE = {'f': f}\ndef main(): ...", set()),  # a table that nobody reads
         ("def f(): ...\nTABLE = {'f': f}\ndef main(): TABLE['f']()", {"f", "TABLE"}),

@@ -16,6 +16,7 @@ import msgspec
 
 from coordexp_audit_lib.kit.nested import lookup
 from coordexp_audit_lib.source.names import last_name
+from coordexp_audit_lib.source.reach.bindings import every
 from coordexp_audit_lib.source.reach.program import Node, Program
 from coordexp_audit_lib.source.tree import text_of
 
@@ -195,7 +196,7 @@ def written_names(program: Program, paths: list[str], left_out: tuple[str, ...] 
     found = set()
     for path in paths:
         module = None if path.startswith(left_out) else program.module(path)
-        for node in ast.walk(module.tree) if module else ():
+        for node in every(module.tree) if module else ():
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
                 own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
                 found |= set() if own else {node.attr}
