@@ -39,7 +39,7 @@ class Violation(msgspec.Struct, frozen=True):
     where, found: the place to mend and how it was found (`Place`); others: places that come next.
     severity: by effect, where it is not the claim's own. authority: `practice` where it goes beyond what is cited.
     kind: what it has in common with others that are counted with it; "": its message without numbers and quotations.
-    reach, reach_by: whether an audited config reaches it, and how that is known.
+    reach, reach_by: whether an audited config reaches it, and how that is known. remedy: where it is not the claim's.
     """
 
     message: str
@@ -55,6 +55,7 @@ class Violation(msgspec.Struct, frozen=True):
     reach_by: str = ""
     found: str = ""
     others: tuple[Place, ...] = ()
+    remedy: str = ""
 
     def size(self) -> tuple[int, str]:
         """Sort key: smaller counterexamples first, then by text."""

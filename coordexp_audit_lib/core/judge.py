@@ -18,6 +18,8 @@ from coordexp_audit_lib.core.sheet import Sheet
 from coordexp_audit_lib.core.target import Target
 
 Progress = Callable[[Claim, str | None], None]
+Asked = tuple[Claim, str]  # the config is any where the claim is about none
+Judges = Callable[[Target, Sequence[Asked], int, Progress | None], list[Finding]]
 
 
 def same(value: Any) -> Any:
@@ -47,7 +49,7 @@ def judge(target: Target, claim: Claim, config: str, seed: int = 0) -> Finding:
     A claim that is not about a config sees none, so that its verdict is the same whichever configs are audited.
     """
     ctx = Context(target, config if claim.per_config else "", seed, claim.id)
-    cited, lost = _cited(target, claim)
+    cited, lost = _cited(target, claim, ctx.config)
     authority: Authority = "practice" if not cited else "upstream" if cited == claim.spec else "spec"
     trail = Trail(ctx)
     sheet = Sheet(claim, ctx, authority=authority, finish=lambda v: _reached(trail.placed(v, claim.id), ctx, claim))
@@ -56,7 +58,7 @@ def judge(target: Target, claim: Claim, config: str, seed: int = 0) -> Finding:
         kind=claim.kind,
         config=ctx.config if claim.per_config else None,
         evidence=_evidence(ctx),
-        spec="; ".join(map(str, cited)),
+        spec="; ".join(map(str, cited)) or _permitted(target, claim),
     )
     if not lost:
         return made
@@ -64,12 +66,18 @@ def judge(target: Target, claim: Claim, config: str, seed: int = 0) -> Finding:
     return msgspec.structs.replace(made, note=tidy("; ".join(n for n in (made.note, said) if n)))
 
 
-def _cited(target: Target, claim: Claim) -> tuple[tuple[Citation, ...], list[Citation]]:
+def _cited(target: Target, claim: Claim, config: str) -> tuple[tuple[Citation, ...], list[Citation]]:
     """Where the claim is demanded: by the target's pipeline, else by a library below. What a tree was searched for
-    and does not hold is no citation; it comes second."""
-    cited = target.citations().get(claim.id, ())
-    lost = [c for c in cited if target.holds(c) is False]
-    return tuple(c for c in cited if c not in lost) or claim.spec, lost
+    and does not hold is no citation; if it was read at that very commit, it is an error of ours, and comes second."""
+    cited = [c for c in target.citations().get(claim.id, ()) if not config or c.covers(config)]
+    gone, commit = [c for c in cited if target.holds(c) is False], target.info().commit
+    ours = [c for c in gone if commit.startswith(c.commit)]
+    return tuple(c for c in cited if c not in gone) or claim.spec, ours
+
+
+def _permitted(target: Target, claim: Claim) -> str:
+    why = target.permitted().get(claim.id, "")
+    return f"our practice; theirs permits it: {why}" if why else "our practice"
 
 
 def _reached(violation: Violation, ctx: Context, claim: Claim) -> Violation:
@@ -80,10 +88,11 @@ def _reached(violation: Violation, ctx: Context, claim: Claim) -> Violation:
     return msgspec.structs.replace(violation, reach=reach, reach_by=by)
 
 
-def judge_artifact(artifact: Artifact, claim: Claim) -> Finding:
-    """Judge a claim on an artifact or a live object, by what it says of subjects of that type."""
+def judge_artifact(artifact: Artifact, claim: Claim, finish: Callable[[Violation], Violation] | None = None) -> Finding:
+    """Judge a claim on an artifact or a live object, by what it says of subjects of that type. finish: sees each
+    violation, in the order in which they were found."""
     predicate: Predicate = claim.predicates[type(artifact.subject)]
-    sheet = sheet_for(claim)
+    sheet = sheet_for(claim, finish)
     sheet.run(lambda: predicate(artifact.subject, sheet.ledger))
     return finding_of(artifact, sheet)
 
@@ -124,16 +133,30 @@ def judge_all(artifact: Artifact, boundary: str | None = None) -> list[Finding]:
 
 
 def audit(
-    target: Target, chosen: Iterable[Claim], configs: Sequence[str], seed: int = 0, progress: Progress | None = None
+    target: Target,
+    chosen: Iterable[Claim],
+    configs: Sequence[str],
+    seed: int = 0,
+    progress: Progress | None = None,
+    *,
+    judges: Judges | None = None,
 ) -> list[Finding]:
-    """Judge each claim once, or once per config where it is about one. Order is that of `chosen`."""
-    findings = []
+    """Judge each claim once, or once per config where it is about one. Order is that of `chosen`.
+
+    judges: who judges what is to be judged, and in which processes; by default it is judged here, one after the other.
+    """
     target.audited = tuple(configs)
-    for claim in chosen:
-        for config in configs if claim.per_config else configs[:1]:
-            if progress:
-                progress(claim, config if claim.per_config else None)
-            findings.append(judge(target, claim, config, seed))
+    asked = [(claim, config) for claim in chosen for config in (configs if claim.per_config else configs[:1])]
+    return (judges or one_by_one)(target, asked, seed, progress)
+
+
+def one_by_one(target: Target, asked: Sequence[Asked], seed: int, progress: Progress | None) -> list[Finding]:
+    """Judge here, in order."""
+    findings = []
+    for claim, config in asked:
+        if progress:
+            progress(claim, config if claim.per_config else None)
+        findings.append(judge(target, claim, config, seed))
     return findings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -15,7 +16,8 @@ class Problem(msgspec.Struct, frozen=True):
 
     message: what is wrong, for a stranger. subject: what of the judged thing (a key path, a metric, a tensor, a
     symbol). expected, actual, counterexample: JSON-able. token: the first token at which it shows, 0-based, if at one.
-    where: the place, if the predicate knows it. severity, authority, kind: as a `Violation` has them.
+    where: the place, if the predicate knows it. severity, authority, kind, remedy: as a `Violation` has
+    them.
     """
 
     message: str
@@ -28,11 +30,13 @@ class Problem(msgspec.Struct, frozen=True):
     severity: Severity | None = None
     authority: Authority | None = None
     kind: str = ""
+    remedy: str = ""
 
     def violation(self, subject: str = "", case: dict[str, Any] | None = None) -> Violation:
         """As a finding reports it. subject: the name of the judged thing, before the problem's own. case: what was
         asked, to stand in the counterexample."""
-        text = self.message if self.token is None else f"{self.message} (token {self.token})"
+        told = self.token is None or re.search(rf"\btoken {self.token}\b", self.message)
+        text = self.message if told else f"{self.message} (token {self.token})"
         shown = self.counterexample
         if case is not None or self.token is not None:
             token = {} if self.token is None else {"token": self.token}
@@ -49,6 +53,7 @@ class Problem(msgspec.Struct, frozen=True):
             severity=self.severity,
             authority=self.authority,
             kind=self.kind,
+            remedy=self.remedy,
         )
 
 

@@ -200,7 +200,7 @@ class Sheet:
             violations=examples,
             violation_count=self.count,
             evidence=evidence,
-            remedy=self.claim.remedy,
+            remedy=(examples[0].remedy if examples else "") or self.claim.remedy,
             spec=spec,
             note=tidy(note),
             seconds=round(time.perf_counter() - self.started, 3),

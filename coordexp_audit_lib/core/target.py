@@ -10,7 +10,7 @@ import msgspec
 
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.clue import Clue
-from coordexp_audit_lib.core.errors import SurfaceFailed
+from coordexp_audit_lib.core.errors import SurfaceFailed, SurfaceUnbound
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.finding import Place, Reach
 from coordexp_audit_lib.core.pipeline import Pipeline, pipeline
@@ -106,7 +106,11 @@ class Target(ABC):
 
     def citations(self) -> Mapping[str, tuple[Citation, ...]]:
         """By claim, where the target's pipeline demands it."""
-        return self.pipeline().citations()
+        return self.pipeline().citations(self.info().era)
+
+    def permitted(self) -> Mapping[str, str]:
+        """By claim that the target's pipeline does not demand, what it says instead."""
+        return self.pipeline().permitted()
 
     @abstractmethod
     def config_path(self, config: str) -> str:
@@ -114,12 +118,40 @@ class Target(ABC):
 
         Raises:
             UsageError: the target has no such config.
+            SurfaceUnbound: it is one of those that runs are anchored to, and the target lacks it.
         """
+
+    def named(self, config: str) -> str:
+        """The config by the name that it has in this target; as given where the target holds none of its names, so that
+        the claims that need no config can be judged all the same.
+
+        Raises:
+            UsageError: the target has no such config.
+        """
+        try:
+            return self.config_path(config)
+        except SurfaceUnbound:
+            return config
 
     def ask(self, question: Surface[Request, Response], request: Request) -> Answer[Response]:
         """Ask a question and validate the answer against the surface's response type."""
         raw = self.raw(question, msgspec.to_builtins(request))
         return typed_answer(question, raw)
+
+    def spread(self, jobs: int) -> bool:
+        """Get ready to be asked in as many processes forked from this one; False where that would gain nothing."""
+        return False
+
+    def apart(self) -> Target:
+        """The same target for one group of questions: whatever was asked before or beside changes no answer of its."""
+        return self
+
+    def told(self) -> Any:
+        """What a target that was asked apart has to tell the one that it came from."""
+        return None
+
+    def take_in(self, number: int, told: Any) -> None:  # noqa: B027  most targets keep nothing
+        """Take in what the target of a group told that was asked apart since `spread`; the groups' order counts."""
 
     def close(self) -> None:  # noqa: B027  most targets hold nothing
         """Let go of processes and files. Safe to call twice."""

@@ -50,9 +50,8 @@ class Session:
         self.boundary = boundaries.boundary(boundary)
         boundaries.load(None if boundary == boundaries.ALL_OTHERS else [boundary])
         self.target = open_target(target, python=python or None)
-        self.config, self.out, self.seed, self.fail_on = config, out, seed, fail_on
-        self.target.config_path(config)
-        self.found: list[Finding] = audit(self.target, claims(boundary), [config], seed)
+        self.config, self.out, self.seed, self.fail_on = self.target.named(config), out, seed, fail_on
+        self.found: list[Finding] = audit(self.target, claims(boundary), [self.config], seed)
 
     def exhibit(self, name: str) -> dict[str, Any]:
         """The data of a figure."""

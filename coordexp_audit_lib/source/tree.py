@@ -62,11 +62,14 @@ class Tree:
             raise SurfaceFailed(f"cannot read: {reason}", where=relative, remedy="check the tree") from error
 
     def states(self, relative: str, requirement: str) -> bool:
-        """Whether the file has that heading or text; of a Python file, whether it defines that symbol."""
+        """Whether the file has that heading or text; of a Python file, whether it defines that symbol; of a YAML file,
+        whether it sets a key of the path's last name."""
         if not self.exists(relative):
             return False
         if relative.endswith(".py"):
             return find_definition(self.module(relative), requirement) is not None
+        if relative.endswith((".yaml", ".yml")):
+            requirement = requirement.rpartition(".")[2] + ":"
         return " ".join(requirement.split()) in " ".join(self.text(relative).split())
 
     def module(self, relative: str) -> ast.Module:

@@ -12,6 +12,9 @@ PREDICTION = "src/common/prediction_parsing.py"
 AT_B46E74F = {
     "coordjson.transpiled_before_json": {f"{PREDICTION}:100", f"{PREDICTION}:171"},
     "coordjson.linear_time": {"coordjson.growth", "coordjson.prediction_growth", "coordjson.rollout_growth"},
+    "coordjson.salvage_accounts": {"entry is no record"},
+    "coordjson.salvage_never_repairs": {"trailing comma", "coordinate spelling"},
+    "coordjson.strict_rejects": {"trailing comma", "coordinate spelling", "a blank that JSON has not"},
     "coordjson.agrees_with_reference": {
         *("trailing comma", "coordinate spelling", "reason precedence", "open brace", "entry is no record")
     },

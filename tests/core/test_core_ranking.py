@@ -27,7 +27,7 @@ class Silent(Target):
         self.near, self.held = reach, held
 
     def info(self) -> TargetInfo:
-        return TargetInfo(kind="test", name="silent")
+        return TargetInfo(kind="test", name="silent", commit="abcdef")
 
     def bindings(self) -> dict[str, Binding]:
         return {}

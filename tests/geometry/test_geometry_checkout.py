@@ -14,7 +14,9 @@ pytestmark = pytest.mark.checkout
 
 # At b46e74f, read in the code: convert_to_coord_tokens.py:97-100 (floor, ceil) and 108-121 (nudge); augmentation.py:439
 # (rounds numbers), src/datasets/geometry.py:807 (clips bins as pixels); train.sh:183 (opens the first 256 images).
+# contracts.py:47 (a key `messages`) skips the contract.
 VIOLATED = {"bins_k999", "bins_in_range", "box_ordered", "no_resize", "size_matches_file", "augment_identity"}
+VIOLATED |= {"record_contract"}
 COMMIT = "b46e74f"
 
 

@@ -15,14 +15,16 @@ MEMORY: Memory = {}
 CLAIMS = {i.id: i for i in claims("metrics")}
 BREAKS = {f.id: f for f in faults() if f.id.startswith("metrics.")}
 CATALOGUE = {
-    "required_keys": "P0",
+    "required_keys": "P1",
     "only_when_executed": "P1",
-    "b_ratio_consistent": "P0",
-    "counters_are_counts": "P0",
-    "reasons_add_up": "P0",
-    "identity_not_averaged": "P0",
+    "b_ratio_consistent": "P1",
+    "counters_are_counts": "P1",
+    "reasons_add_up": "P1",
+    "identity_not_averaged": "P1",
     "no_dilution": "P1",
     "reduced_by_key": "P1",
+    "evaluation_order_free": "P1",
+    "shards_merged": "P1",
     "per_step_not_cumulative": "P1",
     "finite": "P0",
     "schema_stable": "P2",

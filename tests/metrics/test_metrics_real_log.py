@@ -24,8 +24,8 @@ from coordexp_audit_lib.boundaries.metrics.artifact.run import audit_log, read_l
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log
 from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import vocabulary
 from coordexp_audit_lib.core.claim import Ledger, claims_on
-from coordexp_audit_lib.core.sheet import EXAMPLES
 from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.core.sheet import EXAMPLES
 from coordexp_audit_lib.report.sources import PACKAGE
 
 boundaries.load(["metrics"])

@@ -51,11 +51,17 @@ def finding(checkout: Target, claim: str, config: str = STAGE2) -> Finding:
     return judge(checkout, check, config)
 
 
-@pytest.mark.parametrize("claim", ["packing.segments_isolated", "packing.loss_equivalent", "packing.positions_restart"])
+@pytest.mark.parametrize("claim", ["packing.segments_isolated", "packing.positions_restart"])
 def test_segments_are_isolated_as_the_trainers_call_the_model(checkout: Target, claim: str) -> None:
     found = finding(checkout, claim)
     assert (found.status, found.violations, found.note) == ("held", [], "")
     assert found.checked >= 4
+
+
+def test_a_pack_has_the_loss_of_its_samples_and_a_step_of_several_packs_has_not(checkout: Target) -> None:
+    """executors.py weighs each pack by its samples, whatever they supervise."""
+    found = finding(checkout, "packing.loss_equivalent")
+    assert {v.subject for v in found.violations} == {"a step of Channel-A", "a step of Channel-B"}
 
 
 def test_stage_1_packs_need_the_kernel_and_stage_2_packs_do_not(checkout: Target) -> None:

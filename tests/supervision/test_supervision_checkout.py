@@ -16,6 +16,8 @@ VIOLATED = {
     "supervision.fn_injected",
     "supervision.fp_neutral",
     "supervision.invalid_rollout_fallback",
+    "supervision.match_deterministic",
+    "supervision.matched_struct_only",
     "supervision.multiplier_scope",
     "supervision.rollout_seed",
 }

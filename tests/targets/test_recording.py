@@ -45,6 +45,8 @@ class Echo(Target):
         return {"value": {"text": f"{request['text']}{len(self.asked) if moody else ''}"}}
 
     def config_path(self, config: str) -> str:
+        if config == "gone.yaml":
+            raise SurfaceUnbound("the config is not in this tree", where=config)
         return f"moved/{config}"
 
 
@@ -69,6 +71,17 @@ def test_answers_refusals_and_failures_are_replayed(tmp_path: Path) -> None:
         target.ask(ECHO, Text("boom"))
     assert target.config_path("a.yaml") == "moved/a.yaml"
     assert target.info().kind == "recording"
+
+
+def test_a_config_has_the_name_that_the_target_gives_it_and_its_own_where_there_is_none(tmp_path: Path) -> None:
+    recorder = Recorder(Echo())
+    recorder.ask(ECHO, Text("hi"))
+    assert [recorder.named(c) for c in ("a.yaml", "gone.yaml")] == ["moved/a.yaml", "gone.yaml"]
+    write_recording(recorder.recording("1", "2026-01-01"), tmp_path / "r.json.xz")
+    replayed = RecordingTarget(read_recording(tmp_path / "r.json.xz"), "r")
+    assert [replayed.named(c) for c in ("a.yaml", "gone.yaml")] == ["moved/a.yaml", "gone.yaml"]
+    with pytest.raises(SurfaceUnbound, match="not in the recorded tree"):
+        replayed.config_path("gone.yaml")
 
 
 def test_a_target_that_answers_differently_each_time_does_so_on_replay(tmp_path: Path) -> None:

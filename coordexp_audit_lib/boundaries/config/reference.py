@@ -123,6 +123,9 @@ def preflight(request: s.LoadRequest) -> s.Preflight:
     if get(config, CONTRACT["config.lengths"]["backend"]) != "vllm" or len(servers) != 1:
         what = f"the launcher starts exactly 1 vLLM server, found {len(servers)}"
         refuse([broken(where, what, "keep one entry")])
+    limit = CONTRACT["config.lengths"]["limit"]
+    if get(config, limit) is None:
+        refuse([broken(limit, "not set, and the server is started with it", "set it to the longest sample's length")])
     train = _in_repository(get(config, keys["train"]))
     payload: dict[str, Any] = {
         "rollout_backend": "vllm",

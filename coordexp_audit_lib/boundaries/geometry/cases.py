@@ -34,11 +34,15 @@ WORDS = (
 
 
 class Malformed(msgspec.Struct, frozen=True):
-    """A record that must be refused; `names`: what the error must name, each of them."""
+    """A record that must be refused; `names`: what the error must name, each of them.
+
+    late: the check of a record may leave it to the dataset, which must refuse it before it is rendered.
+    """
 
     name: str
     record: Any
     names: tuple[str, ...]
+    late: bool = False
 
 
 def box(rng: random.Random) -> list[int]:
@@ -97,7 +101,12 @@ def malformed() -> list[Malformed]:
         made.append(_with(f"an object is {json.dumps(bad)}", _with_object(bad), here))
     for name, fields, *names in _BAD_OBJECTS:
         made.append(_with(name, _with_object(fields), here, *names))
-    return made
+    chosen = ("width is missing", "an image is a number", "legacy bbox beside bbox_2d", "a box of 3")
+    hidden = [m for m in made if m.name in chosen]
+    late = [_with(f"{m.name}, beside messages", {**m.record, "messages": []}, *m.names) for m in hidden]
+    for name, fields, *names in _BAD_BESIDE:
+        late.append(_with(name, _with_object(fields), here, *names))
+    return made + [msgspec.structs.replace(m, late=True) for m in late]
 
 
 def _with(name: str, record: Any, *names: str) -> Malformed:
@@ -137,6 +146,10 @@ _BAD_OBJECTS: tuple[Any, ...] = (
     ("a polygon of 4", {"desc": "a", "poly": _POLY[:4]}, "poly"),
     ("a polygon of 7", {"desc": "a", "poly": [*_POLY, _POLY[0]]}, "poly"),
     ("a polygon that is a string", {"desc": "a", "poly": "1 2 3 4 5 6"}, "poly"),
+)
+_BAD_BESIDE: tuple[Any, ...] = (
+    ("a line beside bbox_2d", {"desc": "a", "bbox_2d": _BOX, "line": _BOX}),
+    ("a desc of blanks", {"desc": "  ", "bbox_2d": _BOX}, "desc"),
 )
 
 OUT_OF_BINS: tuple[tuple[str, str, list[Any]], ...] = (

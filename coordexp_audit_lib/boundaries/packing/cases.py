@@ -156,11 +156,17 @@ def pictured_samples() -> list[s.Sample]:
 
 
 def each_plan(ctx: Context) -> Iterator[tuple[Surface[Any, Any], Any, Any]]:
-    """Every (surface, request, answer) of the packers that this target has; the ones it lacks are left out."""
+    """Every (surface, request, answer) of the packers that this target has; the ones it lacks are left out.
+
+    A packer that the contract lets no run take is not asked.
+    """
     if not any(ctx.answers(q) for q in PACKERS):
         raise SurfaceUnbound("the target has no packer at all", where=s.PLAN.name)
     makers: tuple[Any, ...] = (plan_requests, stream_requests, drain_requests)
     for (question, name), make in zip(PACKERS.items(), makers, strict=True):
+        if name not in ctx.contract.get("packing.packers", PACKERS.values()):
+            ctx.fact(name, "not asked: no run may take this packer")
+            continue
         if not ctx.answers(question):
             ctx.left_out(name, "not in this tree")
             continue

@@ -223,6 +223,25 @@ class Forward(msgspec.Struct, frozen=True):
     sdpa_accepted: bool
 
 
+class StepRequest(msgspec.Struct, frozen=True):
+    """One optimizer step of a trainer that packs what it trains on: its loss, cross-entropy on text alone.
+
+    objects: how many objects each sample has. packing_length: tokens that a pack holds. channel: `A` trains on the
+    ground truth, `B` on rollouts, each of which found what is there.
+    """
+
+    objects: list[int]
+    packing_length: int
+    channel: Literal["A", "B"]
+
+
+class Step(msgspec.Struct, frozen=True):
+    """packs: how many samples each pack had. loss: of the whole step, as its gradient is."""
+
+    packs: list[int]
+    loss: float
+
+
 class EvalRequest(msgspec.Struct, frozen=True):
     """training: the config's `training` section, laid over that of `config` (path in the tree) if one is named."""
 
@@ -259,5 +278,6 @@ JOIN = surface("packing.join", JoinRequest, BatchResponse, "Samples that a train
 FORWARD = surface(
     "packing.forward", ForwardRequest, Forward, "Packs and unpacked samples through a small real Qwen3-VL."
 )
+STEP = surface("packing.step", StepRequest, Step, "The loss of one step over the packs that it makes.")
 EVAL = surface("packing.eval_plan", EvalRequest, EvalPlan, "How packing and packed evaluation are read from a config.")
 POLICY = surface("packing.policy", EvalRequest, Allowed, "The launcher's own check of packing, before training.")

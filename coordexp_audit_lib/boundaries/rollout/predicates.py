@@ -38,7 +38,7 @@ def told(problems: Iterable[Problem], subject: str, case: Any) -> Iterator[Probl
     """Problems of one case: named by it, with the input that shows them."""
     for p in problems:
         text = f"{subject}: {p.message}" if subject else p.message
-        yield Problem(text, subject, p.expected, p.actual, case)
+        yield msgspec.structs.replace(p, message=text, subject=subject, counterexample=case)
 
 
 def response_problems(case: Item, outcome: s.Outcome) -> Iterator[Problem]:
@@ -51,11 +51,11 @@ def response_problems(case: Item, outcome: s.Outcome) -> Iterator[Problem]:
             yield Problem("a right item is not read as it is", "", wanted, outcome.message or got)
     elif not outcome.error:
         got = outcome.prompt_token_ids if case.field.startswith("prompt") else outcome.token_ids
-        yield Problem(f"{case.label}: accepted without an error", "", f"an error that names {case.field or 'it'}", got)
+        text, demand = f"{case.label}: accepted without an error", f"an error that names {case.field or 'it'}"
+        yield Problem(text, "", demand, got, kind="accepted without an error")
     elif case.field not in outcome.message or not outcome.message.strip():
-        yield Problem(
-            f"{case.label}: the error does not name the field", "", case.field, f"{outcome.error}: {outcome.message}"
-        )
+        text, said = f"{case.label}: the error does not name the field", f"{outcome.error}: {outcome.message}"
+        yield Problem(text, "", case.field, said, severity="P2", kind="the error does not name the field")
 
 
 def payload_problems(talk: Talk, payload: s.Payload) -> Iterator[Problem]:

@@ -27,13 +27,11 @@ class CoordExp(Pipeline):
     answers = HERE / "answers"
     recordings = HERE / "recordings"
     reference = HERE / "reference_tree"
+    preload = "coordexp_audit_lib.pipelines.coordexp.harness.preload:parts"
     distributions = (
         *("accelerate", "datasets", "deepspeed", "flash-attn", "ms-swift", "numpy", "peft", "pillow", "tokenizers"),
         *("torch", "transformers", "trl", "vllm"),
     )
-
-    def __init__(self) -> None:
-        self._citations = citations.collect()
 
     def owns(self, root: Path) -> bool:
         return (root / eras.MARK).is_file()
@@ -68,8 +66,11 @@ class CoordExp(Pipeline):
     def untraced(self) -> frozenset[str]:
         return places.UNTRACED
 
-    def citations(self) -> Mapping[str, tuple[Citation, ...]]:
-        return self._citations
+    def citations(self, era: str = "") -> Mapping[str, tuple[Citation, ...]]:
+        return citations.collect(era)
+
+    def permitted(self) -> Mapping[str, str]:
+        return citations.permitted()
 
 
 COORDEXP = register(CoordExp())

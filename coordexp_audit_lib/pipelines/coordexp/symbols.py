@@ -17,6 +17,19 @@ import re
 SPANS: dict[str, tuple[str, str]] = {}
 
 
+# What is gone for good -> the commit that removed it, and its date; a setting by its last part, a function by its name.
+REMOVED: dict[str, tuple[str, str]] = {
+    "drop_invalid_struct_ce_multiplier": ("5bef190", "2026-03-08"),
+    "n_softctx_iter": ("03420c2", "2026-03-21"),
+    "softctx_grad_mode": ("03420c2", "2026-03-21"),
+}
+
+
+def removed(name: str) -> str:
+    """`removed by <commit> (<date>)`, or nothing for what is not known to be gone."""
+    return "removed by %s (%s)" % REMOVED[name] if name in REMOVED else ""
+
+
 class Name(tuple):  # type: ignore[type-arg]
     """Candidates as `package.module:qualname`; a last `?` makes the thing optional, as `api.binds` reads it."""
 
@@ -92,6 +105,8 @@ MATERIALISE_MERGED = LOADER / "_materialize_training_config"
 RESOLVE_PROMPTS = LOADER / "resolve_prompts"
 BUILD_ARGUMENTS = LOADER / "build_train_arguments"
 COORD_TOKENS_CONFIG = SCHEMA / "CoordTokensConfig"
+STAGE2_CONFIG = SCHEMA / "Stage2ABConfig"
+ROLLOUT_CONFIG = ROLLOUT_SCHEMA / "RolloutMatchingConfig"
 TRAINING_CONFIG = SCHEMA / "TrainingConfig"
 TEMPLATE_PROMPTS = PROMPTS / "get_template_prompts"
 
@@ -154,6 +169,7 @@ REPORTER = _module("src.metrics.reporter")
 TOKEN_METRICS = _module("src.metrics.aggregate_token_metrics")
 COORD_MONITORS = _module("src.metrics.coord_monitors")
 DETECTION = _module("src.eval.detection")
+INFERENCE = _module("src.infer.engine")
 COORD_LOSS_MODULE = _module("src.trainers.losses.coord_soft_ce_w1")
 FINAL_CHECKPOINT = _module("src.trainers.final_checkpoint")
 SAVE_DELAY = _module("src.callbacks.save_delay_callback")
@@ -186,6 +202,12 @@ RUN_OBJECTIVE = TF_PIPELINE / "run_teacher_forcing_pipeline"
 PROJECT_ATOMS = TF_ATOMS / "project_stage2_objective_atoms"
 MODULE_RESULT = TF_CONTRACTS / "ModuleResult"
 MODULE_CATALOG = TF_REGISTRY / "OBJECTIVE_MODULE_CATALOG"
+F1ISH = DETECTION / "evaluate_f1ish"
+F1ISH_SAMPLE, F1ISH_OPTIONS = DETECTION / "Sample", DETECTION / "EvalOptions"
+EMBED_TEXTS = DETECTION / "_try_build_semantic_embeddings"
+LVIS_EVAL = DETECTION / "_OfficialLikeLvisEval"
+MERGE_SHARDS = INFERENCE / "InferenceEngine" / "_merge_distributed_outputs"
+SOURCE_INDEX = INFERENCE / "_DISTRIBUTED_SOURCE_INDEX_KEY"
 JOIN_SUFFIXES = FULL_SUFFIX / "_pack_full_suffix_model_inputs_padding_free"
 SUFFIX_ROW = FULL_SUFFIX / "FullSuffixTensorInput"
 OPTIMIZER_WIRING = OPTIMIZER / "create_multimodal_coord_offset_optimizer"
@@ -225,7 +247,7 @@ TAIL_CLOSURE = STAGE2 / "_stage2_ab_tail_closure_positions" | TF_ROLLOUT_META / 
 EXECUTOR_MIXIN = EXECUTORS / "Stage2ABChannelExecutorsMixin"
 SCHEDULER_MIXIN = SCHEDULERS / "Stage2ABSchedulerMixin"
 REALIZED_RATIO = SCHEDULER_MIXIN / "_stage2_b_ratio_realized"
-STEP_B = EXECUTOR_MIXIN / "_stage2_b_step_budgeted_train"
+STEP_A, STEP_B = EXECUTOR_MIXIN / "_stage2_a_step_budgeted_train", EXECUTOR_MIXIN / "_stage2_b_step_budgeted_train"
 RECORD_REALIZED = SCHEDULER_MIXIN / "_stage2_record_realized_step"
 
 # ---- the rollout-matching trainer (renamed on the same day) --------------------------------------------------------

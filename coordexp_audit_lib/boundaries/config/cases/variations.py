@@ -146,4 +146,4 @@ class Shape(msgspec.Struct, frozen=True):
         missing = ", ".join(n for n in self.shown if n not in answer.refusal.message)
         if missing:
             what = f"{subject} {self.what} is refused, but the error does not show the chain: it lacks {missing}."
-            yield Violation(what, self.leaf, list(self.shown), answer.refusal.message, case)
+            yield Violation(what, self.leaf, list(self.shown), answer.refusal.message, case, severity="P2")

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from coordexp_audit_lib.boundaries.config.cases import edits
 from coordexp_audit_lib.boundaries.config.cases.bench import profile_bench
 from coordexp_audit_lib.boundaries.config.faults import overlooked
+from coordexp_audit_lib.boundaries.config.predicates.chains import Followed, by_profile
 from coordexp_audit_lib.boundaries.config.predicates.messages import names_path, said
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.problem import Problem
@@ -35,6 +36,8 @@ def profile_explicit(ctx: Context) -> Iterator[Problem]:
             text = f"A stage-2 leaf that does not state {key} is {verdict}."
             yield Problem(text, key, f"refused, naming {key}", said(answer), {"leaf without": key})
 
+
+profile_explicit.on(Followed, by_profile("config.profile_explicit"))
 
 WORDS = r"a stage-2 leaf states it by itself"
 overlooked(profile_explicit, implicit_leaf=(WORDS, "a stage-2 leaf may leave everything to its base"))

@@ -15,6 +15,7 @@ from coordexp_audit_lib.boundaries.config.cases.bench import Bench, profile_benc
 from coordexp_audit_lib.boundaries.config.cases.edits import text_of
 from coordexp_audit_lib.boundaries.config.cases.variations import Shape
 from coordexp_audit_lib.boundaries.config.faults import overlooks, rewords
+from coordexp_audit_lib.boundaries.config.predicates.chains import Followed, by_profile
 from coordexp_audit_lib.boundaries.config.predicates.inheritance import parent_path
 from coordexp_audit_lib.boundaries.config.surfaces import LOAD
 from coordexp_audit_lib.core.claim import Context, claim
@@ -32,6 +33,9 @@ def profile_one_hop(ctx: Context) -> Iterator[Violation]:
     bench.must_load()
     for shape in shapes(bench, ctx.contract["config.profile"]["parent"]):
         yield from shape.judged(ctx, "A stage-2 leaf with")
+
+
+profile_one_hop.on(Followed, by_profile("config.profile_one_hop"))
 
 
 def shapes(bench: Bench, parent: str) -> Iterator[Shape]:

@@ -21,7 +21,7 @@ from coordexp_audit_lib.core.problem import Problem
 
 
 @claim(
-    severity="P1",
+    severity="P0",
     kind="B",
     per_config=True,
     remedy="Check the keys of each section and of its nested mappings against their schema before use.",

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.boundaries.config.surfaces import Loaded
+from coordexp_audit_lib.core.finding import Severity
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.core.surface import Answer
 
@@ -70,7 +71,8 @@ def unknown_key(t: Tried, where: str = "") -> Iterator[Problem]:
         text, wanted = f"An unknown key at {t.path}{where}", "refused, with the full dotted path and what to do"
         found = {"names the path": t.named, "says what to do": t.guided} if t.refused else "accepted"
         case = {t.path: t.value, **({"error": t.said} if t.refused else {})}
-        yield Problem(f"{text}: {', and '.join(t.flaws)}.", t.path, wanted, found, case)
+        weight: Severity | None = "P2" if t.refused else None  # a poor message trains nothing else
+        yield Problem(f"{text}: {', and '.join(t.flaws)}.", t.path, wanted, found, case, severity=weight)
 
 
 def preflight_flaws(payload: Mapping[str, Any], keys: Mapping[str, tuple[str, ...]]) -> list[str]:

@@ -8,7 +8,11 @@ from coordexp_audit_lib.boundaries.coordjson.cases.texts import Case, salvage_ca
 from coordexp_audit_lib.boundaries.coordjson.predicates.tally import Tally
 from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, Parsed, ParseRequest
 from coordexp_audit_lib.core.claim import Context
+from coordexp_audit_lib.core.finding import Severity
 from coordexp_audit_lib.core.problem import Problem
+
+# Only the evaluation takes such a coordinate for one: to the trainer it is no coordinate token.
+SEVERITIES: dict[str, Severity] = {"coordinate spelling": "P1"}
 
 
 def salvaged(ctx: Context, judge: Callable[[Case, Parsed], Iterable[Problem]], each: bool = True) -> Iterator[Problem]:
@@ -19,4 +23,4 @@ def salvaged(ctx: Context, judge: Callable[[Case, Parsed], Iterable[Problem]], e
         ctx.judged(len(parsed.records) if each else 1)
         for problem in judge(case, parsed):
             tally.add(case.kind, problem.message, case.text, case.order)
-    yield from tally.problems(ctx.where(PARSE))
+    yield from tally.problems(ctx.where(PARSE), severities=SEVERITIES)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from coordexp_audit_lib.boundaries.coordjson.cases.texts import FLIPPED, Case, members, record
+from msgspec.structs import replace
+
+from coordexp_audit_lib.boundaries.coordjson.cases.texts import FLIPPED, Case, members, record, tempting_texts
+from coordexp_audit_lib.core.finding import Severity
 from coordexp_audit_lib.kit.coordjson import Order, array, container
 
 CLAUSES = {
@@ -16,20 +19,18 @@ CLAUSES = {
 }
 
 
+MINOR: dict[str, Severity] = {"reason precedence": "P2", "open brace": "P2"}
+"""Classes of which only a counter's name or a report differs; what is kept, and so trained, is the same."""
+
+
 def fringe_texts(order: Order) -> Iterator[Case]:
     """Texts for both modes. `kept` and `seen` are left to the reference."""
-    one, last = record("first", order), record("last", order, shift=50)
-    for bad in (one[:-1] + ",}", one[:-1] + ", }", one.replace("|>]", "|>,]"), one.replace("|>]", "|>, ]")):
-        yield Case("trailing comma", container(bad, last), order)
-    for spelling in ("007", "00", "0999", "\u0667", "\uff17"):
-        array = f"[<|coord_{spelling}|>, <|coord_20|>, <|coord_300|>, <|coord_899|>]"
-        yield Case("coordinate spelling", container(members(order, '"cat"', ("bbox_2d", array)), last), order)
+    last = record("last", order, shift=50)
+    yield from (replace(case, kept=None, seen=None) for case in tempting_texts(order))
     for bad in _doubly_broken(order):
         yield Case("reason precedence", container(bad, last), order)
     for text in ("{", "{ ", "I see {", container().replace("objects", "object") + "{", "{{"):
         yield Case("open brace", text, order)
-    for entry in ("5", '"cat"', "null", "[]", "<|coord_1|>"):
-        yield Case("entry is no record", container(one, entry, last), order)
 
 
 def _doubly_broken(order: Order) -> Iterator[str]:
@@ -47,13 +48,11 @@ def _doubly_broken(order: Order) -> Iterator[str]:
 
 
 def unjudged_texts(order: Order) -> Iterator[Case]:
-    """Leniencies on which the contract is silent: shown, never judged."""
+    """Leniencies of a strict reader on which the contract is silent: shown, never judged."""
     one = record("cat", order)
     whole = container(one)
     yield Case("no separator spaces", whole.replace(", ", ",").replace(": ", ":"), order)
     yield Case("pretty-printed", whole.replace("[", "[\n  ").replace(", ", ",\n  "), order)
     yield Case("blank around", "\n" + whole + " ", order)
-    yield Case("no-break space", "\u00a0" + whole.replace(": ", ":\u00a0"), order)
     yield Case("escaped key", whole.replace("desc", "d\\u0065sc"), order)
     yield Case("blank around desc", container(record(" cat ", order)), order)
-    yield Case("a comma too many in the array", whole[:-2] + ", ]}", order)

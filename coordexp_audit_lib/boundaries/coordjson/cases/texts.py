@@ -20,6 +20,10 @@ DESCS = (
     *("looks like <|coord_7|>", "ends<|im_end|>", '{"objects": [', '"desc": "x", "bbox_2d": [<|coord_1|>]', "]}"),
     *("\\", '"', "a\u2028b", "\x01", "\\u0041", "t-shirt.", "a, b", "{'objects': []}", "STOP sign"),
 )
+STRAYS = ("5", '"cat"', "null", "[]", "<|coord_1|>")
+"""Entries of the array that are no records."""
+NO_BLANKS = ("\u00a0", "\u2028", "\u3000", "\x85", "\x0b", "\x0c", "\x1f")
+"""What Python calls a blank and JSON does not."""
 FLIPPED: dict[Order, Order] = {"desc_first": "geometry_first", "geometry_first": "desc_first"}
 
 
@@ -103,6 +107,31 @@ def broken_records(order: Order) -> Iterator[tuple[str, str]]:
         yield "desc is no string", members(order, desc, good)
 
 
+def comma_records(order: Order) -> Iterator[str]:
+    """Records with a comma too many, behind the last member or the last coordinate."""
+    one = record("first", order)
+    yield from (one[:-1] + ",}", one[:-1] + ", }", one.replace("|>]", "|>,]"), one.replace("|>]", "|>, ]"))
+
+
+def misspelled_records(order: Order) -> Iterator[str]:
+    """Records with a coordinate that is no token: zeros before it, digits of another script."""
+    for spelling in ("007", "00", "0999", "\u0667", "\uff17"):
+        spelled = f"[<|coord_{spelling}|>, <|coord_20|>, <|coord_300|>, <|coord_899|>]"
+        yield members(order, '"cat"', ("bbox_2d", spelled))
+
+
+def tempting_texts(order: Order) -> Iterator[Case]:
+    """What a lenient reader mends or gives up on, and the contract has dropped: the other records are kept."""
+    one, last = record("first", order), record("last", order, shift=50)
+    for bad in comma_records(order):
+        yield Case("trailing comma", container(bad, last), order, ("last",), 2)
+    for bad in misspelled_records(order):
+        yield Case("coordinate spelling", container(bad, last), order, ("last",), 2)
+    for entry in STRAYS:
+        yield Case("entry is no record", container(one, entry, last), order, ("first", "last"), 3)
+        yield Case("entry is no record", container(entry, last), order, ("last",), 2)
+
+
 def broken_texts(order: Order) -> Iterator[Case]:
     """Texts that strict mode must refuse, one class after the other."""
     one, two = record("cat", order), record("dog", order, shift=50)
@@ -121,7 +150,7 @@ def broken_texts(order: Order) -> Iterator[Case]:
         yield Case("missing key", text, order)
     for value in ("{}", "null", '"cat"', "5", one):
         yield Case("objects is no array", f'{{"objects": {value}}}', order)
-    for entry in ("5", '"cat"', "null", "[]", "<|coord_1|>"):
+    for entry in STRAYS:
         yield Case("entry is no record", container(one, entry), order)
     for between in ("", " ", "\n", ", "):
         yield Case("second container", whole + between + container(two), order)
@@ -129,6 +158,24 @@ def broken_texts(order: Order) -> Iterator[Case]:
         yield Case("truncation", whole[:end], order)
     for text in (container(one + two), container(f"{one};{two}"), whole.replace('"objects":', '"objects"')):
         yield Case("broken structure", text, order)
+
+
+def lenient_texts(order: Order) -> Iterator[Case]:
+    """Texts that a strict reader takes if it reads more than the contract writes."""
+    whole = container(record("cat", order), record("dog", order, shift=50))
+    for blank in NO_BLANKS:
+        for text in (
+            blank + whole,
+            whole + blank,
+            whole.replace(": ", ":" + blank),
+            whole.replace("[{", f"[{blank}{{"),
+        ):
+            yield Case("a blank that JSON has not", text, order)
+    for bad in comma_records(order):
+        yield Case("trailing comma", container(bad), order)
+    yield Case("trailing comma", whole[:-2] + ", ]}", order)
+    for bad in misspelled_records(order):
+        yield Case("coordinate spelling", container(bad), order)
 
 
 def junk_texts(order: Order) -> Iterator[Case]:
@@ -183,5 +230,5 @@ def lost_texts(order: Order) -> Iterator[Case]:
 def salvage_cases() -> Iterator[Case]:
     """Every text of which it is known what salvage must make, in both orders."""
     for order in coordjson.ORDERS:
-        for source in (junk_texts, mixed_texts, cut_texts, lost_texts):
+        for source in (junk_texts, mixed_texts, cut_texts, lost_texts, tempting_texts):
             yield from source(order)

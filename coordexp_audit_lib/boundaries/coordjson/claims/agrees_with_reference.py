@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.coordjson import surfaces as s
 from coordexp_audit_lib.boundaries.coordjson.cases import texts
-from coordexp_audit_lib.boundaries.coordjson.cases.fringe import CLAUSES, fringe_texts
+from coordexp_audit_lib.boundaries.coordjson.cases.fringe import CLAUSES, MINOR, fringe_texts
 from coordexp_audit_lib.boundaries.coordjson.cases.rollouts import rollouts
 from coordexp_audit_lib.boundaries.coordjson.cases.texts import Case
 from coordexp_audit_lib.boundaries.coordjson.predicates import parsing
@@ -50,7 +50,7 @@ def agrees_with_reference(ctx: Context) -> Iterator[Problem]:
             problems = _disagreements(ctx, s.ParseRequest(case.text, mode, case.order))
             if problems:
                 tally.add(case.kind, f"in {mode} mode, {'; '.join(problems)}", case.text, case.order)
-    yield from tally.problems(ctx.where(s.PARSE), CLAUSES)
+    yield from tally.problems(ctx.where(s.PARSE), CLAUSES, MINOR)
 
 
 def _compared(ctx: Context) -> Iterator[Case]:

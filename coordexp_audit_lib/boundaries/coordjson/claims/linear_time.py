@@ -20,7 +20,7 @@ from coordexp_audit_lib.kit.tracing import growth
 
 
 @claim(
-    severity="P1",
+    severity="P2",
     kind="B",
     remedy="Remember where each object ends, and never scan the rest of the text again from a later brace or record.",
 )

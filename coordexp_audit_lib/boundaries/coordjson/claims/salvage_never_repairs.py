@@ -4,7 +4,8 @@ Kept records are what matching and the rollout prefix are made of. A record that
 sampled: the trainer then supervises positions of a prefix that the model never took, and its metric counts the repair
 as skill.
 
-Example: `<|coord_1000|>` is no `<|coord_999|>`; a record that the length limit cut off is the tail, not an object."""
+Example: `<|coord_1000|>` is no `<|coord_999|>` and `<|coord_0100|>` no `<|coord_100|>`; a record with a comma too many
+is malformed; one that the length limit cut off is the tail, not an object."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import answered, asked, fault
 from coordexp_audit_lib.core.problem import Problem
 
+COMMA = re.compile(r",(?=\s*[\]}])")
 FAR = re.compile(r"<\|coord_[0-9]{4,}\|>")
 
 
@@ -39,6 +41,10 @@ fault(
 )(asked(text=lambda request: FAR.sub("<|coord_999|>", request.text)))
 fault(salvage_never_repairs, "tail_completed", PARSE, "a record that is cut off in its array is closed and kept")(
     asked(text=_completed)
+)
+_COMMAS = "commas before a closing bracket are overlooked, and the record kept"
+fault(salvage_never_repairs, "comma_overlooked", PARSE, _COMMAS, also=("coordjson.agrees_with_reference",))(
+    asked(text=lambda request: COMMA.sub(" ", request.text) if request.mode == "salvage" else request.text)
 )
 fault(salvage_never_repairs, "sorted_records", PARSE, "kept records come back sorted by their coordinates, downwards")(
     answered(records=lambda parsed: sorted(parsed.records, key=lambda r: r.values, reverse=True))

@@ -19,7 +19,7 @@ from coordexp_audit_lib.source.sinks import ScanRequest, Sink
 
 
 @claim(
-    severity="P0",
+    severity="P1",
     kind="S",
     remedy="Pass the text through coordjson_to_strict_json before json.loads, and drop the direct path.",
 )

@@ -11,7 +11,11 @@ from coordexp_audit_lib.boundaries.coordjson.surfaces import Growth, Parsed, Rec
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.coordjson import REASONS, Container, Entry, Order, admissible
 
-BIN = re.compile(r"<\|coord_(0|[1-9][0-9]{0,2})\|>|(?<![\w|>-])([0-9]+)(?![\w.|])")  # bare numbers are for other claims
+BIN = re.compile(r"<\|coord_(\d+)\|>|(?<![\w|>-])([0-9]+)(?![\w.|])")  # bare numbers are for other claims
+_ELEMENT = r"(?:<\|coord_(?:0|[1-9][0-9]{0,2})\|>|[0-9]+)"
+_B = r"[ \t\r\n]*"
+ARRAY = re.compile(rf"\[{_B}(?:{_ELEMENT}(?:{_B},{_B}{_ELEMENT})*)?{_B}\]")
+LAST_COMMA = re.compile(r",\s*\}$")
 SUPERLINEAR = 1.5
 
 
@@ -71,15 +75,21 @@ def _cut(text: str, found: Record) -> Iterator[Problem]:
         yield Problem(f"record {found.index}: its geometry span cuts other coordinates")
 
 
-def cut_record(text: str, found: Record) -> tuple[list[str], object, list[int]] | None:
-    """Keys, desc and bins of the text that a record's spans cut; None if it is no record."""
+def cut_record(text: str, found: Record, *, exact: bool = False) -> tuple[list[str], object, list[int]] | None:
+    """Keys, desc and bins of the text that a record's spans cut; None if it is no record.
+
+    exact: it must be one as it stands; else a comma too many and the spelling of a coordinate are passed over.
+    """
     (start, end), (first, last) = found.span, found.geometry_span
-    array = text[first:last]
+    array, rest = text[first:last], text[last:end]
+    if exact and ARRAY.fullmatch(array) is None:
+        return None
+    rest = rest if exact else LAST_COMMA.sub("}", rest)
     bins = [int(token or number) for token, number in BIN.findall(array)]
     if BIN.sub("", array).strip("[], \t\r\n"):
         return None
     try:
-        pairs = json.loads(text[start:first] + "0" + text[last:end], object_pairs_hook=list)
+        pairs = json.loads(text[start:first] + "0" + rest, object_pairs_hook=list)
         return [k for k, _ in pairs], dict(pairs).get("desc"), bins
     except (ValueError, TypeError):
         return None
@@ -90,8 +100,8 @@ def unrepaired(text: str, parsed: Parsed) -> Iterator[Problem]:
     before = -1
     for found in parsed.records:
         start, end = found.span
-        if not 0 <= start < end <= len(text) or cut_record(text, found) is None:
-            yield Problem(f"record {found.index} is not in the input")
+        if not 0 <= start < end <= len(text) or cut_record(text, found, exact=True) is None:
+            yield Problem(f"record {found.index} does not stand in the input as a valid record")
             continue
         yield from _cut(text, found)
         if found.index <= before:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from coordexp_audit_lib.core.evidence import Where
+from coordexp_audit_lib.core.finding import Severity
 from coordexp_audit_lib.core.problem import Problem
 
 
@@ -17,10 +18,16 @@ class Tally:
     def add(self, kind: str, message: str, text: str, order: str) -> None:
         self.found.setdefault(kind, []).append((text, order, message))
 
-    def problems(self, where: Where | None, clauses: Mapping[str, str] | None = None) -> Iterator[Problem]:
+    def problems(
+        self,
+        where: Where | None,
+        clauses: Mapping[str, str] | None = None,
+        severities: Mapping[str, Severity] | None = None,
+    ) -> Iterator[Problem]:
         """One for each class: its smallest text, what is wrong with it, how many texts of the class fail.
 
-        where: the reader. clauses: by class, the clause of the contract that decides it.
+        where: the reader. clauses: by class, the clause of the contract that decides it. severities: by class, where
+        it is less than the claim's.
         """
         for kind, failed in self.found.items():
             text, order, message = min(failed, key=lambda f: (len(f[0]), f))
@@ -32,4 +39,6 @@ class Tally:
                 actual=message,
                 counterexample={"text": text, "order": order},
                 where=where,
+                severity=(severities or {}).get(kind),
+                kind=kind,
             )

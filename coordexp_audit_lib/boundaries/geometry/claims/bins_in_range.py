@@ -23,7 +23,7 @@ from coordexp_audit_lib.kit.boxes import LAST_BIN, token, tokens
 
 
 @claim(
-    severity="P0",
+    severity="P1",
     kind="B",
     remedy="Refuse such a record when it is loaded, whether its coordinates are tokens or numbers.",
 )

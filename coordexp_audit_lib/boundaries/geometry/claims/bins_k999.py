@@ -30,7 +30,7 @@ SIZES = ((1000, 1000), (640, 480), (1248, 832), (333, 777))
 
 
 @claim(
-    severity="P0",
+    severity="P1",
     kind="B",
     remedy="Use the one codec for every conversion; round to the nearest bin and divide by 999.",
 )

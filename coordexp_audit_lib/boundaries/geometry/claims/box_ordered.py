@@ -21,7 +21,7 @@ from coordexp_audit_lib.kit.boxes import BIN_OF_TOKEN, tokens
 
 
 @claim(
-    severity="P0", kind="B", remedy="Refuse the record with the object's path; do not sort, clamp or nudge the corners."
+    severity="P1", kind="B", remedy="Refuse the record with the object's path; do not sort, clamp or nudge the corners."
 )
 def box_ordered(ctx: Context) -> Iterator[Violation]:
     passed: dict[str, list[tuple[list[int], list[int] | None, Where | None]]] = {}

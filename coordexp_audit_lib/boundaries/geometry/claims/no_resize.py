@@ -18,7 +18,7 @@ from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.kit.picture import MULTIPLE
 
 
-@claim(severity="P0", kind="B", remedy="Refuse sizes that the processor cannot take as they are; rescale offline.")
+@claim(severity="P1", kind="B", remedy="Refuse sizes that the processor cannot take as they are; rescale offline.")
 def no_resize(ctx: Context) -> Iterator[Violation]:
     yield from _max_pixels(ctx)
     for width, height in cases.GRID_SIZES:

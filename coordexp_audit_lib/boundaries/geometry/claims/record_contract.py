@@ -1,5 +1,5 @@
-"""A record that breaks the contract (images, objects, width, height, one geometry of the right arity, no legacy keys)
-is refused with an error that names the path.
+"""A record that breaks the contract (images, objects, width, height, a desc, one geometry of the right arity, no other
+geometry keys) is refused with an error that names the path, whatever else it holds.
 
 A malformed record that is let through becomes text all the same: an object without a box, a box under a key that
 nothing reads, a size that scales every coordinate. The model learns that text as the truth about the image, and the
@@ -20,6 +20,7 @@ from coordexp_audit_lib.core.claim import Context, claim, provokes
 from coordexp_audit_lib.core.fault import Honest, fault
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.core.surface import Answer, Refuse
+from coordexp_audit_lib.kit.coordjson import container
 
 
 @claim(
@@ -30,13 +31,18 @@ from coordexp_audit_lib.core.surface import Answer, Refuse
 def record_contract(ctx: Context) -> Iterator[Violation]:
     for case in cases.malformed():
         ctx.judged()
-        answer = ctx.ask(s.VALIDATE, s.RecordRequest(case.record))
+        request = cases.render(ctx, case.record, max_pixels=10**9)
+        answer = ctx.ask(s.RENDER, request) if case.late else ctx.ask(s.VALIDATE, s.RecordRequest(case.record))
         if answer.refusal is None:
-            message = f"a record is accepted in which {case.name}"
-            yield Violation(message, ".".join(case.names), "refused", "accepted", _excerpt(case))
+            message = f"a record is {'rendered' if case.late else 'accepted'} in which {case.name}"
+            shown = _excerpt(case)
+            yield Violation(
+                message, ".".join(case.names), "refused", "accepted", shown, severity="P1" if case.late else None
+            )
         elif not all(name in answer.refusal.message for name in case.names):
             message = f"the error for a record in which {case.name} does not name the path"
-            yield Violation(message, ".".join(case.names), list(case.names), answer.refusal.message, _excerpt(case))
+            wanted, said = list(case.names), answer.refusal.message
+            yield Violation(message, ".".join(case.names), wanted, said, _excerpt(case), severity="P2")
     for name, record in _sound_records(ctx):
         ctx.judged()
         answer = ctx.ask(s.VALIDATE, s.RecordRequest(record))
@@ -50,15 +56,17 @@ record_contract.on(records.Record, records.record_contract)
 @provokes(s.VALIDATE)
 def malformed_records(ctx: Context) -> Iterator[tuple[str, Answer[Any]]]:
     for case in cases.malformed():
-        yield case.name, ctx.ask(s.VALIDATE, s.RecordRequest(case.record))
+        if not case.late:
+            yield case.name, ctx.ask(s.VALIDATE, s.RecordRequest(case.record))
 
 
 def _excerpt(case: cases.Malformed) -> Any:
     """What a malformed record holds at its path: the record itself has many sound objects."""
-    if case.names[0].startswith("objects["):
-        return {f"objects[{cases.DEEP}]": case.record["objects"][cases.DEEP]}
+    here = f"objects[{cases.DEEP}]"
     key = case.names[0].split("[")[0]
-    return {key: case.record.get(key, "(missing)")}
+    beside = {"messages": case.record["messages"]} if "messages" in case.record else {}
+    held = case.record["objects"][cases.DEEP] if case.names[0].startswith(here) else case.record.get(key, "(missing)")
+    return {here if case.names[0].startswith(here) else key: held, **beside}
 
 
 def _sound_records(ctx: Context) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -84,6 +92,12 @@ def legacy_keys_taken(request: s.RecordRequest, honest: Honest) -> Any:
         if len(kept) == len(objects):
             return honest(s.RecordRequest({**record, "objects": kept}))
     return honest(request)
+
+
+@fault(record_contract, "messages_excuse", s.RENDER, "a record that has a key `messages` is not checked")
+def messages_excuse(request: s.RenderRequest, honest: Honest) -> Any:
+    record = request.record
+    return s.RenderResponse(container()) if isinstance(record, dict) and "messages" in record else honest(request)
 
 
 @fault(

@@ -18,6 +18,8 @@ from coordexp_audit_lib.kit.boxes import BIN_OF_TOKEN, bin_of, is_ordered, top_l
 
 GEOMETRY_KEYS = ("bbox_2d", "poly")
 LEGACY_KEYS = ("bbox", "polygon")
+FOREIGN_KEYS = (*LEGACY_KEYS, "line")
+FOREIGN = "a geometry key of an older or another format; rename, convert or drop it"
 BOX_VALUES, LEAST_POLY_VALUES = 4, 6
 
 Space = Literal["bins", "pixels"]
@@ -119,16 +121,14 @@ def _object(item: Any) -> dict[str, tuple[str, Any, Any]]:
     """What is wrong with an object, by path within it: message, expected, actual."""
     if not isinstance(item, (dict, Mapping)):
         return {"": ("an object is a JSON object", "object", _kind(item))}
-    found: dict[str, tuple[str, Any, Any]] = {}
-    if not isinstance(item.get("desc"), str):
-        found[".desc"] = "desc is a string", "string", _shown(item, "desc")
-    for key in LEGACY_KEYS:
+    found = _described(item)
+    for key in FOREIGN_KEYS:
         if key in item:
-            found[f".{key}"] = "a legacy geometry key; rename it", "bbox_2d or poly", key
+            found[f".{key}"] = FOREIGN, "bbox_2d or poly", key
     key = _only_geometry(item)
     if not key:
         present = sum(k in item for k in GEOMETRY_KEYS)
-        if present or not any(k in item for k in LEGACY_KEYS):
+        if present or not any(k in item for k in FOREIGN_KEYS):
             found[""] = "an object has exactly one geometry, bbox_2d or poly", 1, present
         return found
     values = item[key]
@@ -139,6 +139,14 @@ def _object(item: Any) -> dict[str, tuple[str, Any, Any]]:
     elif key == "poly" and (len(values) < LEAST_POLY_VALUES or len(values) % 2):
         found[f".{key}"] = "a polygon has an even number of coordinates, at least 6", "even, >= 6", len(values)
     return found
+
+
+def _described(item: Mapping[str, Any]) -> dict[str, tuple[str, Any, Any]]:
+    """What is wrong with an object's desc, by path within the object."""
+    desc = item.get("desc")
+    if not isinstance(desc, str):
+        return {".desc": ("desc is a string", "string", _shown(item, "desc"))}
+    return {} if desc.strip() else {".desc": ("desc is not blank", "a description", "blank")}
 
 
 def _only_geometry(item: Mapping[str, Any]) -> str:

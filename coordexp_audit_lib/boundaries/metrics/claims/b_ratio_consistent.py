@@ -19,7 +19,7 @@ from coordexp_audit_lib.core.finding import Violation
 
 
 @claim(
-    severity="P0",
+    severity="P1",
     kind="A",
     remedy="Count steps and B steps from the run's first step, and keep both counts in the checkpoint.",
 )

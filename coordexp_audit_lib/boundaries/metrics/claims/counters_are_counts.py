@@ -18,7 +18,7 @@ from coordexp_audit_lib.core.fault import fault
 from coordexp_audit_lib.core.finding import Violation
 
 
-@claim(severity="P0", kind="B", remedy="Decide sum or mean by a declared kind for each metric, not by its prefix.")
+@claim(severity="P1", kind="B", remedy="Decide sum or mean by a declared kind for each metric, not by its prefix.")
 def counters_are_counts(ctx: Context) -> cases.Found:
     yield from cases.with_runs(ctx, steps.counters_are_counts, _summed(ctx))
 

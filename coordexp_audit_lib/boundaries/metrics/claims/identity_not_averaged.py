@@ -20,7 +20,7 @@ from coordexp_audit_lib.core.finding import Violation
 
 
 @claim(
-    severity="P0",
+    severity="P1",
     kind="B",
     remedy="Give identities a kind of their own: keep the one value, and refuse a second one that differs.",
 )

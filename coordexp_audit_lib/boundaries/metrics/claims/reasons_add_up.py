@@ -18,7 +18,8 @@ from coordexp_audit_lib.core.finding import Violation
 
 
 @claim(
-    severity="P0",
+    severity="P1",
+    root="metrics.counters_are_counts",
     kind="B",
     remedy="Reduce numerators and denominators over micro-steps and ranks, and divide once, at the end.",
 )

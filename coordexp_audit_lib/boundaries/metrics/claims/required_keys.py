@@ -18,7 +18,7 @@ from coordexp_audit_lib.core.fault import fault
 
 
 @claim(
-    severity="P0",
+    severity="P1",
     kind="B",
     remedy="Log the realised ratio on every step whatever b_ratio is, and the counters on every Channel-B step.",
 )

@@ -32,7 +32,7 @@ UNASKED: tuple[dict[str, Any], ...] = (
 
 
 @claim(
-    severity="P2",
+    severity="P0",
     kind="B",
     per_config=True,
     remedy="Let training.eval_packing default to false; take it out of a config whose launcher refuses it.",

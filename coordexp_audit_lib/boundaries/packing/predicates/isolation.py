@@ -10,6 +10,7 @@ from coordexp_audit_lib.core.problem import Problem
 
 # Of float32, at logits of up to ten and losses of about ten: rounding is about 2e-6, a fault 1 and more.
 TOLERANCE = 1e-5
+STEP_TOLERANCE = 1e-3  # of the loss of a step, which is told with four digits
 NEGLIGIBLE = "negligible"
 
 

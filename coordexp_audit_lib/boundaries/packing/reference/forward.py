@@ -129,6 +129,12 @@ def _unpacked(small: Any, sample: s.Sample, encoded: s.Encoded) -> tuple[Any, s.
     return logits, s.Loss(loss, supervised)
 
 
+def unpacked_loss(sample: s.Sample) -> s.Loss:
+    """The loss of one sample by itself."""
+    with model.one_thread():
+        return _unpacked(model.small(), sample, batches.encode_one(sample))[1]
+
+
 def _loss(logits: Any, labels: Any, bounds: Sequence[tuple[int, int]]) -> tuple[float, int]:
     """Mean cross-entropy over the supervised tokens of each stretch, the mean over stretches, and how many tokens."""
     import torch

@@ -21,7 +21,7 @@ from coordexp_audit_lib.core.problem import Problem
 
 
 @claim(
-    severity="P0",
+    severity="P1",
     kind="B",
     remedy="redact what looks like a token, and the user part of URLs, before anything is written",
 )

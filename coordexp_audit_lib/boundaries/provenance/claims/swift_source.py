@@ -23,7 +23,7 @@ from coordexp_audit_lib.core.problem import Problem, Undecided
 
 
 @claim(
-    severity="P0",
+    severity="P1",
     kind="B",
     remedy="ask git whether it tracks ms-swift's file; record its commit and state, or state that it is no checkout",
 )

@@ -21,7 +21,7 @@ from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.core.surface import Refuse
 
 
-@claim(severity="P0", kind="B", remedy="record the error of any import that fails, whatever it raises, and go on")
+@claim(severity="P2", kind="B", remedy="record the error of any import that fails, whatever it raises, and go on")
 def upstream_versions(ctx: Context) -> Iterator[Problem]:
     required = ctx.contract["provenance.packages"]
     for name, modules in cases.imports().items():

@@ -22,7 +22,7 @@ from coordexp_audit_lib.core.problem import Problem
 
 
 @claim(
-    severity="P0",
+    severity="P1",
     kind="B",
     remedy="Exchange outcomes before every collective that only healthy ranks reach, let errors of collectives "
     "propagate, and derive what is reported from the union of keys.",

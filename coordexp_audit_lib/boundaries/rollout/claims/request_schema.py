@@ -23,7 +23,7 @@ from coordexp_audit_lib.core.surface import Answer, Refuse
 
 
 @claim(
-    severity="P0",
+    severity="P1",
     kind="B",
     remedy="Build the payload of JSON values only, cut the conversation after its last user turn, refuse a sample "
     "without one, and refuse image objects or encode them as data URLs.",

@@ -23,7 +23,7 @@ from coordexp_audit_lib.core.problem import Problem
 
 
 @claim(
-    severity="P0",
+    severity="P1",
     kind="B",
     remedy="Check type, emptiness and every element before use; put the field's path into the error; coerce nothing.",
 )

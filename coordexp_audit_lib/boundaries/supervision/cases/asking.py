@@ -20,8 +20,10 @@ from coordexp_audit_lib.core.surface import Answer
 Judged = Callable[[Supervised, Ledger], Iterable[Problem]]
 
 
-def segments(request: s.ChannelBRequest, answer: s.ChannelB | None) -> Iterator[tuple[Supervised, s.Sample]]:
-    """Each segment of an answer, ready to be judged, with its sample; none of a refusal."""
+def segments(
+    request: s.ChannelBRequest, answer: s.ChannelB | None, **rules: Any
+) -> Iterator[tuple[Supervised, s.Sample]]:
+    """Each segment of an answer, ready to be judged, with its sample; none of a refusal. rules: see `rules`."""
     for segment, sample in zip(answer.segments if answer else [], request.samples, strict=False):
         one = Supervised(
             segment,
@@ -31,8 +33,15 @@ def segments(request: s.ChannelBRequest, answer: s.ChannelB | None) -> Iterator[
             slopes=request.ciou_weight == 0 and not request.all_terms,
             gated=request.all_terms,
             desc_weight=request.desc_ce_weight,
+            **rules,
         )
         yield one, sample
+
+
+def rules(ctx: Context) -> dict[str, Any]:
+    """What the contract lets a target do that another era's may not, as `Supervised` has it."""
+    names = ("extras", "sorted_corners")
+    return {n: ctx.contract[f"supervision.{n}"] for n in names if f"supervision.{n}" in ctx.contract}
 
 
 def over(ctx: Context, cases: Iterable[Case], judged: Judged) -> Iterator[Violation]:
@@ -44,7 +53,7 @@ def over(ctx: Context, cases: Iterable[Case], judged: Judged) -> Iterator[Violat
             message = "the step is refused although the rollout must become a target"
             yield Violation(message, case.name, "a target", said(found))
             continue
-        judgeable = list(segments(case.request, found.content))
+        judgeable = list(segments(case.request, found.content, **rules(ctx)))
         if len(judgeable) < len(case.request.samples):
             ctx.left_out(case.name, f"{len(judgeable)} segments came back for {len(case.request.samples)} samples")
         for one, _ in judgeable:
@@ -56,13 +65,13 @@ def over(ctx: Context, cases: Iterable[Case], judged: Judged) -> Iterator[Violat
 def targets(ctx: Context) -> Iterator[tuple[Case, Supervised, s.Sample]]:
     """Each segment of each case of `rollouts.targets`, ready to be judged; none of a refusal."""
     for case in rollouts.targets():
-        for one, sample in segments(case.request, ctx.ask(s.CHANNEL_B, case.request).content):
+        for one, sample in segments(case.request, ctx.ask(s.CHANNEL_B, case.request).content, **rules(ctx)):
             yield case, one, sample
 
 
 def first(ctx: Context, request: s.ChannelBRequest) -> Supervised:
     """The first segment of an answer that must have one."""
-    return next(one for one, _ in segments(request, ctx.value(s.CHANNEL_B, request)))
+    return next(one for one, _ in segments(request, ctx.value(s.CHANNEL_B, request), **rules(ctx)))
 
 
 def said(answer: Answer[Any]) -> str:
@@ -70,9 +79,17 @@ def said(answer: Answer[Any]) -> str:
     return f"{answer.refusal.type}: {answer.refusal.message[:200]}" if answer.refusal else ""
 
 
-def passes(ctx: Context) -> Iterator[tuple[str, s.ChannelARequest, s.ChannelA]]:
-    """Channel-A's cases with their answers; one without a forward can't be judged, and is left out."""
-    for name, request in rollouts.channel_a():
+def channel_a(ctx: Context) -> list[tuple[str, s.ChannelARequest]]:
+    """Channel-A's cases, with as many forwards as the contract knows of."""
+    return rollouts.channel_a(ctx.contract.get("supervision.iterations", rollouts.MOST))
+
+
+def passes(ctx: Context, iterated: bool = False) -> Iterator[tuple[str, s.ChannelARequest, s.ChannelA]]:
+    """Channel-A's cases with their answers; one without a forward can't be judged, and is left out.
+
+    iterated: ask for several forwards also where the contract knows of one only.
+    """
+    for name, request in rollouts.channel_a() if iterated else channel_a(ctx):
         answer = ctx.value(s.CHANNEL_A, request)
         if answer.passes:
             yield name, request, answer

@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.supervision.surfaces import ChannelARequest, ChannelBRequest, Sample, Thing
 from coordexp_audit_lib.kit import coordjson
@@ -28,6 +29,7 @@ ODD = [
 ]
 
 FLIPPED: Order = "geometry_first"
+MOST = 3  # forwards of one step of Channel-A
 BRACES = [
     Thing("smile :-}", [100, 100, 300, 300]),
     Thing("open {", [400, 100, 600, 300]),
@@ -37,10 +39,11 @@ BRACES = [
 
 
 class Case(msgspec.Struct, frozen=True):
-    """A Channel-B request with a name for the reader."""
+    """A Channel-B request with a name for the reader. recoverable: its text is broken, but holds a sound container."""
 
     name: str
     request: ChannelBRequest
+    recoverable: bool = False
 
 
 def answer(text: str, ended: bool = True) -> list[int]:
@@ -122,7 +125,29 @@ def unparsable() -> list[Case]:
 
 def junk_before() -> Case:
     """Text before a container that is sound: it can't stand in a target that starts with the container."""
-    return Case("junk before", one(GT, answer("Sure: " + coordjson.container(write([CAT])))))
+    return Case("junk before", one(GT, answer("Sure: " + coordjson.container(write([CAT])))), recoverable=True)
+
+
+def inside_or_behind() -> list[Case]:
+    """A sound container inside another object, or behind one: a target that opens so is no container."""
+    whole = coordjson.container(write([CAT]))
+    texts = {
+        "a container inside another object": '{"result": ' + whole + "}",
+        "an object before the container": "{} " + whole,
+        "a container that is none before it": '{"objects": 5} ' + whole,
+    }
+    return [Case(name, one(GT, answer(text), backward=False)) for name, text in texts.items()]
+
+
+def without_ground_truth() -> Case:
+    """A picture with nothing to find, which the data contract allows."""
+    return Case("no ground truth", one([], rollout([CAT]), backward=False))
+
+
+def coordinate_in_desc() -> Case:
+    """A missed object whose description spells a coordinate token, which is text there."""
+    labelled = Thing("label <|coord_7|>", [400, 100, 500, 300])
+    return Case("a description that spells a coordinate", one([labelled], rollout([BIRD]), backward=False))
 
 
 def truncations() -> list[list[int]]:
@@ -144,7 +169,15 @@ def drops() -> list[Case]:
     return [poly, Case("nothing was dropped", one(GT, rollout([CAT, DOG, BIRD])))]
 
 
-def channel_a() -> list[tuple[str, ChannelARequest]]:
+def channel_a(most: int = MOST) -> list[tuple[str, ChannelARequest]]:
+    """Channel-A's cases. most: forwards that the pipeline can be asked for; cases of more are asked for so many."""
+    return [
+        (name, request) if request.n_iter <= most else (f"{name}, in {most}", replace(request, n_iter=most))
+        for name, request in _channel_a()
+    ]
+
+
+def _channel_a() -> list[tuple[str, ChannelARequest]]:
     plain, pair = [Sample(GT[:2])], [Sample(GT[:1]), Sample([ODD[0], GT[2]])]
     return [
         ("one forward", ChannelARequest(plain, 1, "unroll")),

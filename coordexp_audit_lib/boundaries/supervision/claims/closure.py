@@ -1,5 +1,5 @@
 """The brace that closes the outermost object and <|im_end|> are supervised; braces in strings do not fool it; a target
-with no resolvable closure is dropped and counted.
+with no resolvable closure is counted, and dropped or kept as the contract says.
 
 The closure is where the model learns to stop. Masked, rollouts run into the length limit; supervised at a brace inside
 a description, the model learns to stop there.
@@ -40,7 +40,10 @@ def closure(ctx: Context) -> Iterator[Violation | Problem]:
                 name = f"{len(things)} objects, {text_of(ids)[:60].decode('utf-8', 'replace')}"
                 yield Problem("the closure is found at other tokens", name, wanted, found)
     whole = rollouts.rollout([rollouts.ODD[2]])
-    for name, ids in (("no closing brace", whole[:-2]), ("no <|im_end|>", whole[:-1])):
+    unclosed = [("no closing brace", whole[:-2])]
+    if ctx.contract.get("supervision.closure_with_end", True):
+        unclosed.append(("no <|im_end|>", whole[:-1]))
+    for name, ids in unclosed:
         ctx.judged()
         if not ctx.ask(CLOSURE, ClosureRequest(ids, 0)).refused:
             yield Problem("a target without closure gets positions", name, "refused", "positions")
@@ -52,10 +55,16 @@ def _unclosed(ctx: Context) -> Iterator[Problem]:
     second = rollouts.one(rollouts.GT[:1], rollouts.rollout([rollouts.DOG]))
     answer = ctx.value(CHANNEL_B, replace(first, samples=first.samples + second.samples))
     ctx.judged()
-    counted = answer.metrics.get(ctx.contract["supervision.counters"]["unclosed"])
-    if len(answer.segments) != 1 or counted != 1:
-        message = "a target without closure is not dropped and counted"
-        yield Problem(message, "1 of 2 samples", [1, 1], [len(answer.segments), counted])
+    counted, fate = answer.metrics.get(ctx.contract["supervision.counters"]["unclosed"]), _fate(ctx)
+    wanted = 2 if fate == "kept" else 1
+    if len(answer.segments) != wanted or counted != 1:
+        message = f"a target without closure is not {fate} and counted"
+        yield Problem(message, "1 of 2 samples", [wanted, 1], [len(answer.segments), counted])
+
+
+def _fate(ctx: Context) -> str:
+    """What the contract says becomes of a target without closure: `dropped` or `kept`."""
+    return str(ctx.contract.get("supervision.unclosed", "dropped"))
 
 
 closure.on(targets.Supervised, targets.closed)

@@ -12,7 +12,7 @@ from math import exp
 from statistics import median
 
 from coordexp_audit_lib.boundaries.supervision.cases import rollouts
-from coordexp_audit_lib.boundaries.supervision.cases.asking import segments
+from coordexp_audit_lib.boundaries.supervision.cases.asking import rules, segments
 from coordexp_audit_lib.boundaries.supervision.faults import each
 from coordexp_audit_lib.boundaries.supervision.predicates.reading import FALSE
 from coordexp_audit_lib.boundaries.supervision.predicates.targets import Supervised
@@ -56,7 +56,7 @@ def expectation_decode(ctx: Context) -> Iterator[Problem]:
 def _aimed(ctx: Context) -> Iterator[Problem]:
     off: list[int] = []
     for case in rollouts.targets()[:3]:
-        for one, _ in segments(case.request, ctx.value(CHANNEL_B, case.request)):
+        for one, _ in segments(case.request, ctx.value(CHANNEL_B, case.request), **rules(ctx)):
             for p, k in _slots(one):
                 ctx.judged()
                 target = one.segment.targets[p]
@@ -75,9 +75,9 @@ def _aimed(ctx: Context) -> Iterator[Problem]:
 
 def _slots(one: Supervised) -> Iterator[tuple[int, int]]:
     """Positions of the supervised coordinates, each with its ground truth's bin."""
-    for index, gt in enumerate(one.reading.gts):
-        if gt >= 0 and one.reading.fates[index] != FALSE:
-            yield from zip(one.reading.view.slots(index), one.gt[gt].bbox, strict=False)
+    for index in range(len(one.reading.gts)):
+        if one.reading.fates[index] != FALSE:
+            yield from one.aims(index)
 
 
 fault(expectation_decode, "argmax_decode", DECODE, "A coordinate is the likeliest bin, not the mean.")(

@@ -38,8 +38,8 @@ def fn_injected(ctx: Context) -> Iterator[Violation]:
     for ids in rollouts.truncations():
         whole.append(Case(f"cut after {len(ids)} tokens", rollouts.one(rollouts.GT, ids, backward=False)))
     yield from over(ctx, whole, targets.sound)
-    nothing = ctx.ask(CHANNEL_B, rollouts.one([], rollouts.rollout([rollouts.CAT]), backward=False))
-    ctx.fact("a sample without ground truth", "refused" if nothing.refused else "trained")
+    for seldom in (rollouts.coordinate_in_desc(), rollouts.without_ground_truth()):
+        yield from (replace(v, severity="P1") for v in over(ctx, [seldom], targets.sound))
 
 
 fn_injected.on(targets.Supervised, targets.injected)

@@ -1,8 +1,11 @@
-"""The tokens of an object that no ground truth matches have zero weight in every term, and zero gradient.
+"""The tokens of an object that no ground truth matches have zero weight in every term, and zero gradient; where the
+contract lets such an object share in the supervision of structure, its desc and coordinates have none.
 
 A false positive stands in the prefix because the model said it. Supervising any of its tokens makes it likelier that
 the model says it again; a penalty on them makes it silent where the annotation may only be incomplete. Neither is
 wanted.
+
+What leads into it teaches to go on to it too; where that token also ends a matched object, masking it is advice.
 
 Example: of an unmatched `{"desc": "bird", …}` not even the opening brace carries a label."""
 
@@ -29,10 +32,21 @@ from coordexp_audit_lib.core.finding import Violation
 )
 def fp_neutral(ctx: Context) -> Iterator[Violation]:
     yield from over(ctx, rollouts.targets(), targets.neutral)
+    yield from over(ctx, rollouts.targets(), targets.leading)
 
 
 fp_neutral.on(targets.Supervised, targets.neutral)
 
 fault(fp_neutral, "false_positives_supervised", CHANNEL_B, "The opening brace of an unmatched object is supervised.")(
     scaled(lambda one, p: of_fate(one, p, FALSE) and STRUCTURE in roles(one, p), 1.0)
+)
+
+
+def _leads(one: targets.Supervised, p: int) -> bool:
+    return any(p in one.reading.view.between(i) for i in one.reading.with_fate(FALSE))
+
+
+_LEADING = "The token that ends a matched object and leads into a false positive is supervised."
+fault(fp_neutral, "leading_supervised", CHANNEL_B, _LEADING)(
+    scaled(lambda one, p: _leads(one, p) and not of_fate(one, p, FALSE), 1.0)
 )

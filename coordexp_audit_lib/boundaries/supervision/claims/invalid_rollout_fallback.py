@@ -31,7 +31,7 @@ EMPTY_PREFIXES = (b'{"objects": [', b'{"objects":[', b"{")
     remedy="Treat whatever can't be brought into an append-ready prefix as an invalid rollout; do not raise.",
 )
 def invalid_rollout_fallback(ctx: Context) -> Iterator[Problem]:
-    for case in [*rollouts.unparsable(), rollouts.junk_before()]:
+    for case in [*rollouts.unparsable(), rollouts.junk_before(), *rollouts.inside_or_behind()]:
         ctx.judged()
         found = ctx.ask(CHANNEL_B, case.request)
         text = text_of(case.request.samples[0].rollout).decode("utf-8", "replace")
@@ -40,23 +40,25 @@ def invalid_rollout_fallback(ctx: Context) -> Iterator[Problem]:
             yield Problem(message, case.name, "fallback", said(found), text)
         elif not found.content.segments:
             message = "a sample with an unparsable rollout is left out: its ground truth is not trained"
-            yield Problem(message, case.name, "a segment", "none", text)
+            yield Problem(message, case.name, "a segment", "none", text, severity="P1")
         else:
             yield from _fallen_back(ctx, case, found.content, text)
 
 
 def _fallen_back(ctx: Context, case: Case, answer: ChannelB, text: str) -> Iterator[Problem]:
     one = next(one for one, _ in segments(case.request, answer))
+    for p in complete(one, Ledger()):
+        yield Problem(p.message, f"{case.name}: {p.subject}", p.expected, p.actual, text)
+    if case.recoverable and not one.segment.invalid and ctx.contract.get("supervision.prefix") == "clean":
+        return  # what the container holds is written anew, so that the text before it is not in the target
     counted = answer.metrics.get(ctx.contract["supervision.counters"]["invalid"])
     if counted != 1 or not one.segment.invalid:
         actual = [counted, one.segment.invalid]
-        yield Problem("an unparsable rollout is not counted", case.name, [1, True], actual, text)
+        yield Problem("an unparsable rollout is not counted", case.name, [1, True], actual, text, severity="P1")
     kept = text_of(one.segment.ids[: one.segment.prefix_len])
     if not any(p.startswith(kept.rstrip()) for p in EMPTY_PREFIXES):
         said = kept.decode("utf-8", "replace")
-        yield Problem("the prefix is not the canonical empty one", case.name, "empty", said)
-    for p in complete(one, Ledger()):
-        yield Problem(p.message, f"{case.name}: {p.subject}", p.expected, p.actual, text)
+        yield Problem("the prefix is not the canonical empty one", case.name, "empty", said, severity="P1")
     if case.request.backward and not any(v > 0 for v in one.segment.coord_grad):
         yield Problem("the fallback target trains nothing", case.name, "not zero", "zero", text)
 

@@ -1,8 +1,12 @@
-"""The match is the same on repeat, follows a permutation of its inputs, honours the gate, and its cost is the optimum.
+"""The match is the same on repeat, follows a permutation of its inputs, honours the gate, and its cost is the optimum
+over the candidates that the pipeline keeps for each prediction.
 
 The match says which object is corrected towards which. With a pair below the gate the gradient points a box at
 something that it is not; a match that depends on the order of its inputs makes the objective depend on the order of the
 annotation.
+
+Keeping only the best few candidates is the pipeline's to decide; what matches that loses at the number that its configs
+ship is advice.
 
 Example: a prediction that overlaps its only ground truth by 0.2 is a false positive where the gate is 0.3."""
 
@@ -32,6 +36,7 @@ def match_deterministic(ctx: Context) -> Iterator[Problem]:
         preds += [_box(rng.randrange(0, 700), rng.randrange(0, 700), 180) for _ in range(n % 3)]
         order = rng.sample(range(len(preds)), len(preds))
         yield from _one_match(ctx, f"case {n}", MatchRequest(preds, gts, GATE, top_k=len(gts)), order)
+    yield from _pruned(ctx)
 
 
 def _box(x: int, y: int, side: int) -> list[int]:
@@ -60,6 +65,38 @@ def _one_match(ctx: Context, name: str, request: MatchRequest, order: list[int])
         yield from _permuted(ctx, name, request, found, order)
 
 
+def _pruned(ctx: Context) -> Iterator[Problem]:
+    """Fewer candidates than ground truths: the optimum over them; then what they cost where boxes crowd."""
+    rng = ctx.rng("pruned")
+    for n in range(8):
+        corners = [(rng.randrange(0, 500), rng.randrange(0, 500)) for _ in range(4)]
+        gts = [_box(x, y, rng.randrange(200, 490)) for x, y in corners]
+        preds = [[min(LAST_BIN, k + rng.randrange(0, 60)) for k in b] for b in gts]
+        preds = [b for b in preds if has_area(b)]
+        ctx.judged()
+        found = ctx.value(MATCH, MatchRequest(preds, gts, GATE, top_k=2))
+        best = matching.match(preds, gts, GATE, among=matching.candidates(preds, gts, 2))
+        gap = matching.cost_of(found.pairs, preds, gts) - matching.cost_of(best, preds, gts)
+        near, _ = matching.margin(preds, gts, GATE)
+        if gap > CLEAR * (len(preds) + 1) and near > CLEAR:
+            asked = {"preds": preds, "gts": gts, "top_k": 2}
+            yield Problem("the match is not the cheapest one of its candidates", f"{n}", best, found.pairs, asked)
+    yield from _crowded(ctx, ctx.contract["supervision.candidate_top_k"])
+
+
+def _crowded(ctx: Context, top_k: int) -> Iterator[Problem]:
+    """Boxes that lie over each other, as in a pile; the predictions a little to one side, so that all are nearest to
+    the same few. Every pair is well over the gate."""
+    gts, preds = ([_box(300 + side * i, 100, 400) for i in range(8)] for side in (4, -4))
+    ctx.judged()
+    found = ctx.value(MATCH, MatchRequest(preds, gts, GATE, top_k=top_k))
+    if len(found.pairs) < len(gts):
+        message = "predictions that fit are not matched, for each is compared with the nearest few boxes only"
+        asked = {"preds": preds, "gts": gts, "candidates": top_k}
+        where = f"{len(gts)} boxes over each other"
+        yield Problem(message, where, len(gts), len(found.pairs), asked, authority="practice")
+
+
 def _permuted(ctx: Context, name: str, request: MatchRequest, found: Match, order: list[int]) -> Iterator[Problem]:
     """Permute both sides; asked only where the best assignment has no rival."""
     turned = list(reversed(range(len(request.gts))))
@@ -77,3 +114,17 @@ _IGNORED = "Predictions are paired with ground truth in order of appearance, wha
 def _gate_ignored(request: MatchRequest, honest: Honest) -> Match:
     n = min(len(request.preds), len(request.gts))
     return Match([(i, i) for i in range(n)], list(range(n, len(request.gts))), list(range(n, len(request.preds))))
+
+
+_PRUNED = "Each prediction may only be matched with the few boxes that it overlaps most."
+
+
+@fault(match_deterministic, "candidates_pruned", MATCH, _PRUNED)
+def _candidates_pruned(request: MatchRequest, honest: Honest) -> Match:
+    among = matching.candidates(request.preds, request.gts, request.top_k)
+    pairs = matching.match(request.preds, request.gts, request.gate, among=among)
+    used = [{pair[side] for pair in pairs} for side in (0, 1)]
+    fp, fn = (
+        [k for k in range(len(boxes)) if k not in used[i]] for i, boxes in enumerate((request.preds, request.gts))
+    )
+    return Match(pairs, fn, fp)

@@ -1,5 +1,6 @@
 """The rollout's own token ids are kept up to the cut, which is not before its last complete record; only the last may
-be re-tokenized, to the same text.
+be re-tokenized, to the same text. Where the contract has the beginning written anew, it is the serializer's writing of
+the rollout's usable objects.
 
 Channel-B corrects what the model did. Decoded and encoded again, the prefix has other tokens than were sampled, so
 that the model is conditioned on a text it did not write; cut too early, a found object counts as missed.
@@ -13,10 +14,11 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.supervision.cases import asking, rollouts
+from coordexp_audit_lib.boundaries.supervision.predicates.rewritten import rewritten
 from coordexp_audit_lib.boundaries.supervision.predicates.roles import VOCABULARY, text_of
-from coordexp_audit_lib.boundaries.supervision.predicates.targets import kept
+from coordexp_audit_lib.boundaries.supervision.predicates.targets import Kept, Supervised, kept, kept_live
 from coordexp_audit_lib.boundaries.supervision.reference.target import cut_tokens, keep
-from coordexp_audit_lib.boundaries.supervision.surfaces import PREFIX, Prefix, Prefixes, PrefixRequest
+from coordexp_audit_lib.boundaries.supervision.surfaces import PREFIX, Prefix, Prefixes, PrefixRequest, Sample
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import Honest, fault
 from coordexp_audit_lib.core.finding import Violation
@@ -36,8 +38,17 @@ def prefix_kept(ctx: Context) -> Iterator[Violation | Problem]:
     for case, one, sample in asking.targets(ctx):
         ctx.judged()
         if not one.segment.invalid:
-            prefix = one.segment.ids[: one.segment.prefix_len]
-            yield from (p.violation(case.name) for p in kept(prefix, sample.rollout))
+            yield from (p.violation(case.name) for p in _of_target(ctx, one, sample))
+
+
+prefix_kept.on(Kept, kept_live)
+
+
+def _of_target(ctx: Context, one: Supervised, sample: Sample) -> Iterator[Problem]:
+    if ctx.contract.get("supervision.prefix") == "clean":
+        yield from rewritten(one, sample.rollout)
+    else:
+        yield from kept(one.segment.ids[: one.segment.prefix_len], sample.rollout)
 
 
 def _of_parse(ids: list[int], parse: Prefix) -> Iterator[Problem]:

@@ -18,7 +18,8 @@ from coordexp_audit_lib.kit.schedule import STRIDE, request_seed, seed_base
 
 
 @claim(
-    severity="P0",
+    severity="P1",
+    root="rollout.seeds_nonzero",
     kind="B",
     remedy="Pass the index of a call's first request on to the server call, so that each call's seed is base + index.",
 )
@@ -38,12 +39,14 @@ def rollout_seed(ctx: Context) -> Iterator[Problem]:
 def _of_calls(ctx: Context, samples: int, chunk: int) -> Iterator[Problem]:
     base = ctx.value(s.ROLLOUT_SEED, s.SeedRequest(17, 5)).base
     calls = ctx.value(s.REQUEST_SEEDS, s.RequestSeedsRequest(17, 5, samples, chunk)).calls
-    subject = f"{samples} requests, {chunk} a call"
+    subject, views = f"{samples} requests, {chunk} a call", int(ctx.contract.get("supervision.views", 1))
     ctx.judged(len(calls))
     asked = sum(n for n, _ in calls)
-    if asked != samples:
-        yield Problem("a step's server calls do not ask for each rollout once", subject, samples, asked)
-    wanted = [request_seed(base, sum(n for n, _ in calls[:i])) for i in range(len(calls))]
+    if asked != samples * views:
+        yield Problem("a step's server calls do not ask for each rollout once", subject, samples * views, asked)
+    # The views of a chunk follow each other; only one of them is sampled, so that they may share its index.
+    starts = [sum(n for n, _ in calls[: i - i % views : views]) for i in range(len(calls))]
+    wanted = [request_seed(base, start) for start in starts]
     sent = [seed for _, seed in calls]
     if sent != wanted:
         message = "the seeds of a step's server calls do not follow the request index"

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from coordexp_audit_lib.boundaries.supervision.cases import rollouts
-from coordexp_audit_lib.boundaries.supervision.cases.asking import said
+from coordexp_audit_lib.boundaries.supervision.cases.asking import channel_a, said
 from coordexp_audit_lib.boundaries.supervision.predicates.targets import size
 from coordexp_audit_lib.boundaries.supervision.surfaces import CHANNEL_A, ChannelA, ChannelARequest, Pass
 from coordexp_audit_lib.core.claim import Context, claim
@@ -31,7 +30,7 @@ TOLERANCE = 1e-4  # of an embedding against the expectation
     remedy="Rebuild the embeddings from the ids in every iteration and scatter the expectation into the slots only.",
 )
 def softctx_forwards(ctx: Context) -> Iterator[Problem]:
-    for name, request in rollouts.channel_a():
+    for name, request in channel_a(ctx):
         found = ctx.ask(CHANNEL_A, request)
         if found.content is None:
             ctx.judged()

@@ -27,7 +27,7 @@ from coordexp_audit_lib.core.problem import Problem
     remedy="Run the first forward with gradients in both modes, and detach the expectation in `em_detach` only.",
 )
 def softctx_gradient(ctx: Context) -> Iterator[Problem]:
-    for name, request, answer in passes(ctx):
+    for name, request, answer in passes(ctx, iterated=True):
         ctx.judged(len(answer.passes))
         if not any(p.text_rows for p in answer.passes):
             why = "" if answer.passes[0].tracked else ": the first forward is not tracked"

@@ -5,7 +5,8 @@ Byte-pair encoding knows nothing of roles: `.",` ends a desc and begins structur
 appended tail treat such a token by two rules, the objective supervises the same text in one place and masks it in
 the other.
 
-Example: in `{"desc": "t-shirt.", …` the token `.",` is desc and structure at once; masking it as desc is one rule."""
+Example: in `{"desc": "t-shirt.", …` the token `.",` is desc and structure at once; to take it for structure is
+one rule."""
 
 from __future__ import annotations
 
@@ -78,9 +79,9 @@ def _claimed_roles(ctx: Context) -> Iterator[Problem]:
             yield Problem("a token that lies within one role got another", name, "desc only within desc", what)
 
 
-_TWO = "A token that ends a desc counts as structure in the prefix and as desc in the tail."
+_TWO = "A token that ends a desc counts as desc in the prefix and as structure in the tail."
 fault(token_roles_partition, "two_rules", CHANNEL_B, _TWO)(
-    scaled(lambda one, p: {DESC, STRUCTURE} <= {*roles(one, p)} and of_fate(one, p, MATCHED), 1.0)
+    scaled(lambda one, p: {DESC, STRUCTURE} <= {*roles(one, p)} and of_fate(one, p, MATCHED), 0.0)
 )
 _NO_EFFECT = "The masks say that desc is masked, but the loss reaches it."
 fault(token_roles_partition, "mask_without_effect", CHANNEL_B, _NO_EFFECT)(

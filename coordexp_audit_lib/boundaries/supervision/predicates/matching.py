@@ -66,12 +66,22 @@ def _augment(cost: Array, row: int, row_of: Array, u: Array, v: Array) -> None:
     row_of[n] = -1
 
 
+def candidates(preds: list[list[int]], gts: list[list[int]], top_k: int) -> list[list[int]]:
+    """For each prediction the ground truths that overlap it most, at most `top_k`; of equals the earlier."""
+    ranked = ([(-iou(p, g), j) for j, g in enumerate(gts)] for p in preds)
+    return [[j for _, j in sorted(one)[:top_k]] for one in ranked]
+
+
 def match(
-    preds: list[list[int]], gts: list[list[int]], gate: float, without: tuple[int, int] | None = None
+    preds: list[list[int]],
+    gts: list[list[int]],
+    gate: float,
+    without: tuple[int, int] | None = None,
+    among: Sequence[Sequence[int]] | None = None,
 ) -> list[tuple[int, int]]:
     """The pairs of least cost: 1 - IoU for a pair at or over the gate, 1 for each box left over on either side.
 
-    without: a pair that may not be used.
+    without: a pair that may not be used. among: for each prediction the ground truths that it may have.
     """
     p, g = len(preds), len(gts)
     if not p or not g:
@@ -80,7 +90,8 @@ def match(
     for i in range(p):
         for j in range(g):
             overlap = iou(preds[i], gts[j])
-            cost[i][j] = 1 - overlap if overlap >= gate and (i, j) != without else FORBIDDEN
+            allowed = overlap >= gate and (i, j) != without and (among is None or j in among[i])
+            cost[i][j] = 1 - overlap if allowed else FORBIDDEN
     return [(i, j) for i, j in enumerate(assign(cost)[:p]) if j < g and cost[i][j] < FORBIDDEN]
 
 

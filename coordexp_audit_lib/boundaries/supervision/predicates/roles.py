@@ -109,6 +109,13 @@ class Layout(msgspec.Struct, frozen=True):
         """Positions of the tokens that touch a record."""
         return [p for p, t in enumerate(self.tokens) if index in t.objects]
 
+    def between(self, index: int) -> list[int]:
+        """Positions of the tokens that cover a byte between the record before and this one; none for the first."""
+        if not 0 < index < len(self.records):
+            return []
+        start, end = self.records[index - 1].span[1], self.records[index].span[0]
+        return [p for p, t in enumerate(self.tokens) if t.span[0] < end and t.span[1] > start]
+
     def slots(self, index: int) -> list[int]:
         """Positions of a record's coordinate tokens."""
         return [p for p in self.of(index) if self.tokens[p].roles == (COORDINATE,)]

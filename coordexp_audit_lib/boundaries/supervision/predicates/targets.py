@@ -31,7 +31,9 @@ class Supervised(msgspec.Struct, frozen=True):
     """One training segment as it is judged.
 
     slopes: the gradient tells the target bin, for SmoothL1 is the only geometry term. gated: a term besides
-    cross-entropy reaches ordinary columns at coordinate slots. desc_weight: of an appended object's desc.
+    cross-entropy reaches ordinary columns at coordinate slots. desc_weight: of an appended object's desc. extras: what
+    of an object that no ground truth matches may be supervised, `nothing` or its `structure`. sorted_corners: the loss
+    sorts a box's corners, so that a slot may be moved to the opposite corner's bin.
     """
 
     segment: SegmentB
@@ -41,6 +43,18 @@ class Supervised(msgspec.Struct, frozen=True):
     slopes: bool = True
     gated: bool = False
     desc_weight: float = 1.0
+    extras: str = "nothing"
+    sorted_corners: bool = False
+
+    def aims(self, index: int) -> list[tuple[int, int]]:
+        """The slots of a record that stands for a ground truth, each with the bin that its gradient must point to; of
+        the two that sorted corners allow, the nearer one to where it points."""
+        gt = self.reading.gts[index]
+        box, made = self.gt[gt].bbox if gt >= 0 else [], []
+        for i, p in enumerate(self.reading.view.slots(index)[: len(box)]):
+            allowed = (box[i], box[(i + 2) % 4]) if self.sorted_corners else (box[i],)
+            made.append((p, min(allowed, key=lambda k, p=p: abs(k - self.segment.targets[p]))))
+        return made
 
     def place(self, p: int) -> str:
         """A token by its position and text."""
@@ -53,10 +67,15 @@ def size(value: float | None, tolerance: float = 0.0) -> str:
 
 
 def neutral(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
-    """Tokens of false positives (and of records that were dropped) carry no label, no weight and no gradient."""
+    """Tokens of false positives (and of records that were dropped) carry no label, no weight and no gradient.
+
+    Where structure may be supervised, those that are of the desc or a coordinate alone still carry none.
+    """
     segment = one.segment
     for index in one.reading.with_fate(FALSE, DROPPED):
         for p in one.reading.view.of(index):
+            if one.extras == "structure" and STRUCTURE in one.reading.view.tokens[p].roles:
+                continue
             ledger.judged()
             total = segment.text_grad[p] + segment.coord_grad[p]
             labelled = bool(segment.labels) and segment.labels[p] != IGNORED
@@ -80,6 +99,32 @@ def matched(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
         yield from _aimed(one, index)
 
 
+def fused(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
+    """Structure of a matched record keeps its loss where one token covers it and the end of the desc."""
+    segment, view = one.segment, one.reading.view
+    for index in one.reading.with_fate(MATCHED):
+        for p in view.of(index):
+            token = view.tokens[p]
+            if not (token.inside(index) and {DESC, STRUCTURE} <= set(token.roles)):
+                continue
+            ledger.judged()
+            if not segment.text_grad[p] > 0:
+                message = (
+                    "a matched object's structure gets no gradient where one token covers it and the end of a desc"
+                )
+                yield Problem(message, one.place(p), "not zero", "zero", authority="practice")
+
+
+def leading(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
+    """What leads from one record to a false positive (or a dropped one) is not supervised."""
+    for index in one.reading.with_fate(FALSE, DROPPED):
+        for p in one.reading.view.between(index):
+            ledger.judged()
+            if one.segment.text_grad[p] > 0 and index not in one.reading.view.tokens[p].objects:
+                message = "a token that leads into an object that no ground truth matches is supervised"
+                yield Problem(message, one.place(p), "zero", "not zero", authority="practice")
+
+
 def appended(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
     """Appended records: structure, desc and coordinates are all supervised."""
     view = one.reading.view
@@ -94,8 +139,8 @@ def appended(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
 
 
 def _aimed(one: Supervised, index: int) -> Iterator[Problem]:
-    segment, gt = one.segment, one.reading.gts[index]
-    for p, k in zip(one.reading.view.slots(index), one.gt[gt].bbox, strict=False) if gt >= 0 else ():
+    segment = one.segment
+    for p, k in one.aims(index):
         if not segment.coord_grad[p] > 0:
             yield Problem("a supervised coordinate gets no gradient", one.place(p), "not zero", "zero")
         elif one.slopes and abs(segment.targets[p] - k) > 1:
@@ -125,7 +170,9 @@ def parses(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
     text = view.text.partition(b"<|im_end|>")[0] if end is None else view.text[:end]
     if not is_strict(text, one.order):
         said = text.decode("utf-8", "replace")
-        yield Problem("the whole target does not parse in strict mode", "target", "strict CoordJSON", said)
+        # What a model said stays as it is, token for token, so a target can be demanded to parse by our measure only.
+        what = "the whole target does not parse in strict mode"
+        yield Problem(what, "target", "strict CoordJSON", said, authority="practice")
 
 
 def sound(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
@@ -206,6 +253,19 @@ def kept(prefix: Sequence[int], rollout: Sequence[int]) -> Iterator[Problem]:
     if rest and not (same < len(rollout) and piece(rollout[same]).startswith(rest)):
         wanted = shown(rollout[same]) if same < len(rollout) else "the end of the rollout"
         yield Problem("the kept tokens are not the rollout's own", f"token {same}", wanted, shown(prefix[same]))
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What a target keeps of a rollout, and the rollout: token ids."""
+
+    prefix: Sequence[int]
+    rollout: Sequence[int]
+
+
+def kept_live(one: Kept, ledger: Ledger) -> Iterator[Problem]:
+    """What is kept is the rollout's own; counts rollouts."""
+    ledger.judged(len(one.rollout) > 0)
+    yield from kept(one.prefix, one.rollout)
 
 
 def treatment(one: Supervised, p: int) -> str:

@@ -94,8 +94,10 @@ def build(sample: Sample, request: ChannelBRequest) -> Target:
     fates = {**dict.fromkeys(range(len(before.records)), "neutral"), **{i: "matched" for i, _ in pairs}}
     seam = len(text_of(kept.prefix))
     factor = request.multiplier if kept.reasons else 1.0
+    leading = {p for i, fate in fates.items() if fate == "neutral" for p in view.between(i)}
     weights = [
-        _weight(view, p, fates, seam=seam, desc_weight=request.desc_ce_weight, factor=factor) for p in range(len(ids))
+        0.0 if p in leading else _weight(view, p, fates, seam=seam, desc_weight=request.desc_ce_weight, factor=factor)
+        for p in range(len(ids))
     ]
     groups = [Group(view.slots(i), sample.gt[j].bbox) for i, j in pairs]
     appended = [Group(view.slots(len(before.records) + n), sample.gt[j].bbox) for n, j in enumerate(missed)]
@@ -103,13 +105,13 @@ def build(sample: Sample, request: ChannelBRequest) -> Target:
 
 
 def _weight(view: Layout, p: int, fates: dict[int, str], *, seam: int, desc_weight: float, factor: float) -> float:
-    """One rule: neutral wins over everything, then coordinate, then desc; what is left is structure or closure."""
+    """One rule: neutral wins over everything, then coordinate, then structure or closure; what is left is desc."""
     token = view.tokens[p]
     fate = {fates.get(i, "missed") for i in token.objects}
     if "neutral" in fate or is_coordinate(token.id):
         return 0.0
     appended = token.span[1] > seam
-    if DESC in token.roles:
+    if token.roles == (DESC,):
         return 0.0 if "matched" in fate else desc_weight
     if not fate and not appended:
         return 0.0

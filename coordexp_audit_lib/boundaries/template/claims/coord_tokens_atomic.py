@@ -29,7 +29,7 @@ FLAWS = {
 
 
 @claim(
-    severity="P0",
+    severity="P1",
     kind="B",
     remedy="Add the coordinate tokens to the tokenizer as added tokens, and check before training that encoding each "
     "one gives exactly its own id.",
@@ -37,6 +37,9 @@ FLAWS = {
 def coord_tokens_atomic(ctx: Context) -> Iterator[Violation]:
     listed, check = (s.VOCABULARY, "the expanded vocabulary", _vocabulary), "the check before training"
     yield from cases.judged_parts(ctx, listed, (s.COORD_CHECK, check, _check))
+
+
+coord_tokens_atomic.on(predicates.Tokens, predicates.atomic)
 
 
 def _vocabulary(ctx: Context) -> Iterator[Violation]:

@@ -22,7 +22,7 @@ TOKENS_PER_OBJECT = 20  # fewer than any object takes
 
 
 @claim(
-    severity="P0",
+    severity="P1",
     kind="B",
     per_config=True,
     remedy="Set template.truncation_strategy to raise, and filter samples above global_max_length out before training.",

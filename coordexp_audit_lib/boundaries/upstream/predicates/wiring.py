@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from coordexp_audit_lib.boundaries.upstream.surfaces import Group, TrainerRequest, Wiring
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.wiring import OFFSETS
 
+OPTIMIZER = "the pipeline's optimizer"
+RATES = "Match the part with the longest name first (the merger before the tower that holds it) when groups are made."
 RATE = 1e-9  # learning rates and decays are passed through, not computed with
 
 
@@ -52,7 +56,8 @@ def rates_by_part(
         for name in group.names:
             part = max((p for p in rates if name.startswith(p)), key=len, default="")
             rate = rates[part] if part else request.learning_rate
-            yield from _number(f"the pipeline's optimizer: the rate of {name}", rate, group.lr, name)
+            wrong = _number(f"{OPTIMIZER}: the rate of {name}", rate, group.lr, name)
+            yield from (replace(p, remedy=RATES, kind=f"the rate of {part or 'the rest'}") for p in wrong)
             if not name.startswith(OFFSETS):
                 decay = request.weight_decay if name in decayed else 0.0
                 what = f"the pipeline's optimizer: the weight decay of {name}"

@@ -97,7 +97,7 @@ def train(request, rank, cls, world):
     rows: list[dict[str, object]] = []
     texts: list[str] = []
     take_rows(cls, rows)
-    made._rollout_many = lambda chunk, **_: [harness.generated(world, texts.pop(0), s) for s in chunk]
+    made._rollout_many = harness.replaying(lambda one: harness.generated(world, texts.pop(0), one))
     with ticking():
         for step, by_rank in enumerate(request["rollouts"]):
             made.state.global_step = step

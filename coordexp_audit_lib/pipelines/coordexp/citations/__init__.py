@@ -1,14 +1,34 @@
-"""Where CoordExp's own specification demands what a claim demands: one module a boundary, each with its `CITATIONS`."""
+"""Where CoordExp's own specification demands what a claim demands: one module a boundary.
+
+Each has `CITATIONS`, as read at the reference commit, and may have `CHANGES`: era -> what is demanded elsewhere, or by
+other words, there. What only moved is in `citing.MOVED`.
+"""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from functools import lru_cache
+from typing import Any
 
 from coordexp_audit_lib.core.citation import Citation
+from coordexp_audit_lib.pipelines.coordexp import citing
 
 
-def collect() -> dict[str, tuple[Citation, ...]]:
-    """The citations of every boundary, by claim."""
-    modules = (importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__))
-    return {claim: cited for module in modules for claim, cited in module.CITATIONS.items()}
+@lru_cache
+def collect(era: str = "") -> dict[str, tuple[Citation, ...]]:
+    """The citations of every boundary in an era, by claim; as read at the reference commit for an unknown era."""
+    found: dict[str, tuple[Citation, ...]] = {}
+    for module in _modules():
+        found |= citing.in_era(module.CITATIONS, era, getattr(module, "CHANGES", {}).get(era, {}))
+    return found
+
+
+@lru_cache
+def permitted() -> dict[str, str]:
+    """By claim that nothing demands, what the project's own words say instead: there the verdict is advice."""
+    return {claim: why for module in _modules() for claim, why in getattr(module, "PERMITTED", {}).items()}
+
+
+def _modules() -> list[Any]:
+    return [importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)]

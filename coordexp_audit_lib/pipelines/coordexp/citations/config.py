@@ -1,5 +1,7 @@
 """Where CoordExp demands what the claims of boundary 02 demand."""
 
+import msgspec
+
 from coordexp_audit_lib.pipelines.coordexp.citing import code, matching, spec, stage2
 
 STRICT = stage2("Stage-2 config sections are parsed by schema-derived strict contracts")
@@ -8,6 +10,7 @@ ONE_HOP = stage2("Stage-2 AB profile hierarchy is canonical and one-hop")
 EXPLICIT = stage2("Stage-2 AB downstream profiles explicitly pin high-signal knobs")
 ORDER = spec("object-field-ordering", "Object field order is config-driven and strict")
 NAMESPACE = stage2("Stage-2 AB canonical rollout namespace is normalized before trainer injection")
+STAGE2 = "configs/stage2*"  # whose clauses speak of Stage-2 AB only
 
 CITATIONS = {
     "config.unknown_key_rejected": (STRICT,),
@@ -18,10 +21,10 @@ CITATIONS = {
         matching("Legacy rollout_buffer configs fail fast"),
         matching("Rollout generation supports vLLM backends (colocate default, server optional)"),
     ),
-    "config.required_key": (STRICT, BUDGET, EXPLICIT, ORDER),
+    "config.required_key": tuple(msgspec.structs.replace(c, scope=STAGE2) for c in (BUDGET, EXPLICIT)),
     "config.value_range": (STRICT, ORDER),
     "config.coord_mode_mandatory": (spec("coord-token-mode", "Coord-token mode is mandatory"),),
-    "config.batch_divisible": (BUDGET,),
+    "config.batch_divisible": (msgspec.structs.replace(BUDGET, scope=STAGE2),),
     "config.length_coherent": (
         code("src/config/schema.py", "TrainingConfig.from_mapping"),
         code(

@@ -3,7 +3,7 @@
 from functools import partial
 
 from coordexp_audit_lib.core.citation import Citation
-from coordexp_audit_lib.pipelines.coordexp.citing import audit, code
+from coordexp_audit_lib.pipelines.coordexp.citing import code
 
 CHANGE = "openspec/changes/archive/2026-02-23-coordjson-objects-array-output/specs"
 
@@ -21,10 +21,6 @@ STRICT_DROP = _change("stage2-ab-training", "Channel-B record-level strict-drop 
 NO_REPAIR = _change("rollout-matching-sft", "Strict parsing drops invalid predicted objects (no repair)")
 
 CITATIONS = {
-    "coordjson.transpiled_before_json": (
-        audit("High-risk invariants have CPU-only test coverage"),
-        form("CoordJSON is converted to strict RFC 8259 JSON for downstream pipeline usage"),
-    ),
     "coordjson.roundtrip": (CANONICAL,),
     "coordjson.strict_rejects": (FORM, MODES),
     "coordjson.salvage_first_container": (MODES,),
@@ -38,4 +34,8 @@ CITATIONS = {
     ),
     "coordjson.linear_time": (code("src/utils/coordjson_transpiler.py", "parse_coordjson"),),
     "coordjson.agrees_with_reference": (MODES, STRICT_DROP, NO_REPAIR),
+}
+
+PERMITTED = {
+    "coordjson.transpiled_before_json": "the inference engine reads integers and pixels beside coordinate tokens"
 }

@@ -35,10 +35,7 @@ CITATIONS = {
         code("src/datasets/dense_caption.py", "BaseCaptionDataset._enforce_max_pixels"),
         Citation(REPOSITORY, "docs/standards/REPO_HYGIENE.md", "6) Contract guardrails (do not violate)", COMMIT),
     ),
-    "geometry.size_matches_file": (
-        data("Top-Level Record"),
-        code("scripts/train.sh", "Spot-check open+size alignment on train"),
-    ),
+    "geometry.size_matches_file": (data("Top-Level Record"),),
     "geometry.augment_identity": (spec("coord-token-mode", "Coord-token augmentation compatibility"),),
     "geometry.sampling_deterministic": (code("src/datasets/dense_caption.py", "BaseCaptionDataset.__getitem__"),),
 }

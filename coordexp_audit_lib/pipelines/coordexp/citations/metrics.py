@@ -1,6 +1,6 @@
 """Where CoordExp's specification demands what the claims of boundary 09 demand."""
 
-from coordexp_audit_lib.pipelines.coordexp.citing import audit, spec, stage2
+from coordexp_audit_lib.pipelines.coordexp.citing import audit, code, newest, spec, stage2
 
 OBSERVABLE = audit("Stage-2 rollout behavior is observable for diagnosis")
 AGGREGATES = stage2("Channel-B vLLM rollouts honor repeat-aware termination settings")
@@ -10,13 +10,23 @@ SPARSE = spec("trainer-metrics-components", "Sparse gauge aggregation avoids gra
 CITATIONS = {
     "metrics.required_keys": (OBSERVABLE, STRICT_DROP),
     "metrics.only_when_executed": (OBSERVABLE,),
-    "metrics.b_ratio_consistent": (OBSERVABLE, stage2("Channel selection is deterministic and step-driven")),
     "metrics.counters_are_counts": (AGGREGATES, SPARSE),
     "metrics.reasons_add_up": (AGGREGATES, STRICT_DROP),
     "metrics.identity_not_averaged": (stage2("Channel-B rollout seeding is deterministic and logged"),),
     "metrics.no_dilution": (SPARSE,),
+    "metrics.evaluation_order_free": (code("src/eval/detection.py", "_greedy_match_by_iou"),),
+    "metrics.shards_merged": (newest("inference-engine", "Run-level counters and summary"),),
     "metrics.reduced_by_key": (AGGREGATES,),
     "metrics.per_step_not_cumulative": (AGGREGATES,),
     "metrics.finite": (stage2("Hybrid objective preserves JSON structure CE and adds bbox geometry losses"),),
     "metrics.schema_stable": (STRICT_DROP,),
 }
+
+# What said how metrics of all kinds are aggregated went; what is left is of counters of duplicates, and of losses.
+_COUNTERS = spec("trainer-metrics-components", "Channel-B duplicate-collapse metrics are explicit and aggregation-safe")
+_COORDINATED = stage2("Stage-2 AB distributed step coordination MUST be explicit and shared across channels")
+CHANGES = {
+    "2026-05": {"metrics.counters_are_counts": (_COUNTERS,), "metrics.reduced_by_key": (_COORDINATED, _COUNTERS)}
+}
+
+PERMITTED = {"metrics.b_ratio_consistent": "the realized ratio is documented as one of a rolling window"}

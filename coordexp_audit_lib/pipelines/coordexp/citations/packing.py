@@ -8,7 +8,6 @@ ROLLOUTS = matching("Post-rollout packing is supported under rollout-matching tr
 CITATIONS = {
     "packing.capacity": (spec("packing-dataset", "Oversized sample handling"), SELECTION),
     "packing.each_once": (spec("packing-dataset", "Bin-packing with carry-over buffer"),),
-    "packing.stable_order": (SELECTION,),
     "packing.ddp_aligned": (code("src/datasets/wrappers/packed_caption.py", "_align_pack_plan_for_ddp"),),
     "packing.fill_at_least_fifo": (SELECTION,),
     "packing.fields_aligned": (FIELDS,),
@@ -20,3 +19,5 @@ CITATIONS = {
     "packing.loss_equivalent": (ROLLOUTS,),
     "packing.eval_unpacked": (spec("packing-dataset", "Eval default off"),),
 }
+
+PERMITTED = {"packing.stable_order": "the clause on order governs what is selected after rollouts, not dynamic packing"}

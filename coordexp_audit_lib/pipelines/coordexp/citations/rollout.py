@@ -21,10 +21,11 @@ CITATIONS = {
     "rollout.seeds_nonzero": (stage2("Channel-B rollout seeding is deterministic and logged"), SERVERS),
     "rollout.endpoints": (SERVERS,),
     "rollout.timeouts": (SERVERS,),
-    "rollout.server_truth": (VLLM, SERVERS),
     "rollout.fail_together": (
         stage2("Channel selection is deterministic and step-driven"),
         stage2("Stage-2 critical invariants fail fast with contextual diagnostics"),
     ),
     "rollout.no_rank_conditional_collective": (DDP,),
 }
+
+PERMITTED = {"rollout.server_truth": "answers carry no id; the client relies on the server's order"}

@@ -1,6 +1,6 @@
 """Where CoordExp demands what the claims on its Stage-2 trainer demand."""
 
-from coordexp_audit_lib.pipelines.coordexp.citing import code, matching, newest, stage2
+from coordexp_audit_lib.pipelines.coordexp.citing import code, matching, newest, spec, stage2
 
 OBJECTIVE = stage2("Hybrid objective preserves JSON structure CE and adds bbox geometry losses")
 SOFTCTX = stage2("Channel-A performs iterative soft self-context via N× full-forwards (no rollout)")
@@ -32,11 +32,7 @@ CITATIONS = {
     "supervision.closure": (OBJECTIVE,),
     "supervision.coord_out_of_ce": (OBJECTIVE,),
     "supervision.expectation_decode": (OBJECTIVE, stage2("Coord quantization is globally consistent (k/999 only)")),
-    "supervision.fn_injected": (
-        APPEND,
-        CHANNEL_B,
-        stage2("Stage-2 serialized object field order follows shared config"),
-    ),
+    "supervision.fn_injected": (APPEND, CHANNEL_B),
     "supervision.fp_neutral": (OBJECTIVE,),
     "supervision.geometry_finite": (OBJECTIVE,),
     "supervision.invalid_rollout_fallback": (
@@ -46,7 +42,6 @@ CITATIONS = {
         matching("Matching baseline uses Hungarian assignment with dummy augmentation and maskIoU gating"),
     ),
     "supervision.matched_struct_only": (OBJECTIVE,),
-    "supervision.multiplier_scope": (OBJECTIVE,),
     "supervision.no_helper_kwargs": (COMPUTE_LOSS,),
     "supervision.prefix_kept": (TARGET,),
     "supervision.rollout_seed": (stage2("Channel-B rollout seeding is deterministic and logged"),),
@@ -57,4 +52,24 @@ CITATIONS = {
     ),
     "supervision.softctx_gradient": (SOFTCTX,),
     "supervision.token_roles_partition": (OBJECTIVE,),
+}
+
+PERMITTED = {
+    "supervision.multiplier_scope": "an archived change counts closure tokens among those that the multiplier weighs"
+}
+
+# Since 2026-03-08 a Channel-B target begins with the accepted objects as the serializer writes them.
+_CLEAN = stage2("Channel-B reuses rollout-matching infra with typed final insertion ordering")
+_EXTRAS = stage2(
+    "Generic unmatched clean extras remain prefix-visible while staying outside desc and coord supervision"
+)
+_HYBRID = stage2("Hybrid objective preserves Channel-A anchoring and uses clean-prefix Channel-B supervision")
+_ROLES = spec("teacher-forcing-unified-loss-registry", "Token-type partition is explicit and deterministic")
+CHANGES = {
+    "2026-05": {
+        "supervision.append_tokenization": (_CLEAN,),
+        "supervision.fp_neutral": (_EXTRAS, _HYBRID),
+        "supervision.prefix_kept": (_CLEAN, _HYBRID),
+        "supervision.token_roles_partition": (_ROLES,),
+    }
 }

@@ -5,9 +5,15 @@ sum of some metrics over the sum of others, in its own folder unless a term name
 for one quantity, of which the first that a row has is taken.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 STRICT = "stage2_ab/channel_b/strict_drop/"
 GENERATE = "time/rollout_generate_s"
 ROLLOUTS = "stage2/raw_rollouts"
+
+RUNNING = ("_cumulative", "_since_start", "_elapsed", "_so_far")
 
 NAMES = {
     "stage2": ("stage2/", "stage2_ab/"),
@@ -34,7 +40,7 @@ NAMES = {
     ),
     "rollout_time": "time/rollout_",
     # Names that say that a timing runs on from step to step.
-    "running": ("_cumulative", "_since_start", "_elapsed", "_so_far"),
+    "running": RUNNING,
 }
 
 ROLES = (
@@ -87,4 +93,23 @@ RATES = (
 # Rates of training rollouts only: the same leaf elsewhere (rollout/anchor/…, eval/…) is over other samples.
 ROLLOUT_ONLY = ("parse_truncated_rate", "gen_new_tokens_mean", "gen_tokens_per_s")
 
-CONTRACT = {"metrics.names": {**NAMES, "roles": ROLES, "rates": RATES, "rollout_only": ROLLOUT_ONLY}}
+# Later, counts are told by their endings alone ("Channel-B duplicate-collapse metrics are explicit and
+# aggregation-safe"), and the trainer keeps two totals of wall-clock time over the whole run.
+LATER_ROLES = (
+    (r"^dup/raw/max_desc_count$", "gauge", "listed as a gauge, in spite of its ending"),
+    (r"^rollout/(anchor|explorer)/", "gauge", "means over the views and the ranks; no ending says a count"),
+)
+
+
+def _names(roles: tuple[tuple[str, str, str], ...], **more: tuple[str, ...]) -> dict[str, Any]:
+    return {"metrics.names": {**NAMES, **more, "roles": roles, "rates": RATES, "rollout_only": ROLLOUT_ONLY}}
+
+
+# Where the tree evaluates by itself; before 2026-03 average precision was upstream's own.
+EVALUATORS = "metrics.evaluators"
+EARLY = ("before 2026-02-11", "2026-02-11", "2026-02", "2026-02-24")
+CONTRACT = {**_names(ROLES), EVALUATORS: ("matched boxes", "average precision")}
+CHANGES: dict[str, dict[str, Any]] = {
+    **{era: {EVALUATORS: ("matched boxes",)} for era in EARLY},
+    "2026-05": _names((*LATER_ROLES, *ROLES), running=("_total_time", *RUNNING)),
+}

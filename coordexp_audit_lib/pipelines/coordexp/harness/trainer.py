@@ -7,7 +7,6 @@ output folders. Configs are plain mappings, as the project's own entrypoint sets
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import types
 import typing
@@ -17,6 +16,7 @@ from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 from coordexp_audit_lib.kit.stand_ins import replaced
 from coordexp_audit_lib.kit.tokenizer import IM_END
 from coordexp_audit_lib.pipelines.api import Unbound
+from coordexp_audit_lib.pipelines.coordexp.harness import settings
 
 PROMPT = "Locate every object."
 UPSTREAM = ("swift", "transformers")
@@ -43,16 +43,21 @@ class World(typing.NamedTuple):
     template: typing.Any
 
 
+WORLDS: list[World] = []  # one at most
+
+
 def world(here):
     """The shared parts, made on first use (about ten seconds, most of them imports)."""
-    return _world(here.scratch)
+    return world_at(here.scratch)
 
 
-@functools.lru_cache(maxsize=1)
-def _world(scratch):
-    model.settle()
-    words, small = tokenizer.fast(tokenizer.at(scratch)), model.small()
-    return World(words, small, template.build(template.processor(words, small.config), small))
+def world_at(folder):
+    """The same for whoever has no `here`; the folder is written to if nothing is made yet."""
+    if not WORLDS:
+        model.settle()
+        words, small = tokenizer.fast(tokenizer.at(folder)), model.small()
+        WORLDS.append(World(words, small, template.build(template.processor(words, small.config), small)))
+    return WORLDS[0]
 
 
 def upstream_bases(cls, member):
@@ -69,17 +74,23 @@ def quiet_bases(cls):
         yield
 
 
-def make_trainer(cls, parts, *, step=0, seed=0, stage2=None, matching=None, order="desc_first"):
-    """A trainer whose own constructors ran; `parts` is a World or None where no model is needed."""
+def make_trainer(cls, parts, *, step=0, seed=0, stage2=None, matching=None, order="desc_first", **prompted):
+    """A trainer whose own constructors ran; `parts` is a World or None where no model is needed.
+
+    stage2, matching: as the reference commit's configs have them; the tree gets them in its own words. prompted: the
+    config's `ordering` of objects and prompt `variant`.
+    """
+    stage2 = stage2 if stage2 is not None else {"schedule": {"b_ratio": 0.5}}
     with quiet_bases(cls):
         trainer = cls()
     ones = ("per_device_train_batch_size", "world_size", "gradient_accumulation_steps", "logging_steps")
     trainer.args = types.SimpleNamespace(seed=seed, process_index=0, output_dir="", **dict.fromkeys(ones, 1))
     trainer.state = types.SimpleNamespace(global_step=step)
-    trainer.stage2_ab_cfg = stage2 if stage2 is not None else {"schedule": {"b_ratio": 0.5}}
-    trainer.rollout_matching_cfg, trainer.object_field_order = matching or {}, order
+    trainer.stage2_ab_cfg, trainer.object_field_order = settings.stage2(stage2), order
+    trainer.rollout_matching_cfg = settings.matching(matching, order, **prompted) if matching else {}
+    trainer.stage2_pipeline_manifest = settings.objective(stage2)
     if parts is not None:
-        trainer.model, trainer.template = parts.model, parts.template
+        trainer.model, trainer.template, trainer.processing_class = parts.model, parts.template, parts.tokenizer
         trainer.accelerator = types.SimpleNamespace(device=parts.model.device)
     return trainer
 
@@ -106,6 +117,26 @@ def generated(parts, text, one):
     """A rollout of the sample as `_rollout_many` returns it."""
     ids = [*parts.tokenizer.encode(text, add_special_tokens=False), IM_END]
     return ids, text, "greedy", prompt_ids(parts.template, one)
+
+
+def replaying(answer):
+    """Stands for `_rollout_many`: each sample gets what `answer(sample)` gives, and the same again when asked again.
+
+    Later trainers ask for a second view of each sample (an explorer). It says the same again, so that an object that no
+    ground truth matches has the support by which it stays in the target.
+    """
+    known: dict[int, tuple[object, object]] = {}
+
+    def rollouts(chunk, **_):
+        given = []
+        for one in chunk:
+            payload = one["assistant_payload"]  # samples are copied on the way, what they hold is not
+            if id(payload) not in known:
+                known[id(payload)] = payload, answer(one)  # held, so that no other payload gets its id
+            given.append(known[id(payload)][1])
+        return given
+
+    return rollouts
 
 
 def prompt_ids(made, one):

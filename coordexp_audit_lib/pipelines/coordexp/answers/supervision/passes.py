@@ -14,6 +14,8 @@ from coordexp_audit_lib.pipelines.coordexp.harness import trainer as harness
 from coordexp_audit_lib.pipelines.coordexp.harness.trainer import short
 
 ALL_TERMS = ("coord_ce_weight", "coord_el1_weight", "coord_ehuber_weight", "coord_entropy_weight", "coord_gate_weight")
+# Of later objectives; the first two are a section of their own at the reference commit.
+ALL_TERMS_LATER = ("coord_soft_ce_weight", "coord_w1_weight", "bbox_log_wh_weight", "bbox_oversize_weight")
 NO_TIMES = ("time/", "rollout/parse_truncated_rate")
 COUNTS = {
     **{"valid": "valid_pred_objects", "matched": "matched_for_supervision"},
@@ -38,7 +40,7 @@ def make_trainer(request, here, world):
     matching = {**harness.MATCHING, "packing_enabled": bool(request["packed"])}
     soft = {"soft_ce_weight": 0.1, "w1_weight": 0.1, "target_sigma": 2.0, "target_truncate": 8, "temperature": 1.0}
     if request.get("all_terms"):
-        stage2.update(dict.fromkeys(ALL_TERMS, 0.1))
+        stage2.update(dict.fromkeys((*ALL_TERMS, *ALL_TERMS_LATER), 0.1))
     chosen = {"stage2": stage2, "matching": matching, **{k: request[k] for k in ("step", "seed", "order")}}
     made = harness.make_trainer(here.trainer, world, **chosen)
     if request.get("all_terms"):
@@ -49,8 +51,8 @@ def make_trainer(request, here, world):
 def accepted(channel, here):
     """Say `unbound` where this tree's trainer refuses the plainest sample under the settings that the harness knows.
 
-    Later trees want their objective spelled out in settings that this harness does not write; that is no answer about
-    rollouts, and must not read like one. The trainer of the reference commit takes them: what it refuses is its answer.
+    A tree may want settings that this harness does not write; that is no answer about rollouts, and must not read like
+    one. The trainer of the reference commit takes them: what it refuses is its answer.
     """
     if here.trainer.__module__ == symbols.STAGE2[0]:
         return
@@ -96,11 +98,11 @@ def channel_b_of(request, here, world):
     rollouts = [list(s["rollout"]) for s in request["samples"]]
     pending = list(zip(rollouts, [harness.prompt_ids(world.template, s) for s in samples], strict=False))
 
-    def answered(chunk, **_):
-        taken = [pending.pop(0) for _ in chunk]
-        return [(ids, world.tokenizer.decode(ids), "greedy", prompt) for ids, prompt in taken]
+    def next_one(one):
+        ids, prompt = pending.pop(0)
+        return ids, world.tokenizer.decode(ids), "greedy", prompt
 
-    made._rollout_many = answered
+    made._rollout_many = harness.replaying(next_one)
     prepare = made._prepare_batch_inputs_b
     if not request["backward"]:
         with blinded(prepare, request["unclosed"]):

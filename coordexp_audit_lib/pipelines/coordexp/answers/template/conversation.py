@@ -63,6 +63,7 @@ def trainer_of(here, template, request, backend):
         **{"candidate_top_k": 16, "maskiou_resolution": 256},
     }
     chosen = {"stage2": harness.STAGE2, "matching": matching, "order": request["field_order"]}
+    chosen.update(ordering=request["ordering"], variant=request["variant"])  # as the entrypoint sets both
     made = harness.make_trainer(here.trainer, parts, **chosen)
     made.object_ordering = request["ordering"]
     return made
