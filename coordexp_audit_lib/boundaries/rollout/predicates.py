@@ -135,8 +135,11 @@ def request_seeds(calls: Sequence[s.Call]) -> list[int | None]:
     return [None if c.seed is None else c.seed + i for c in calls for i in range(len(c.requests))]
 
 
-def seed_problems(calls: Sequence[s.Call]) -> Iterator[Problem]:
-    """Non-zero int32, not negative, and no two requests of a rank's step with one seed."""
+def seed_problems(calls: Sequence[s.Call], views: int = 1) -> Iterator[Problem]:
+    """Non-zero int32, not negative, and no two requests of a rank's step with one seed.
+
+    views: rollouts of each sample in the step. They may share its seed, for all but one are decoded greedily.
+    """
     seeds = request_seeds(calls)
     if None in seeds:
         yield Problem("a call carries no seed", "", "an int", None)
@@ -148,9 +151,10 @@ def seed_problems(calls: Sequence[s.Call]) -> Iterator[Problem]:
         yield Problem(text, "", f"0 < seed <= {s.MAX_INT32}", outside)
     if 0 in known:
         yield Problem("a seed is 0, which ms-swift takes for no seed", "", "non-zero", known)
-    twice = sorted(n for n, count in Counter(known).items() if count > 1)
+    twice = sorted(n for n, count in Counter(known).items() if count > views)
     if twice:
-        yield Problem("requests of one step share a seed", "", f"{len(known)} seeds", [len(set(known)), twice[:4]])
+        wanted = f"{len(known) // views} seeds"
+        yield Problem("requests of one step share a seed", "", wanted, [len(set(known)), twice[:4]])
 
 
 def timeout_problems(pair: s.Timeouts, outcome: s.TimeoutOutcome) -> Iterator[Problem]:
