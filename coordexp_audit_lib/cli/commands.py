@@ -96,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     audited.add_argument("--config", nargs="+", action="extend", help="configs, relative to the target (both anchored)")
     audited.add_argument("--boundary", nargs="+", action="extend", help="only these boundaries")
     audited.add_argument("--seed", type=int, default=0, help="of every random choice (0)")
+    audited.add_argument("--jobs", type=_jobs, default=_cores(), help="processes that ask a checkout (all cores)")
     judged = Parser(add_help=False)
     judged.add_argument("--verbose", "-v", action="store_true", help="print every finding with all its examples")
     judged.add_argument(
@@ -135,6 +136,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _jobs(word: str) -> int:
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is no number of processes")
+    return int(word)
+
+
 def _opened(arguments: argparse.Namespace) -> tuple[Any, list[str], list[str] | None]:
     names = [boundaries.boundary(n).name for n in arguments.boundary] if arguments.boundary else None
     boundaries.load(None if names is None or boundaries.ALL_OTHERS in names else names)
@@ -163,13 +175,15 @@ def _report(arguments: argparse.Namespace, document: dict[str, Any], findings: S
 def _check(arguments: argparse.Namespace) -> int:
     from coordexp_audit_lib.core.judge import audit
     from coordexp_audit_lib.report.document import document, write_documents
+    from coordexp_audit_lib.run.parallel import side_by_side
 
     target, configs, names = _opened(arguments)
     with target:
         configs = list(dict.fromkeys(map(target.named, configs)))
         checks, judged, _ = _planned(names, configs)
         bar = Bar(judged, "check")
-        findings = audit(target, checks, configs, arguments.seed, lambda inv, config: bar(inv.id))
+        judges = side_by_side(arguments.jobs)
+        findings = audit(target, checks, configs, arguments.seed, lambda inv, config: bar(inv.id), judges=judges)
         bar.close()
         made = document(target.info(), target.bindings(), configs, findings)
     if arguments.out:
@@ -195,6 +209,7 @@ def _run(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             names=names,
             replace=arguments.replace,
+            workers=arguments.jobs,
             progress=bar,
         )
         bar.close()
@@ -230,7 +245,8 @@ def _record(arguments: argparse.Namespace) -> int:
         _, judged, shown = _planned(names, configs)
         bar = Bar(judged + shown, "record")
         partial = arguments.out / f".{arguments.name}.partial{SUFFIX}"
-        taken = take(target, configs, seed=arguments.seed, names=names, partial=partial, progress=bar)
+        told = {"seed": arguments.seed, "names": names, "jobs": arguments.jobs}
+        taken = take(target, configs, **told, partial=partial, progress=bar)
         bar.close()
     recording = taken.recording
     if names is not None and path.is_file():

@@ -18,6 +18,8 @@ from coordexp_audit_lib.core.sheet import Sheet
 from coordexp_audit_lib.core.target import Target
 
 Progress = Callable[[Claim, str | None], None]
+Asked = tuple[Claim, str]  # the config is any where the claim is about none
+Judges = Callable[[Target, Sequence[Asked], int, Progress | None], list[Finding]]
 
 
 def same(value: Any) -> Any:
@@ -86,10 +88,11 @@ def _reached(violation: Violation, ctx: Context, claim: Claim) -> Violation:
     return msgspec.structs.replace(violation, reach=reach, reach_by=by)
 
 
-def judge_artifact(artifact: Artifact, claim: Claim) -> Finding:
-    """Judge a claim on an artifact or a live object, by what it says of subjects of that type."""
+def judge_artifact(artifact: Artifact, claim: Claim, finish: Callable[[Violation], Violation] | None = None) -> Finding:
+    """Judge a claim on an artifact or a live object, by what it says of subjects of that type. finish: sees each
+    violation, in the order in which they were found."""
     predicate: Predicate = claim.predicates[type(artifact.subject)]
-    sheet = sheet_for(claim)
+    sheet = sheet_for(claim, finish)
     sheet.run(lambda: predicate(artifact.subject, sheet.ledger))
     return finding_of(artifact, sheet)
 
@@ -130,16 +133,30 @@ def judge_all(artifact: Artifact, boundary: str | None = None) -> list[Finding]:
 
 
 def audit(
-    target: Target, chosen: Iterable[Claim], configs: Sequence[str], seed: int = 0, progress: Progress | None = None
+    target: Target,
+    chosen: Iterable[Claim],
+    configs: Sequence[str],
+    seed: int = 0,
+    progress: Progress | None = None,
+    *,
+    judges: Judges | None = None,
 ) -> list[Finding]:
-    """Judge each claim once, or once per config where it is about one. Order is that of `chosen`."""
-    findings = []
+    """Judge each claim once, or once per config where it is about one. Order is that of `chosen`.
+
+    judges: who judges what is to be judged, and in which processes; by default it is judged here, one after the other.
+    """
     target.audited = tuple(configs)
-    for claim in chosen:
-        for config in configs if claim.per_config else configs[:1]:
-            if progress:
-                progress(claim, config if claim.per_config else None)
-            findings.append(judge(target, claim, config, seed))
+    asked = [(claim, config) for claim in chosen for config in (configs if claim.per_config else configs[:1])]
+    return (judges or one_by_one)(target, asked, seed, progress)
+
+
+def one_by_one(target: Target, asked: Sequence[Asked], seed: int, progress: Progress | None) -> list[Finding]:
+    """Judge here, in order."""
+    findings = []
+    for claim, config in asked:
+        if progress:
+            progress(claim, config if claim.per_config else None)
+        findings.append(judge(target, claim, config, seed))
     return findings
 
 

@@ -39,7 +39,8 @@ class Pipeline(ABC):
     variable: of the environment, names the interpreter that
     its trees train in. configs: those that its runs are anchored to, by path in a tree. answers: the folder of modules
     that answer surfaces in a target's interpreter. distributions: packages whose versions count. recordings: the folder
-    of those that come along. reference: the tree that the reference target reads and loads configs from.
+    of those that come along. reference: the tree that the reference target reads and loads configs from. preload: what
+    a worker imports and builds before the first question, as `module:function` of `(folder, names that a tree has)`.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Pipeline(ABC):
     distributions: tuple[str, ...]
     recordings: Path
     reference: Path
+    preload: str = ""
 
     @abstractmethod
     def owns(self, root: Path) -> bool:

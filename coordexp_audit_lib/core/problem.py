@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -34,7 +35,8 @@ class Problem(msgspec.Struct, frozen=True):
     def violation(self, subject: str = "", case: dict[str, Any] | None = None) -> Violation:
         """As a finding reports it. subject: the name of the judged thing, before the problem's own. case: what was
         asked, to stand in the counterexample."""
-        text = self.message if self.token is None else f"{self.message} (token {self.token})"
+        told = self.token is None or re.search(rf"\btoken {self.token}\b", self.message)
+        text = self.message if told else f"{self.message} (token {self.token})"
         shown = self.counterexample
         if case is not None or self.token is not None:
             token = {} if self.token is None else {"token": self.token}

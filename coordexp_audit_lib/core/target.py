@@ -138,6 +138,21 @@ class Target(ABC):
         raw = self.raw(question, msgspec.to_builtins(request))
         return typed_answer(question, raw)
 
+    def spread(self, jobs: int) -> bool:
+        """Get ready to be asked in as many processes forked from this one; False where that would gain nothing."""
+        return False
+
+    def apart(self) -> Target:
+        """The same target for one group of questions: whatever was asked before or beside changes no answer of its."""
+        return self
+
+    def told(self) -> Any:
+        """What a target that was asked apart has to tell the one that it came from."""
+        return None
+
+    def take_in(self, number: int, told: Any) -> None:  # noqa: B027  most targets keep nothing
+        """Take in what the target of a group told that was asked apart since `spread`; the groups' order counts."""
+
     def close(self) -> None:  # noqa: B027  most targets hold nothing
         """Let go of processes and files. Safe to call twice."""
 

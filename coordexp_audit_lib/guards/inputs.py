@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.config.predicates import chains, rules
-from coordexp_audit_lib.boundaries.config.predicates.values import Broken
+from coordexp_audit_lib.boundaries.config.predicates.chains import Followed
+from coordexp_audit_lib.boundaries.config.predicates.rules import Resolved
 from coordexp_audit_lib.boundaries.config.surfaces import Chain
 from coordexp_audit_lib.boundaries.template import cases
-from coordexp_audit_lib.boundaries.template import predicates as p
+from coordexp_audit_lib.boundaries.template.predicates import Rendered, Tokens
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.guards import pins
-from coordexp_audit_lib.guards.stopping import check, stop
+from coordexp_audit_lib.guards.stopping import Verdict, check, judge_live, stop, stop_at
 from coordexp_audit_lib.kit.prompt_trace import Trace, trace
 
+CAUSES = ("config.unknown_key_rejected", "config.removed_key_rejected", "config.profile_one_hop")
 Prompt = Sequence[int] | Callable[[], Sequence[int]]
 
 
@@ -33,10 +32,7 @@ def check_config(config: Mapping[str, Any], *, world_size: int | None = None) ->
     Raises:
         InvariantViolation: `where` is the dotted path of the key.
     """
-    contract = pipeline().contract()
-    _stop(rules.check_config(config, contract), rules.check_attention(config, contract))
-    if world_size is not None:
-        _stop(rules.check_batch(config, world_size, contract))
+    _stop(judge_live(Resolved(config, pipeline().contract(), world_size), "config"))
 
 
 def load_config(path: Path | str, repository: Path | str = ".") -> Chain:
@@ -56,18 +52,18 @@ def load_config(path: Path | str, repository: Path | str = ".") -> Chain:
         file = root / name
         return file.read_text(encoding="utf-8") if file.is_file() else None
 
-    try:
-        chain = chains.resolve(read, leaf)
-    except chains.ChainBroken as error:
-        _stop([error.broken])
-        raise
-    _stop(chains.check_profile(chain, pipeline().contract()))
-    return chain
+    followed = Followed(read, leaf, pipeline().contract())
+    _stop(judge_live(followed, "config"))
+    return followed.chain
 
 
-def _stop(*found: Iterable[Broken]) -> None:
-    for claim, problem in itertools.chain(*found):
-        stop(claim, problem.message, where=problem.subject, remedy=problem.expected)
+def _stop(verdicts: Iterable[Verdict]) -> None:
+    """Raise for a claim that is broken; for a strange key or parent before what is missing because of it."""
+    for verdict in sorted(verdicts, key=lambda v: (v.first is None, v.finding.invariant not in CAUSES)):
+        if verdict.first is not None:
+            remedy = verdict.first.expected or ""
+            stop(verdict.finding.invariant, verdict.first.message, where=verdict.first.subject, remedy=remedy)
+        stop_at(verdict)
 
 
 def check_tokenizer(tokenizer: Any, fingerprint: str | None = None, rows: int | None = None) -> None:
@@ -84,12 +80,9 @@ def check_tokenizer(tokenizer: Any, fingerprint: str | None = None, rows: int | 
     ids = pins.vocabulary(made)
     texts = [(pins.encoded(made, text), bins) for text, bins in cases.contexts()]
     numbers = [ids.get(t, -1) for t in pins.COORD_TOKENS]
-    check("template.coord_tokens_atomic", lambda ledger: p.coordinate_problems(numbers, texts), "tokenizer")
-    if fingerprint is not None:
-        found = partial(p.vocabulary_problems, pins.fingerprint(made), fingerprint, "the pinned")
-        check("template.vocab_fits", lambda ledger: found(), "tokenizer")
-    if rows is not None:
-        check("template.vocab_fits", lambda ledger: p.rows_problems(max(ids.values()), rows), "tokenizer")
+    own = pins.fingerprint(made) if fingerprint is not None else ""
+    for verdict in judge_live(Tokens(numbers, texts, own, max(ids.values()), fingerprint, rows), "template"):
+        stop_at(verdict, "tokenizer")
 
 
 def check_template(prompt: Prompt, pinned: Trace | Mapping[str, Any], name: str = "of the fixed sample") -> None:
@@ -103,4 +96,4 @@ def check_template(prompt: Prompt, pinned: Trace | Mapping[str, Any], name: str 
     """
     ids = prompt() if callable(prompt) else prompt
     kept = pinned if isinstance(pinned, Trace) else msgspec.convert(dict(pinned), Trace)
-    check("template.render_pinned", lambda ledger: p.pinned_problems(trace(ids), kept, name), "template")
+    check("template.render_pinned", Rendered(trace(ids), kept, name), "template")

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from msgspec.structs import replace
-
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row, row_of
 from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabulary, vocabulary
-from coordexp_audit_lib.boundaries.provenance.artifact.reading import checkpoint
-from coordexp_audit_lib.boundaries.provenance.predicates.checkpoints import weights_only
-from coordexp_audit_lib.core.claim import Ledger
-from coordexp_audit_lib.core.problem import Problem
-from coordexp_audit_lib.guards.stopping import check, claim_of
+from coordexp_audit_lib.boundaries.provenance.artifact.reading import Saved
+from coordexp_audit_lib.guards.stopping import check
 
 # Claims that a single row can break. What needs a longer log is reported at the end, and stops nothing.
 STOPPING = (
@@ -59,7 +54,7 @@ def check_metrics(
     row = row_of(logs if step is None else {**logs, "step": step}, step or 0, words())
     log = Log("training log", [*earlier, row], words(), stage2=stage2)
     for claim in claims:
-        check(claim, partial(claim_of(claim).predicates[Log], log))
+        check(claim, log)
     return row
 
 
@@ -70,11 +65,4 @@ def check_checkpoint(folder: Path | str, *, save_only_model: bool) -> None:
         InvariantViolation: `where` is the file or tensor.
     """
     place = Path(folder)
-
-    def flaws(ledger: Ledger) -> Iterator[Problem]:
-        held = checkpoint(place.parent.resolve(), place.name)
-        ledger.judged()
-        for flaw in weights_only(held, ledger, save_only_model=save_only_model):
-            yield replace(flaw, subject=f"{place.name}/{flaw.subject}")
-
-    check("provenance.weights_only", flaws)
+    check("provenance.weights_only", Saved(place.parent.resolve(), place.name, save_only_model))

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
-
-from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.rollout.predicates import Replied
 from coordexp_audit_lib.boundaries.rollout.reference.client import Item, read_outputs
-from coordexp_audit_lib.boundaries.supervision.predicates import targets
 from coordexp_audit_lib.boundaries.supervision.predicates.reading import read
-from coordexp_audit_lib.boundaries.supervision.predicates.targets import IGNORED, Supervised
+from coordexp_audit_lib.boundaries.supervision.predicates.targets import IGNORED, Kept, Supervised
 from coordexp_audit_lib.boundaries.supervision.surfaces import Group, Sample, SegmentB, Thing
-from coordexp_audit_lib.boundaries.template.predicates import prefix_problems
-from coordexp_audit_lib.core.claim import Ledger
-from coordexp_audit_lib.core.problem import Problem
-from coordexp_audit_lib.guards.stopping import Found, check, claim_of, counted
+from coordexp_audit_lib.boundaries.template.predicates import Continued
+from coordexp_audit_lib.guards.stopping import check
 from coordexp_audit_lib.kit.coordjson import Order
 from coordexp_audit_lib.kit.prompt_trace import trace
 
@@ -39,8 +33,7 @@ def check_rollout_response(answer: Any, requests: int | Sequence[str], route: st
         InvariantViolation: the message begins with the path of the field that is wrong.
     """
     uuids = [""] * requests if isinstance(requests, int) else list(requests)
-    claim = "rollout.response_schema"
-    check(claim, partial(claim_of(claim).predicates[Replied], Replied(answer, uuids, route)), route)
+    check("rollout.response_schema", Replied(answer, uuids, route), route)
     return read_outputs(answer, uuids, route)
 
 
@@ -65,10 +58,9 @@ def check_rollout_prefix(
     """
     start = len(prompt) if answer_at is None else answer_at
     sides = trace(prompt), trace(supervised[: len(prompt)])
-    check("template.prompt_is_prefix", counted(partial(prefix_problems, *sides, start, "of this rollout")), "prompt")
+    check("template.prompt_is_prefix", Continued(*sides, start, "of this rollout"), "prompt")
     if rollout is not None:
-        prefix = supervised[start : start + kept]
-        _check("supervision.prefix_kept", counted(partial(targets.kept, prefix, rollout)), "rollout prefix")
+        check("supervision.prefix_kept", Kept(supervised[start : start + kept], rollout), "rollout prefix")
 
 
 def check_supervision(
@@ -99,7 +91,7 @@ def check_supervision(
     segment = _segment(ids, labels, weights, boxes=boxes, prefix_len=prefix_len)
     one = Supervised(segment, read(segment, Sample(target), order), target, order, desc_weight=desc_weight)
     for claim in (*TARGET, *(GROUND_TRUTH if gt is not None else ())):
-        _check(claim, partial(claim_of(claim).predicates[Supervised], one), "target")
+        check(claim, one, "target")
 
 
 def _segment(
@@ -132,11 +124,3 @@ def _segment(
         raised=list(labels),
         targets=[aims.get(p, -1) for p in range(len(ids))],
     )
-
-
-def _check(claim: str, found: Found, where: str) -> None:
-    def placed(ledger: Ledger) -> Iterator[Problem]:
-        for problem in found(ledger):
-            yield replace(problem, message=f"{problem.message}, at {problem.subject}")
-
-    check(claim, placed, where)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache, partial
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
-from msgspec.structs import replace
-
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.core.claim import Claim, Ledger, claims, claims_on
+from coordexp_audit_lib.core.claim import Claim, claims, claims_on
 from coordexp_audit_lib.core.errors import AuditError, InvariantViolation
 from coordexp_audit_lib.core.finding import Finding, Violation, tidy
-from coordexp_audit_lib.core.judge import Artifact, finding_of, sheet_for
-from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.core.judge import Artifact, judge_artifact
 
 LONGEST = 160
 UNJUDGED = ("error",)
-Found = Callable[[Ledger], Iterable[Problem]]
 
 
 class Verdict(NamedTuple):
@@ -27,42 +23,30 @@ class Verdict(NamedTuple):
     first: Violation | None
 
 
-def judged(claim: Claim, found: Found) -> Verdict:
-    """Judge a claim on a live object by what its predicate finds there."""
+def judged(claim: Claim, subject: Any) -> Verdict:
+    """Judge a claim on a live object, by what it says of objects of that type."""
     seen: list[Violation] = []
 
     def noted(violation: Violation) -> Violation:
         seen.append(violation)
         return violation
 
-    sheet = sheet_for(claim, noted)
-    sheet.run(lambda: map(_at_one_token, found(sheet.ledger)))
-    return Verdict(finding_of(Artifact(None), sheet), next(iter(seen), None))
+    return Verdict(judge_artifact(Artifact(subject), claim, noted), next(iter(seen), None))
 
 
 def judge_live(subject: Any, boundary: str) -> list[Verdict]:
     """Judge every claim of a boundary that has a word to say on such an object."""
     kind: Any = type(subject)
-    return [judged(c, partial(c.predicates[kind], subject)) for c in _on(kind, boundary)]
+    return [judged(c, subject) for c in _on(kind, boundary)]
 
 
-def check(claim: str, found: Found, where: str = "") -> None:
+def check(claim: str, subject: Any, where: str = "") -> None:
     """Judge one claim of a live object; `where` is what was judged, by default the subject that a problem names.
 
     Raises:
         InvariantViolation: it is broken. AuditError: it could not be judged.
     """
-    stop_at(judged(claim_of(claim), found), where)
-
-
-def counted(found: Callable[[], Iterable[Problem]]) -> Found:
-    """What is found on the one object at hand, which counts as judged."""
-
-    def one(ledger: Ledger) -> Iterator[Problem]:
-        ledger.judged()
-        yield from found()
-
-    return one
+    stop_at(judged(claim_of(claim), subject), where)
 
 
 def stop_at(verdict: Verdict, where: str = "", *, fallback: str = "", also: Sequence[str] = ()) -> None:
@@ -74,7 +58,8 @@ def stop_at(verdict: Verdict, where: str = "", *, fallback: str = "", also: Sequ
     """
     finding, first = verdict
     if first is not None:
-        text = first.message + (f" (it breaks {', '.join(also)} too)" if also else "")
+        text = f"{first.message}, at {first.subject}" if where and first.subject else first.message
+        text += f" (it breaks {', '.join(also)} too)" if also else ""
         place = where or first.subject or fallback
         stop(finding.invariant, text, where=place, expected=first.expected, actual=first.actual)
     if finding.status in UNJUDGED:
@@ -94,11 +79,6 @@ def stop(
         what += f": expected {shown(expected)}, found {shown(actual)}"
     remedy, expected, actual = remedy or claim_of(claim).remedy, _exact(expected), _exact(actual)
     raise InvariantViolation(claim, what, where=where, remedy=remedy, expected=expected, actual=actual)
-
-
-def _at_one_token(problem: Problem) -> Problem:
-    """A problem whose message names its token already does not name it twice."""
-    return replace(problem, token=None) if f"token {problem.token}" in problem.message else problem
 
 
 def shown(value: Any) -> str:

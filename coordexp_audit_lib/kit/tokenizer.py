@@ -45,6 +45,7 @@ VISION_START, VISION_END = profile.VISION_START, profile.VISION_END
 IMAGE_PAD, VIDEO_PAD = profile.IMAGE_PAD, profile.VIDEO_PAD
 COORD_0 = RANKS + len(CONTROL) + len(PLAIN) + 1  # 151,670
 _LAYOUT = "1"
+_BUILT: list[Any] = []
 
 
 class TokenizerMissing(Exception):
@@ -113,10 +114,11 @@ def place(scratch: str) -> Path:
     return cache_folder() if kept_file(ranks_path(), cache_folder()).is_file() else Path(scratch)
 
 
-@lru_cache(maxsize=1)
 def at(scratch: str) -> Any:
-    """`build` with what is derived kept at `place`, once per process."""
-    return build(place(scratch))
+    """`build` with what is derived kept at `place`, once per process, whichever folder is named later."""
+    if not _BUILT:
+        _BUILT.append(build(place(scratch)))
+    return _BUILT[0]
 
 
 def kept_file(path: Path, folder: Path) -> Path:

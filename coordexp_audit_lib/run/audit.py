@@ -39,6 +39,7 @@ def run(
     seed: int = 0,
     names: list[str] | None = None,
     replace: bool = False,
+    workers: int = 1,
     progress: Callable[[str], None] | None = None,
 ) -> Ran:
     """Execute the notebooks into `out/notebooks` and collect what they found.
@@ -50,12 +51,14 @@ def run(
     Args:
         target: what is audited. word: how the user named it. configs: as the user names them. out: the folder.
         replace: whether an earlier run of other things in that folder may be removed.
+        workers: processes that ask a checkout.
     """
     configs = list(dict.fromkeys(map(target.named, configs)))
     claim_folder(out, target.info(), configs, seed, replace)
     live: list[Finding] | None = None
     if target.info().kind == "checkout":
-        taken = take(target, configs, seed=seed, names=names, partial=out / f"partial{SUFFIX}", progress=progress)
+        partial = out / f"partial{SUFFIX}"
+        taken = take(target, configs, seed=seed, names=names, partial=partial, jobs=workers, progress=progress)
         word = str((out / f"recording{SUFFIX}").resolve())
         write_recording(taken.recording, Path(word))
         live = taken.findings

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from coordexp_audit_lib import __version__, boundaries
-from coordexp_audit_lib.core.claim import Context, claims, exhibits
+from coordexp_audit_lib.core.claim import Context, Exhibit, claims, exhibits
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import audit
 from coordexp_audit_lib.core.target import Target
+from coordexp_audit_lib.run.parallel import in_groups, side_by_side
 from coordexp_audit_lib.targets.recording import Recorder, Recording, read_recording, write_recording
 
 SAVE_EVERY_S = 20.0
@@ -31,12 +33,14 @@ def take(
     seed: int = 0,
     names: list[str] | None = None,
     partial: Path | None = None,
+    jobs: int = 1,
     progress: Callable[[str], None] | None = None,
 ) -> Taken:
     """Run every check and every figure's questions on `live`.
 
     Args:
         live: the target. configs: as the user names them. names: boundaries, all by default.
+        jobs: processes that ask.
         partial: where answers are kept meanwhile; an interrupted recording of the same clean commit goes on from there.
         progress: called with the name of what starts.
     """
@@ -51,16 +55,21 @@ def take(
 
     chosen = [b.name for b in boundaries.load(names)]
     checks = [i for name in chosen for i in claims(name)]
-    findings = audit(recorder, checks, configs, seed, lambda inv, config: report(inv.id))
-    for name in chosen:
-        for shown, function in exhibits(name).items():
-            report(shown)
-            for config in configs:
-                try:
-                    function(Context(recorder, config, seed, shown))
-                except AuditError:
-                    continue  # the notebook shows why; what was asked is kept
+    findings = audit(recorder, checks, configs, seed, lambda inv, config: report(inv.id), judges=side_by_side(jobs))
+    recorder.reuse()  # a figure shows what was judged
+    shown = [list(exhibits(name).items()) for name in chosen]
+    works = [[lambda t, n=n, f=f: _shown(t, n, f, configs, seed) for n, f in group] for group in shown if group]
+    names_of = [[n for n, _ in group] for group in shown if group]
+    apart = jobs if recorder.spread(jobs) else 1
+    in_groups(recorder, works, apart, lambda group, at: report(names_of[group][at]))
     return Taken(recorder.recording(__version__, time.strftime("%Y-%m-%d", time.gmtime())), findings)
+
+
+def _shown(target: Target, name: str, function: Exhibit, configs: Sequence[str], seed: int) -> None:
+    """Ask what a figure asks."""
+    for config in configs:
+        with suppress(AuditError):  # the notebook shows why; what was asked is kept
+            function(Context(target, config, seed, name))
 
 
 class _Saver:
@@ -70,9 +79,11 @@ class _Saver:
         self.recorder, self.path, self.last = recorder, path, time.monotonic()
 
     def maybe(self) -> None:
-        if self.path is None or time.monotonic() - self.last < SAVE_EVERY_S or not self.recorder.answers:
+        if self.path is None or time.monotonic() - self.last < SAVE_EVERY_S:
             return
-        write_recording(self.recorder.recording(__version__, ""), self.path)
+        known = self.recorder.recording(__version__, "")
+        if known.count():
+            write_recording(known, self.path)
         self.last = time.monotonic()
 
 

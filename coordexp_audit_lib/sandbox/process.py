@@ -17,7 +17,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -43,6 +43,29 @@ class NoAnswerInTime(SurfaceFailed):
     """The worker was still silent when its time was over."""
 
 
+class Theirs(NamedTuple):
+    """The ends of the pipes that the worker has (to read, to write, to print to) and those of its supervisor."""
+
+    read: int
+    write: int
+    printed: int
+    lifeline: int
+    said: int
+
+
+class Supervisor:
+    """What is known of the supervisor of a worker: a child of ours, or forked by a fork server and known by its id."""
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def signal(self, number: int) -> None:
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(self.pid, number)
+
+
 class WorkerProcess:
     """A started worker. Every failure is a `SurfaceFailed` with one line, after which the worker is gone.
 
@@ -51,53 +74,61 @@ class WorkerProcess:
     """
 
     def __init__(self, python: str, tree: Path, answers: Path, limits: Limits) -> None:
-        self.limits = limits
-        self.printed, self.tail = 0, b""
-        self.base = Path(tempfile.mkdtemp(prefix="coordexp-audit-")).resolve()
-        for name in FOLDERS:
-            (self.base / name).mkdir()
-        self.token = secrets.token_hex(16)
-        self._start(python)
-        self._finalizer = weakref.finalize(self, _end, self.process, self.fds, self.base, self.token)
-        setup = {"tree": str(tree), "scratch": str(self.base / "work"), "frame": limits.frame}
-        self.worker = 0
-        self.worker = self.exchange(setup | {"answers": str(answers)}, limits.start_seconds)["ready"]
+        self._make(limits, Path(tempfile.mkdtemp(prefix="coordexp-audit-")).resolve())
+        theirs = self._pipes()
+        self._start([python, "-s", "-B", str(worker.__file__), str(theirs.read), str(theirs.write)], theirs)
+        self._begin({"tree": str(tree), "answers": str(answers)}, limits.start_seconds)
 
-    def _start(self, python: str) -> None:
-        theirs_in, self.out = os.pipe()
-        self.inn, theirs_out = os.pipe()
-        self.err, theirs_err = os.pipe()
-        theirs_life, self.lifeline = os.pipe()
-        theirs = (theirs_in, theirs_out, theirs_err, theirs_life)
-        self.fds = (self.out, self.inn, self.err, self.lifeline)
-        orders = {
-            "command": [python, "-s", "-B", str(worker.__file__), str(theirs_in), str(theirs_out)],
-            "pipes": [theirs_in, theirs_out],
-            "lifeline": theirs_life,
-            "rlimits": self.limits.rlimits(),
-            "memory": self.limits.memory,
-            "disk": self.limits.disk,
-            "processes": self.limits.processes,
-            "scratch": str(self.base),
+    def _make(self, limits: Limits, base: Path) -> None:
+        self.limits, self.base = limits, base
+        self.printed, self.tail = 0, b""
+        for name in FOLDERS:
+            (base / name).mkdir()
+        self.token = secrets.token_hex(16)
+        self.worker, self.supervisor = 0, Supervisor()
+
+    def _pipes(self, *more: int) -> Theirs:
+        """Make the pipes, of which one end each is ours; `more` descriptors of ours are closed with them."""
+        read, self.out = os.pipe()
+        self.inn, write = os.pipe()
+        self.err, printed = os.pipe()
+        lifeline, self.lifeline = os.pipe()
+        self.said, said = os.pipe()
+        for fd in (self.out, self.inn, self.err, self.said):
+            os.set_blocking(fd, False)
+        fds = (self.out, self.inn, self.err, *more, self.said, self.lifeline)
+        self._finalizer = weakref.finalize(self, _end, self.supervisor, fds, self.base, self.token)
+        return Theirs(read, write, printed, lifeline, said)
+
+    def _start(self, command: list[str], theirs: Theirs, more: Sequence[int] = (), **orders: Any) -> None:
+        """Start a supervisor that starts the command; `more` are descriptors that the command gets, too."""
+        pipes = [theirs.read, theirs.write, *more]
+        given = {
+            **{"command": command, "pipes": pipes, "lifeline": theirs.lifeline},
+            **bounds(self.limits, self.base),
+            **orders,
         }
         try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-B", str(supervisor.__file__), json.dumps(orders)],
+            self.supervisor.process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-B", str(supervisor.__file__), json.dumps(given)],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=theirs_err,
-                pass_fds=(theirs_in, theirs_out, theirs_life),
+                stdout=theirs.said,
+                stderr=theirs.printed,
+                pass_fds=(*pipes, theirs.lifeline),
                 cwd=self.base / "work",
                 env=environment(self.base, self.token),
                 start_new_session=True,
             )
         finally:
-            for fd in theirs:
+            for fd in (*theirs, *more):
                 os.close(fd)
-        for fd in (self.out, self.inn, self.err):
-            os.set_blocking(fd, False)
-        assert self.process.stdout is not None
-        self.said = self.process.stdout.fileno()
+        self.supervisor.pid = self.supervisor.process.pid
+
+    def _begin(self, setup: dict[str, Any], seconds: float) -> None:
+        setup |= {"scratch": str(self.base / "work"), "frame": self.limits.frame}
+        told = self.exchange(setup, seconds)
+        self.worker = told["ready"]
+        self.supervisor.pid = self.supervisor.pid or told["supervisor"]
 
     def exchange(self, message: dict[str, Any], seconds: float, response: Any = Any) -> dict[str, Any]:
         """Send one message and return its answer, decoded; a large one must fit the `response` type before that.
@@ -119,7 +150,7 @@ class WorkerProcess:
             if pending(self.inn):
                 self._receive(1, deadline, seconds)  # its end is told from more bytes
                 raise SurfaceFailed("it wrote more than its answer to the private pipe")
-            left = leftovers.left_running(self.process.pid, self.worker)
+            left = leftovers.left_running(self.supervisor.pid, self.worker)
             if left:
                 raise SurfaceFailed(f"it left {left} processes running after its answer")
         except BaseException:  # also a user's Ctrl-C: an answer may be under way
@@ -184,9 +215,7 @@ class WorkerProcess:
 
     def _ended(self) -> SurfaceFailed:
         """Its pipe is closed: why, with what it printed last."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(1.0)  # the worker ended: its supervisor follows at once
-        by_itself = self.process.poll() is not None
+        by_itself = pending(self.said, 1.0)  # the worker ended: its supervisor follows at once, and says how
         with contextlib.suppress(SurfaceFailed):
             while pending(self.err) and self._drain():
                 pass
@@ -204,11 +233,17 @@ class WorkerProcess:
         return self._finalizer() or ""
 
 
-def pending(fd: int) -> bool:
-    """Whether there is something to read, an end included."""
+def pending(fd: int, seconds: float = 0.0) -> bool:
+    """Whether there is something to read, an end included, or will be in so many seconds."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
-    return bool(poll.poll(0))
+    return bool(poll.poll(seconds * 1000))
+
+
+def bounds(limits: Limits, scratch: Path, workers: int = 1) -> dict[str, Any]:
+    """What a supervisor is told of the limits: those of one worker, or of several together."""
+    each = {name: workers * getattr(limits, name) for name in ("memory", "disk", "processes")}
+    return {**each, "rlimits": limits.rlimits(), "scratch": str(scratch)}
 
 
 def decoded(data: bytes, response: Any = Any) -> Any:
@@ -238,25 +273,36 @@ def shown(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _end(process: subprocess.Popen[bytes], fds: Sequence[int], base: Path, token: str) -> str:
+def _end(supervisor: Supervisor, fds: Sequence[int], base: Path, token: str) -> str:
     """End the supervisor, which ends the rest; if it was killed itself, find the rest by the token."""
-    lifeline = fds[-1]
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(signal.SIGCONT)  # in case the target stopped it
+    *others, said, lifeline = fds
+    supervisor.signal(signal.SIGCONT)  # in case the target stopped it
     with contextlib.suppress(OSError):
         os.write(lifeline, b"end")  # closing alone is not enough if a fork of this process holds the pipe, too
-    for fd in fds:
+    for fd in (*others, lifeline):
         with contextlib.suppress(OSError):
             os.close(fd)
-    said = b""
-    try:
-        said, _ = process.communicate(timeout=ENDING_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
+    last = _read_all(said, ENDING_SECONDS)
+    if last is None:
+        supervisor.signal(signal.SIGKILL)
+        last = _read_all(said, ENDING_SECONDS)
+    os.close(said)
+    if supervisor.process is not None:
+        supervisor.process.wait()
     leftovers.sweep(token, base)
     shutil.rmtree(base, ignore_errors=True)
     try:
-        return str(json.loads(said)["reason"])
+        return str(json.loads(last or b"")["reason"])
     except (ValueError, KeyError, TypeError):
         return "its supervisor was killed"
+
+
+def _read_all(fd: int, seconds: float) -> bytes | None:
+    """What comes from a pipe until its end; None if that does not come in time."""
+    data, deadline = b"", time.monotonic() + seconds
+    while pending(fd, max(0.0, deadline - time.monotonic())):
+        part = os.read(fd, CHUNK)
+        if not part:
+            return data
+        data += part
+    return None

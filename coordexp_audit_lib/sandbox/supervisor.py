@@ -1,7 +1,8 @@
 """The supervisor: stands between the audit and a worker, and lets nothing that the worker started outlive it.
 
-Started by path with the audit's own interpreter: `python -I supervisor.py ORDERS`, where ORDERS is a JSON object. It
-makes itself the one to whom orphans below it fall (`PR_SET_CHILD_SUBREAPER`), so a child that leaves its session or
+Started by path with the audit's own interpreter: `python -I supervisor.py ORDERS`, where ORDERS is a JSON object, or
+forked with its worker by a fork server (`sandbox/forking.py`), which has a supervisor of its own above it. It makes
+itself the one to whom orphans below it fall (`PR_SET_CHILD_SUBREAPER`), so a child that leaves its session or
 forks twice is still found. It ends, with everything below it, when the worker ends, when the audit says so or is gone,
 or when the processes together use too much memory or are too many. Then it removes the scratch and says on stdout, as
 one JSON line, how the worker ended. Standard library only. Without `/proc` (not Linux) it kills the worker's process
@@ -157,9 +158,8 @@ def stored(folder: str) -> int:
     return total
 
 
-def excess(orders: dict[str, Any]) -> str:
-    """Why the processes below are too much to go on, or an empty text."""
-    living = below(os.getpid())
+def excess(orders: dict[str, Any], living: dict[int, Process]) -> str:
+    """Why the living processes below are too much to go on, or an empty text."""
     if stored(orders["scratch"]) > orders["disk"]:
         return f"it stored more than {orders['disk']} bytes"
     if len(living) > orders["processes"]:
@@ -188,9 +188,14 @@ def limited(orders: dict[str, Any], parent: int) -> Callable[[], None]:
                     resource.setrlimit(limit, (most, most))
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # if the machine runs out of memory, the worker is the one to go
-        confine([orders["scratch"], *DEVICES])
+        confine([orders["scratch"], *orders.get("writable", ()), *DEVICES])
 
     return prepare
+
+
+def end_strays(worker: int, living: dict[int, Process]) -> None:
+    """Kill what fell to a fork server's supervisor because one of the supervisors below was killed."""
+    kill([pid for pid, process in living.items() if process.parent == os.getpid() and pid != worker], signal.SIGKILL)
 
 
 def watch(worker: int, lifeline: int, wakeup: int, orders: dict[str, Any]) -> tuple[str, int | None]:
@@ -208,7 +213,10 @@ def watch(worker: int, lifeline: int, wakeup: int, orders: dict[str, Any]) -> tu
         if lifeline in ready or os.getppid() != parent:
             return "stopped", None
         started = time.monotonic()
-        reason = excess(orders)
+        living = below(os.getpid())
+        if orders.get("forks"):
+            end_strays(worker, living)
+        reason = excess(orders, living)
         if reason:
             return reason, None
         tick = max(TICK, 20 * (time.monotonic() - started))  # at most a twentieth of a core
@@ -226,7 +234,21 @@ def describe(status: int | None) -> str:
     return f"it was ended by signal {-code}"
 
 
-def supervise(orders: dict[str, Any]) -> dict[str, Any]:
+def spawned(orders: dict[str, Any]) -> int:
+    """Start the worker's command; its process id."""
+    process = subprocess.Popen(
+        orders["command"],
+        stdin=subprocess.DEVNULL,
+        stdout=2,
+        pass_fds=orders["pipes"],
+        start_new_session=True,
+        preexec_fn=limited(orders, os.getpid()),  # noqa: PLW1509  there is one thread only
+    )
+    process.returncode = 0  # reaped here, not by subprocess
+    return process.pid
+
+
+def supervise(orders: dict[str, Any], start: Callable[[dict[str, Any]], int] = spawned) -> dict[str, Any]:
     """Run the worker to its end; what there is to say about it."""
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
@@ -236,23 +258,16 @@ def supervise(orders: dict[str, Any]) -> dict[str, Any]:
     signal.set_wakeup_fd(ring, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     os.set_inheritable(orders["lifeline"], False)
+    orders["private"] = [orders["lifeline"], wakeup, ring]
     try:
-        process = subprocess.Popen(
-            orders["command"],
-            stdin=subprocess.DEVNULL,
-            stdout=2,
-            pass_fds=orders["pipes"],
-            start_new_session=True,
-            preexec_fn=limited(orders, os.getpid()),  # noqa: PLW1509  there is one thread only
-        )
+        worker = start(orders)
     except (OSError, subprocess.SubprocessError) as error:
         return {"reason": f"it cannot be started: {error}", "left": 0}
     for fd in orders["pipes"]:
         os.close(fd)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # so that the audit sees when the worker's own pipes close
-    reason, status = watch(process.pid, orders["lifeline"], wakeup, orders)
-    status, left = end_all(process.pid, status)
-    process.returncode = 0  # reaped here, not by subprocess
+    reason, status = watch(worker, orders["lifeline"], wakeup, orders)
+    status, left = end_all(worker, status)
     return {"reason": reason or describe(status), "left": left}
 
 

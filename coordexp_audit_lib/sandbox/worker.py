@@ -1,12 +1,13 @@
 """The worker: answers surfaces inside the target's interpreter. Standard library only, Python 3.10 and later.
 
-Started by path, not as a package: `python worker.py READ_FD WRITE_FD`. It speaks frames on these two private pipes: 4
+Started by path, not as a package: `python worker.py READ_FD WRITE_FD [SOCKET_FD]`, or forked by one that was so
+started with a socket, which answers nothing then (`sandbox/forking.py`). It speaks frames on these two private pipes: 4
 bytes of length, big-endian, then that many bytes of UTF-8 JSON. The first frame sets up (`tree`, `scratch`, `answers`:
-the folder of the pipeline's modules of answers, `frame`: the largest answer in bytes). Every frame has an `id`, and its
-answer carries the same `id` and one of `ready` (the process id), `about`, `value`, `refusal` {"type", "message", and
-`where` {"path", "line"}: the innermost line of the tree, if one raised}, `traced` (what ran, of a question that came
-with `trace`; `kit.lines`), `unbound` (a reason) or `failed` (a reason, one line; with `spent` the worker is not to be
-asked again).
+the folder of the pipeline's modules of answers, `frame`: the largest answer in bytes, `preload`: what a fork server is
+to import). Every frame has an `id`, and its answer carries the same `id` and one of `ready` (the process id, with that
+of its `supervisor`), `about`, `value`, `refusal` {"type", "message", and `where` {"path", "line"}: the innermost line
+of the tree, if one raised}, `traced` (what ran, of a question that came with `trace`; `kit.lines`), `unbound` (a
+reason) or `failed` (a reason, one line; with `spent` the worker is not to be asked again).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import os
 import platform
 import re
+import socket
 import struct
 import sys
 import sysconfig
@@ -90,7 +92,8 @@ class Worker:
         self.api = importlib.import_module(LIBRARY + ".pipelines.api")
         self.answers = setup["answers"]
         self.heres = {}
-        sys.path.insert(0, self.tree)
+        if self.tree not in sys.path:
+            sys.path.insert(0, self.tree)
         os.chdir(self.scratch)
 
     def answer(self, message):
@@ -220,15 +223,35 @@ def write_frame(fd, payload):
         data = data[os.write(fd, data) :]
 
 
-def serve(read_fd, write_fd):
-    """Answer frames until the other side closes its pipe."""
-    for fd in (read_fd, write_fd):
+def serve(read_fd, write_fd, control_fd=None):
+    """Answer frames until the other side closes its pipe; with a socket, fork workers that do, until the end."""
+    fds = [read_fd, write_fd] + ([control_fd] if control_fd is not None else [])
+    for fd in fds:
         os.set_inheritable(fd, False)
     setup = read_frame(read_fd)
     own = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [p for p in sys.path if os.path.abspath(p or ".") != own]  # its modules would hide the target's
+    if control_fd is None:
+        serve_frames(read_fd, write_fd, setup)
+        return
     worker = Worker(setup)
-    write_frame(write_fd, worker.pack(setup["id"], {"ready": os.getpid()}))
+    write_frame(write_fd, worker.pack(setup["id"], ready()))
+    forking = importlib.import_module(LIBRARY + ".sandbox.forking")
+    printed = os.open(os.path.join(worker.scratch, "printed.txt"), os.O_WRONLY | os.O_CREAT, 0o600)
+    for fd in (1, 2):  # nobody takes what a fork server prints
+        os.dup2(printed, fd)
+    if setup["preload"]:
+        forking.preload(worker.tree, setup["preload"], worker.scratch)
+    control = socket.socket(fileno=control_fd)
+    while True:
+        forking.fork(control, (read_fd, write_fd), serve_frames)
+
+
+def serve_frames(read_fd, write_fd, setup=None):
+    """Say that it is ready, and answer. setup: the first frame, if it was read already."""
+    setup = setup or read_frame(read_fd)
+    worker = Worker(setup)
+    write_frame(write_fd, worker.pack(setup["id"], ready()))
     while True:
         try:
             message = read_frame(read_fd)
@@ -237,5 +260,10 @@ def serve(read_fd, write_fd):
         write_frame(write_fd, worker.answer(message))
 
 
+def ready():
+    """Which process answers, and which one watches over it."""
+    return {"ready": os.getpid(), "supervisor": os.getppid()}
+
+
 if __name__ == "__main__":
-    serve(int(sys.argv[1]), int(sys.argv[2]))
+    serve(*map(int, sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from coordexp_audit_lib.core.pipeline import Pipeline, pipelines
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
 from coordexp_audit_lib.kit.git import git_state
+from coordexp_audit_lib.sandbox.forkserver import ForkServer
 from coordexp_audit_lib.sandbox.limits import Limits
 from coordexp_audit_lib.sandbox.process import NoAnswerInTime, WorkerProcess, decoded
 from coordexp_audit_lib.source.statements import Statements
@@ -57,6 +59,8 @@ class CheckoutTarget(Target):
         self.answers = bindings_dir or self._pipeline.answers
         self._rows: dict[str, table.Row] | None = None
         self._worker: WorkerProcess | None = None
+        self._server: ForkServer | None = None
+        self._first = True
         self._asked: set[str] = set()
         self._info: TargetInfo | None = None
         self._statements = Statements(self.tree)
@@ -138,7 +142,7 @@ class CheckoutTarget(Target):
         if isinstance(answer.get("unbound"), str):
             raise SurfaceUnbound(answer["unbound"], where=surface)
         if answer.get("spent"):
-            self.close()
+            self._end_worker()
         if "refusal" in answer:
             return {"refusal": self._located(answer["refusal"])}
         if "value" in answer:
@@ -167,7 +171,29 @@ class CheckoutTarget(Target):
         except SurfaceFailed:
             return False
 
+    def spread(self, jobs: int) -> bool:
+        if self._server is None and self._first:
+            preload = self._pipeline.preload if self.answers == self._pipeline.answers else ""
+            places = self.python, self.tree.root, self.answers
+            try:
+                self._server = ForkServer(*places, self.limits, preload=preload, workers=jobs)
+            except SurfaceFailed:  # then each group's worker starts by itself, and says what is wrong
+                return True
+        return True
+
+    def apart(self) -> CheckoutTarget:
+        other = copy.copy(self)
+        other._worker, other._localiser, other._asked, other._first = None, None, set(), False
+        other._failed_starts = other._hangs = 0
+        return other
+
     def close(self) -> None:
+        self._end_worker()
+        if self._server is not None and self._first:
+            self._server.end()
+            self._server = None
+
+    def _end_worker(self) -> None:
         if self._worker is not None:
             self._worker.end()
             self._worker = None
@@ -188,7 +214,7 @@ class CheckoutTarget(Target):
             answer = self._worker.exchange(message, seconds, response)
         except BaseException as error:
             self._hangs = self._hangs + 1 if isinstance(error, NoAnswerInTime) else 0
-            self.close()
+            self._end_worker()
             raise
         self._hangs = 0
         return answer
@@ -197,12 +223,19 @@ class CheckoutTarget(Target):
         if self._failed_starts >= self.limits.starts:
             raise SurfaceFailed(f"not asked: the worker could not be started {self._failed_starts} times in a row")
         try:
-            worker = WorkerProcess(self.python, self.tree.root, self.answers, self.limits)
+            worker = self._forked() or WorkerProcess(self.python, self.tree.root, self.answers, self.limits)
         except SurfaceFailed:
             self._failed_starts += 1
             raise
         self._failed_starts = 0
         return worker
+
+    def _forked(self) -> WorkerProcess | None:
+        """A worker from the fork server; None where there is no server, or none that forks."""
+        try:
+            return self._server.fork() if self._server is not None else None
+        except SurfaceFailed:
+            return None
 
     def _asked_about(self) -> dict[str, Any]:
         """The interpreter's version and those of its packages; it also shows that the worker runs in it."""

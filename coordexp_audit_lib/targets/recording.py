@@ -21,6 +21,7 @@ from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
 SCHEMA = "coordexp-audit-recording/1"
 SUFFIX = ".json.xz"
 MAX_BYTES = 8 * 1024 * 1024
+KEPT = ("answers", "configs", "reaches", "places", "held")  # what a Recorder keeps, by attribute
 
 
 class Recording(msgspec.Struct):
@@ -135,6 +136,7 @@ class Recorder(Target):
         self.places: dict[str, list[Place]] = {}
         self.held: dict[str, bool | None] = {}
         self._earlier = earlier.answers if earlier else {}
+        self._parts: dict[int, dict[str, Any]] = {}  # what was asked apart, by group
 
     def info(self) -> TargetInfo:
         return self.live.info()
@@ -161,7 +163,7 @@ class Recorder(Target):
         kept = self.answers.setdefault(name, {})
         before = kept.get(key, answer)
         if "sequence" in before:
-            before["sequence"].append(answer)
+            kept[key] = {"sequence": [*before["sequence"], answer]}
         else:
             kept[key] = answer if before == answer else {"sequence": [before, answer]}
 
@@ -194,11 +196,53 @@ class Recorder(Target):
         known = self.held[str(citation)] = self.live.holds(citation)
         return known
 
+    def reuse(self) -> None:
+        """From now on, do not ask again what was answered already."""
+        self._gather()
+        known = {name: {**self._earlier.get(name, {}), **answers} for name, answers in self.answers.items()}
+        self._earlier = {**self._earlier, **known}
+
+    def spread(self, jobs: int) -> bool:
+        self._gather()
+        return self.live.spread(jobs)
+
+    def apart(self) -> Recorder:
+        """One that knows what an earlier recording holds, and keeps what it is asked for this one to take in."""
+        other = Recorder(self.live.apart())
+        other._earlier, other.audited = self._earlier, self.audited
+        return other
+
+    def told(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in KEPT}
+
+    def take_in(self, number: int, told: Any) -> None:
+        self._parts[number] = told
+
+    def _gather(self) -> None:
+        """Take in the parts in the groups' order, whichever was done first: that counts where answers differ."""
+        for _, part in sorted(self._parts.items()):
+            self._absorb(part)
+        self._parts = {}
+
+    def _absorb(self, part: dict[str, Any]) -> None:
+        for name, answers in part["answers"].items():
+            for key, answer in answers.items():
+                for one in answer.get("sequence", [answer]):
+                    self._keep(name, key, one)
+        for name in KEPT[1:]:
+            getattr(self, name).update(part[name])
+
     def close(self) -> None:
         self.live.close()
 
     def recording(self, tool: str, date: str) -> Recording:
         """Everything that was asked so far, as a recording."""
+        if self._parts:
+            whole = Recorder(self.live)
+            whole._absorb(self.told())
+            whole._parts = self._parts
+            whole._gather()
+            return whole.recording(tool, date)
         known = dict(self.configs), self.bindings(), self.answers, self.reaches, self.places, self.held
         return Recording(SCHEMA, self.info(), tool, date, *known)
 

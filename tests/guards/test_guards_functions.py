@@ -14,11 +14,14 @@ import pytest
 import torch
 
 from coordexp_audit_lib import guards
+from coordexp_audit_lib.boundaries.config.predicates.rules import Resolved
 from coordexp_audit_lib.boundaries.supervision.cases.rollouts import rollout
 from coordexp_audit_lib.boundaries.supervision.predicates.roles import is_coordinate
 from coordexp_audit_lib.boundaries.supervision.reference.target import Target, build
 from coordexp_audit_lib.boundaries.supervision.surfaces import ChannelBRequest, Sample, Thing
+from coordexp_audit_lib.core import judge
 from coordexp_audit_lib.core.errors import InvariantViolation, UsageError
+from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.guards import pins, rehearsal, stopping
 from coordexp_audit_lib.guards.collator import GuardedCollator
 from coordexp_audit_lib.kit import tokenizer, variants
@@ -79,14 +82,14 @@ def test_a_right_answer_is_read() -> None:
 
 def test_a_guard_keeps_the_ledger_of_what_it_judged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[tuple[str, str, int]] = []
-    whole = stopping.finding_of
+    whole = judge.judge_artifact
 
     def noted(*given: Any) -> Any:
         made = whole(*given)
         seen.append((made.invariant, made.status, made.checked))
         return made
 
-    monkeypatch.setattr(stopping, "finding_of", noted)
+    monkeypatch.setattr(stopping, "judge_artifact", noted)
     item = {"prompt_token_ids": [1, 2], "choices": [{"token_ids": [3], "message": {"content": "x"}}]}
     guards.check_rollout_response([item, item], 2)
     violation(lambda: guards.check_rollout_response([], 1))
@@ -263,6 +266,28 @@ def test_configs_by_their_files(tmp_path: Path) -> None:
     assert loop.invariant == "config.extends_sound" and "cycle" in str(loop)
     with pytest.raises(UsageError, match="write it with pins_of"):
         pins.read_pins(tmp_path / "none.json")
+
+
+def test_a_misspelt_key_is_told_before_the_one_that_is_missing_for_it(tmp_path: Path) -> None:
+    merged = guards.load_config(rehearsal.written_config(tmp_path), tmp_path).merged
+    training = {k.replace("effective_batch_size", "effective_batch_sise"): v for k, v in merged["training"].items()}
+    found = violation(lambda: guards.check_config({**merged, "training": training}))
+    assert (found.invariant, found.where) == ("config.unknown_key_rejected", "training.effective_batch_sise")
+    assert "did you mean effective_batch_size?" in str(found)
+
+
+def test_what_a_config_alone_cannot_tell_is_not_judged(tmp_path: Path) -> None:
+    merged = guards.load_config(rehearsal.written_config(tmp_path), tmp_path).merged
+    contract = pipeline().contract()
+
+    def said(config: dict[str, Any], size: int | None) -> dict[str, str]:
+        verdicts = stopping.judge_live(Resolved(config, contract, size), "config")
+        return {v.finding.invariant.partition(".")[2]: v.finding.status for v in verdicts}
+
+    assert said(merged, None)["batch_divisible"] == "unbound" and set(said(merged, 1).values()) == {"held"}
+    broken = said({**merged, "more": 1}, 1)
+    assert broken["unknown_key_rejected"] == "violated"
+    assert broken["batch_divisible"] == broken["packing_backend"] == "unbound"
 
 
 def test_checkpoints(tmp_path: Path) -> None:

@@ -11,15 +11,22 @@ import numpy as np
 import pytest
 
 from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.boundaries.config.predicates.chains import Followed
+from coordexp_audit_lib.boundaries.config.predicates.rules import Resolved
 from coordexp_audit_lib.boundaries.geometry.predicates.records import Record
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row
 from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import vocabulary
 from coordexp_audit_lib.boundaries.packing import artifact, cases, surfaces
+from coordexp_audit_lib.boundaries.provenance.artifact.reading import Saved
 from coordexp_audit_lib.boundaries.provenance.artifact.run import RunFolder
+from coordexp_audit_lib.boundaries.supervision.predicates.targets import Kept
+from coordexp_audit_lib.boundaries.template.predicates import Continued, Rendered, Tokens
 from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import Release
 from coordexp_audit_lib.core.claim import claims, claims_on
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import Artifact, judge_artifact
+from coordexp_audit_lib.core.pipeline import pipeline
+from coordexp_audit_lib.kit.prompt_trace import trace
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 boundaries.load()
@@ -58,6 +65,15 @@ def empty(tmp_path: Path) -> Iterator[Any]:
     yield Log("other.jsonl", [Row("train", 1, 1, {})], vocabulary())
     yield RunFolder(tmp_path)
     yield Release("ms-swift", "3.10.3", (), [])
+    yield Saved(tmp_path.parent, tmp_path.name, save_only_model=True)
+    contract = pipeline().contract()
+    yield Resolved({}, contract, 1)
+    yield Followed(lambda name: None, "none.yaml", contract)
+    yield Followed(lambda name: "{}", "none.yaml", contract)
+    yield Tokens([], [], "", 0)
+    yield Continued(trace([]), trace([]), 0, "none")
+    yield Rendered(trace([]), trace([]), "none")
+    yield Kept([], [])
 
 
 def test_every_kind_of_artifact_is_asked(tmp_path: Path) -> None:
@@ -69,9 +85,10 @@ def test_every_kind_of_artifact_is_asked(tmp_path: Path) -> None:
 
 def test_what_holds_nothing_holds_no_claim(tmp_path: Path) -> None:
     for subject in empty(tmp_path):
-        mine = [c for c in held(subject) if c != "geometry.record_contract"]
+        mine = [c for c in held(subject) if c not in ("geometry.record_contract", "config.extends_sound")]
         assert mine == [], subject
-    # a record without objects is a whole record; the one claim that is about the record itself may hold
+    # A record without objects is a whole record, and a config without parents a whole chain: the claim that is about it
+    # may hold.
     assert held(Record({})) == held(Record(None)) == []
 
 

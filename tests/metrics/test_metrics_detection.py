@@ -23,6 +23,8 @@ CATALOGUE = {
     "identity_not_averaged": "P1",
     "no_dilution": "P1",
     "reduced_by_key": "P1",
+    "evaluation_order_free": "P1",
+    "shards_merged": "P1",
     "per_step_not_cumulative": "P1",
     "finite": "P0",
     "schema_stable": "P2",

@@ -46,7 +46,8 @@ def test_what_is_cited_stands_in_the_tree(checkout: Target) -> None:
     cited = {c for found in checkout.citations().values() for c in found}
     if not any(commit.startswith(c.commit) for c in cited):
         pytest.skip(f"no citation was read at {commit[:7]}")
-    assert sorted(str(c) for c in cited if not stands(checkout.tree.root, c)) == []
+    here = [c for c in cited if commit.startswith(c.commit)]  # what only the newest has, an older tree need not hold
+    assert sorted(str(c) for c in here if not stands(checkout.tree.root, c)) == []
 
 
 def stands(root: Path, cited: Citation) -> bool:

@@ -70,6 +70,14 @@ def target(tree: Path, bindings_dir: Path, questions: object) -> Iterator[Checko
 
 
 @pytest.fixture
+def forking(target: CheckoutTarget) -> CheckoutTarget:
+    """The same with a fork server, from which its workers come."""
+    assert target.spread(2)
+    target._end_worker()
+    return target
+
+
+@pytest.fixture
 def pids() -> Iterator[Path]:
     """Where the hostile tree writes the process ids of its children (and, beside it, those of its workers).
 

@@ -39,6 +39,8 @@ def frame(payload):
     for fd in pipes():
         os.write(fd, struct.pack(">I", len(payload)) + payload)
 
+COUNTED = []
+
 class Unspeakable(Exception):
     def __str__(self):
         raise SystemExit("no message")
@@ -174,6 +176,13 @@ def do(deed, pids, scratch):
         os.chmod(inner, 0)
         os.chmod(os.path.dirname(inner), 0)
         return "done"
+    elif deed == "count":
+        COUNTED.append(deed)
+        return len(COUNTED)
+    elif deed == "sleep a little":
+        time.sleep(0.3)
+    elif deed.startswith("write to "):
+        open(deed.removeprefix("write to "), "w").close()
     elif deed == "write into the tree":
         with open(__file__ + ".new", "w") as file:
             file.write("x")

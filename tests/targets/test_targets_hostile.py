@@ -77,11 +77,15 @@ def finding_of(target: CheckoutTarget, question: Surface[Any, Any], deed: str, p
     return judge(target, claim, "")
 
 
+@pytest.mark.parametrize("start", ["started", "forked"])
 @pytest.mark.parametrize("deed", DEEDS)
 def test_hostile_deed_is_one_error(
-    *, deed: str, target: Any, questions: Any, pids: Path, alive: Any, limits: Any
+    *, deed: str, start: str, target: Any, request: Any, questions: Any, pids: Path, alive: Any, limits: Any
 ) -> None:
     question, started = questions["deed"], time.monotonic()
+    if start == "forked":
+        request.getfixturevalue("forking")
+        target._worker = target._started()
     if "did not answer" in DEEDS[deed]:
         target.limits = limits(first_seconds=2.0)
     bases = [target._worker.base]
@@ -93,6 +97,7 @@ def test_hostile_deed_is_one_error(
     assert "\n" not in finding.note and finding.note.isprintable()
     assert alive(pids) == []
     assert finding_of(target, question, "honest", pids).status == "held"
+    assert target._worker.base.name.startswith("forked-") == (start == "forked")
     assert time.monotonic() - started < SECONDS
     bases.append(target._worker.base)
     target.close()
@@ -111,7 +116,7 @@ def test_without_its_supervisor_it_is_found_all_the_same(
     def strike() -> None:
         while not pids.exists() or len(pids.read_text().split()) < 2:
             time.sleep(0.01)
-        os.kill(target._worker.process.pid, number)
+        os.kill(target._worker.supervisor.pid, number)
 
     striker = threading.Thread(target=strike)
     striker.start()

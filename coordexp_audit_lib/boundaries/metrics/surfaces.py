@@ -64,6 +64,56 @@ class ReduceRequest(msgspec.Struct, frozen=True):
     ranks: list[list[tuple[str, float]]]
 
 
+class Found(msgspec.Struct, frozen=True):
+    """A predicted box (x1, y1, x2, y2 in pixels) of a category, with a score."""
+
+    box: list[float]
+    category: int
+    score: float
+
+
+class Scene(msgspec.Struct, frozen=True):
+    """One image of 640 by 640 pixels: ground truth as (category, box), and predictions."""
+
+    truth: list[tuple[int, list[float]]]
+    found: list[Found]
+
+
+class EvaluateRequest(msgspec.Struct, frozen=True):
+    """Evaluate detections; images are numbered in order, and so are categories, from 1."""
+
+    scenes: list[Scene]
+
+
+class Evaluated(msgspec.Struct, frozen=True):
+    """metrics: by name; shares and means of shares only, of which 1 is perfect."""
+
+    metrics: dict[str, float]
+
+
+class Shard(msgspec.Struct, frozen=True):
+    """What one rank of an evaluation left: the numbers of its rows in the input, in the order in which it wrote them,
+    how many rows it says that it wrote, and its counted errors. complete: whether it came to its end."""
+
+    rows: list[int]
+    emitted: int
+    errors: dict[str, int] = {}
+    complete: bool = True
+
+
+class MergeRequest(msgspec.Struct, frozen=True):
+    shards: list[Shard]
+
+
+class MergedRows(msgspec.Struct, frozen=True):
+    """rows: numbers in the input, in the order of the merged file. traces: those of the token traces beside it."""
+
+    rows: list[int]
+    traces: list[int]
+    emitted: int
+    errors: dict[str, int]
+
+
 class RealizedRequest(msgspec.Struct, frozen=True):
     """Follow the schedule for some steps from the first, and note after each what the realised ratio is."""
 
@@ -90,6 +140,9 @@ ACCUMULATE = surface(
 REDUCE = surface(
     "metrics.reduce", ReduceRequest, AccumulateResponse, "One step's metrics of every rank, reduced over the ranks."
 )
+MATCHED = surface("metrics.matched_detections", EvaluateRequest, Evaluated, "Precision and recall of matched boxes.")
+AVERAGED = surface("metrics.average_precision", EvaluateRequest, Evaluated, "Average precision of scored boxes.")
+MERGE = surface("metrics.merge_shards", MergeRequest, MergedRows, "The outputs of several ranks, merged into one.")
 REALIZED = surface(
     "metrics.realized", RealizedRequest, RealizedResponse, "The channels of a schedule and the realised ratio."
 )

@@ -6,33 +6,93 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+import msgspec
+
+from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem, Undecided
 from coordexp_audit_lib.kit import tokenizer
 from coordexp_audit_lib.kit.profile import Profile
 from coordexp_audit_lib.kit.prompt_trace import Trace, first_difference
 
 
-def pinned_problems(made: Trace, pinned: Trace, name: str) -> Iterator[Problem]:
-    """The rendered prompt is the pinned one, token for token."""
-    at = first_difference(made, pinned)
+class Rendered(msgspec.Struct, frozen=True):
+    """A prompt as it is rendered, and as it was pinned. name: of the prompt."""
+
+    made: Trace
+    pinned: Trace
+    name: str
+
+
+def pinned_problems(one: Rendered, ledger: Ledger) -> Iterator[Problem]:
+    """The rendered prompt is the pinned one, token for token. Counts prompts that say something."""
+    ledger.judged(one.made.length > 0)
+    at = first_difference(one.made, one.pinned)
     if at is not None:
-        text = f"the prompt {name} differs from the pinned one from token {at} on"
-        expected, actual = ({"tokens": t.length, "digest": t.digest} for t in (pinned, made))
+        text = f"the prompt {one.name} differs from the pinned one from token {at} on"
+        expected, actual = ({"tokens": t.length, "digest": t.digest} for t in (one.pinned, one.made))
         yield Problem(text, token=at, expected=expected, actual=actual)
 
 
-def prefix_problems(generated: Trace, teacher_forced: Trace, answer_at: int, name: str) -> Iterator[Problem]:
-    """What is generated from is what teacher forcing puts before the answer.
+class Continued(msgspec.Struct, frozen=True):
+    """A prompt on both sides: as it is generated from, and as teacher forcing has it.
 
-    teacher_forced: of the whole sequence, as many ids as generated. answer_at: where its answer begins (0-based).
+    teacher_forced: of the whole sequence, as many ids as generated. answer_at: where its answer begins (0-based). name:
+    of the prompt.
     """
-    at = first_difference(generated, teacher_forced)
+
+    generated: Trace
+    teacher_forced: Trace
+    answer_at: int
+    name: str
+
+
+def prefix_problems(one: Continued, ledger: Ledger) -> Iterator[Problem]:
+    """What is generated from is what teacher forcing puts before the answer. Counts prompts that say something."""
+    generated, answer_at = one.generated, one.answer_at
+    ledger.judged(generated.length > 0)
+    at = first_difference(generated, one.teacher_forced)
     if at is None and answer_at != generated.length:
         at = min(answer_at, generated.length)
     if at is not None:
-        text = f"under the prompt {name} the ids generated from are no prefix of the teacher-forced ones"
+        text = f"under the prompt {one.name} the ids generated from are no prefix of the teacher-forced ones"
         expected, actual = ({"prompt tokens": n} for n in (answer_at, generated.length))
         yield Problem(f"{text}: they part at token {at}", token=at, expected=expected, actual=actual)
+
+
+class Tokens(msgspec.Struct, frozen=True):
+    """A tokenizer at hand.
+
+    coordinates: ids of the bins from 0 on. texts: the ids of a text, and the bins that stand in it, in order.
+    fingerprint: of its whole vocabulary. pinned: the fingerprint that it is pinned to. last: the largest id. rows: of
+    the model's embedding.
+    """
+
+    coordinates: Sequence[int]
+    texts: Sequence[tuple[Sequence[int], Sequence[int]]]
+    fingerprint: str
+    last: int
+    pinned: str | None = None
+    rows: int | None = None
+
+
+def atomic(one: Tokens, ledger: Ledger) -> Iterator[Problem]:
+    """Each coordinate token is one id, listed and in every text. Counts the vocabulary and the texts."""
+    ledger.judged(1 + len(one.texts))
+    yield from coordinate_problems(one.coordinates, one.texts)
+
+
+def fits(one: Tokens, ledger: Ledger) -> Iterator[Problem]:
+    """The vocabulary is the pinned one, and no id is beyond the model's rows; counts which of the two are known."""
+    if one.pinned is None:
+        ledger.left_out("the vocabulary", "needs the fingerprint that it is pinned to")
+    else:
+        ledger.judged()
+        yield from vocabulary_problems(one.fingerprint, one.pinned, "the pinned")
+    if one.rows is None:
+        ledger.left_out("the model's rows", "needs how many there are")
+    else:
+        ledger.judged()
+        yield from rows_problems(one.last, one.rows)
 
 
 def vocabulary_fingerprint(tokens: Sequence[str]) -> str:

@@ -27,6 +27,7 @@ class CoordExp(Pipeline):
     answers = HERE / "answers"
     recordings = HERE / "recordings"
     reference = HERE / "reference_tree"
+    preload = "coordexp_audit_lib.pipelines.coordexp.harness.preload:parts"
     distributions = (
         *("accelerate", "datasets", "deepspeed", "flash-attn", "ms-swift", "numpy", "peft", "pillow", "tokenizers"),
         *("torch", "transformers", "trl", "vllm"),

@@ -19,6 +19,8 @@ MATCHED_STRUCTURE = symbols.STAGE2 / "_matched_prefix_structure_positions"
 STRIP_ANSWER = symbols.ROLLOUT / "_strip_trailing_assistant_turns_for_rollout"
 NORMALIZE_SEED = symbols.ROLLOUT_TRAINER_OF_ANY_NAME / "_normalize_rollout_seed_int32"
 
+CHOOSE_CANDIDATES = symbols.SUBSET_SAMPLING / "select_tail_protected_candidates"
+
 PLACES: dict[str, tuple[Named, ...]] = {
     "config.batch_divisible": (Named(BUILD_ARGUMENTS, "update", about="is accepted"),),
     "geometry.bins_k999": (Named(NORMALIZE_BOX, "sx1", about="converter on bbox_2d"),),
@@ -35,6 +37,9 @@ PLACES: dict[str, tuple[Named, ...]] = {
     "coordjson.agrees_with_reference": (Named(COORD_LITERAL, "match", about="^coordinate spelling"),),
     "template.prompt_is_prefix": (Named(symbols.ROLLOUT_MANY, "system", about="vllm"),),
     "template.no_truncation": (Named(key="template.truncation_strategy", about="is cut to"),),
+    "packing.positions_restart": (Named(symbols.JOIN_SUFFIXES, "position_ids", about="joined by the trainer"),),
+    "metrics.reduced_by_key": (Named(symbols.REDUCE_METRICS, "merged_keys"),),
+    "supervision.subset_sampling": (Named(CHOOSE_CANDIDATES, "protected", about="is a candidate"),),
     "packing.eval_unpacked": (Named(key="training.eval_packing", about="asks for packed evaluation"),),
     "supervision.fp_neutral": (Named(MATCHED_STRUCTURE, "entry_tokens"),),
     "supervision.append_tokenization": (Named(symbols.PREPARE_B, "append_ids"),),
@@ -43,10 +48,14 @@ PLACES: dict[str, tuple[Named, ...]] = {
         Named(symbols.PREPARE_B, "_rollout_many", about="^one Channel-B step.*share a seed"),
         Named(NORMALIZE_SEED, "s", about="."),
     ),
+    "rollout.response_schema": (
+        Named(symbols.PARSE_SERVER_OUTPUT, "prompt_ids", about="prompt_token_ids"),
+        Named(symbols.PARSE_SERVER_OUTPUT, "token_ids", about="token_ids"),
+    ),
     "rollout.request_schema": (Named(STRIP_ANSWER, "trimmed", about="own answer"),),
     "provenance.swift_source": (Named(symbols.COLLECT_DEPENDENCIES, "repo_root"),),
     "upstream.trainer_helpers": (Named(symbols.OPTIMIZER_WIRING, "vit_parameters", about="the pipeline's optimizer"),),
 }
 
-# Answers that train or run on ranks, or render whole configs: watching each line takes longer than what it tells.
-UNTRACED: frozenset[str] = frozenset()
+# A whole run of two ranks: to watch it line by line takes many times as long, and its metrics are found by their names.
+UNTRACED = frozenset({"metrics.log"})

@@ -17,11 +17,13 @@ import re
 SPANS: dict[str, tuple[str, str]] = {}
 
 
-# What is gone for good -> the commit that removed it, and its date; a setting by its last part, a function by its name.
+# What is gone for good -> the commit that removed it, and its date: a setting by its last part, a function by its name,
+# a rule by the claim's.
 REMOVED: dict[str, tuple[str, str]] = {
     "drop_invalid_struct_ce_multiplier": ("5bef190", "2026-03-08"),
     "n_softctx_iter": ("03420c2", "2026-03-21"),
     "softctx_grad_mode": ("03420c2", "2026-03-21"),
+    "profile_one_hop": ("6753d06", "2026-03-11"),
 }
 
 
@@ -169,6 +171,7 @@ REPORTER = _module("src.metrics.reporter")
 TOKEN_METRICS = _module("src.metrics.aggregate_token_metrics")
 COORD_MONITORS = _module("src.metrics.coord_monitors")
 DETECTION = _module("src.eval.detection")
+INFERENCE = _module("src.infer.engine")
 COORD_LOSS_MODULE = _module("src.trainers.losses.coord_soft_ce_w1")
 FINAL_CHECKPOINT = _module("src.trainers.final_checkpoint")
 SAVE_DELAY = _module("src.callbacks.save_delay_callback")
@@ -201,6 +204,12 @@ RUN_OBJECTIVE = TF_PIPELINE / "run_teacher_forcing_pipeline"
 PROJECT_ATOMS = TF_ATOMS / "project_stage2_objective_atoms"
 MODULE_RESULT = TF_CONTRACTS / "ModuleResult"
 MODULE_CATALOG = TF_REGISTRY / "OBJECTIVE_MODULE_CATALOG"
+F1ISH = DETECTION / "evaluate_f1ish"
+F1ISH_SAMPLE, F1ISH_OPTIONS = DETECTION / "Sample", DETECTION / "EvalOptions"
+EMBED_TEXTS = DETECTION / "_try_build_semantic_embeddings"
+LVIS_EVAL = DETECTION / "_OfficialLikeLvisEval"
+MERGE_SHARDS = INFERENCE / "InferenceEngine" / "_merge_distributed_outputs"
+SOURCE_INDEX = INFERENCE / "_DISTRIBUTED_SOURCE_INDEX_KEY"
 JOIN_SUFFIXES = FULL_SUFFIX / "_pack_full_suffix_model_inputs_padding_free"
 SUFFIX_ROW = FULL_SUFFIX / "FullSuffixTensorInput"
 OPTIMIZER_WIRING = OPTIMIZER / "create_multimodal_coord_offset_optimizer"

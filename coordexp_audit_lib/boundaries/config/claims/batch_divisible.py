@@ -13,7 +13,7 @@ from typing import Any
 
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
 from coordexp_audit_lib.boundaries.config.faults import overlooked
-from coordexp_audit_lib.boundaries.config.predicates.rules import batch_adds_up
+from coordexp_audit_lib.boundaries.config.predicates.rules import Resolved, batch, batch_adds_up
 from coordexp_audit_lib.boundaries.config.surfaces import LOAD, Loaded
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import answered, fault
@@ -43,6 +43,9 @@ def batch_divisible(ctx: Context) -> Iterator[Problem]:
             steps = f"{told['per_device']} per device and {told['accumulation']} accumulation steps"
             text = f"{shown} on {world_size} rank(s) is accepted; upstream is told {steps}."
             yield Problem(text, effective, "refused" if refuse else values[effective], told, case)
+
+
+batch_divisible.on(Resolved, batch)
 
 
 def cases(per_device: int, keys: Mapping[str, str]) -> Iterator[tuple[dict[str, Any], int, bool]]:

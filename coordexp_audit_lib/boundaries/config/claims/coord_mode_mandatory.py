@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
 from coordexp_audit_lib.boundaries.config.faults import overlooked
+from coordexp_audit_lib.boundaries.config.predicates.rules import Resolved, by_keys
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.nested import get
@@ -34,6 +35,8 @@ def coord_mode_mandatory(ctx: Context) -> Iterator[Problem]:
                 actual = get(answer.value.config, path)
                 yield Problem(f"{path}: {value!r} is accepted.", path, "refused", actual, {path: value})
 
+
+coord_mode_mandatory.on(Resolved, by_keys("config.coord_mode_mandatory"))
 
 WORDS = r"coord_tokens\.\w+: expected true"
 overlooked(coord_mode_mandatory, coord_mode_optional=(WORDS, "coordinate tokens can be switched off"))

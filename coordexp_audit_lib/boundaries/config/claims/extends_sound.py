@@ -18,6 +18,7 @@ from coordexp_audit_lib.boundaries.config.cases.bench import Bench
 from coordexp_audit_lib.boundaries.config.cases.edits import text_of
 from coordexp_audit_lib.boundaries.config.cases.variations import Shape
 from coordexp_audit_lib.boundaries.config.faults import overlooks, rewords
+from coordexp_audit_lib.boundaries.config.predicates.chains import Followed, followed
 from coordexp_audit_lib.boundaries.config.surfaces import CHAIN, LOAD, ChainRequest
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import Honest, fault
@@ -39,6 +40,9 @@ def extends_sound(ctx: Context) -> Iterator[Violation | Problem]:
     for shape in broken_chains(bench):
         yield from shape.judged(ctx, "A config with")
     yield from _precedence(ctx)
+
+
+extends_sound.on(Followed, followed)
 
 
 def broken_chains(bench: Bench) -> Iterator[Shape]:

@@ -19,6 +19,7 @@ from coordexp_audit_lib.boundaries.config.cases import edits
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
 from coordexp_audit_lib.boundaries.config.faults import overlooked
 from coordexp_audit_lib.boundaries.config.predicates.messages import said
+from coordexp_audit_lib.boundaries.config.predicates.rules import Resolved, by_keys
 from coordexp_audit_lib.boundaries.config.surfaces import HF_LENGTH, PREFLIGHT, HfLength, LoadRequest, Passed
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.errors import AuditError, SurfaceUnbound
@@ -74,6 +75,9 @@ def length_coherent(ctx: Context) -> Iterator[Problem]:
             yield from _coherent(fits, verdict, case)
     except SurfaceUnbound as unbound:
         ctx.left_out("the lengths of the HF backend", str(unbound))
+
+
+length_coherent.on(Resolved, by_keys("config.length_coherent"))
 
 
 def _without_limit(bench: Bench, limit: str) -> Iterator[Problem]:

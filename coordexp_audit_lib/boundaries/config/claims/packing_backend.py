@@ -12,7 +12,7 @@ from typing import Any
 
 from coordexp_audit_lib.boundaries.config.cases import edits
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
-from coordexp_audit_lib.boundaries.config.predicates.rules import respects_segments
+from coordexp_audit_lib.boundaries.config.predicates.rules import Resolved, attention, respects_segments
 from coordexp_audit_lib.boundaries.config.surfaces import PACKING, LoadRequest, Packed
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import Honest, fault
@@ -46,6 +46,9 @@ def packing_backend(ctx: Context) -> Iterator[Problem]:
             given = f"upstream is given {got.attn_impl!r}, which does not read the segment boundaries."
             told = {"packing": got.packing, "attn_impl": got.attn_impl}
             yield Problem(f"Packing with {shown} is accepted; {given}", backend, "refused", told, values)
+
+
+packing_backend.on(Resolved, attention)
 
 
 def cases(bench: Bench, keys: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, str], bool]]:

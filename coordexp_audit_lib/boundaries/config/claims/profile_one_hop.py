@@ -15,11 +15,13 @@ from coordexp_audit_lib.boundaries.config.cases.bench import Bench, profile_benc
 from coordexp_audit_lib.boundaries.config.cases.edits import text_of
 from coordexp_audit_lib.boundaries.config.cases.variations import Shape
 from coordexp_audit_lib.boundaries.config.faults import overlooks, rewords
+from coordexp_audit_lib.boundaries.config.predicates.chains import Followed, by_profile
 from coordexp_audit_lib.boundaries.config.predicates.inheritance import parent_path
 from coordexp_audit_lib.boundaries.config.surfaces import LOAD
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import fault
 from coordexp_audit_lib.core.finding import Violation
+from coordexp_audit_lib.core.problem import Undecided
 
 
 @claim(
@@ -28,10 +30,16 @@ from coordexp_audit_lib.core.finding import Violation
     remedy="Check the whole chain of a leaf, not only its own `extends`, and print it in the error.",
 )
 def profile_one_hop(ctx: Context) -> Iterator[Violation]:
+    profile = ctx.contract["config.profile"]
+    if not profile["parent"]:
+        raise Undecided(profile["free"])
     bench = profile_bench(ctx)
     bench.must_load()
-    for shape in shapes(bench, ctx.contract["config.profile"]["parent"]):
+    for shape in shapes(bench, profile["parent"]):
         yield from shape.judged(ctx, "A stage-2 leaf with")
+
+
+profile_one_hop.on(Followed, by_profile("config.profile_one_hop"))
 
 
 def shapes(bench: Bench, parent: str) -> Iterator[Shape]:

@@ -14,6 +14,7 @@ from coordexp_audit_lib.boundaries.config.cases.bench import Bench
 from coordexp_audit_lib.boundaries.config.cases.variations import removed_knobs
 from coordexp_audit_lib.boundaries.config.faults import overlooked
 from coordexp_audit_lib.boundaries.config.predicates.messages import names_any, said
+from coordexp_audit_lib.boundaries.config.predicates.rules import Resolved, by_keys
 from coordexp_audit_lib.boundaries.config.surfaces import LOAD, Loaded
 from coordexp_audit_lib.core.claim import Context, claim, provokes
 from coordexp_audit_lib.core.problem import Problem
@@ -35,6 +36,9 @@ def removed_key_rejected(ctx: Context) -> Iterator[Problem]:
             if flaw := flaw_of(answer, path, replacement):
                 wanted = f"refused, naming {replacement or 'the knob'}"
                 yield Problem(f"The removed knob {path} {flaw}.", path, wanted, said(answer), {path: value})
+
+
+removed_key_rejected.on(Resolved, by_keys("config.removed_key_rejected"))
 
 
 def flaw_of(answer: Answer[Loaded], path: str, replacement: str) -> str:

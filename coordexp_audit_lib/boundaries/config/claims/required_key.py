@@ -15,6 +15,7 @@ from coordexp_audit_lib.boundaries.config.cases import edits
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
 from coordexp_audit_lib.boundaries.config.faults import overlooked
 from coordexp_audit_lib.boundaries.config.predicates.messages import said
+from coordexp_audit_lib.boundaries.config.predicates.rules import Resolved, by_keys
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.nested import steps
@@ -41,5 +42,7 @@ def required_key(ctx: Context) -> Iterator[Problem]:
             text = f"A config without {key} is {'refused for another reason' if answer.refusal else 'accepted'}."
             yield Problem(text, key, f"refused, naming {name}", said(answer), {"without": key})
 
+
+required_key.on(Resolved, by_keys("config.required_key"))
 
 overlooked(required_key, required_defaulted=(r"required", "missing keys get a default"))

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from coordexp_audit_lib.boundaries.config.cases import variations
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
 from coordexp_audit_lib.boundaries.config.faults import overlooked, rewords
+from coordexp_audit_lib.boundaries.config.predicates.rules import Resolved, by_keys
 from coordexp_audit_lib.boundaries.config.surfaces import LOAD
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import fault
@@ -33,6 +34,8 @@ def unknown_key_rejected(ctx: Context) -> Iterator[Problem]:
             ctx.left_out(section, "the target accepts no such section")
     yield from variations.each_node(ctx, variations.inherited_keys(bench, sections[::-1]), " in a parent file")
 
+
+unknown_key_rejected.on(Resolved, by_keys("config.unknown_key_rejected"))
 
 overlooked(
     unknown_key_rejected,

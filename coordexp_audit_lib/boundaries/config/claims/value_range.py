@@ -15,6 +15,7 @@ from typing import Any
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
 from coordexp_audit_lib.boundaries.config.cases.variations import BadValue, bad_values
 from coordexp_audit_lib.boundaries.config.faults import overlooked
+from coordexp_audit_lib.boundaries.config.predicates.rules import Resolved, by_keys
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.nested import get
@@ -40,6 +41,9 @@ def value_range(ctx: Context) -> Iterator[Problem]:
     counts = {why: f"{len(there)} of {len(tried[why])} keys" for why, there in paths.items()}
     ctx.fact("values accepted that should be refused", counts)
     yield from (_accepts(why, found, counts[why]) for why, found in accepted.items())
+
+
+value_range.on(Resolved, by_keys("config.value_range"))
 
 
 def _accepts(why: str, found: list[tuple[BadValue, Any]], count: str) -> Problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import yaml
@@ -10,6 +11,8 @@ import yaml
 from coordexp_audit_lib.boundaries.config.predicates.inheritance import parent_path
 from coordexp_audit_lib.boundaries.config.predicates.values import Broken, broken
 from coordexp_audit_lib.boundaries.config.surfaces import Chain, SourceFile
+from coordexp_audit_lib.core.claim import Ledger
+from coordexp_audit_lib.core.problem import Problem, Undecided
 from coordexp_audit_lib.kit.nested import get, merge
 
 Read = Callable[[str], str | None]
@@ -24,6 +27,52 @@ class ChainBroken(Exception):
     def __init__(self, path: str, what: str, remedy: str) -> None:
         self.broken = broken(path, what, remedy, "config.extends_sound")
         super().__init__(str(self.broken))
+
+
+class Followed:
+    """A config's chain of parents, from its leaf on, with what its pipeline promises. read: as of `resolve`."""
+
+    def __init__(self, read: Read, leaf: str, contract: Mapping[str, Any]) -> None:
+        self.read, self.leaf, self.contract = read, leaf, contract
+
+    @cached_property
+    def chain(self) -> Chain:
+        """The chain.
+
+        Raises:
+            ChainBroken: see `resolve`.
+        """
+        return resolve(self.read, self.leaf)
+
+
+def followed(one: Followed, ledger: Ledger) -> Iterator[Problem]:
+    """The chain can be followed to its end; counts chains."""
+    ledger.judged()
+    try:
+        one.chain  # noqa: B018
+    except ChainBroken as error:
+        yield error.broken.problem
+
+
+def by_profile(claim: str) -> Callable[[Followed, Ledger], Iterator[Problem]]:
+    """How the chain of a stage-2 leaf decides a claim about its shape; counts leaves."""
+
+    def of_chain(one: Followed, ledger: Ledger) -> Iterator[Problem]:
+        if not is_profile(one.leaf, one.contract):
+            raise Undecided(f"{one.leaf} is no stage-2 leaf")
+        try:
+            chain = one.chain
+        except ChainBroken as error:
+            raise Undecided(f"its parents can't be followed: {error}") from error
+        ledger.judged()
+        yield from (b.problem for b in check_profile(chain, one.contract) if b.claim == claim)
+
+    return of_chain
+
+
+def is_profile(path: str, contract: Mapping[str, Any]) -> bool:
+    """Whether a file stands where stage-2 leaves do."""
+    return path.startswith(contract["config.profile"]["folders"]) and path.endswith(".yaml")
 
 
 def resolve(read: Read, leaf: str) -> Chain:
@@ -59,7 +108,7 @@ def _resolve(read: Read, path: str, above: tuple[str, ...], files: dict[str, Sou
 def check_profile(chain: Chain, contract: Mapping[str, Any]) -> Iterator[Broken]:
     """A stage-2 leaf has one parent, the base, which has none, and states the run's knobs by itself."""
     leaf, profile = chain.files[0], contract["config.profile"]
-    if not (leaf.path.startswith(profile["folders"]) and leaf.path.endswith(".yaml")):
+    if not is_profile(leaf.path, contract):
         return
     parent = profile["parent"]
     shown = "; ".join(f"{f.path} -> {', '.join(f.extends)}" for f in chain.files if f.extends)

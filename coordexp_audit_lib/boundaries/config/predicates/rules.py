@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 from coordexp_audit_lib.boundaries.config.predicates.values import Broken, Schema, broken
+from coordexp_audit_lib.core.claim import Ledger
+from coordexp_audit_lib.core.problem import Problem, Undecided
 from coordexp_audit_lib.kit.nested import get
 
 Contract = Mapping[str, Any]
@@ -22,6 +25,49 @@ def batch_adds_up(effective: int, per_device: int, world_size: int, accumulation
 def respects_segments(attn_impl: Any) -> bool:
     """Whether an attention backend keeps the segments of a pack apart by itself."""
     return isinstance(attn_impl, str) and attn_impl.strip().lower() in VARLEN_BACKENDS
+
+
+class Resolved:
+    """A resolved config at hand, with what its pipeline promises. world_size: of the run, where it is known."""
+
+    def __init__(self, config: Mapping[str, Any], contract: Contract, world_size: int | None = None) -> None:
+        self.config, self.contract, self.world_size = config, contract, world_size
+
+    @cached_property
+    def broken(self) -> list[Broken]:
+        """What is wrong with its keys and values."""
+        return list(check_config(self.config, self.contract))
+
+
+def by_keys(claim: str) -> Callable[[Resolved, Ledger], Iterator[Problem]]:
+    """How a resolved config decides a claim about its keys and values; counts its sections."""
+
+    def of_config(one: Resolved, ledger: Ledger) -> Iterator[Problem]:
+        ledger.judged(len(one.config))
+        yield from (b.problem for b in one.broken if b.claim == claim)
+
+    return of_config
+
+
+def attention(one: Resolved, ledger: Ledger) -> Iterator[Problem]:
+    """Of a config whose keys and values are sound: what it packs for; counts the config."""
+    _needs_sound_keys(one)
+    ledger.judged()
+    yield from (b.problem for b in check_attention(one.config, one.contract))
+
+
+def batch(one: Resolved, ledger: Ledger) -> Iterator[Problem]:
+    """Of a config whose keys and values are sound, on a known number of ranks: its batch; counts the config."""
+    _needs_sound_keys(one)
+    if one.world_size is None:
+        raise Undecided("needs the world size")
+    ledger.judged()
+    yield from (b.problem for b in check_batch(one.config, one.world_size, one.contract))
+
+
+def _needs_sound_keys(one: Resolved) -> None:
+    if one.broken:
+        raise Undecided(f"its keys and values are wrong already: {one.broken[0]}")
 
 
 def check_config(config: Mapping[str, Any], contract: Contract) -> Iterator[Broken]:

@@ -35,6 +35,14 @@ class Unreadable(Exception):
     """A file that is no sound document; the message is one line and says what is wrong with it."""
 
 
+class Saved(msgspec.Struct, frozen=True):
+    """A checkpoint that is to be judged: a folder by its name. save_only_model: it was to hold the weights alone."""
+
+    root: Path
+    name: str
+    save_only_model: bool
+
+
 class Document(msgspec.Struct, frozen=True):
     """A JSON document: its value if it could be read at all, and what is wrong with it."""
 

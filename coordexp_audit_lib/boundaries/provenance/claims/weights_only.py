@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.provenance import cases
 from coordexp_audit_lib.boundaries.provenance.artifact import reading
+from coordexp_audit_lib.boundaries.provenance.artifact.reading import Saved
 from coordexp_audit_lib.boundaries.provenance.artifact.run import RunFolder
 from coordexp_audit_lib.boundaries.provenance.faults import saves
 from coordexp_audit_lib.boundaries.provenance.predicates import checkpoints
@@ -47,12 +48,19 @@ def of_run(run: RunFolder, ledger: Ledger) -> Iterator[Problem]:
     if not isinstance(only, bool):
         ledger.left_out("state of the training loop", f"{RESOLVED} does not tell {key}")
     for name in names:
-        ledger.judged()
-        for p in checkpoints.weights_only(reading.checkpoint(run.root, name), ledger, save_only_model=only is True):
-            yield replace(p, subject=f"{name}/{p.subject}" if p.subject else name)
+        yield from of_checkpoint(Saved(run.root, name, only is True), ledger)
+
+
+def of_checkpoint(one: Saved, ledger: Ledger) -> Iterator[Problem]:
+    """Counts the checkpoint; a problem names it first."""
+    ledger.judged()
+    held = reading.checkpoint(one.root, one.name)
+    for p in checkpoints.weights_only(held, ledger, save_only_model=one.save_only_model):
+        yield replace(p, subject=f"{one.name}/{p.subject}" if p.subject else one.name)
 
 
 weights_only.on(RunFolder, of_run)
+weights_only.on(Saved, of_checkpoint)
 
 
 def _unindexed(made: Checkpoint) -> Checkpoint:

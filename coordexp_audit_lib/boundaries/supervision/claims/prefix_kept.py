@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from coordexp_audit_lib.boundaries.supervision.cases import asking, rollouts
 from coordexp_audit_lib.boundaries.supervision.predicates.rewritten import rewritten
 from coordexp_audit_lib.boundaries.supervision.predicates.roles import VOCABULARY, text_of
-from coordexp_audit_lib.boundaries.supervision.predicates.targets import Supervised, kept
+from coordexp_audit_lib.boundaries.supervision.predicates.targets import Kept, Supervised, kept, kept_live
 from coordexp_audit_lib.boundaries.supervision.reference.target import cut_tokens, keep
 from coordexp_audit_lib.boundaries.supervision.surfaces import PREFIX, Prefix, Prefixes, PrefixRequest, Sample
 from coordexp_audit_lib.core.claim import Context, claim
@@ -39,6 +39,9 @@ def prefix_kept(ctx: Context) -> Iterator[Violation | Problem]:
         ctx.judged()
         if not one.segment.invalid:
             yield from (p.violation(case.name) for p in _of_target(ctx, one, sample))
+
+
+prefix_kept.on(Kept, kept_live)
 
 
 def _of_target(ctx: Context, one: Supervised, sample: Sample) -> Iterator[Problem]:

@@ -255,6 +255,19 @@ def kept(prefix: Sequence[int], rollout: Sequence[int]) -> Iterator[Problem]:
         yield Problem("the kept tokens are not the rollout's own", f"token {same}", wanted, shown(prefix[same]))
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """What a target keeps of a rollout, and the rollout: token ids."""
+
+    prefix: Sequence[int]
+    rollout: Sequence[int]
+
+
+def kept_live(one: Kept, ledger: Ledger) -> Iterator[Problem]:
+    """What is kept is the rollout's own; counts rollouts."""
+    ledger.judged(len(one.rollout) > 0)
+    yield from kept(one.prefix, one.rollout)
+
+
 def treatment(one: Supervised, p: int) -> str:
     """What became of a token that covers desc and structure: `masked`, `as desc`, `as structure`, or its odd weight."""
     segment = one.segment

@@ -39,6 +39,9 @@ def coord_tokens_atomic(ctx: Context) -> Iterator[Violation]:
     yield from cases.judged_parts(ctx, listed, (s.COORD_CHECK, check, _check))
 
 
+coord_tokens_atomic.on(predicates.Tokens, predicates.atomic)
+
+
 def _vocabulary(ctx: Context) -> Iterator[Violation]:
     texts, where = cases.contexts(), "the expanded vocabulary"
     rows = ctx.contract["template.base_rows"]

@@ -34,9 +34,12 @@ def prompt_is_prefix(ctx: Context) -> Iterator[Violation]:
         if not made.generated.length:
             ctx.left_out(name, "nothing is generated from")
             continue
-        ctx.judged()
-        for p in predicates.prefix_problems(made.generated, made.teacher_forced, made.answer_at, name):
+        both = predicates.Continued(made.generated, made.teacher_forced, made.answer_at, name)
+        for p in predicates.prefix_problems(both, ctx):
             yield Violation(p.message, name, p.expected, p.actual, {"setting": name, "token": p.token})
+
+
+prompt_is_prefix.on(predicates.Continued, predicates.prefix_problems)
 
 
 def _generated_from(ids: list[int], request: s.RolloutRequest) -> s.Rollout:

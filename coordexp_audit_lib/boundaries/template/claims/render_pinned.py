@@ -35,13 +35,15 @@ def render_pinned(ctx: Context) -> Iterator[Violation]:
     own = "reference_" if ctx.target.info().kind == "reference" else ""
     pinned = msgspec.convert(ctx.contract[f"template.{own}prompt_pins"], dict[str, Trace])
     for request in cases.prompt_requests(ctx.contract):
-        ctx.judged()
         name = cases.setting(request)
         made = ctx.value(s.PROMPT, request)
-        for p in predicates.pinned_problems(made.tokens, pinned[name], name):
+        for p in predicates.pinned_problems(predicates.Rendered(made.tokens, pinned[name], name), ctx):
             yield Violation(p.message, name, p.expected, p.actual, {"setting": name, "token": p.token})
         if not made.system:
             yield Violation("the prompt has no system turn", name, "a system turn", "none", {"setting": name})
+
+
+render_pinned.on(predicates.Rendered, predicates.pinned_problems)
 
 
 @fault(render_pinned, "system_prompt_changed", s.PROMPT, "one word of one variant's system prompt is another")

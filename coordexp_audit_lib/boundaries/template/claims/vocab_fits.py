@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from coordexp_audit_lib.boundaries.template import cases
+from coordexp_audit_lib.boundaries.template import cases, predicates
 from coordexp_audit_lib.boundaries.template import surfaces as s
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import fault
@@ -39,6 +39,9 @@ def vocab_fits(ctx: Context) -> Iterator[Violation]:
         (s.ROWS, "ids beyond the model's rows", _rows),
         (s.SERVER, "a server with another vocabulary", _server),
     )
+
+
+vocab_fits.on(predicates.Tokens, predicates.fits)
 
 
 def _expanded(ctx: Context) -> Iterator[Violation]:

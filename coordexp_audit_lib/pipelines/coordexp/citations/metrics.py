@@ -1,6 +1,6 @@
 """Where CoordExp's specification demands what the claims of boundary 09 demand."""
 
-from coordexp_audit_lib.pipelines.coordexp.citing import audit, spec, stage2
+from coordexp_audit_lib.pipelines.coordexp.citing import audit, code, newest, spec, stage2
 
 OBSERVABLE = audit("Stage-2 rollout behavior is observable for diagnosis")
 AGGREGATES = stage2("Channel-B vLLM rollouts honor repeat-aware termination settings")
@@ -14,6 +14,8 @@ CITATIONS = {
     "metrics.reasons_add_up": (AGGREGATES, STRICT_DROP),
     "metrics.identity_not_averaged": (stage2("Channel-B rollout seeding is deterministic and logged"),),
     "metrics.no_dilution": (SPARSE,),
+    "metrics.evaluation_order_free": (code("src/eval/detection.py", "_greedy_match_by_iou"),),
+    "metrics.shards_merged": (newest("inference-engine", "Run-level counters and summary"),),
     "metrics.reduced_by_key": (AGGREGATES,),
     "metrics.per_step_not_cumulative": (AGGREGATES,),
     "metrics.finite": (stage2("Hybrid objective preserves JSON structure CE and adds bbox geometry losses"),),

@@ -7,7 +7,6 @@ output folders. Configs are plain mappings, as the project's own entrypoint sets
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import types
 import typing
@@ -44,16 +43,21 @@ class World(typing.NamedTuple):
     template: typing.Any
 
 
+WORLDS: list[World] = []  # one at most
+
+
 def world(here):
     """The shared parts, made on first use (about ten seconds, most of them imports)."""
-    return _world(here.scratch)
+    return world_at(here.scratch)
 
 
-@functools.lru_cache(maxsize=1)
-def _world(scratch):
-    model.settle()
-    words, small = tokenizer.fast(tokenizer.at(scratch)), model.small()
-    return World(words, small, template.build(template.processor(words, small.config), small))
+def world_at(folder):
+    """The same for whoever has no `here`; the folder is written to if nothing is made yet."""
+    if not WORLDS:
+        model.settle()
+        words, small = tokenizer.fast(tokenizer.at(folder)), model.small()
+        WORLDS.append(World(words, small, template.build(template.processor(words, small.config), small)))
+    return WORLDS[0]
 
 
 def upstream_bases(cls, member):
