@@ -1,8 +1,8 @@
 """For every pytest run from here.
 
-What takes longest comes first, so that of several processes none is left alone with it at the end. Two traps of nbval are
-closed: nothing to compare, and rules that are not read. And with `PYTHONPATH=.`, kernels and other processes that start
-in another folder find the package all the same.
+What takes longest comes first, so that of several processes none is left alone with it at the end. Two traps of nbval
+are closed: nothing to compare, and rules that are not read. And with `PYTHONPATH=.`, kernels and other processes that
+start in another folder find the package all the same.
 """
 
 from __future__ import annotations
