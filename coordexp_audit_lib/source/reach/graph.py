@@ -337,9 +337,9 @@ class Graph:
         that override an upstream class's own. A class without such a base that is handed about may be joined with one
         (`type(name, (Mixin, base), {})`)."""
         packages = self._upstream(node)
-        called = sorted(n for n in names if not n.startswith("_"))
-        called += sorted(n for n in names if n.startswith("_") and self._hooks(packages, n))
-        self._handed += ((node, n) for n in called)
+        called = [n for n in names if not n.startswith("_") or self._hooks(packages, n)]
+        inherited = {n for n in called if not self.program.defined(Node(node.path, f"{node.name}.{n}"))}
+        self._handed += ((node, n) for n in sorted(called, key=lambda n: (n[0] == "_", n in inherited, n)))
 
     def _upstream(self, node: Node) -> set[str]:
         """The packages outside the tree whose classes may call a class's methods."""
