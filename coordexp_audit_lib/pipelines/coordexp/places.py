@@ -48,10 +48,14 @@ PLACES: dict[str, tuple[Named, ...]] = {
         Named(symbols.PREPARE_B, "_rollout_many", about="^one Channel-B step.*share a seed"),
         Named(NORMALIZE_SEED, "s", about="."),
     ),
+    "rollout.response_schema": (
+        Named(symbols.PARSE_SERVER_OUTPUT, "prompt_ids", about="prompt_token_ids"),
+        Named(symbols.PARSE_SERVER_OUTPUT, "token_ids", about="token_ids"),
+    ),
     "rollout.request_schema": (Named(STRIP_ANSWER, "trimmed", about="own answer"),),
     "provenance.swift_source": (Named(symbols.COLLECT_DEPENDENCIES, "repo_root"),),
     "upstream.trainer_helpers": (Named(symbols.OPTIMIZER_WIRING, "vit_parameters", about="the pipeline's optimizer"),),
 }
 
-# Answers that train or run on ranks, or render whole configs: watching each line takes longer than what it tells.
-UNTRACED: frozenset[str] = frozenset()
+# A whole run of two ranks: to watch it line by line takes many times as long, and its metrics are found by their names.
+UNTRACED = frozenset({"metrics.log"})

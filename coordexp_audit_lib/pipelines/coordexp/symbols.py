@@ -17,11 +17,13 @@ import re
 SPANS: dict[str, tuple[str, str]] = {}
 
 
-# What is gone for good -> the commit that removed it, and its date; a setting by its last part, a function by its name.
+# What is gone for good -> the commit that removed it, and its date: a setting by its last part, a function by its name,
+# a rule by the claim's.
 REMOVED: dict[str, tuple[str, str]] = {
     "drop_invalid_struct_ce_multiplier": ("5bef190", "2026-03-08"),
     "n_softctx_iter": ("03420c2", "2026-03-21"),
     "softctx_grad_mode": ("03420c2", "2026-03-21"),
+    "profile_one_hop": ("6753d06", "2026-03-11"),
 }
 
 
