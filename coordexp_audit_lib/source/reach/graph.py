@@ -9,6 +9,7 @@ level.
 from __future__ import annotations
 
 import ast
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -22,6 +23,7 @@ from coordexp_audit_lib.source.reach.truth import Truth, read_by_name
 from coordexp_audit_lib.source.tree import DEFINITIONS, assigned, statements, text_of
 
 SHOWN_HOPS = 6
+SYMBOL = re.compile(r"^[a-zA-Z_]\w*(\.\w+)*:[a-zA-Z_][\w.]*$")
 # Decorators that leave a function to be called by its name; any other may keep it and call it itself.
 PASSIVE = {
     *(
@@ -178,6 +180,8 @@ class Graph:
                 self._attribute(node, one, loose=id(one) not in used)
             elif isinstance(one, ast.Call):
                 self._call(node, one)
+            elif isinstance(one, ast.Constant) and isinstance(one.value, str) and SYMBOL.match(one.value):
+                self._named(node, one.value)
 
     def _import(self, node: Node, statement: ast.Import | ast.ImportFrom) -> None:
         for _, (target, name) in imported_names(statement, node.path):
@@ -201,10 +205,13 @@ class Graph:
         body = Body(self.truth, node)
         self._take(node, body.nodes([ast.Expr(e) for e in [*decorators, *defaults, *keywords] if e]))
         called = (d.func if isinstance(d, ast.Call) else d for d in decorators)
-        if any(_last(d) not in PASSIVE for d in called):
+        if any(_last(d) not in PASSIVE or self._in_tree(node, d) for d in called):
             self._reach(inner, node)
         if isinstance(one, ast.ClassDef) and any(_registers(self.program, b) for b in self.program.order(inner)[1:]):
             self._reach(inner, node)
+
+    def _in_tree(self, node: Node, decorator: ast.expr) -> bool:
+        return any(isinstance(m, Node) for m in self.program.value(node, decorator))
 
     def _meanings(self, node: Node, meanings: Iterable[Meaning], loose: bool) -> None:
         for meaning in meanings:
@@ -212,7 +219,11 @@ class Graph:
                 self._reach(meaning, node)
                 if loose and meaning not in self._loose and self.program.is_class(meaning):
                     self._loose.add(meaning)
-                    self._overrides(meaning, self.program.members(meaning))
+                    names = self.program.members(meaning)
+                    self._overrides(meaning, names)
+                    for (_, name), by in list(self._own.items()):
+                        if name in names:
+                            self._reach_method(meaning, name, by)
 
     def _call(self, node: Node, call: ast.Call) -> None:
         """Names given as text: `getattr(x, "name")`, `import_module("a.b")`."""
@@ -231,6 +242,13 @@ class Graph:
             named = self.program.mentioned(node.path) if by.startswith("spec") else []
             for file in [*named, *(f for t in texts for f in self.program.files(t, node.path))]:
                 self._reach(Node(file, MODULE), node)
+
+    def _named(self, node: Node, symbol: str) -> None:
+        """A text such as `package.module:name`, by which something may be loaded."""
+        module, _, name = symbol.partition(":")
+        for file in self.program.files(module, node.path):
+            self._reach(Node(file, MODULE), node)
+            self._meanings(node, self.program.top(file, name.partition(".")[0]), loose=True)
 
     def _members_read(self, node: Node, names: set[str]) -> None:
         for name in sorted(filter(str.isidentifier, names)):
@@ -266,7 +284,7 @@ class Graph:
             return
         self._own[owner, name] = node
         for made in list(self._made):
-            if owner in self.program.order(made):
+            if owner in self.program.order(made) or made in self._loose:
                 self._find(made, name, node)
         if self.program.method(owner, name) is None:  # another class of the same instance may have it
             self._member_read(node, None, name)
@@ -296,7 +314,7 @@ class Graph:
             if name in self._read or (name.startswith("__") and name.endswith("__")):
                 self._find(node, name, self._reader(node, name))
         for (owner, name), by in list(self._own.items()):
-            if owner in order:
+            if owner in order or (node in self._loose and not name.startswith("super ")):
                 if name.startswith("super "):
                     found = self.program.method(node, name.removeprefix("super "), after=owner)
                     if found is not None:
