@@ -344,6 +344,13 @@ def test_a_long_path_is_shown_in_short(tmp_path):
     assert found.at("pkg/main.py", symbol="j").why == "pkg/main.py:main → a → b → … → h → i → j"
 
 
+def test_a_path_begins_with_who_starts_it_and_names_a_class_with_its_method(tmp_path):
+    (tmp_path / "m.py").write_text("class C:\n    def __init__(self): f()\ndef f(): ...\ndef main(): C()")
+    started = {Node("m.py", "main"): "run.sh", Node("m.py", "f"): "other.sh"}
+    found = Graph(Program(Tree(tmp_path)), Settings({}), started)
+    assert found.at("m.py", symbol="f").why == "run.sh → m.py:main → C.__init__ → f"
+
+
 def test_cycles_of_imports_bases_and_values_end(tmp_path):
     files = {
         "pkg/main.py": "from pkg.b import X\nclass A(X): ...\ndef main():\n    v = w\n    w = v\n    if v:\n        A",
