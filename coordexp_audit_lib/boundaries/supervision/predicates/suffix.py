@@ -49,10 +49,10 @@ def covered(request: SuffixRequest, answer: Suffix, ledger: Ledger) -> Iterator[
         yield Problem("the answer is not the one that the serializer writes", "text", whole, said)
         return
     taught: dict[int, PlacedStep] = {}
-    for one in answer.steps:
-        if one.position in taught:
-            yield Problem("a token is taught twice", "steps", 1, 2, token=one.position)
-        taught[one.position] = one
+    for step in answer.steps:
+        if step.position in taught:
+            yield Problem("a token is taught twice", "steps", 1, 2, token=step.position)
+        taught[step.position] = step
     for at, (token, (_, end)) in enumerate(zip(answer.ids, spans(answer.ids), strict=True)):
         after = end > given
         ledger.judged(int(after))
