@@ -34,7 +34,10 @@ VIOLATED_THERE = {
 }
 REMOVED_THERE = {"supervision.multiplier_scope": "5bef190", "supervision.softctx_gradient": "03420c2"}
 # What only later commits have: objects in any order, and an objective of modules.
-LATER = {f"supervision.{n}" for n in ("candidate_targets", "candidate_loss", "subset_sampling", "objective_additive")}
+LATER = {
+    f"supervision.{n}"
+    for n in ("candidate_targets", "candidate_loss", "subset_sampling", "objective_additive", "suffix_taught")
+}
 
 
 @pytest.mark.checkout

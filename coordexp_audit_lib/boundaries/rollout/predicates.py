@@ -14,6 +14,7 @@ from coordexp_audit_lib.boundaries.rollout.cases import Item, Talk
 from coordexp_audit_lib.boundaries.rollout.reference import client
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.kit.rollout_stub import SERVER
 
 
 class Replied(msgspec.Struct, frozen=True):
@@ -201,6 +202,8 @@ NAMED = {
     "no_choices": ("choice",),
 }
 
+TRANSPORT = ("hang", "no_reply", "cut_body", "not_json")  # what says nothing of the request, and so must of the server
+
 
 def server_problems(request: s.ServerRequest, served: s.Served) -> Iterator[Problem]:
     """A sound server's outputs come in order; a misdeed is an error that says what happened; nothing is sent twice."""
@@ -217,6 +220,9 @@ def server_problems(request: s.ServerRequest, served: s.Served) -> Iterator[Prob
     elif not any(word in f"{served.error} {served.message}".lower() for word in NAMED[request.misdeed]):
         text = f"{served.error}: {served.message}"
         yield Problem("the error does not say what happened", "", " or ".join(NAMED[request.misdeed]), text)
+    elif request.misdeed in TRANSPORT and SERVER not in served.message:
+        text = "the error does not say which server failed"
+        yield Problem(text, "", "its address", served.message, severity="P2", authority="practice", kind=text)
 
 
 def together_problems(ended: s.RanksEnded) -> Iterator[Problem]:

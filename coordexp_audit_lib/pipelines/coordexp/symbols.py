@@ -198,6 +198,7 @@ TF_CONTRACTS = _module("src.trainers.teacher_forcing.contracts", since="2026-02-
 TF_REGISTRY = _module("src.trainers.teacher_forcing.module_registry", since="2026-02-24")
 TRIE_TARGETS = ENTRY_TRIE / "build_entry_trie_target_steps"
 TRIE_CANDIDATE = ENTRY_TRIE / "EntryTrieCandidate"
+ENCODE_SUFFIX = FULL_SUFFIX / "encode_full_suffix_branch"
 SUFFIX_LOSS, SUFFIX_STEP = FULL_SUFFIX / "compute_full_suffix_loss", FULL_SUFFIX / "FullSuffixTargetStep"
 SAMPLE_SUBSET = SUBSET_SAMPLING / "sample_subset_and_candidates"
 RUN_OBJECTIVE = TF_PIPELINE / "run_teacher_forcing_pipeline"
@@ -210,6 +211,8 @@ EMBED_TEXTS = DETECTION / "_try_build_semantic_embeddings"
 LVIS_EVAL = DETECTION / "_OfficialLikeLvisEval"
 MERGE_SHARDS = INFERENCE / "InferenceEngine" / "_merge_distributed_outputs"
 SOURCE_INDEX = INFERENCE / "_DISTRIBUTED_SOURCE_INDEX_KEY"
+BATCH_CONTRACT = METRIC_MIXINS / "_validate_batch_contract"
+CHECKED_BATCHES = METRIC_MIXINS / "AggregateTokenTypeMetricsMixin"
 JOIN_SUFFIXES = FULL_SUFFIX / "_pack_full_suffix_model_inputs_padding_free"
 SUFFIX_ROW = FULL_SUFFIX / "FullSuffixTensorInput"
 OPTIMIZER_WIRING = OPTIMIZER / "create_multimodal_coord_offset_optimizer"
@@ -220,7 +223,6 @@ WRITE_MANIFEST = RUN_MANIFEST / "write_run_manifest_files"
 OLD_STAGE2 = _module("src.trainers.stage2_ab_training", until="2026-02-24")
 TWO_CHANNEL = _module("src.trainers.stage2_two_channel", since="2026-02-24")
 STAGE2 = OLD_STAGE2 | TWO_CHANNEL
-COORDINATION = _module("src.trainers.stage2_two_channel.coordination", since="2026-03")
 TARGET_BUILDER = _module("src.trainers.stage2_two_channel.target_builder", since="2026-03")
 COORDINATION = _module("src.trainers.stage2_coordination", since="2026-03")
 EXECUTORS = _module("src.trainers.stage2_ab.executors", "2026-02-11", "2026-02-24") | _module(
@@ -241,8 +243,7 @@ REDUCE_PENDING = "_reduce_stage2_pending_metrics_global"
 STAGE2_REDUCE = STAGE2_TRAINER / REDUCE_PENDING
 REDUCE_METRICS = COORDINATION / "reduce_metric_payload_global"
 STAGE2_REDUCE_OF_ANY_NAME = STAGE2_TRAINER_OF_ANY_NAME / REDUCE_PENDING
-WINDOW_PACKS = STAGE2_TRAINER_OF_ANY_NAME / "_prepare_window_packed_batches"
-PACK_OF_A_STEP = COORDINATION / "run_channel_b_train_one_pack"
+WINDOW_PACKS = STAGE2_TRAINER.first / "_prepare_window_packed_batches"
 PENDING_LOG = STAGE2 / "_PendingStage2Log"
 GT_BOXES = STAGE2 / "_extract_gt_bboxonly"
 EXPECTATION_DECODE = STAGE2 / "_expectation_decode_coords" | TF_GEOMETRY / "expectation_decode_coords"
