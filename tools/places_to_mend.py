@@ -33,7 +33,7 @@ def distance(where: dict[str, Any], place: dict[str, Any]) -> int | None:
     """Lines from a violation's place to one of the table; None in another file."""
     if where["path"] != place["path"]:
         return None
-    return max(place["first"] - where["line"], where["line"] - place["last"], 0)
+    return int(max(place["first"] - where["line"], where["line"] - place["last"], 0))
 
 
 def in_function(where: dict[str, Any], place: dict[str, Any]) -> bool:
@@ -62,8 +62,8 @@ def main(paths: list[str]) -> None:
     for name, subject, right, near, shown in found:
         print(f"{'near' if near else 'function' if right else 'ELSEWHERE':9} {name} | {subject[:60]} | {shown}")
     names = sorted({name for name, *_ in found})
-    right, near = ({n for n in names if all(f[i] for f in found if f[0] == n)} for i in (2, 3))
-    print(f"findings {len(names)}: in the right function {len(right)}, within {NEAR} lines {len(near)}")
+    whole, close = ([n for n in names if all(f[i] for f in found if f[0] == n)] for i in (2, 3))
+    print(f"findings {len(names)}: in the right function {len(whole)}, within {NEAR} lines {len(close)}")
     print(f"violations {len(found)}: right function {sum(f[2] for f in found)}, near {sum(f[3] for f in found)}")
 
 

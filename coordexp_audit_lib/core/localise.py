@@ -22,11 +22,12 @@ from coordexp_audit_lib.core.finding import Place, Violation, tidy
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.core.sheet import kind_of
 
-PASSING = 3  # nearest questions that passed
+PASSING = 2  # nearest questions that passed
 MANY, SPREAD = 40, 6  # questions of a check that tells at its end, and how many of them are taken to have passed
 OTHERS = 4  # runner-up places
 MOST = 16  # violations of a claim whose place is looked for
 LOOKED_AT = 600  # questions that a violation is compared with
+TELLING = 3  # characters
 NUMBER = re.compile(r"\d+")
 
 
@@ -105,6 +106,8 @@ class Trail:
         asked = [(i, a) for i, a in enumerate(self.ctx.asked) if a.question is failed.question and a is not failed]
         passed = [(i, a) for i, a in asked if i + 1 not in ends]
         if self._told_at_the_end():
+            alike = max(((_end(a) == _end(failed), _alike(a, failed)) for _, a in passed), default=None)
+            passed = [(i, a) for i, a in passed if (_end(a) == _end(failed), _alike(a, failed)) == alike]
             return [a for _, a in passed[:: max(1, len(passed) // SPREAD)]][:SPREAD]
         turn = next((i for i, a in enumerate(self.ctx.asked) if a is failed), 0)
         passed.sort(key=lambda p: (_end(p[1]) != _end(failed), -_alike(p[1], failed), abs(p[0] - turn)))
@@ -140,7 +143,7 @@ def _must_refuse(violation: Violation) -> bool:
 
 
 def _pairs(value: Any) -> Iterator[str]:
-    """Keys with their values as they stand in a text of JSON or YAML that is itself a text in JSON."""
+    """Keys with their values as they stand in JSON, and in a text of JSON or YAML that is itself a text in JSON."""
     for key, inner in value.items() if isinstance(value, dict) else ():
         last = str(key).rpartition(".")[2]
         if isinstance(inner, float) and not math.isfinite(inner):
@@ -149,20 +152,21 @@ def _pairs(value: Any) -> Iterator[str]:
             shown = {"nan": ".nan", "inf": ".inf", "-inf": "-.inf"}.get(inner, json.dumps(inner))
         else:
             shown = json.dumps(inner)
-        yield json.dumps(f'"{last}": {shown}')[1:-1]
+        plain = f'"{last}": {shown}'
+        yield from (plain, json.dumps(plain)[1:-1])
 
 
 def _words(value: Any) -> Iterator[str]:
-    """The texts and numbers in a value, as JSON writes them."""
+    """The texts and numbers in a value, as JSON writes them; short ones stand in every question."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from (canonical_json(key)[1:-1], *_words(inner))
+            yield from (*_words(str(key)), *_words(inner))
     elif isinstance(value, (list, tuple)):
         for inner in value:
             yield from _words(inner)
-    elif isinstance(value, str) and value:
+    elif isinstance(value, str) and len(value) >= TELLING:
         yield canonical_json(value)[1:-1]
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+    elif isinstance(value, (int, float)) and len(str(value)) >= TELLING:
         yield str(value)
 
 

@@ -31,7 +31,7 @@ def growth(function: Callable[[Any], Any], inputs: Sequence[Any]) -> dict[str, A
 def lines(function: Callable[[Any], Any], argument: Any) -> int:
     """The number of Python lines that a call executes, with all that it calls. A tracer in place goes on meanwhile."""
     counted = 0
-    before = sys.gettrace()
+    before: Any = sys.gettrace()
 
     def trace(frame: Any, event: str, value: Any) -> Any:
         nonlocal counted

@@ -4,7 +4,7 @@ that consumes what was read by it."""
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from coordexp_audit_lib.source.runs import Run, covered
 from coordexp_audit_lib.source.statements import Line, Statement, Statements
@@ -15,12 +15,24 @@ SHORTEST_PREFIX = 8
 
 def writes(statements: Statements, run: Run, key: str) -> list[Statement]:
     """Statements that store under `key`, in functions that ran: those that ran, the last first; else those that did
-    not, for what is missing was not written."""
+    not, for what is missing was not written. What sets it by itself goes before what sets it among others."""
     ran = covered(statements, run)
-    found = [s for s in _inside(statements, ran) if any(_stores(n, key) for n in s.parts())]
+    found = stores(_inside(statements, ran), key)
     order = {k: turn for turn, k in enumerate(ran)}
-    done = sorted((s for s in found if s.key in ran), key=lambda s: -order[s.key])
+    done = sorted((s for s in found if s.key in ran), key=lambda s: (_among_others(s, key), -order[s.key]))
     return done or found
+
+
+def written(statements: Statements, key: str) -> list[Statement]:
+    """Statements of the whole tree that store under `key`, where it is not known what ran."""
+    everywhere = (s for path in statements.tree.python_files for s in statements.of(path))
+    return stores(everywhere, key)
+
+
+def stores(candidates: Iterable[Statement], key: str) -> list[Statement]:
+    """Those of the candidates that store under `key`, what sets it by itself first."""
+    found = [s for s in candidates if any(_stores(n, key) for n in s.parts())]
+    return sorted(found, key=lambda s: _among_others(s, key))
 
 
 def parsers(statements: Statements, run: Run, parts: Sequence[str]) -> list[Statement]:
@@ -104,6 +116,14 @@ def _stores(node: ast.AST, key: str) -> bool:
             isinstance(node.slice, ast.Call) and any(_names(a, key) for a in node.slice.args)
         )
     return False
+
+
+def _among_others(statement: Statement, key: str) -> bool:
+    """Whether a statement sets a key in a mapping that it writes out, or under a name that is made of it."""
+    return not any(
+        isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store) and _names(n.slice, key)
+        for n in statement.parts()
+    )
 
 
 def _loaded(statement: Statement) -> Iterator[str]:

@@ -76,7 +76,10 @@ def is_clear(found: Sequence[Ranked]) -> bool:
 
 
 def raised_only(statements: Statements, failing: Run, passing: Sequence[Run]) -> list[Statement]:
-    """The statements under an exception in the failing run and in no passing one, the last first."""
+    """The statements under an exception in the failing run and in no passing one, the last first; nothing where one
+    question raised at several places, and which of them the violation is about is not known."""
+    if not passing and len({place[:2] for place in failing.raised}) > 1:
+        return []
     known = {place[:2] for run in passing for place in run.raised}
     places = [(path, line) for path, line, _ in failing.raised if (path, line) not in known]
     found = (statements.at(path, line) for path, line in reversed(places))

@@ -11,7 +11,7 @@ from coordexp_audit_lib.core.clue import Clue
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.evidence import digest
 from coordexp_audit_lib.core.finding import Place
-from coordexp_audit_lib.core.pipeline import Pipeline
+from coordexp_audit_lib.core.pipeline import Named, Pipeline
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.source import keyed, runs
 from coordexp_audit_lib.source.anchors import anchored, config_line
@@ -36,17 +36,26 @@ class Localiser:
         self.named, self.untraced = pipeline.places(era), pipeline.untraced()
         self.statements = Statements(tree)
         self._runs: dict[str, Run | None] = {}
+        self._mended: dict[Named, list[Place]] = {}
 
     def places(
         self, question: Question, failing: Sequence[dict[str, Any]], passing: Sequence[dict[str, Any]], clue: Clue
     ) -> list[Place]:
         """The likeliest first. Nothing is watched where nothing could tell more than the pipeline does."""
+        named = [n for n in self.named.get(clue.claim, ()) if re.search(n.about, clue.text)]
+        if any(n in self._mended for n in named):
+            return [p for n in named for p in self._mended.get(n, [])]
         names = tuple(dict.fromkeys(_parts(k)[-1] for k in clue.keys))
         failed = self._watched(question, failing, names)
-        found = list(self._named(clue, failed))
+        found = [p for n in named for p in self._of(n, clue, failed)]
+        if found:
+            return found
         if failed:
             passed = self._watched(question, passing, ()) if passing else []
             found += self._by_runs(failed, passed, clue)
+        elif question.name in self.untraced:
+            keys = (k for k in clue.keys if "/" in k)
+            found += (p for k in keys for p in _places(keyed.written(self.statements, k), "data flow"))
         return found
 
     def _by_runs(self, failed: Sequence[Run], passed: Sequence[Run], clue: Clue) -> Iterator[Place]:
@@ -54,7 +63,8 @@ class Localiser:
         lines, keys = list(_lines(ranking)), list(self._by_keys(failed[0], clue))
         raised = runs.raised_only(self.statements, failed[0], passed)
         yield from (Place(s.where, "refusal") for s in raised[:1] if not failed[0].refused)
-        clear = runs.is_clear(ranking)
+        alike = all(p.refused == failed[0].refused for p in passed)  # else what follows a refusal differs too
+        clear = alike and runs.is_clear(ranking)
         yield from (p for p in lines if clear or any(p.where.symbol == k.where.symbol for k in keys))
         yield from (*keys, *lines)
 
@@ -70,22 +80,21 @@ class Localiser:
                 yield from _places(keyed.writes(self.statements, failed, parts[-1])[:1], "data flow")
                 yield from _places(keyed.reads(self.statements, failed, parts[-1])[:1], "data flow")
 
-    def _named(self, clue: Clue, failed: Sequence[Run]) -> Iterator[Place]:
-        """What the pipeline names, if it ran (where that is known) or stands in the config."""
+    def _of(self, named: Named, clue: Clue, failed: Sequence[Run]) -> list[Place]:
+        """What the pipeline names, if it ran (where that is known) or stands in the config; looked up once."""
+        if named.hot:
+            return [Place(self.statements.where(path, line), "lines") for path, line, _ in _hot(failed)]
+        if named.key:
+            line = config_line(self.tree, clue.config, named.key) if clue.config else None
+            return [Place(line, "config")] if line else []
+        where = anchored(self.tree, self.statements, named.symbols, named.at)
+        if where is None:
+            return []
         ran = {s.where.symbol for s in runs.covered(self.statements, failed[0]).values()} if failed else None
-        for named in self.named.get(clue.claim, ()):
-            if not re.search(named.about, clue.text):
-                continue
-            if named.hot:
-                yield from (Place(self.statements.where(path, line), "lines") for path, line, _ in _hot(failed))
-                continue
-            if named.key:
-                where = config_line(self.tree, clue.config, named.key) if clue.config else None
-                yield from [Place(where, "config")] if where else []
-                continue
-            where = anchored(self.tree, self.statements, named.symbols, named.at)
-            if where and (ran is None or any(r == where.symbol or r.startswith(f"{where.symbol}.") for r in ran)):
-                yield Place(where, "symbol")
+        if ran is not None and not any(r == where.symbol or r.startswith(f"{where.symbol}.") for r in ran):
+            return []
+        self._mended[named] = [Place(where, "symbol")]
+        return self._mended[named]
 
     def _watched(self, question: Question, requests: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[Run]:
         if question.static is not None or question.name in self.untraced:

@@ -39,7 +39,12 @@ PLACES: dict[str, tuple[Named, ...]] = {
     "template.no_truncation": (Named(key="template.truncation_strategy", about="is cut to"),),
     "packing.positions_restart": (Named(symbols.JOIN_SUFFIXES, "position_ids", about="joined by the trainer"),),
     "metrics.reduced_by_key": (Named(symbols.REDUCE_METRICS, "merged_keys"),),
+    "supervision.suffix_taught": (Named(symbols.ENCODE_SUFFIX, "FullSuffixTargetStep", about="taught twice"),),
     "supervision.subset_sampling": (Named(CHOOSE_CANDIDATES, "protected", about="is a candidate"),),
+    "packing.own_check": (
+        Named(symbols.CHECKED_BATCHES / "compute_loss", "checks_remaining", about="before it"),
+        Named(symbols.BATCH_CONTRACT, about="."),
+    ),
     "packing.eval_unpacked": (Named(key="training.eval_packing", about="asks for packed evaluation"),),
     "supervision.fp_neutral": (Named(MATCHED_STRUCTURE, "entry_tokens"),),
     "supervision.append_tokenization": (Named(symbols.PREPARE_B, "append_ids"),),
@@ -48,10 +53,14 @@ PLACES: dict[str, tuple[Named, ...]] = {
         Named(symbols.PREPARE_B, "_rollout_many", about="^one Channel-B step.*share a seed"),
         Named(NORMALIZE_SEED, "s", about="."),
     ),
+    "rollout.response_schema": (
+        Named(symbols.PARSE_SERVER_OUTPUT, "prompt_ids", about="prompt_token_ids"),
+        Named(symbols.PARSE_SERVER_OUTPUT, "token_ids", about="token_ids"),
+    ),
     "rollout.request_schema": (Named(STRIP_ANSWER, "trimmed", about="own answer"),),
     "provenance.swift_source": (Named(symbols.COLLECT_DEPENDENCIES, "repo_root"),),
     "upstream.trainer_helpers": (Named(symbols.OPTIMIZER_WIRING, "vit_parameters", about="the pipeline's optimizer"),),
 }
 
-# Answers that train or run on ranks, or render whole configs: watching each line takes longer than what it tells.
-UNTRACED: frozenset[str] = frozenset()
+# A whole run of two ranks: to watch it line by line takes many times as long, and its metrics are found by their names.
+UNTRACED = frozenset({"metrics.log"})

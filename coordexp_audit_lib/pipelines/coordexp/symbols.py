@@ -17,11 +17,13 @@ import re
 SPANS: dict[str, tuple[str, str]] = {}
 
 
-# What is gone for good -> the commit that removed it, and its date; a setting by its last part, a function by its name.
+# What is gone for good -> the commit that removed it, and its date: a setting by its last part, a function by its name,
+# a rule by the claim's.
 REMOVED: dict[str, tuple[str, str]] = {
     "drop_invalid_struct_ce_multiplier": ("5bef190", "2026-03-08"),
     "n_softctx_iter": ("03420c2", "2026-03-21"),
     "softctx_grad_mode": ("03420c2", "2026-03-21"),
+    "profile_one_hop": ("6753d06", "2026-03-11"),
 }
 
 
@@ -196,6 +198,7 @@ TF_CONTRACTS = _module("src.trainers.teacher_forcing.contracts", since="2026-02-
 TF_REGISTRY = _module("src.trainers.teacher_forcing.module_registry", since="2026-02-24")
 TRIE_TARGETS = ENTRY_TRIE / "build_entry_trie_target_steps"
 TRIE_CANDIDATE = ENTRY_TRIE / "EntryTrieCandidate"
+ENCODE_SUFFIX = FULL_SUFFIX / "encode_full_suffix_branch"
 SUFFIX_LOSS, SUFFIX_STEP = FULL_SUFFIX / "compute_full_suffix_loss", FULL_SUFFIX / "FullSuffixTargetStep"
 SAMPLE_SUBSET = SUBSET_SAMPLING / "sample_subset_and_candidates"
 RUN_OBJECTIVE = TF_PIPELINE / "run_teacher_forcing_pipeline"
@@ -208,6 +211,8 @@ EMBED_TEXTS = DETECTION / "_try_build_semantic_embeddings"
 LVIS_EVAL = DETECTION / "_OfficialLikeLvisEval"
 MERGE_SHARDS = INFERENCE / "InferenceEngine" / "_merge_distributed_outputs"
 SOURCE_INDEX = INFERENCE / "_DISTRIBUTED_SOURCE_INDEX_KEY"
+BATCH_CONTRACT = METRIC_MIXINS / "_validate_batch_contract"
+CHECKED_BATCHES = METRIC_MIXINS / "AggregateTokenTypeMetricsMixin"
 JOIN_SUFFIXES = FULL_SUFFIX / "_pack_full_suffix_model_inputs_padding_free"
 SUFFIX_ROW = FULL_SUFFIX / "FullSuffixTensorInput"
 OPTIMIZER_WIRING = OPTIMIZER / "create_multimodal_coord_offset_optimizer"
@@ -238,7 +243,7 @@ REDUCE_PENDING = "_reduce_stage2_pending_metrics_global"
 STAGE2_REDUCE = STAGE2_TRAINER / REDUCE_PENDING
 REDUCE_METRICS = COORDINATION / "reduce_metric_payload_global"
 STAGE2_REDUCE_OF_ANY_NAME = STAGE2_TRAINER_OF_ANY_NAME / REDUCE_PENDING
-WINDOW_PACKS = STAGE2_TRAINER_OF_ANY_NAME / "_prepare_window_packed_batches"
+WINDOW_PACKS = STAGE2_TRAINER.first / "_prepare_window_packed_batches"
 PENDING_LOG = STAGE2 / "_PendingStage2Log"
 GT_BOXES = STAGE2 / "_extract_gt_bboxonly"
 EXPECTATION_DECODE = STAGE2 / "_expectation_decode_coords" | TF_GEOMETRY / "expectation_decode_coords"
