@@ -36,21 +36,23 @@ class Localiser:
         self.named, self.untraced = pipeline.places(era), pipeline.untraced()
         self.statements = Statements(tree)
         self._runs: dict[str, Run | None] = {}
-        self._mended: dict[Named, list[Place]] = {}
+        self._mended: dict[tuple[str, tuple[Named, ...]], list[Place]] = {}
 
     def places(
         self, question: Question, failing: Sequence[dict[str, Any]], passing: Sequence[dict[str, Any]], clue: Clue
     ) -> list[Place]:
         """The likeliest first. Nothing is watched where nothing could tell more than the pipeline does."""
-        named = [n for n in self.named.get(clue.claim, ()) if re.search(n.about, clue.text)]
-        if any(n in self._mended for n in named):
-            return [p for n in named for p in self._mended.get(n, [])]
+        named = tuple(n for n in self.named.get(clue.claim, ()) if re.search(n.about, clue.text))
+        if (clue.config, named) in self._mended:
+            return self._mended[clue.config, named]
         names = tuple(dict.fromkeys(_parts(k)[-1] for k in clue.keys))
         failed = self._watched(question, failing, names)
         found = [p for n in named for p in self._of(n, clue, failed)]
-        if found:
-            return found
-        if failed:
+        if found:  # what else the failing run tells comes next, without a look at passing ones
+            found += self._by_runs(failed, [], clue) if failed else []
+            if all(n.symbols for n in named):
+                self._mended[clue.config, named] = found
+        elif failed:
             passed = self._watched(question, passing, ()) if passing else []
             found += self._by_runs(failed, passed, clue)
         elif question.name in self.untraced:
@@ -81,7 +83,7 @@ class Localiser:
                 yield from _places(keyed.reads(self.statements, failed, parts[-1])[:1], "data flow")
 
     def _of(self, named: Named, clue: Clue, failed: Sequence[Run]) -> list[Place]:
-        """What the pipeline names, if it ran (where that is known) or stands in the config; looked up once."""
+        """What the pipeline names, if it ran (where that is known) or stands in the config."""
         if named.hot:
             return [Place(self.statements.where(path, line), "lines") for path, line, _ in _hot(failed)]
         if named.key:
@@ -93,8 +95,7 @@ class Localiser:
         ran = {s.where.symbol for s in runs.covered(self.statements, failed[0]).values()} if failed else None
         if ran is not None and not any(r == where.symbol or r.startswith(f"{where.symbol}.") for r in ran):
             return []
-        self._mended[named] = [Place(where, "symbol")]
-        return self._mended[named]
+        return [Place(where, "symbol")]
 
     def _watched(self, question: Question, requests: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[Run]:
         if question.static is not None or question.name in self.untraced:
