@@ -18,6 +18,14 @@ class AuditError(Exception):
         self.what, self.where, self.remedy = what, where, remedy
         super().__init__(one_line(what, where, remedy))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An error of a worker's process reaches the process that waits for it whole."""
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(kind: type[AuditError], args: tuple[Any, ...]) -> AuditError:
+    return kind.__new__(kind, *args)
+
 
 class UsageError(AuditError):
     """The command line, the config or the target is unusable (exit status 2)."""

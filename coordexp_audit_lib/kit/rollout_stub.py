@@ -20,6 +20,7 @@ MISDEEDS = (
 # Seconds after which a silent route closes the connection: far more than any wait that is bounded takes, so that a slow
 # machine is not mistaken for a wait without an end.
 PATIENCE = 30.0
+SERVER = "<server>"  # stands for the address, which differs from run to run
 NUMBER = re.compile(r"request (\d+)")
 
 
@@ -86,7 +87,7 @@ class Stub:
 
     def without_port(self, text: str) -> str:
         """`text` with this server's address replaced by `<server>`: a port differs from run to run."""
-        return re.sub(rf"127\.0\.0\.1('?)(?:, port=|:){self.port}\b", r"<server>\1", text)
+        return re.sub(rf"127\.0\.0\.1('?)(?:, port=|:){self.port}\b", rf"{SERVER}\1", text)
 
 
 class Server(ThreadingHTTPServer):

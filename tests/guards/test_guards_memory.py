@@ -44,10 +44,14 @@ def pack(*, first: int = 0) -> dict[str, Any]:
     }
 
 
+def same(tensor: Any) -> Any:
+    return tensor
+
+
 class Again:
     """Hands out each pack twice, so that the second is judged while the first is on its way; one is wrong if asked."""
 
-    def __init__(self, wrong_at: int | None = None, form: Callable[[Any], Any] = lambda tensor: tensor) -> None:
+    def __init__(self, wrong_at: int | None = None, form: Callable[[Any], Any] = same) -> None:
         self.calls, self.wrong_at, self.form = 0, wrong_at, form
         self.pack: dict[str, Any] = {}
 
@@ -235,6 +239,15 @@ def test_what_an_unpickled_collator_finds_reaches_the_inbox_of_the_first(where: 
     assert isinstance(found, InvariantViolation) and found.invariant == "packing.positions_restart"
     inbox.close()
     assert not inbox.folder.exists()
+
+
+def test_what_a_guard_raises_in_another_process_arrives_whole() -> None:
+    with pytest.raises(InvariantViolation) as caught:
+        guards.check_packed_batch(rehearsal.collate([[0, 1]], "running_positions"))
+    sent: InvariantViolation = pickle.loads(pickle.dumps(caught.value))
+    assert (type(sent), str(sent), sent.args) == (InvariantViolation, str(caught.value), caught.value.args)
+    parts = ("invariant", "what", "where", "remedy", "expected", "actual")
+    assert [getattr(sent, n) for n in parts] == [getattr(caught.value, n) for n in parts]
 
 
 @pytest.mark.parametrize("given", [None, (torch.zeros(1, 4),), [1, 2]], ids=["None", "a tuple", "a list"])

@@ -167,9 +167,14 @@ def test_every_misdeed_has_words_that_its_error_must_say() -> None:
     [
         ("none", s.Served("", "", [0, 1], [[0, 1]], True), ""),
         ("none", s.Served("", "", [1, 0], [[0, 1]], True), "not returned in order"),
-        ("hang", s.Served("ReadTimeout", "read timed out", [], [[0, 1]], True), ""),
-        ("hang", s.Served("ReadTimeout", "read timed out", [], [[0, 1], [0], [1]], True), "sent to the server again"),
-        ("hang", s.Served("ReadTimeout", "read timed out", [], [[0, 1]], False), "does not end in time"),
+        ("hang", s.Served("ReadTimeout", "<server> timed out", [], [[0, 1]], True), ""),
+        (
+            "hang",
+            s.Served("ReadTimeout", "<server> timed out", [], [[0, 1], [0], [1]], True),
+            "sent to the server again",
+        ),
+        ("hang", s.Served("ReadTimeout", "<server> timed out", [], [[0, 1]], False), "does not end in time"),
+        ("no_reply", s.Served("ConnectionError", "connection aborted", [], [[0, 1]], True), "which server failed"),
         ("status_500", s.Served("RuntimeError", "failed", [], [[0, 1]], True), "does not say what happened"),
         ("swapped", s.Served("", "", [1, 0], [[0, 1]], True), "no error is raised"),
         ("swapped", s.Served("ResponseOrder", "", [], [[0, 1]], True), ""),

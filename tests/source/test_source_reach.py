@@ -36,6 +36,7 @@ def ran(tmp_path, source, merged=None, **rest):
         ("def f(): g()\ndef g(): ...\ndef main(): f()", {"f", "g"}),
         ("def main():\n    def inner(): ...\n    def other(): ...\n    inner()", {"main.inner"}),
         ("def f(): ...\ndef main(f): f()", set()),  # a parameter of that name
+        ("def f(): ...\ndef main():\n    def g():\n        f = 1\n    f()", {"f"}),  # another function's own name
         ("def f(): ...\ndef main(x: f) -> f: ...", set()),  # an annotation calls nothing
         ("def f(): ...\nTABLE = {'f': f}\ndef main(): ...", set()),  # a table that nobody reads
         ("def f(): ...\nTABLE = {'f': f}\ndef main(): TABLE['f']()", {"f", "TABLE"}),
@@ -207,6 +208,7 @@ def test_a_switch_of_the_config_leaves_one_branch(tmp_path, custom, expected):
         ("custom.free.get('absent', 'static') == 'static'", True),
         ("custom.free.absent", None),  # an attribute that no key gives may come from anywhere
         ("custom.changed", None),  # somebody assigns to it
+        ("custom.free.get('mode') == 'Fast'", True),
         ("model.on", None),  # an object that happens to be called like a section
         ("is_three(custom.level)", True),
         ("bool(custom.free)", True),
@@ -214,7 +216,15 @@ def test_a_switch_of_the_config_leaves_one_branch(tmp_path, custom, expected):
     ],
 )
 def test_a_branch_is_left_out_only_where_the_config_decides_it(tmp_path, test, holds):
-    custom = {"on": True, "off": False, "level": 3, "text": " Yes", "nothing": None, "free": {"a": 1}, "changed": True}
+    custom = {
+        "on": True,
+        "off": False,
+        "level": 3,
+        "text": " Yes",
+        "nothing": None,
+        "free": {"mode": "Fast"},
+        "changed": True,
+    }
     source = f"""
     def is_three(value):
         return value in (3, "3")
@@ -291,14 +301,33 @@ def test_a_schema_gives_the_values_that_a_config_leaves_out(tmp_path):
     assert known["inner.on"].value is False
     assert repr(known["inner.other"]) == "unknown"  # the parser takes another default than the class
     assert repr(known["name"]) == "unknown"
-    assert settings.of(("config", "maybe")).value is None
+    assert repr(settings.of(("config", "maybe"))) == "unknown"  # the parser may make one all the same
+
+
+def test_a_text_that_a_parser_may_write_otherwise_is_not_known():
+    settings = Settings(
+        {"inner": {"mode": "VLLM", "other": "hf"}, "variant": "A"},
+        {"inner.mode": "hf"},
+        {"v": Switch("variant")},
+        {"c": ""},
+    )
+    assert repr(settings.of(("c", "inner", "mode"))) == "unknown"
+    assert settings.of(("c", "inner", "other")).value == "hf"
+    assert repr(settings.of(("v",))) == "unknown"
 
 
 def test_names_that_code_assigns_to_are_told_but_not_those_of_an_object_itself(tmp_path):
-    (tmp_path / "a.py").write_text(
-        "def f(self, x):\n    x.a = 1\n    x['b'] = setattr(x, 'c', 3)\n    x.update({'d': 4}, e=5)\n    self.g = 6\n"
-    )
-    assert written_names(Program(Tree(tmp_path)), ["a.py"]) == frozenset("abcde")
+    source = """
+    def f(self, x):
+        x.a = 1
+        x["b"] = setattr(x, "c", 3)
+        x.update({"d": 4}, e=5)
+        set_it(x, "h", 7)
+        replace(x, i=8)
+        self.g = 6
+    """
+    (tmp_path / "a.py").write_text(textwrap.dedent(source))
+    assert written_names(Program(Tree(tmp_path)), ["a.py"]) == frozenset("abcdehi")
 
 
 def test_a_file_that_does_not_parse_is_not_known_and_breaks_nothing(tmp_path):
@@ -313,6 +342,13 @@ def test_a_long_path_is_shown_in_short(tmp_path):
     chain = "\n".join(f"def {a}(): {b}()" for a, b in itertools.pairwise(names))
     found = graph(tmp_path, {"pkg/main.py": f"{chain}\ndef j(): ...\ndef main(): a()"})
     assert found.at("pkg/main.py", symbol="j").why == "pkg/main.py:main → a → b → … → h → i → j"
+
+
+def test_a_path_begins_with_who_starts_it_and_names_a_class_with_its_method(tmp_path):
+    (tmp_path / "m.py").write_text("class C:\n    def __init__(self): f()\ndef f(): ...\ndef main(): C()")
+    started = {Node("m.py", "main"): "run.sh", Node("m.py", "f"): "other.sh"}
+    found = Graph(Program(Tree(tmp_path)), Settings({}), started)
+    assert found.at("m.py", symbol="f").why == "run.sh → m.py:main → C.__init__ → f"
 
 
 def test_cycles_of_imports_bases_and_values_end(tmp_path):
@@ -346,6 +382,7 @@ def test_names_that_are_given_as_text_are_followed(tmp_path):
     files = {
         "pkg/main.py": """
             import importlib
+            FACTORY = "pkg.made:build"
             class C:
                 def _a(self): ...
                 def _b(self): ...
@@ -354,9 +391,30 @@ def test_names_that_are_given_as_text_are_followed(tmp_path):
                 importlib.import_module("pkg.plugin")
                 for name in ("_a", "_b"):
                     getattr(C(), name)
+                load(FACTORY)
         """,
+        "pkg/made.py": "def build(): ...\ndef idle(): ...",
         "pkg/plugin.py": "def f(): ...\nf()",
     }
     found = graph(tmp_path, files)
     assert [found.at("pkg/main.py", symbol=f"C._{m}").reached for m in "abc"] == [True, True, False]
     assert found.at("pkg/plugin.py", symbol="f").reached
+    assert [found.at("pkg/made.py", symbol=name).reached for name in ("build", "idle")] == [True, False]
+
+
+def test_a_mixin_may_override_what_a_class_of_the_tree_calls_on_itself(tmp_path):
+    source = """
+    class Base:
+        def run(self): self._step()
+        def _step(self): ...
+    class Mixin:
+        def _step(self): ...
+        def _idle(self): ...
+    def main(): type("Joined", (Mixin, Base), {})
+    """
+    assert ran(tmp_path, source) == {"Base", "Base.run", "Base._step", "Mixin", "Mixin._step"}
+
+
+def test_a_decorator_of_the_tree_may_keep_the_function_whatever_it_is_called(tmp_path):
+    source = "def cache(f): return f\n@cache\ndef f(): ...\ndef main(): ..."
+    assert ran(tmp_path, source) == {"cache", "f"}

@@ -33,6 +33,8 @@ ARITY = text(("cat", CAT.bbox), ("dog", [10, 10, 200]))
 NAMELESS = text(("", CAT.bbox), ("dog", DOG.bbox))
 INVERTED = text(("cat", [900, 900, 1, 1]), ("dog", DOG.bbox))
 CUT = BOTH[:-30]
+# A coordinate with a zero before it: to a reader of text a box, but no coordinate token goes with it. One record.
+SPELLED = HIT.replace(f"<|coord_{CAT.bbox[0]}|>", f"<|coord_00{CAT.bbox[0]}|>", 1)
 NO_JSON = "There is a cat."
 
 # Eight steps of b_ratio 0.75: A B B B A B B B. Ranks differ in what their rollouts are and so in their packs;
@@ -51,7 +53,7 @@ MIXED = [
 
 def runs() -> list[tuple[str, s.RunRequest]]:
     """A run of both channels, and one of Channel-B alone."""
-    only = [[[HIT, ARITY], [BOTH, MISS]], [[MISS, NAMELESS], [HIT, HIT]]]
+    only = [[[SPELLED, ARITY], [BOTH, MISS]], [[MISS, NAMELESS], [HIT, HIT]]]
     return [
         ("both channels, b_ratio 0.75", s.RunRequest(0.75, 17, [CAT, DOG], MIXED, PACKING_LENGTH)),
         ("Channel-B only, b_ratio 1", s.RunRequest(1.0, 17, [CAT, DOG], only, PACKING_LENGTH)),

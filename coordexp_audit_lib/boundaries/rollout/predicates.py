@@ -14,6 +14,7 @@ from coordexp_audit_lib.boundaries.rollout.cases import Item, Talk
 from coordexp_audit_lib.boundaries.rollout.reference import client
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.kit.rollout_stub import SERVER
 
 
 class Replied(msgspec.Struct, frozen=True):
@@ -134,8 +135,11 @@ def request_seeds(calls: Sequence[s.Call]) -> list[int | None]:
     return [None if c.seed is None else c.seed + i for c in calls for i in range(len(c.requests))]
 
 
-def seed_problems(calls: Sequence[s.Call]) -> Iterator[Problem]:
-    """Non-zero int32, not negative, and no two requests of a rank's step with one seed."""
+def seed_problems(calls: Sequence[s.Call], views: int = 1) -> Iterator[Problem]:
+    """Non-zero int32, not negative, and no two requests of a rank's step with one seed.
+
+    views: rollouts of each sample in the step. They may share its seed, for all but one are decoded greedily.
+    """
     seeds = request_seeds(calls)
     if None in seeds:
         yield Problem("a call carries no seed", "", "an int", None)
@@ -147,9 +151,10 @@ def seed_problems(calls: Sequence[s.Call]) -> Iterator[Problem]:
         yield Problem(text, "", f"0 < seed <= {s.MAX_INT32}", outside)
     if 0 in known:
         yield Problem("a seed is 0, which ms-swift takes for no seed", "", "non-zero", known)
-    twice = sorted(n for n, count in Counter(known).items() if count > 1)
+    twice = sorted(n for n, count in Counter(known).items() if count > views)
     if twice:
-        yield Problem("requests of one step share a seed", "", f"{len(known)} seeds", [len(set(known)), twice[:4]])
+        wanted = f"{len(known) // views} seeds"
+        yield Problem("requests of one step share a seed", "", wanted, [len(set(known)), twice[:4]])
 
 
 def timeout_problems(pair: s.Timeouts, outcome: s.TimeoutOutcome) -> Iterator[Problem]:
@@ -197,6 +202,8 @@ NAMED = {
     "no_choices": ("choice",),
 }
 
+TRANSPORT = ("hang", "no_reply", "cut_body", "not_json")  # what says nothing of the request, and so must of the server
+
 
 def server_problems(request: s.ServerRequest, served: s.Served) -> Iterator[Problem]:
     """A sound server's outputs come in order; a misdeed is an error that says what happened; nothing is sent twice."""
@@ -213,6 +220,9 @@ def server_problems(request: s.ServerRequest, served: s.Served) -> Iterator[Prob
     elif not any(word in f"{served.error} {served.message}".lower() for word in NAMED[request.misdeed]):
         text = f"{served.error}: {served.message}"
         yield Problem("the error does not say what happened", "", " or ".join(NAMED[request.misdeed]), text)
+    elif request.misdeed in TRANSPORT and SERVER not in served.message:
+        text = "the error does not say which server failed"
+        yield Problem(text, "", "its address", served.message, severity="P2", authority="practice", kind=text)
 
 
 def together_problems(ended: s.RanksEnded) -> Iterator[Problem]:

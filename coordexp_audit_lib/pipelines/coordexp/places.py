@@ -44,6 +44,10 @@ PLACES: dict[str, tuple[Named, ...]] = {
     "packing.positions_restart": (Named(symbols.JOIN_SUFFIXES, "position_ids", about="joined by the trainer"),),
     "metrics.reduced_by_key": (Named(symbols.REDUCE_METRICS, "merged_keys"),),
     "supervision.subset_sampling": (Named(CHOOSE_CANDIDATES, "protected", about="is a candidate"),),
+    "packing.own_check": (
+        Named(symbols.CHECKED_BATCHES / "compute_loss", "checks_remaining", about="before it"),
+        Named(symbols.BATCH_CONTRACT, about="."),
+    ),
     "packing.eval_unpacked": (Named(key="training.eval_packing", about="asks for packed evaluation"),),
     "supervision.fp_neutral": (Named(MATCHED_STRUCTURE, "entry_tokens"),),
     "supervision.append_tokenization": (Named(APPEND, "append_ids"),),

@@ -17,11 +17,13 @@ import re
 SPANS: dict[str, tuple[str, str]] = {}
 
 
-# What is gone for good -> the commit that removed it, and its date; a setting by its last part, a function by its name.
+# What is gone for good -> the commit that removed it, and its date: a setting by its last part, a function by its name,
+# a rule by the claim's.
 REMOVED: dict[str, tuple[str, str]] = {
     "drop_invalid_struct_ce_multiplier": ("5bef190", "2026-03-08"),
     "n_softctx_iter": ("03420c2", "2026-03-21"),
     "softctx_grad_mode": ("03420c2", "2026-03-21"),
+    "profile_one_hop": ("6753d06", "2026-03-11"),
 }
 
 
@@ -208,6 +210,8 @@ EMBED_TEXTS = DETECTION / "_try_build_semantic_embeddings"
 LVIS_EVAL = DETECTION / "_OfficialLikeLvisEval"
 MERGE_SHARDS = INFERENCE / "InferenceEngine" / "_merge_distributed_outputs"
 SOURCE_INDEX = INFERENCE / "_DISTRIBUTED_SOURCE_INDEX_KEY"
+BATCH_CONTRACT = METRIC_MIXINS / "_validate_batch_contract"
+CHECKED_BATCHES = METRIC_MIXINS / "AggregateTokenTypeMetricsMixin"
 JOIN_SUFFIXES = FULL_SUFFIX / "_pack_full_suffix_model_inputs_padding_free"
 SUFFIX_ROW = FULL_SUFFIX / "FullSuffixTensorInput"
 OPTIMIZER_WIRING = OPTIMIZER / "create_multimodal_coord_offset_optimizer"

@@ -9,6 +9,7 @@ level.
 from __future__ import annotations
 
 import ast
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -22,6 +23,7 @@ from coordexp_audit_lib.source.reach.truth import Truth, read_by_name
 from coordexp_audit_lib.source.tree import DEFINITIONS, assigned, statements, text_of
 
 SHOWN_HOPS = 6
+SYMBOL = re.compile(r"^[a-zA-Z_]\w*(\.\w+)*:[a-zA-Z_][\w.]*$")
 # Decorators that leave a function to be called by its name; any other may keep it and call it itself.
 PASSIVE = {
     *(
@@ -51,7 +53,8 @@ class Spot(msgspec.Struct, frozen=True):
 class Graph:
     """Everything that runs from some entry points.
 
-    entries: functions, classes or modules; a module named as an entry is run as the main program. hooks: by package
+    entries: functions, classes or modules, by choice with who starts each; a module named as an entry is run as the
+    main program. A path begins at the first entry from which a node is reached. hooks: by package
     outside the tree, the names with a leading underscore that its classes call on themselves, so that a method of that
     name overrides; of a package that is not listed every method counts as one. A public method of a class that is made
     always counts, since an object may be handed to code outside the tree. closed: says of a function or class why it
@@ -62,13 +65,13 @@ class Graph:
         self,
         program: Program,
         settings: Settings,
-        entries: Iterable[Node],
+        entries: Iterable[Node] | Mapping[Node, str],
         hooks: Mapping[str, frozenset[str]] = {},
         closed: Callable[[Node], str] = lambda _: "",
     ) -> None:
         self.program, self.hooks, self.closed = program, hooks, closed
-        entries = list(entries)
-        main = next((e.path for e in entries if e.name == MODULE), "")
+        self.started = dict(entries) if isinstance(entries, Mapping) else dict.fromkeys(entries, "")
+        main = next((e.path for e in self.started if e.name == MODULE), "")
         self.truth = Truth(program, settings, main)
         self.parents: dict[Node, Node | None] = {}
         self._made: dict[Node, set[str]] = {}  # classes that are made, with the names of their methods
@@ -79,11 +82,15 @@ class Graph:
         ] = {}  # names read from objects of unknown class: by file, who reads first
         self._own: dict[tuple[Node, str], Node] = {}  # names read from `self` in a class
         self._waiting: deque[Node] = deque()
-        for entry in entries:
+        self._handed: deque[tuple[Node, str]] = deque()
+        for entry in self.started:
             self._reach(Node(entry.path, MODULE), None)
             self._reach(entry, None)
-        while self._waiting:
-            self._visit(self._waiting.popleft())
+            self._grow()
+        while self._handed:  # what only code outside the tree may call comes last, so that a path shows calls
+            made, name = self._handed.popleft()
+            self._reach_method(made, name, made)
+            self._grow()
 
     # ---- answers ---------------------------------------------------------------------------------------------------
 
@@ -113,8 +120,9 @@ class Graph:
             steps.append(at)
             at = self.parents.get(at, self._above.get(at))
         steps.reverse()
-        shown = [str(steps[0]), *(s.name or s.path for s in steps[1:])]
-        shown = [s for n, s in enumerate(shown) if n == 0 or s != shown[n - 1]]
+        by = self.started.get(steps[0], "")
+        steps = [s for s, n in zip(steps, [*steps[1:], None], strict=True) if n is None or self.program.owner(n) != s]
+        shown = [*([by] if by else []), str(steps[0]), *(s.name or s.path for s in steps[1:])]
         half = SHOWN_HOPS // 2
         return " → ".join(shown if len(shown) <= SHOWN_HOPS + 1 else [*shown[:half], "…", *shown[-half:]])
 
@@ -124,6 +132,10 @@ class Graph:
         return f"nothing that runs names {node.name}"
 
     # ---- growing ---------------------------------------------------------------------------------------------------
+
+    def _grow(self) -> None:
+        while self._waiting:
+            self._visit(self._waiting.popleft())
 
     def _reach(self, node: Node, by: Node | None) -> None:
         if node not in self.parents and self.program.module(node.path) is not None and not self.closed(node):
@@ -178,6 +190,8 @@ class Graph:
                 self._attribute(node, one, loose=id(one) not in used)
             elif isinstance(one, ast.Call):
                 self._call(node, one)
+            elif isinstance(one, ast.Constant) and isinstance(one.value, str) and SYMBOL.match(one.value):
+                self._named(node, one.value)
 
     def _import(self, node: Node, statement: ast.Import | ast.ImportFrom) -> None:
         for _, (target, name) in imported_names(statement, node.path):
@@ -201,10 +215,13 @@ class Graph:
         body = Body(self.truth, node)
         self._take(node, body.nodes([ast.Expr(e) for e in [*decorators, *defaults, *keywords] if e]))
         called = (d.func if isinstance(d, ast.Call) else d for d in decorators)
-        if any(_last(d) not in PASSIVE for d in called):
+        if any(_last(d) not in PASSIVE or self._in_tree(node, d) for d in called):
             self._reach(inner, node)
         if isinstance(one, ast.ClassDef) and any(_registers(self.program, b) for b in self.program.order(inner)[1:]):
             self._reach(inner, node)
+
+    def _in_tree(self, node: Node, decorator: ast.expr) -> bool:
+        return any(isinstance(m, Node) for m in self.program.value(node, decorator))
 
     def _meanings(self, node: Node, meanings: Iterable[Meaning], loose: bool) -> None:
         for meaning in meanings:
@@ -212,7 +229,11 @@ class Graph:
                 self._reach(meaning, node)
                 if loose and meaning not in self._loose and self.program.is_class(meaning):
                     self._loose.add(meaning)
-                    self._overrides(meaning, self.program.members(meaning))
+                    names = self.program.members(meaning)
+                    self._overrides(meaning, names)
+                    for (_, name), by in list(self._own.items()):
+                        if name in names:
+                            self._reach_method(meaning, name, by)
 
     def _call(self, node: Node, call: ast.Call) -> None:
         """Names given as text: `getattr(x, "name")`, `import_module("a.b")`."""
@@ -231,6 +252,13 @@ class Graph:
             named = self.program.mentioned(node.path) if by.startswith("spec") else []
             for file in [*named, *(f for t in texts for f in self.program.files(t, node.path))]:
                 self._reach(Node(file, MODULE), node)
+
+    def _named(self, node: Node, symbol: str) -> None:
+        """A text such as `package.module:name`, by which something may be loaded."""
+        module, _, name = symbol.partition(":")
+        for file in self.program.files(module, node.path):
+            self._reach(Node(file, MODULE), node)
+            self._meanings(node, self.program.top(file, name.partition(".")[0]), loose=True)
 
     def _members_read(self, node: Node, names: set[str]) -> None:
         for name in sorted(filter(str.isidentifier, names)):
@@ -266,7 +294,7 @@ class Graph:
             return
         self._own[owner, name] = node
         for made in list(self._made):
-            if owner in self.program.order(made):
+            if owner in self.program.order(made) or made in self._loose:
                 self._find(made, name, node)
         if self.program.method(owner, name) is None:  # another class of the same instance may have it
             self._member_read(node, None, name)
@@ -292,11 +320,11 @@ class Graph:
             for d in self.program.defined(above):
                 self._class_body(above, d.node, by=node)
         self._overrides(node, names)
-        for name in names:
+        for name in sorted(names):
             if name in self._read or (name.startswith("__") and name.endswith("__")):
                 self._find(node, name, self._reader(node, name))
         for (owner, name), by in list(self._own.items()):
-            if owner in order:
+            if owner in order or (node in self._loose and not name.startswith("super ")):
                 if name.startswith("super "):
                     found = self.program.method(node, name.removeprefix("super "), after=owner)
                     if found is not None:
@@ -308,16 +336,26 @@ class Graph:
         """The methods that code outside the tree may call: public ones, for an object may be handed to it, and those
         that override an upstream class's own. A class without such a base that is handed about may be joined with one
         (`type(name, (Mixin, base), {})`)."""
+        packages = self._upstream(node)
+        called = [n for n in names if not n.startswith("_") or self._hooks(packages, n)]
+        inherited = {n for n in called if not self.program.defined(Node(node.path, f"{node.name}.{n}"))}
+        self._handed += ((node, n) for n in sorted(called, key=lambda n: (n[0] == "_", n in inherited, n)))
+
+    def _upstream(self, node: Node) -> set[str]:
+        """The packages outside the tree whose classes may call a class's methods."""
         packages = self.program.packages_above(node)
-        packages |= set(self.hooks) if node in self._loose and not packages else set()
-        hooks = {n for p in packages for n in self.hooks.get(p, ())}
-        unlisted = any(p not in self.hooks for p in packages)
-        for name in names:
-            if not name.startswith("_") or name in hooks or unlisted:
-                self._reach_method(node, name, node)
+        return packages or (set(self.hooks) if node in self._loose else set())
+
+    def _hooks(self, packages: set[str], name: str) -> bool:
+        """Whether one of some packages calls a private method of that name on its objects, or may, being unlisted."""
+        return any(p not in self.hooks or name in self.hooks[p] for p in packages)
 
     def _reader(self, made: Node, name: str) -> Node:
-        """Who is shown as reading a method's name: somebody in the class's own file, or in that of who makes it."""
+        """Who is shown as reading a method's name: nobody for what upstream calls, else somebody in the class's own
+        file or in that of who makes it."""
+        packages = self._upstream(made)
+        if packages and (not name.startswith("_") or self._hooks(packages, name)):
+            return made
         readers = self._read.get(name, {})
         maker = self.parents.get(made)
         return readers.get(made.path) or (readers.get(maker.path) if maker else None) or made

@@ -13,7 +13,7 @@ import msgspec
 
 from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.source.names import Defined, Function, definitions, imported_from, module_files, own_nodes
-from coordexp_audit_lib.source.reach.bindings import bindings
+from coordexp_audit_lib.source.reach.bindings import bindings, every, own_names
 from coordexp_audit_lib.source.tree import DEFINITIONS, Tree, assigned, module_name, statements, text_of
 
 MAX_HOPS = 16
@@ -72,7 +72,7 @@ class Module:
     @cached_property
     def changed(self) -> set[str]:
         """Names of the top level that functions assign to."""
-        return {name for n in ast.walk(self.tree) if isinstance(n, ast.Global) for name in n.names}
+        return {name for n in every(self.tree) if isinstance(n, ast.Global) for name in n.names}
 
     @cached_property
     def spans(self) -> list[tuple[int, int, str]]:
@@ -186,7 +186,7 @@ class Program:
         """The files that the texts of a module may stand for: `"part.py"` in a folder above, `".part"`, `"a.b"`."""
         if path not in self._mentioned:
             module = self.module(path)
-            texts = {t for n in ast.walk(module.tree) if (t := text_of(n))} if module else set()
+            texts = {t for n in every(module.tree) if (t := text_of(n))} if module else set()
             found: list[str] = []
             for text in sorted(t for t in texts if " " not in t and len(t) < MAX_NAME):
                 if text.endswith(".py"):
@@ -227,15 +227,7 @@ class Program:
     def local_names(self, node: Node) -> frozenset[str]:
         """The names that a function binds itself: parameters and what it assigns."""
         if node not in self._locals:
-            names: set[str] = set()
-            for d in self.defined(node):
-                names |= {a.arg for a in ast.walk(getattr(d.node, "args", ast.Pass())) if isinstance(a, ast.arg)}
-                for n in own_nodes(d.node.body):
-                    if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store):
-                        names.add(n.id)
-                    elif isinstance(n, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and n.name:
-                        names.add(n.name)
-            self._locals[node] = frozenset(names)
+            self._locals[node] = frozenset(n for d in self.defined(node) for n in own_names(d.node))
         return self._locals[node]
 
     def enclosing(self, node: Node) -> list[Node]:

@@ -8,15 +8,19 @@ the last name in it that is known to hold the config or a part of it. Where a ch
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from coordexp_audit_lib.kit.nested import lookup
+from coordexp_audit_lib.source.names import last_name
+from coordexp_audit_lib.source.reach.bindings import every
 from coordexp_audit_lib.source.reach.program import Node, Program
 from coordexp_audit_lib.source.tree import text_of
 
+SETTERS = re.compile(r"^(update|replace|_replace|setattr)$|^_*set(default)?_|set(default)?$")  # by their names
 Keys = tuple[str, ...]
 
 
@@ -87,6 +91,8 @@ class Settings:
         there = lookup(self.merged, path, UNKNOWN)
         if there is not UNKNOWN:
             object_made = isinstance(there, Mapping) and dotted in self.typed
+            if not settled(there) and ".".join(path[:-1]) in self.typed:
+                return UNKNOWN
             return Known(Thing(dotted) if object_made else there, self._said(path, there))
         if dotted in self.defaults:
             value = self.defaults[dotted]
@@ -105,7 +111,7 @@ class Settings:
             default = self.defaults.get(switch.path, switch.missing)
             there = switch.missing if isinstance(default, Unknown) else default
             return Known(there, self._said(path, there, True))
-        return Known(there, self._said(path, there))
+        return Known(there, self._said(path, there)) if settled(there) else UNKNOWN
 
     def path(self, chain: Keys) -> Keys | None:
         """The path in the config that a chain of names means, from the last name in it that holds a part of it."""
@@ -118,6 +124,11 @@ class Settings:
     def _said(path: Keys, value: Any, missing: bool = False) -> str:
         shown = "there" if isinstance(value, (Thing, Mapping)) else repr(value)
         return f"{'.'.join(path)} is {shown}{' by default' if missing else ''}"
+
+
+def settled(value: Any) -> bool:
+    """Whether a value stays as it is when a parser strips texts and makes them lower case."""
+    return not isinstance(value, str) or value == value.strip().lower()
 
 
 def schema_defaults(program: Program, root: Node) -> dict[str, Any]:
@@ -139,9 +150,11 @@ def _fields(program: Program, node: Node, above: Keys, found: dict[str, Any], se
                 if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
                     path = (*above, field.target.id)
                     default = _default(field.value, ".".join(path))
+                    inside = _classes(program, one, field.annotation)
                     agreed = isinstance(default, Thing) or all(p == default for p in parsed.get(path[-1], []))
-                    found[".".join(path)] = default if agreed else UNKNOWN
-                    for inner in _classes(program, one, field.annotation):
+                    filled = default is None and inside  # the parser may make one all the same
+                    found[".".join(path)] = default if agreed and not filled else UNKNOWN
+                    for inner in inside:
                         if inner not in seen and len(path) < 6:
                             _fields(program, inner, path, found, seen | {node})
 
@@ -183,15 +196,13 @@ def written_names(program: Program, paths: list[str], left_out: tuple[str, ...] 
     found = set()
     for path in paths:
         module = None if path.startswith(left_out) else program.module(path)
-        for node in ast.walk(module.tree) if module else ():
+        for node in every(module.tree) if module else ():
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
                 own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
                 found |= set() if own else {node.attr}
             elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
                 found.add(text_of(node.slice) or "")
-            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setattr" and len(node.args) == 3:
-                found.add(text_of(node.args[1]) or "")
-            elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("update", "setdefault"):
+            elif isinstance(node, ast.Call) and SETTERS.search(last_name(node.func)):
                 given = [k for a in node.args if isinstance(a, ast.Dict) for k in a.keys]
-                found |= {text_of(k) or "" for k in [*given, *node.args[:1]]} | {k.arg or "" for k in node.keywords}
+                found |= {text_of(k) or "" for k in [*given, *node.args]} | {k.arg or "" for k in node.keywords}
     return frozenset(found - {""})

@@ -21,6 +21,7 @@ from coordexp_audit_lib.boundaries.config.surfaces import LOAD
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import fault
 from coordexp_audit_lib.core.finding import Violation
+from coordexp_audit_lib.core.problem import Undecided
 
 
 @claim(
@@ -29,9 +30,12 @@ from coordexp_audit_lib.core.finding import Violation
     remedy="Check the whole chain of a leaf, not only its own `extends`, and print it in the error.",
 )
 def profile_one_hop(ctx: Context) -> Iterator[Violation]:
+    profile = ctx.contract["config.profile"]
+    if not profile["parent"]:
+        raise Undecided(profile["free"])
     bench = profile_bench(ctx)
     bench.must_load()
-    for shape in shapes(bench, ctx.contract["config.profile"]["parent"]):
+    for shape in shapes(bench, profile["parent"]):
         yield from shape.judged(ctx, "A stage-2 leaf with")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from coordexp_audit_lib.boundaries.coordjson.cases.texts import Case, salvage_cases
+from coordexp_audit_lib.boundaries.coordjson.cases.texts import Case, demanded, salvage_cases
 from coordexp_audit_lib.boundaries.coordjson.predicates.tally import Tally
 from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, Parsed, ParseRequest
 from coordexp_audit_lib.core.claim import Context
@@ -18,7 +18,7 @@ SEVERITIES: dict[str, Severity] = {"coordinate spelling": "P1"}
 def salvaged(ctx: Context, judge: Callable[[Case, Parsed], Iterable[Problem]], each: bool = True) -> Iterator[Problem]:
     """Ask every text of which it is known what salvage must make; counts each kept record, or each text."""
     tally = Tally()
-    for case in salvage_cases():
+    for case in demanded(salvage_cases(), ctx.contract):
         parsed = ctx.value(PARSE, ParseRequest(case.text, "salvage", case.order))
         ctx.judged(len(parsed.records) if each else 1)
         for problem in judge(case, parsed):

@@ -57,7 +57,8 @@ def _compared(ctx: Context) -> Iterator[Case]:
     """Valid, broken, mixed, cut and real texts, then those at the fringe, whose classes have a clause of their own."""
     for order in ORDERS:
         for source in (texts.broken_texts, texts.junk_texts, texts.mixed_texts, texts.cut_texts, texts.lost_texts):
-            yield from (c for c in source(order) if c.kind != "entry is no record" and c.text != "{")
+            cases = texts.demanded(source(order), ctx.contract)
+            yield from (c for c in cases if c.kind != "entry is no record" and c.text != "{")
         yield from fringe_texts(order)
         yield from _real(ctx, order)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from coordexp_audit_lib.boundaries.coordjson.cases.texts import broken_texts, lenient_texts
+from coordexp_audit_lib.boundaries.coordjson.cases.texts import broken_texts, demanded, lenient_texts
 from coordexp_audit_lib.boundaries.coordjson.predicates.tally import Tally
 from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, ParseRequest
 from coordexp_audit_lib.core.claim import Context, claim, provokes
@@ -28,7 +28,7 @@ from coordexp_audit_lib.kit.coordjson import ORDERS
 def strict_rejects(ctx: Context) -> Iterator[Problem]:
     tally = Tally()
     for order in ORDERS:
-        for case in [*broken_texts(order), *lenient_texts(order)]:
+        for case in demanded([*broken_texts(order), *lenient_texts(order)], ctx.contract):
             ctx.judged()
             if not ctx.ask(PARSE, ParseRequest(case.text, "strict", order)).refused:
                 tally.add(case.kind, f"strict mode accepts a text with: {case.kind}", case.text, order)
@@ -39,7 +39,7 @@ def strict_rejects(ctx: Context) -> Iterator[Problem]:
 
 @provokes(PARSE)
 def broken(ctx: Context) -> Iterator[tuple[str, Answer[Any]]]:
-    for case in broken_texts(ORDERS[0]):
+    for case in demanded(broken_texts(ORDERS[0]), ctx.contract):
         yield case.kind, ctx.ask(PARSE, ParseRequest(case.text, "strict", ORDERS[0]))
 
 

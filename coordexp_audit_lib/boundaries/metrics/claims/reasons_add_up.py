@@ -51,3 +51,6 @@ fault(reasons_add_up, "lost_reason", s.LOG, "records with a box of three numbers
 fault(reasons_add_up, "mean_of_rates", s.LOG, "precision is the mean of the ranks' precisions")(
     edited(lambda row, words, _: scaled(row, "rollout/precision", by=0.9))
 )
+fault(reasons_add_up, "dropped_twice", s.LOG, "a record whose coordinates are no tokens counts twice as dropped")(
+    edited(lambda row, words, _: scaled(row, words.dropped, by=2.0))
+)

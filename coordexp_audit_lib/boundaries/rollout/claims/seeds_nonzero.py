@@ -37,17 +37,18 @@ def seeds_nonzero(ctx: Context) -> Iterator[Problem]:
                 ctx.judged()
             else:
                 ctx.left_out(f"{what} of {case.requests} requests", "no request was sent")
-            yield from predicates.told((p for run in runs for p in _problems(run)), what, shown)
+            views = ctx.contract.get("supervision.views", 1) if request.step == "train" else 1
+            yield from predicates.told((p for run in runs for p in _problems(run, views)), what, shown)
             if runs != second:
                 again_other = Problem("a rerun sends other seeds", "", "equal calls", "different")
                 yield from predicates.told([again_other], what, shown)
 
 
-def _problems(run: s.RankRun) -> Iterator[Problem]:
+def _problems(run: s.RankRun, views: int) -> Iterator[Problem]:
     if run.error:
         yield Problem("the rollout is refused", "", "calls with seeds", run.error)
     else:
-        yield from predicates.seed_problems(run.calls)
+        yield from predicates.seed_problems(run.calls, views)
 
 
 fault(seeds_nonzero, "zero_seed", s.DISPATCH, "the first request's seed is 0")(

@@ -1,5 +1,5 @@
 """Against a local stub server that speaks the protocol: a 500, a hang, a cut body, wrong length, swapped order, a
-missing field each give a named error; nothing is retried into a duplicate.
+missing field each give a named error; nothing is retried into a duplicate. Of a failed connection it should say whose.
 
 A failure that is swallowed becomes an empty rollout, and the step then trains every object as missed. Answers in
 another order are matched with other pictures. A request that is sent again while the server is still at work on it
@@ -18,6 +18,7 @@ from coordexp_audit_lib.boundaries.rollout import surfaces as s
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import Honest, fault
 from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.kit.rollout_stub import SERVER
 
 
 @claim(
@@ -60,3 +61,9 @@ def order_trusted(request: s.ServerRequest, honest: Honest) -> s.Served:
 def status_ignored(request: s.ServerRequest, honest: Honest) -> s.Served:
     made: s.Served = honest(request)
     return replace(made, error="RolloutError", message="rollout failed") if made.error else made
+
+
+@fault(server_truth, "server_unnamed", s.SERVER, "the error of a lost connection does not say of which server")
+def server_unnamed(request: s.ServerRequest, honest: Honest) -> s.Served:
+    made: s.Served = honest(request)
+    return replace(made, message=made.message.replace(SERVER, "the server"))

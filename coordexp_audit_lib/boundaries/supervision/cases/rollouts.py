@@ -136,7 +136,7 @@ def inside_or_behind() -> list[Case]:
         "an object before the container": "{} " + whole,
         "a container that is none before it": '{"objects": 5} ' + whole,
     }
-    return [Case(name, one(GT, answer(text), backward=False)) for name, text in texts.items()]
+    return [Case(name, one(GT, answer(text), backward=False), recoverable=True) for name, text in texts.items()]
 
 
 def without_ground_truth() -> Case:

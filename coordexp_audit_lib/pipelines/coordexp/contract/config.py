@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from coordexp_audit_lib.pipelines.coordexp.symbols import removed
+
 Section = dict[str, Any]
 
 VARIANTS = ("stage2_ab_training", "rollout_matching_sft")
@@ -246,6 +248,9 @@ CONTRACT: dict[str, Any] = {
         "leaf": r"/stage2.*/(prod|smoke)/",
         "parent": "../base.yaml",
         "explicit": EXPLICIT,
+        # Key -> the one that is authored in its place; what is stated may be inherited where a profile is `resolved`.
+        "composed": {},
+        "resolved": False,
     },
     "config.servers": f"{SERVER}.servers",
     "config.preflight": {
@@ -269,3 +274,16 @@ CONTRACT: dict[str, Any] = {
         "own_starts": ("packing", "eval_packing"),
     },
 }
+
+_SUBFOLDER = "training.artifact_subdir"
+# Later, a profile may have any parents, and what counts is what it resolves to.
+_RESOLVED = {
+    "folders": ("configs/stage2_two_channel/prod/", "configs/stage2_two_channel/smoke/"),
+    "leaf": r"/stage2.*/(prod|smoke)/",
+    "parent": "",
+    "free": f"a stage-2 leaf may have any parents: the rule was {removed('profile_one_hop')}",
+    "explicit": tuple(k for k in EXPLICIT if k != "stage2_ab.n_softctx_iter"),
+    "composed": {"training.output_dir": _SUBFOLDER, "training.logging_dir": _SUBFOLDER},
+    "resolved": True,
+}
+CHANGES = {"2026-05": {"config.profile": _RESOLVED}}

@@ -7,5 +7,8 @@ CONTRACT = {
         "transpilers": ("coordjson_to_strict_json", "coordjson_to_strict_json_with_meta", "parse_coordjson"),
         "writers": ("dumps_coordjson",),
     },
+    "coordjson.integers": False,  # whether a geometry may be of bare integers 0..999 instead of coordinate tokens
     "coordjson.scanned": {"roots": ("src",), "leave_out": ("src/analysis",)},
 }
+# "either with bare coord tokens or bare norm1000 JSON integers" (docs/data/CONTRACT.md, since 2026-04-18, d68a4bb).
+CHANGES = {"2026-05": {"coordjson.integers": True}}

@@ -3,6 +3,10 @@
 Keys are written as `boundaries.pipeline_map.cases.Map.keys_of` reads them.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 from coordexp_audit_lib.pipelines.coordexp import eras, symbols
 
 STAGE1, STAGE2 = "stage1", "stage2"
@@ -127,24 +131,66 @@ _NOT_KEYS = {
     "rollout_matching": "absent in Stage 1",
 }
 
-CONTRACT = {
-    "pipeline_map.entrypoints": (
+
+def _edited(text: str, *edits: tuple[str, str]) -> str:
+    """The text with parts replaced; one that is not there is an error of this table."""
+    for before, after in edits:
+        if before not in text:
+            raise ValueError(f"the map's keys have no {before!r}")
+        text = text.replace(before, after)
+    return text
+
+
+def _latest() -> dict[str, dict[str, str]]:
+    """The keys since 2026-03: the objective as modules, two views of each rollout, sizes of decoding by their use."""
+    both, stage1, stage2 = dict(_BOTH), dict(_STAGE1), dict(_STAGE2)
+    coordinates = "custom.coord_soft_ce_w1.enabled"
+    both["data"] = _edited(both["data"], (",fusion_config", ""))
+    both["trainer"] = _edited(both["trainer"], (coordinates, ""))
+    both["artifacts"] = _edited(
+        both["artifacts"], (",add_version", ""), ("save_safetensors}^", "save_safetensors,add_version}^")
+    )
+    stage1["trainer"] += f" {coordinates}"
+    stage1["metrics"] = _edited(stage1["metrics"], ("token_type_metrics.{enabled,", "token_type_metrics.{"))
+    # What lies deeper below `channel_b`, and the modules of the objective, are read by paths made at run time.
+    stage2["trainer"] = """
+        training.{vit_lr,aligner_lr,weight_decay}^ stage2_ab.schedule.b_ratio
+        stage2_ab.channel_b.{insertion_order,invalid_rollout_policy} custom.{object_field_order,object_ordering}
+        rollout_matching.{candidate_top_k,maskiou_gate,maskiou_resolution,fp_cost,fn_cost,ot_cost,ot_epsilon,ot_iters}
+    """
+    stage2["metrics"] = _edited(
+        stage2["metrics"], ("{decode_batch_size,", "{eval_decode_batch_size,eval_rollout_backend,")
+    )
+    stage2["rollout"] = _edited(
+        stage2["rollout"],
+        *((",decode_batch_size", ",channel_b_decode_batch_size"), ("sleep_level,", ""), (",infer_batch_size", "")),
+        ("rollout_matching.vllm.sync.{mode,fallback_to_full}", "rollout_matching.vllm.sync.mode"),
+    )
+    return {"": both, STAGE1: stage1, STAGE2: stage2}
+
+
+def _entrypoints(stage1: str, stage2: str) -> tuple[dict[str, Any], ...]:
+    return (
         {
             "id": STAGE1,
             "title": "Stage 1 (supervised fine-tuning)",
             "launcher": "scripts/train.sh",
-            "config": eras.STAGE1,
+            "config": stage1,
             "must_start": (("module", symbols.SFT[0]),),
         },
         {
             "id": STAGE2,
             "title": "Stage 2 AB (rollouts through a vLLM server)",
             "launcher": "scripts/train_stage2.sh",
-            "config": eras.STAGE2,
+            "config": stage2,
             "must_start": (("module", symbols.SFT[0]), ("command", "swift rollout")),
             "mark": "stage2",
         },
-    ),
+    )
+
+
+CONTRACT = {
+    "pipeline_map.entrypoints": _entrypoints(eras.STAGE1, eras.STAGE2),
     "pipeline_map.stages": (
         {"id": "launch", "title": "Launch and config", "entrypoints": BOTH},
         {"id": "data", "title": "Dataset ingestion and validation", "entrypoints": BOTH},
@@ -160,4 +206,10 @@ CONTRACT = {
     "pipeline_map.forwarders": tuple(symbols.BUILD_ARGUMENTS),
     "pipeline_map.sections": ("model", "quantization", "data", "template", "tuner", "training", "rlhf"),
     "pipeline_map.open": ("custom.extra.",),
+}
+CHANGES = {
+    "2026-05": {
+        "pipeline_map.entrypoints": _entrypoints(*(eras.SUCCESSORS[c][-1] for c in (eras.STAGE1, eras.STAGE2))),
+        "pipeline_map.keys": _latest(),
+    }
 }

@@ -22,3 +22,5 @@ CONTRACT: dict[str, Any] = {
     "template.prompt_pins": _PINS["coordexp"],  # measured at the reference commit
     "template.reference_prompt_pins": _PINS["reference"],
 }
+# What the prompts are is the pipeline's to say: pinned anew where an era has others, measured at its own commit.
+CHANGES = {"2026-05": {"template.prompt_pins": _PINS["coordexp 2026-05"]}}

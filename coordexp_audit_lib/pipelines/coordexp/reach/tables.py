@@ -114,6 +114,12 @@ CLAIMS: dict[str, Setting | Feeder] = {
     "metrics.no_dilution": WINDOW_PACKS,
     "geometry.augment_identity": AUGMENTING,
 }
+# By claim and words of a violation's subject.
+SUBJECTS: dict[tuple[str, str], Setting] = {
+    ("config.deterministic", "custom.user_prompt"): Setting(
+        "custom.user_prompt", lambda v: isinstance(v, str), "no prompt is taken from a file"
+    )
+}
 # By the beginning of `path:symbol`; the symbol is the last part of a dotted one.
 PLACES: dict[str, Setting | Refused] = {
     f"{symbols.AUGMENTATION_STAGE.path}:": AUGMENTING,
