@@ -145,7 +145,7 @@ def test_the_inputs_are_what_they_say(order):
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_what_was_mended_stands_not_in_the_text_though_its_spans_do(order):
-    """A comma too many and a zero before a number are overlooked by whoever checks places, not by who asks for bytes."""
+    """Who checks places overlooks a comma too many and a zero before a number; who asks for bytes does not."""
     for bad in [*texts.comma_records(order), texts.members(order, '"cat"', ("bbox_2d", SPELLED))]:
         text = coordjson.container(bad)
         at = text.index("{", 1)
