@@ -1,5 +1,5 @@
 # make audit: the whole audit, from nothing to the book.   make test: the whole test suite.
-# make wheel, setup, tex, bench, lint, notebooks, clean: see below.
+# make test-processor, wheel, setup, tex, bench, lint, notebooks, clean: see below.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RUN ?= runs/default
@@ -7,7 +7,7 @@ JOBS ?= 2
 BIN := .venv/bin
 TEX := latexmk texlive-xetex texlive-latex-extra texlive-fonts-recommended fonts-freefont-otf
 
-.PHONY: audit test wheel setup tex bench lint notebooks clean
+.PHONY: audit test test-processor wheel setup tex bench lint notebooks clean
 .NOTPARALLEL:
 
 # The findings do not fail this target (they are what it publishes); an audit that could not be carried out does.
@@ -15,12 +15,15 @@ audit: setup tex
 	$(BIN)/coordexp-audit run --fail-on never --replace --out $(RUN) || [ $$? -eq 3 ]
 	$(BIN)/coordexp-audit book $(RUN)
 
-# Side by side on as many processes as there are cores; a notebook's cells stay together. What a small model computes is
-# judged again on the plainest arithmetic that the processor has: no verdict may depend on which kernels it chose.
+# Tests and notebooks, side by side on as many processes as there are cores, each of which computes on one thread: the
+# small models are too small for two. A file's tests and a notebook's cells stay together, the longest files first.
 test: setup
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --nbval --nbval-current-env \
-	  --nbval-sanitize-with notebooks/nbval_sanitize.cfg notebooks
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder --nbval \
+	  --nbval-current-env --nbval-sanitize-with notebooks/nbval_sanitize.cfg tests notebooks
+
+# What a small model computes, once more on the plainest arithmetic that the processor has: no verdict may depend on which
+# kernels it chose. That the findings don't, `make test` shows too.
+test-processor: setup
 	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m model
 
 # A wheel in an environment of its own, without the constraints: what `pip install` gives a stranger must work.
@@ -47,7 +50,7 @@ tex:
 	  || echo "TeX could not be installed; the book will be HTML and .tex" >&2; \
 	else echo "no TeX, and not root: the book will be HTML and .tex. For the PDF: apt-get install $(TEX)" >&2; fi
 
-bench: setup  # benchmarks/reference_against_suite.py wants a checkout and its interpreter: run it by hand
+bench: setup  # reference_against_suite.py and live_against_suite.py want a checkout and its interpreter: run them by hand
 	for name in run_against_empty guard_cost guard_cuda; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 lint: setup

@@ -1,7 +1,8 @@
 """For every pytest run from here.
 
-Two traps of nbval are closed: nothing to compare, and rules that are not read. And with `PYTHONPATH=.`, kernels and
-other processes that start in another folder find the package all the same.
+What takes longest comes first, so that of several processes none is left alone with it at the end. Two traps of nbval
+are closed: nothing to compare, and rules that are not read. And with `PYTHONPATH=.`, kernels and other processes that
+start in another folder find the package all the same.
 """
 
 from __future__ import annotations
@@ -15,6 +16,12 @@ import pytest
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.report.outputs import check
 from coordexp_audit_lib.report.sanitize import read_rules
+
+LONGEST = ("test_detection.py", "test_anywhere.py", "test_guards_ranks.py", "test_nothing_vacuous.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 def pytest_configure(config: pytest.Config) -> None:

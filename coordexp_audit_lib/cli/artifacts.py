@@ -7,8 +7,9 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 from tqdm import tqdm
 
 from coordexp_audit_lib import boundaries
@@ -18,7 +19,7 @@ from coordexp_audit_lib.core.judge import judge_all
 from coordexp_audit_lib.core.target import TargetInfo
 from coordexp_audit_lib.report.tables import Table
 
-Report = Callable[[argparse.Namespace, dict[str, Any], Sequence[Finding]], int]
+Report = Callable[[argparse.Namespace, dict[str, Any], Sequence[Finding], bool], int]
 Add = Callable[..., argparse.ArgumentParser]
 _BOUNDARY = {
     "data": "geometry",
@@ -29,14 +30,24 @@ _BOUNDARY = {
 }
 
 
+class Audited(NamedTuple):
+    """What was audited, what was found, and how it was read. partial: whether a claim that such an artifact can't
+    decide leaves the exit status alone."""
+
+    name: str
+    findings: list[Finding]
+    note: str = ""
+    partial: bool = False
+
+
 def declare(add: Add, judged: argparse.ArgumentParser, report: Report) -> None:
     """Add the commands to the command line; `report` prints a document and returns the exit status."""
 
-    def command(name: str, function: Callable[[argparse.Namespace], tuple[str, list[Finding]]], help: str) -> Any:
+    def command(name: str, function: Callable[[argparse.Namespace], Audited], help: str) -> Any:
         def run(arguments: argparse.Namespace) -> int:
             boundaries.load([_BOUNDARY[name]])
-            audited, findings = function(arguments)
-            return report(arguments, _document(audited, findings), findings)
+            audited = function(arguments)
+            return report(arguments, _document(audited), audited.findings, audited.partial)
 
         return add(name, run, help, judged)
 
@@ -44,13 +55,18 @@ def declare(add: Add, judged: argparse.ArgumentParser, report: Report) -> None:
     data.add_argument("file", nargs="+", type=Path, help="JSONL files with coordinates as bins")
     data.add_argument("--sorted", action="store_true", help="also demand that objects stand in top-left order")
     batch = command("batch", _batch, "audit one packed training batch, from any framework")
-    batch.add_argument("file", type=Path, help="npz or safetensors")
+    batch.add_argument("file", nargs="+", type=Path, help="npz or safetensors, or a folder of them")
     batch.add_argument("--packing-length", type=int, help="the pack's capacity, if it is to be judged")
     batch.add_argument(
         "--profile",
         metavar="NAME|FOLDER|config.json",
         help="the model's family: qwen2_vl, qwen2_5_vl, qwen3_vl, text, a tokenizer's or model's folder, or a "
         "config.json; then single values, as in qwen3_vl,label_shift=1; by default what the batch shows",
+    )
+    batch.add_argument(
+        "--labels",
+        choices=("shifted", "unshifted"),
+        help="how labels stand to the tokens; by default as the tokens show it, which is said",
     )
     metrics = command("metrics", _metrics, "audit a run's metrics")
     metrics.add_argument(
@@ -64,14 +80,14 @@ def declare(add: Add, judged: argparse.ArgumentParser, report: Report) -> None:
     upstream.add_argument("--cache", type=Path, help="where PACKAGE==VERSION is downloaded to")
 
 
-def _document(audited: str, findings: Sequence[Finding]) -> dict[str, Any]:
+def _document(audited: Audited) -> dict[str, Any]:
     from coordexp_audit_lib.report.document import document
 
-    names = list(dict.fromkeys(f.config for f in findings if f.config))
-    return document(TargetInfo(kind="artifact", name=audited), {}, names, findings)
+    names = list(dict.fromkeys(f.config for f in audited.findings if f.config))
+    return document(TargetInfo(kind="artifact", name=audited.name, note=audited.note), {}, names, audited.findings)
 
 
-def _data(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
+def _data(arguments: argparse.Namespace) -> Audited:
     from coordexp_audit_lib.boundaries.geometry.artifact import audit_data
 
     total = sum(p.stat().st_size for p in arguments.file if p.is_file())
@@ -79,10 +95,10 @@ def _data(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
     with tqdm(total=total, unit="B", unit_scale=True, desc="data", file=sys.stderr, disable=None, leave=False) as bar:
         for path in arguments.file:
             found += audit_data(path, "sorted" if arguments.sorted else "random", bar.update)
-    return ", ".join(p.name for p in arguments.file), found
+    return Audited(", ".join(p.name for p in arguments.file), found)
 
 
-def _batch(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
+def _batch(arguments: argparse.Namespace) -> Audited:
     from coordexp_audit_lib.boundaries.packing import artifact
     from coordexp_audit_lib.kit.profile import named
 
@@ -90,30 +106,50 @@ def _batch(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
         profile = named(arguments.profile) if arguments.profile else None
     except ValueError as error:
         raise UsageError(str(error), where="--profile") from error
-    name, tensors = arguments.file.name, artifact.read(arguments.file)
-    return name, judge_all(artifact.of_tensors(tensors, arguments.packing_length, name, profile), "packing")
+    shift = {"shifted": 1, "unshifted": 0}.get(arguments.labels)
+    found: list[Finding] = []
+    notes = []
+    files = [f for path in arguments.file for f in _batches_in(path)]
+    for path in files:
+        made = artifact.of_tensors(artifact.read(path), arguments.packing_length, path.name, profile, shift)
+        if len(files) > 1:
+            made = msgspec.structs.replace(made, config=path.name)
+        told = "; ".join(f"{e.symbol}: {e.value}" for e in made.evidence() if e.symbol not in artifact.TENSORS)
+        notes += [f"{path.name}: {told}" if len(files) > 1 else told] if told else []
+        found += judge_all(made, "packing")
+    return Audited(", ".join(p.name for p in files), found, " | ".join(notes), partial=True)
 
 
-def _metrics(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
+def _batches_in(path: Path) -> list[Path]:
+    """The file, or those in the folder that may hold a batch."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(p for p in path.iterdir() if p.suffix in (".npz", ".safetensors") and p.is_file())
+    if not found:
+        raise UsageError("holds no .npz and no .safetensors", where=str(path), remedy="name a file")
+    return found
+
+
+def _metrics(arguments: argparse.Namespace) -> Audited:
     from coordexp_audit_lib.boundaries.metrics.artifact.run import audit_log
 
-    return arguments.path.name, audit_log(arguments.path)
+    return Audited(arguments.path.name, audit_log(arguments.path))
 
 
-def _manifest(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
+def _manifest(arguments: argparse.Namespace) -> Audited:
     from coordexp_audit_lib.boundaries.provenance.artifact.run import RunPair, audit_pair, audit_run
 
     if arguments.against is None:
-        return arguments.run.name, audit_run(arguments.run)
+        return Audited(arguments.run.name, audit_run(arguments.run))
     pair = RunPair(arguments.against, arguments.run)
     if not arguments.json:
         rows = [(d.rank, d.field, json.dumps(d.before), json.dumps(d.after)) for d in pair.differences]
         print(Table(("can change", "field", "before", "after"), rows or [("-", "no difference", "-", "-")]).text())
         print()
-    return f"{arguments.against.name} and {arguments.run.name}", audit_pair(pair)
+    return Audited(f"{arguments.against.name} and {arguments.run.name}", audit_pair(pair))
 
 
-def _upstream(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
+def _upstream(arguments: argparse.Namespace) -> Audited:
     from coordexp_audit_lib.boundaries.upstream.artifact import matrix, tables
 
     made = matrix.read_matrix(arguments.release, arguments.cache)
@@ -123,4 +159,4 @@ def _upstream(arguments: argparse.Namespace) -> tuple[str, list[Finding]]:
             print()
         print(Table(("releases", "surface", "symbol", "verdict", "what"), tables.details(made)).text())
         print()
-    return ", ".join(arguments.release) or "the packaged verdicts", matrix.audit(made)
+    return Audited(", ".join(arguments.release) or "the packaged verdicts", matrix.audit(made))

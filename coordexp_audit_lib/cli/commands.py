@@ -25,14 +25,18 @@ ANCHORED = pipeline().configs
 HELD, VIOLATED, UNUSABLE, UNDECIDED = 0, 1, 2, 3
 
 
-def exit_status(findings: Sequence[Finding], fail_on: str) -> int:
+def exit_status(findings: Sequence[Finding], fail_on: str, partial: bool = False) -> int:
     """0 all held; 1 a violation at or above `fail_on`; 3 nothing violated but something `unbound` or `error`.
 
+    partial: of what can't decide every claim, something held is enough.
     A violation below `fail_on` does not fail by itself, and one that no audited config leads to fails nothing.
     """
     worst = SEVERITIES[: SEVERITIES.index(fail_on) + 1] if fail_on != "never" else ()
     if any(f.counts and f.severity in worst for f in findings):
         return VIOLATED
+    if partial:
+        judged = {f.status for f in findings} - {"unbound"}
+        return HELD if judged and "error" not in judged else UNDECIDED
     undecided = any(f.status in ("unbound", "error") for f in findings)
     return UNDECIDED if undecided or not findings else HELD
 
@@ -161,7 +165,9 @@ def _planned(names: list[str] | None, configs: Sequence[str]) -> tuple[list[Clai
     return checks, judged, sum(len(exhibits(b.name)) for b in chosen)
 
 
-def _report(arguments: argparse.Namespace, document: dict[str, Any], findings: Sequence[Finding]) -> int:
+def _report(
+    arguments: argparse.Namespace, document: dict[str, Any], findings: Sequence[Finding], partial: bool = False
+) -> int:
     from coordexp_audit_lib.report import terminal
     from coordexp_audit_lib.report.document import dumps
 
@@ -169,7 +175,7 @@ def _report(arguments: argparse.Namespace, document: dict[str, Any], findings: S
         print(dumps(document), end="")
     else:
         print(terminal.render(document, verbose=arguments.verbose), end="")
-    return exit_status(findings, arguments.fail_on)
+    return exit_status(findings, arguments.fail_on, partial)
 
 
 def _check(arguments: argparse.Namespace) -> int:

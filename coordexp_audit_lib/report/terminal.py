@@ -32,7 +32,8 @@ def render(made: Mapping[str, Any], *, colour: bool | None = None, verbose: bool
 def _head(made: Mapping[str, Any]) -> list[str]:
     t = made["target"]
     parts = [t["name"], t["kind"], t.get("commit", "")[:12], f"era {t['era']}" if t.get("era") else ""]
-    return [visible("target: " + ", ".join(p for p in parts if p)), ""]
+    note = [visible(f"note: {t['note']}")] if t.get("note") else []
+    return [visible("target: " + ", ".join(p for p in parts if p)), *note, ""]
 
 
 def _matrix(made: Mapping[str, Any]) -> Iterator[str]:
@@ -110,7 +111,7 @@ def _finding(f: Mapping[str, Any], width: int, colour: bool) -> Iterator[str]:
     tail = visible(f["note"]) if f["status"] in ("unbound", "error") else f"{f['checked']} judged"
     if f["status"] == "violated":
         tail = f"{f['violation_count']} violations, {tail}; {_demand(f)}"
-        tail += f"; counted with {f['same_as']}" if f["same_as"] else f"; {_reach_of(f)}"
+        tail += f"; counted with {f['same_as']}" if f["same_as"] else f"; {_reach_of(f)}" if f["kind"] != "A" else ""
     yield f"{status}  {f['severity']}  {_name(f):<{width}}  {tail}"
     for v in f["violations"] if f["status"] == "violated" else ():
         yield from _violation(v)

@@ -103,7 +103,8 @@ class CheckoutTarget(Target):
         clue: Clue,
     ) -> list[Place]:
         if self._localiser is None:
-            self._localiser = Localiser(self.tree, self._pipeline, self.info().era, self._traced)
+            home, era = (lambda name: self._table()[name].binding.path), self.info().era
+            self._localiser = Localiser(self.tree, self._pipeline, era, self._traced, home)
         return self._localiser.places(question, failing, passing, clue)
 
     def _traced(self, question: Surface[Any, Any], request: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
@@ -143,10 +144,11 @@ class CheckoutTarget(Target):
             raise SurfaceUnbound(answer["unbound"], where=surface)
         if answer.get("spent"):
             self._end_worker()
+        with_it = {"stand_ins": answer["stand_ins"]} if answer.get("stand_ins") else {}
         if "refusal" in answer:
-            return {"refusal": self._located(answer["refusal"])}
+            return {"refusal": self._located(answer["refusal"]), **with_it}
         if "value" in answer:
-            return {"value": answer["value"]}
+            return {"value": answer["value"], **with_it}
         raise SurfaceFailed(str(answer.get("failed", "its answer is of no known kind")), where=surface)
 
     def _located(self, refusal: Any) -> Any:

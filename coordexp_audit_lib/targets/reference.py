@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import platform
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ class ReferenceTarget(Target):
         return config
 
 
+@cache  # finding a function's source costs milliseconds, and a proof opens hundreds of targets
 def _binding(name: str, function: Callable[[Any], Any] | None) -> Binding:
     if function is None:
         return Binding(surface=name, status="unbound", note="the reference does not answer it")

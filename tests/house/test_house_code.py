@@ -7,6 +7,7 @@ import re
 import statistics
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,9 +48,21 @@ IN_THE_TARGET = [
 ]
 
 
+@cache
+def parsed(module: Path) -> ast.Module:
+    """The tree of a module, which many tests read."""
+    return ast.parse(module.read_text(encoding="utf-8"))
+
+
+@cache
+def nodes(module: Path) -> tuple[ast.AST, ...]:
+    """Every node of a module's tree."""
+    return tuple(ast.walk(parsed(module)))
+
+
 def imported(module: Path) -> Iterator[str]:
     """Everything that a module imports from the package, at any depth of nesting, without the package's name."""
-    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+    for node in nodes(module):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}: relative import"
             names = [f"{node.module}.{alias.name}" for alias in node.names]
@@ -111,7 +124,7 @@ def test_a_dependency_against_the_direction_is_noticed(place: str, source: str, 
 @pytest.mark.parametrize("module", IN_THE_TARGET, ids=lambda p: p.relative_to(PACKAGE).as_posix())
 def test_what_runs_in_the_target_imports_the_standard_library_only(module: Path) -> None:
     """At module level; inside functions the target's own packages may be imported."""
-    for node in ast.parse(module.read_text(encoding="utf-8")).body:
+    for node in parsed(module).body:
         names = []
         if isinstance(node, ast.ImportFrom):
             names = [node.module or ""]
@@ -175,15 +188,14 @@ def test_there_is_one_of_each_word(name: str, home: str) -> None:
     defined = [
         m.relative_to(PACKAGE).as_posix()
         for m in MODULES
-        for node in ast.walk(ast.parse(m.read_text(encoding="utf-8")))
+        for node in nodes(m)
         if isinstance(node, ast.ClassDef) and node.name == name
     ]
     assert defined == [home]
 
 
 def calls(module: Path, name: str) -> bool:
-    nodes = ast.walk(ast.parse(module.read_text(encoding="utf-8")))
-    return any(isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == name for n in nodes)
+    return any(isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == name for n in nodes(module))
 
 
 def test_the_engine_knows_no_pipeline_by_name() -> None:
@@ -195,7 +207,7 @@ def test_the_engine_knows_no_pipeline_by_name() -> None:
         place = m.relative_to(PACKAGE).as_posix()
         if place.startswith("pipelines/coordexp/"):
             continue
-        for node in ast.walk(ast.parse(m.read_text(encoding="utf-8"))):
+        for node in nodes(m):
             words = [getattr(node, "id", ""), getattr(node, "attr", ""), getattr(node, "name", "")]
             words += [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
             code = [w for w in words if isinstance(w, str) and " " not in w]  # what holds a blank is prose
@@ -209,7 +221,7 @@ def test_the_engine_knows_no_module_of_an_audited_tree() -> None:
         f"{m.relative_to(PACKAGE).as_posix()}:{node.lineno}"
         for m in MODULES
         if not m.relative_to(PACKAGE).as_posix().startswith("pipelines/")
-        for node in ast.walk(ast.parse(m.read_text(encoding="utf-8")))
+        for node in nodes(m)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and dotted.search(node.value)
     ]
     assert found == []
@@ -225,7 +237,7 @@ def test_a_function_fits_on_a_screen() -> None:
     long = [
         f"{m.relative_to(PACKAGE).as_posix()}:{node.lineno} {node.name} {node.end_lineno - node.lineno + 1}"
         for m in MODULES
-        for node in ast.walk(ast.parse(m.read_text(encoding="utf-8")))
+        for node in nodes(m)
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         and node.end_lineno is not None
         and node.end_lineno - node.lineno + 1 > MAX_FUNCTION

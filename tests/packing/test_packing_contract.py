@@ -73,7 +73,7 @@ CASES: list[tuple[str, Callable[..., Iterator[Problem]], PackedRow, list[int | N
     ("labels too short", FIELDS, good(4, 3, labels=np.zeros((1, 6), int)), [None]),
     ("two position rows", FIELDS, good(4, 3, position_ids=np.stack([text_of(4, 3)] * 2)), [None]),
     ("boundary lost in cu", FIELDS, good(4, 3, cu_seq_lens_q=cu(0, 7)), [4, 4, 4, 4]),
-    ("mRoPE runs on", FIELDS, good(4, 3, position_ids=np.stack([text_of(7)] * 3)), [4]),
+    ("mRoPE runs on", FIELDS, good(4, 3, position_ids=np.stack([text_of(7)] * 3)), []),
     ("right", CU, good(4, 3), []),
     ("int64", CU, good(4, 3, cu_seq_lens_q=cu(0, 4, 7, dtype=np.int64)), [None]),
     ("not from 0", CU, good(4, 3, cu_seq_lens_q=cu(1, 4, 7), cu_seq_lens_k=None, lengths=None, max_length_q=None), [0]),
@@ -156,7 +156,7 @@ def seen(grid: list[list[int]], pads: list[int], rows: int, at: int = 2) -> Pack
         (seen([[1, 4, 4]], [4], 16), []),
         (seen([[1, 4, 4], [1, 6, 8]], [4, 12], 64), []),
         (seen([[1, 6, 8], [1, 4, 4]], [4, 12], 64), [3]),
-        (seen([[1, 4, 4]], [4, 4], 16), [3]),
+        (seen([[1, 4, 4]], [4, 4], 16), [9]),  # the one that no grid is left for
         (seen([[1, 4, 4]], [4], 12), [None]),
         (PackedRow({"input_ids": np.array([[1, 2, 3]])}), []),
     ],

@@ -42,7 +42,7 @@ FILES = {
     "src/datasets/preprocessors/augmentation.py": "class AugmentationPreprocessor: ...\n",
     "src/infer/engine.py": "def infer(): ...\ndef idle(): ...\n",
     "scripts/run_infer.py": "from src.infer.engine import infer\nif __name__ == '__main__':\n    infer()\n",
-    "scripts/train.sh": "from src.config.loader import ConfigLoader\ntorchrun -m src.sft\n",
+    "scripts/train.sh": "from src.config.loader import ConfigLoader\nConfigLoader.load(path)\ntorchrun -m src.sft\n",
     "scripts/train_stage2.sh": "bash scripts/train.sh\n",
     "public_data/scripts/convert_to_coord_tokens.py": "def convert_record_to_ints(): ...\n",
     "public_data/scripts/other.py": "def f(): ...\n",
@@ -129,6 +129,13 @@ def test_a_key_is_reached_where_a_config_has_it_or_what_it_would_stand_in(tree, 
     assert reach(tree, config, claim=claim, subject=subject)[0] == expected
 
 
+def test_a_violation_that_needs_a_key_which_no_config_sets_is_latent(tree):
+    subject = "from another directory if custom.user_prompt names a text file"
+    told = reach(tree, STAGE1, "src/sft.py", "main", claim="config.deterministic", subject=subject)
+    assert told == ("none", "no prompt is taken from a file: custom.user_prompt is not set")
+    assert reach(tree, STAGE1, "src/sft.py", "main", claim="config.deterministic")[0] == "this config"
+
+
 def test_a_claim_whose_violation_comes_about_in_one_function_is_reached_with_it(tree):
     told = reach(tree, "", STAGE2_FILE, "Stage2ABTrainingTrainer", claim="metrics.no_dilution")
     assert told[0] == "none"
@@ -143,6 +150,10 @@ def test_a_claim_whose_violation_comes_about_in_one_function_is_reached_with_it(
         (
             {"path": "src/datasets/preprocessors/augmentation.py", "symbol": "AugmentationPreprocessor"},
             "src/sft.py:main leaves augmenter None",
+        ),
+        (
+            {"path": "src/config/loader.py", "symbol": "ConfigLoader.load"},
+            "static call path scripts/train.sh → src/config/loader.py:ConfigLoader.load",
         ),
         ({"path": "scripts/train_stage2.sh"}, "scripts/train_stage2.sh launches it (in ab_mixed.yaml)"),
         ({"path": "src/infer/engine.py", "symbol": "infer"}, "scripts/run_infer.py reads configs of its own"),

@@ -13,8 +13,6 @@ from coordexp_audit_lib.kit import chat, tokenizer, variants
 from coordexp_audit_lib.kit.profile import BUILT_IN
 from coordexp_audit_lib.kit.prompt_trace import first_difference, trace
 
-pytestmark = pytest.mark.model
-
 PROFILE = BUILT_IN["qwen3_vl"]
 PROMISED = pipeline().contract()
 HEADER = tokenizer.encode("<|im_start|>assistant\n")

@@ -27,8 +27,6 @@ from coordexp_audit_lib.source.facts import Seen
 from coordexp_audit_lib.source.observed import see
 from coordexp_audit_lib.source.package import Package
 
-pytestmark = pytest.mark.model
-
 PINNED = pipeline().contract()["upstream.pinned"]
 TRANSFORMERS = [part for contract in chosen(contracts(), "transformers") for part in contract.parts]
 
@@ -81,6 +79,7 @@ def test_decay_names_are_had_on_the_class_with_none_for_self() -> None:
     assert isinstance(inspect.getattr_static(Trainer, "get_optimizer_cls_and_kwargs"), staticmethod)
 
 
+@pytest.mark.model
 def test_a_real_trainer_groups_a_small_network_and_steps(tmp_path: Any) -> None:
     import torch
     from transformers import Trainer
@@ -103,6 +102,7 @@ def test_a_real_trainer_groups_a_small_network_and_steps(tmp_path: Any) -> None:
     assert moved == set(found["names"])
 
 
+@pytest.mark.model
 def test_four_rows_isolate_and_a_cache_undoes_it() -> None:
     """With a cache the model does not look for segments: so the probe has something to find."""
     import torch

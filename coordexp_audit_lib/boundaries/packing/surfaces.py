@@ -242,6 +242,25 @@ class Step(msgspec.Struct, frozen=True):
     loss: float
 
 
+class CheckRequest(msgspec.Struct, frozen=True):
+    """Give a trainer this batch as its `turn`-th, after as many sound ones, and let it check it before the forward.
+
+    batch: integer tensors, shapes and dtypes as in `Batch`; pixel rows hold zeros. sound: the batch before it came to
+    be broken. vocabulary: of the model.
+    """
+
+    batch: Batch
+    sound: Batch
+    turn: int
+    vocabulary: int
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """The trainer went on to the forward."""
+
+    accepted: bool = True
+
+
 class EvalRequest(msgspec.Struct, frozen=True):
     """training: the config's `training` section, laid over that of `config` (path in the tree) if one is named."""
 
@@ -275,6 +294,7 @@ DRAIN = surface("packing.drain", DrainRequest, Drain, "The packs that the post-r
 ENCODE = surface("packing.encode", EncodeRequest, EncodeResponse, "Chat samples encoded one by one.")
 BATCH = surface("packing.batch", BatchRequest, BatchResponse, "Chat samples packed and collated for training.")
 JOIN = surface("packing.join", JoinRequest, BatchResponse, "Samples that a trainer joins into one row by itself.")
+CHECK = surface("packing.own_check", CheckRequest, Accepted, "A trainer's own check of its batches.")
 FORWARD = surface(
     "packing.forward", ForwardRequest, Forward, "Packs and unpacked samples through a small real Qwen3-VL."
 )

@@ -15,7 +15,11 @@ TOKENS_TO_INTS = symbols.AUGMENT / "_geom_tokens_to_ints"
 AUGMENT_RECORD = symbols.AUGMENT / "_augment_record"
 COERCE_COORD = symbols.CODEC / "_coerce_to_int"
 COORD_LITERAL = symbols.TRANSPILER / "_parse_coord_literal"
-MATCHED_STRUCTURE = symbols.STAGE2 / "_matched_prefix_structure_positions"
+MATCHED_STRUCTURE = (symbols.STAGE2 / "_matched_prefix_structure_positions") | (
+    symbols.TF_ROLLOUT_META / "matched_prefix_structure_positions"
+)
+APPEND = symbols.PREPARE_B | symbols.TARGET_BUILDER / "_build_channel_b_supervision_targets"
+ROLLOUT_PROMPT = symbols.ROLLOUT_MANY | symbols.ROLLOUT_TRAINER_OF_ANY_NAME / "_prepare_samples_for_rollout"
 STRIP_ANSWER = symbols.ROLLOUT / "_strip_trailing_assistant_turns_for_rollout"
 NORMALIZE_SEED = symbols.ROLLOUT_TRAINER_OF_ANY_NAME / "_normalize_rollout_seed_int32"
 
@@ -35,14 +39,19 @@ PLACES: dict[str, tuple[Named, ...]] = {
     "geometry.augment_identity": (Named(AUGMENT_RECORD, "apply_augmentations"),),
     "coordjson.linear_time": (Named(hot=True),),
     "coordjson.agrees_with_reference": (Named(COORD_LITERAL, "match", about="^coordinate spelling"),),
-    "template.prompt_is_prefix": (Named(symbols.ROLLOUT_MANY, "system", about="vllm"),),
+    "template.prompt_is_prefix": (Named(ROLLOUT_PROMPT, "system", about="vllm"),),
     "template.no_truncation": (Named(key="template.truncation_strategy", about="is cut to"),),
     "packing.positions_restart": (Named(symbols.JOIN_SUFFIXES, "position_ids", about="joined by the trainer"),),
     "metrics.reduced_by_key": (Named(symbols.REDUCE_METRICS, "merged_keys"),),
+    "supervision.suffix_taught": (Named(symbols.ENCODE_SUFFIX, "FullSuffixTargetStep", about="taught twice"),),
     "supervision.subset_sampling": (Named(CHOOSE_CANDIDATES, "protected", about="is a candidate"),),
+    "packing.own_check": (
+        Named(symbols.CHECKED_BATCHES / "compute_loss", "checks_remaining", about="before it"),
+        Named(symbols.BATCH_CONTRACT, about="."),
+    ),
     "packing.eval_unpacked": (Named(key="training.eval_packing", about="asks for packed evaluation"),),
     "supervision.fp_neutral": (Named(MATCHED_STRUCTURE, "entry_tokens"),),
-    "supervision.append_tokenization": (Named(symbols.PREPARE_B, "append_ids"),),
+    "supervision.append_tokenization": (Named(APPEND, "append_ids"),),
     "supervision.rollout_seed": (Named(symbols.PREPARE_B, "_rollout_many", about="request index"),),
     "rollout.seeds_nonzero": (
         Named(symbols.PREPARE_B, "_rollout_many", about="^one Channel-B step.*share a seed"),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
-from coordexp_audit_lib.source.names import Function
+from coordexp_audit_lib.source.names import Function, last_name
 from coordexp_audit_lib.source.reach.liveness import Body
 from coordexp_audit_lib.source.reach.program import MODULE, External, Meaning, Node, Program, imported_names
 from coordexp_audit_lib.source.reach.settings import Settings
@@ -53,7 +53,8 @@ class Spot(msgspec.Struct, frozen=True):
 class Graph:
     """Everything that runs from some entry points.
 
-    entries: functions, classes or modules; a module named as an entry is run as the main program. hooks: by package
+    entries: functions, classes or modules, by choice with who starts each; a module named as an entry is run as the
+    main program. A path begins at the first entry from which a node is reached. hooks: by package
     outside the tree, the names with a leading underscore that its classes call on themselves, so that a method of that
     name overrides; of a package that is not listed every method counts as one. A public method of a class that is made
     always counts, since an object may be handed to code outside the tree. closed: says of a function or class why it
@@ -64,13 +65,13 @@ class Graph:
         self,
         program: Program,
         settings: Settings,
-        entries: Iterable[Node],
+        entries: Iterable[Node] | Mapping[Node, str],
         hooks: Mapping[str, frozenset[str]] = {},
         closed: Callable[[Node], str] = lambda _: "",
     ) -> None:
         self.program, self.hooks, self.closed = program, hooks, closed
-        entries = list(entries)
-        main = next((e.path for e in entries if e.name == MODULE), "")
+        self.started = dict(entries) if isinstance(entries, Mapping) else dict.fromkeys(entries, "")
+        main = next((e.path for e in self.started if e.name == MODULE), "")
         self.truth = Truth(program, settings, main)
         self.parents: dict[Node, Node | None] = {}
         self._made: dict[Node, set[str]] = {}  # classes that are made, with the names of their methods
@@ -81,11 +82,15 @@ class Graph:
         ] = {}  # names read from objects of unknown class: by file, who reads first
         self._own: dict[tuple[Node, str], Node] = {}  # names read from `self` in a class
         self._waiting: deque[Node] = deque()
-        for entry in entries:
+        self._handed: deque[tuple[Node, str]] = deque()
+        for entry in self.started:
             self._reach(Node(entry.path, MODULE), None)
             self._reach(entry, None)
-        while self._waiting:
-            self._visit(self._waiting.popleft())
+            self._grow()
+        while self._handed:  # what only code outside the tree may call comes last, so that a path shows calls
+            made, name = self._handed.popleft()
+            self._reach_method(made, name, made)
+            self._grow()
 
     # ---- answers ---------------------------------------------------------------------------------------------------
 
@@ -97,9 +102,10 @@ class Graph:
         """What is known of a line of a file, or of a symbol (`module:Class.method` or its last part) in it."""
         module = self.program.module(path)
         name = symbol.rpartition(":")[2]
-        if module is None or (name and not line and name not in module.defined):
+        known = module is not None and (not name or line or name in module.defined or name in module.bound)
+        if module is None or not known:
             return Spot(None, f"{path} cannot be read" if module is None else f"{name} is not defined in {path}")
-        node = Node(path, module.around(line) if line else name)
+        node = Node(path, module.around(line) if line else "" if name in module.bound else name)
         if not self.reaches(node):
             return Spot(False, self.closed(node) or self._unreached(node), node)
         why = self.truth.runs(path, line) if line else None
@@ -115,8 +121,9 @@ class Graph:
             steps.append(at)
             at = self.parents.get(at, self._above.get(at))
         steps.reverse()
-        shown = [str(steps[0]), *(s.name or s.path for s in steps[1:])]
-        shown = [s for n, s in enumerate(shown) if n == 0 or s != shown[n - 1]]
+        by = self.started.get(steps[0], "")
+        steps = [s for s, n in zip(steps, [*steps[1:], None], strict=True) if n is None or self.program.owner(n) != s]
+        shown = [*([by] if by else []), str(steps[0]), *(s.name or s.path for s in steps[1:])]
         half = SHOWN_HOPS // 2
         return " → ".join(shown if len(shown) <= SHOWN_HOPS + 1 else [*shown[:half], "…", *shown[-half:]])
 
@@ -126,6 +133,10 @@ class Graph:
         return f"nothing that runs names {node.name}"
 
     # ---- growing ---------------------------------------------------------------------------------------------------
+
+    def _grow(self) -> None:
+        while self._waiting:
+            self._visit(self._waiting.popleft())
 
     def _reach(self, node: Node, by: Node | None) -> None:
         if node not in self.parents and self.program.module(node.path) is not None and not self.closed(node):
@@ -205,7 +216,7 @@ class Graph:
         body = Body(self.truth, node)
         self._take(node, body.nodes([ast.Expr(e) for e in [*decorators, *defaults, *keywords] if e]))
         called = (d.func if isinstance(d, ast.Call) else d for d in decorators)
-        if any(_last(d) not in PASSIVE or self._in_tree(node, d) for d in called):
+        if any(last_name(d) not in PASSIVE or self._in_tree(node, d) for d in called):
             self._reach(inner, node)
         if isinstance(one, ast.ClassDef) and any(_registers(self.program, b) for b in self.program.order(inner)[1:]):
             self._reach(inner, node)
@@ -227,7 +238,7 @@ class Graph:
 
     def _call(self, node: Node, call: ast.Call) -> None:
         """Names given as text: `getattr(x, "name")`, `import_module("a.b")`."""
-        by = _last(call.func)
+        by = last_name(call.func)
         texts = [t for a in call.args if (t := text_of(a))]
         if by == "getattr":
             _, name = read_by_name(call)
@@ -308,9 +319,9 @@ class Graph:
             self._above.setdefault(above, node)
             self._reach(Node(above.path, MODULE), node)
             for d in self.program.defined(above):
-                self._class_body(above, d.node, by=node)
+                self._class_body(above, d.node)
         self._overrides(node, names)
-        for name in names:
+        for name in sorted(names):
             if name in self._read or (name.startswith("__") and name.endswith("__")):
                 self._find(node, name, self._reader(node, name))
         for (owner, name), by in list(self._own.items()):
@@ -326,16 +337,26 @@ class Graph:
         """The methods that code outside the tree may call: public ones, for an object may be handed to it, and those
         that override an upstream class's own. A class without such a base that is handed about may be joined with one
         (`type(name, (Mixin, base), {})`)."""
+        packages = self._upstream(node)
+        called = [n for n in names if not n.startswith("_") or self._hooks(packages, n)]
+        inherited = {n for n in called if not self.program.defined(Node(node.path, f"{node.name}.{n}"))}
+        self._handed += ((node, n) for n in sorted(called, key=lambda n: (n[0] == "_", n in inherited, n)))
+
+    def _upstream(self, node: Node) -> set[str]:
+        """The packages outside the tree whose classes may call a class's methods."""
         packages = self.program.packages_above(node)
-        packages |= set(self.hooks) if node in self._loose and not packages else set()
-        hooks = {n for p in packages for n in self.hooks.get(p, ())}
-        unlisted = any(p not in self.hooks for p in packages)
-        for name in names:
-            if not name.startswith("_") or name in hooks or unlisted:
-                self._reach_method(node, name, node)
+        return packages or (set(self.hooks) if node in self._loose else set())
+
+    def _hooks(self, packages: set[str], name: str) -> bool:
+        """Whether one of some packages calls a private method of that name on its objects, or may, being unlisted."""
+        return any(p not in self.hooks or name in self.hooks[p] for p in packages)
 
     def _reader(self, made: Node, name: str) -> Node:
-        """Who is shown as reading a method's name: somebody in the class's own file, or in that of who makes it."""
+        """Who is shown as reading a method's name: nobody for what upstream calls, else somebody in the class's own
+        file or in that of who makes it."""
+        packages = self._upstream(made)
+        if packages and (not name.startswith("_") or self._hooks(packages, name)):
+            return made
         readers = self._read.get(name, {})
         maker = self.parents.get(made)
         return readers.get(made.path) or (readers.get(maker.path) if maker else None) or made
@@ -349,30 +370,18 @@ class Graph:
         if name in self._made[made]:
             self._reach_method(made, name, by)
 
-    def _class_body(self, node: Node, definition: ast.AST, by: Node | None = None) -> None:
+    def _class_body(self, node: Node, definition: ast.AST) -> None:
         """Fields, their types (an object may be made from them) and class attributes."""
         kept: list[ast.stmt] = []
         for statement in getattr(definition, "body", []):
             if isinstance(statement, ast.AnnAssign):
                 kept.append(ast.Expr(statement.annotation))
             kept += [] if isinstance(statement, ast.ClassDef) else [statement]
-        scope = Node(node.path, node.name)
-        for one in Body(self.truth, scope).nodes(kept):
-            if isinstance(one, Function):
-                self._method_definition(by or node, node, one)
-            else:
-                self._take(by or node, iter([one]))
-
-    def _method_definition(self, by: Node, node: Node, one: ast.AST) -> None:
-        self._definition(Node(node.path, node.name), one)
+        self._take(node, Body(self.truth, node).nodes(kept))
 
 
 def _calls(value: ast.AST | None) -> bool:
     return value is not None and any(isinstance(n, ast.Call) for n in ast.walk(value))
-
-
-def _last(node: ast.AST) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def _registers(program: Program, node: Node) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from coordexp_audit_lib.boundaries.packing.artifact import Array, PackedRow
+from coordexp_audit_lib.boundaries.packing.artifact.row import reading
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem, Undecided
 
@@ -78,6 +79,11 @@ def fields_aligned(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
         ledger.left_out(name, "not in the batch")
     yield from _lengths_agree(row, ledger)
     told = {name: starts[starts < row.padding] for name, starts in row.starts.items()}
+    if row.kept_apart_by:  # what each sample's mRoPE rows are is asked by a claim of its own
+        told.pop("mRoPE rows", None)
+    masked = told.get("attention_mask")
+    if masked is not None and any(np.setdiff1d(t, masked).size for t in told.values()):
+        del told["attention_mask"]  # it lets samples see each other, which is told of the mask itself
     names = list(told)
     if not names:
         ledger.left_out("segment boundaries", "needs one of cu_seq_lens_q, lengths or text positions")
@@ -89,6 +95,13 @@ def fields_aligned(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
             text = f"{name} and {names[0]} tell different segment boundaries"
             yield Problem(text, expected=told[names[0]].tolist(), actual=told[name].tolist(), token=token)
     yield from _mask_parts_segments(row, ledger)
+    inner = row.segments[row.segments > 0]
+    if inner.size and not row.kept_apart_by and "position_ids" in row.tensors:
+        text = (
+            f"samples see each other: {' and '.join(names)} alone tell them apart, and no attention kernel reads that"
+        )
+        wanted = "cu_seq_lens, a mask that numbers the samples, or a text row of positions"
+        yield Problem(text, expected=wanted, actual=names, token=int(inner[0]))
 
 
 def _lengths_agree(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
@@ -141,25 +154,13 @@ def _mask_parts_segments(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
         yield from _sees_itself(row, flat != 0)
     else:
         squares = mask.reshape(-1, row.length, row.length)
-        visible = _reading(mask)
+        visible = reading(mask)
         seeing = [t for square in squares if (t := _first_leak(row, square, inner, visible)) is not None]
         if seeing:
             text = "attention_mask lets a token see a segment before its own"
             yield Problem(text, expected="masked", actual="visible", token=min(seeing))
         diagonals = visible(np.diagonal(squares, axis1=1, axis2=2))
         yield from _sees_itself(row, np.asarray(diagonals.all(axis=0)))
-
-
-# Added to logits before the softmax: what is left of a weight is exp(-50), about 2e-22, and less.
-HIDDEN = -50
-
-
-def _reading(mask: Array) -> Callable[[Array], Array]:
-    """What entries of a square mask let through: the true ones, or, of what is added to logits, what hides nothing."""
-    flags = mask.dtype.kind == "b" or (mask.dtype.kind in "ui" and mask.min() >= 0)
-    if flags or (mask.min() >= 0 and mask.max() == 1 and bool(((mask == 0) | (mask == 1)).all())):
-        return lambda part: part != 0
-    return lambda part: part > HIDDEN
 
 
 def _first_leak(row: PackedRow, square: Array, inner: Array, visible: Callable[[Array], Array]) -> int | None:
@@ -199,12 +200,37 @@ def cu_seqlens(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     if "lengths" not in row.tensors and row.text_positions is None:
         ledger.left_out("the running sum of lengths", "needs lengths or text positions")
     q, k = row.tensors["cu_seq_lens_q"], row.get("cu_seq_lens_k")
+    if "cu_seq_lens_padded" in row.tensors:
+        yield from _padded(row, q, row.tensors["cu_seq_lens_padded"], ledger)
+        return
     ledger.judged(int((q[:-1] < row.padding).sum()))
     yield from _one_cu("cu_seq_lens_q", q, row)
     if k is not None:
         yield from _one_cu("cu_seq_lens_k", k, row)
     if k is not None and not np.array_equal(q, k):
         yield Problem("cu_seq_lens_q and cu_seq_lens_k differ", expected=q.tolist(), actual=k.tolist())
+
+
+def _padded(row: PackedRow, real: Array, places: Array, ledger: Ledger) -> Iterator[Problem]:
+    """Padded THD: `cu_seq_lens_padded` places the sequences from 0 to L, `cu_seq_lens_q` counts their real tokens."""
+    yield from _one_cu("cu_seq_lens_padded", places, row)
+    for name, cu in (("cu_seq_lens_q", real), ("cu_seq_lens_k", row.get("cu_seq_lens_k"))):
+        if cu is None:
+            continue
+        sizes, room = np.diff(cu.astype(np.int64)), np.diff(places.astype(np.int64))
+        ledger.judged(len(room))
+        if cu.dtype != np.int32:
+            text = f"{name} is {cu.dtype}: attention kernels read int32"
+            yield Problem(text, expected="int32", actual=str(cu.dtype))
+        if sizes.size != room.size:
+            text = f"{name} bounds {sizes.size} sequences, cu_seq_lens_padded {room.size}: it ends at {int(cu[-1])}"
+            yield Problem(
+                f"{text} of {row.length} tokens", expected=room.size, actual=int(sizes.size), token=int(cu[-1])
+            )
+        elif int(cu[0]) != 0 or (sizes <= 0).any() or (sizes > room).any():
+            bad = int(((sizes <= 0) | (sizes > room)).argmax())
+            text = f"{name} gives sequence {bad} {int(sizes[bad])} real tokens, and its place has {int(room[bad])}"
+            yield Problem(text, expected=f"1 to {int(room[bad])}", actual=int(sizes[bad]), token=int(places[bad]))
 
 
 def _one_cu(name: str, cu: Array, row: PackedRow) -> Iterator[Problem]:

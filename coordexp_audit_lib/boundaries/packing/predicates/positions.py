@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
-from coordexp_audit_lib.boundaries.packing.artifact import PackedRow
+from coordexp_audit_lib.boundaries.packing.artifact import Array, PackedRow
 from coordexp_audit_lib.boundaries.packing.predicates.batch import at_first, flawed, lacking, need, tokens_of
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem, Undecided
 from coordexp_audit_lib.kit import mrope
+
+OF_POSITIONS = ("text positions", "mRoPE rows")
 
 
 def positions_restart(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
@@ -25,7 +28,7 @@ def positions_restart(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     else:
         ledger.judged(len(row.segments))
     yield from found or mrope_rows(row, ledger)
-    if missing is not None:
+    if missing is not None and not (found or row.kept_apart_by):
         raise missing
 
 
@@ -36,6 +39,10 @@ def text_row(row: PackedRow) -> Iterator[Problem]:
     if positions is None:
         raise lacking(row, "needs text_position_ids, or position_ids with a text row")
     given, number = positions[: row.padding], np.arange(positions.size)
+    if row.copied_temporal:
+        running = np.isin(number, row.segments) & (positions != 0)
+        yield from at_first(running, "text positions run on into the next segment", 0, positions)
+        return
     going_on = np.concatenate([[0], given[:-1] + 1])
     text = "a text position neither continues its segment nor restarts at 0"
     yield from at_first((given != going_on) & (given != 0), text, going_on, given)
@@ -75,16 +82,41 @@ def mrope_rows(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
         text = "position_ids has one row, so image tokens have no height and width"
         yield Problem(text, expected=count, actual=1, token=int(pads.argmax()))
         return
-    rows = given[-count:] if len(given) > 1 else np.repeat(given, count, axis=0)
+    yield from _rows_differ(row, given[-count:] if len(given) > 1 else np.repeat(given, count, axis=0), expected, ends)
+
+
+def _rows_differ(row: PackedRow, rows: Array, expected: Array, ends: list[int]) -> Iterator[Problem]:
+    """Where mRoPE rows [3, L] are not those of the unpacked samples."""
+    end = ends[-1]
+    shifted = _run_on(row, rows[:, :end].astype(np.int64) - expected, ends)
+    if shifted is not None:
+        text = (
+            "mRoPE rows run on over samples. By the rule that positions restart this is broken; by effect it is "
+            "harmless, for rotary attention reads differences only, and no sample sees another"
+        )
+        yield Problem(text, expected=0, actual=int(rows[0, shifted]), token=shifted, severity="P2")
+        return
     for name, ours, theirs in zip(mrope.ROWS, expected, rows[:, :end], strict=True):
         yield from at_first(
             ours != theirs, f"the {name} row of position_ids is not that of the unpacked sample", ours, theirs
         )
 
 
+def _run_on(row: PackedRow, offsets: Array, ends: list[int]) -> int | None:
+    """The first token from which rows differ from the samples' own by one number for each sample, the same in all rows,
+    where something that attention reads keeps the samples apart; None where they do not, or differ otherwise."""
+    told = [n for n in row.kept_apart_by if n != "text positions"]
+    if not told or not offsets.any():
+        return None
+    each = [offsets[:, a:b] for a, b in pairwise(ends)]
+    if any((part != part[0, 0]).any() for part in each if part.size):
+        return None
+    return next(a for (a, _), part in zip(pairwise(ends), each, strict=True) if part.any())
+
+
 def bounds(row: PackedRow, end: int) -> list[int]:
-    """First tokens of the samples, then the end: by `lengths`, else `cu_seq_lens_q`, else the text positions."""
-    for name in ("lengths", "cu_seq_lens_q", "text positions"):
+    """First tokens of the samples, then the end, by the first of these that is there."""
+    for name in ("lengths", "cu_seq_lens_padded", "cu_seq_lens_q", "attention_mask", "seq_idx", *OF_POSITIONS):
         if name in row.starts:
             return [*(int(s) for s in row.starts[name] if 0 <= s < end), end]
     return [0, end]

@@ -59,16 +59,29 @@ def _kind(row: PackedRow, ids: Array, what: str, pad: int | None, ledger: Ledger
 
 
 def _runs_fit(what: str, first: Array, sizes: Array, grid: Array, row: PackedRow) -> Iterator[Problem]:
+    merged = grid.prod(axis=1) // row.profile.merge_size**2
     if len(grid) != first.size:
         text = f"the number of {what}s is not the number of runs of {what} pads"
-        yield Problem(text, expected=int(first.size), actual=len(grid), token=int(first[0]) if first.size else None)
+        odd = _odd_run(merged.tolist(), sizes.tolist())
+        yield Problem(text, expected=int(first.size), actual=len(grid), token=int(first[odd]) if first.size else None)
         return
-    merged = grid.prod(axis=1) // row.profile.merge_size**2
     wrong = np.flatnonzero(merged != sizes)
     if wrong.size:
         i = int(wrong[0])
         text = f"{what} {i} has another number of pads than its merged grid has cells"
         yield Problem(text, expected=int(merged[i]), actual=int(sizes[i]), token=int(first[i]))
+
+
+def _odd_run(merged: list[int], sizes: list[int]) -> int:
+    """The run of pads that spoils the count: of more runs than images the first that fits none, of fewer the first
+    that does not fit the image in its turn, else the last."""
+    image = 0
+    for run, size in enumerate(sizes):
+        if image < len(merged) and merged[image] == size:
+            image += 1
+        elif len(sizes) > len(merged) or image < len(merged):
+            return run
+    return max(len(sizes) - 1, 0)
 
 
 def _of_samples(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:

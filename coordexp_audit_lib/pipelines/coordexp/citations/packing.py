@@ -20,4 +20,7 @@ CITATIONS = {
     "packing.eval_unpacked": (spec("packing-dataset", "Eval default off"),),
 }
 
-PERMITTED = {"packing.stable_order": "the clause on order governs what is selected after rollouts, not dynamic packing"}
+PERMITTED = {
+    "packing.own_check": "its check of batches is a precaution; no requirement says which batches it must see",
+    "packing.stable_order": "the clause on order governs what is selected after rollouts, not dynamic packing",
+}

@@ -66,7 +66,7 @@ class Audited:
         if not said or unknown:
             return "unknown", unknown or "no audited config can be resolved"
         why = "; ".join(dict.fromkeys(s.why for s in said.values()))
-        told = any(self._key(c, claim, subject) for c in said) or claim in tables.CLAIMS
+        told = any(self._key(c, claim, subject) for c in said) or _conditioned(claim, subject)
         elsewhere = self._elsewhere(where) if where is not None and not told else None
         return (elsewhere[0], f"{elsewhere[1]}; {why}") if elsewhere else ("none", why)
 
@@ -74,7 +74,7 @@ class Audited:
         key = self._key(config, claim, subject)
         if key is not None:
             return key
-        told = self._condition(config, tables.CLAIMS.get(claim))
+        told = self._condition(config, _conditioned(claim, subject))
         if told is not None:
             return told
         return Said(None, "no place is named") if where is None else self._place(config, where)
@@ -212,18 +212,25 @@ class Audited:
             )
         return self._graphs[config]
 
-    def _entries(self, config: str) -> Iterator[Node]:
-        """The training program first, then what the launchers of the config run."""
-        yield from self._nodes(tables.MAIN)
+    def _entries(self, config: str) -> dict[Node, str]:
+        """The training program first, then what the launchers of the config run, with the launcher's name."""
+        found = dict.fromkeys(self._nodes(tables.MAIN), "")
         for launcher, needed in tables.LAUNCHERS.items():
             if self._launches(config, needed) and self.tree.exists(launcher):
-                text = self.tree.text(launcher)
-                for module, names in SHELL_IMPORT.findall(text):
-                    yield from self._nodes(f"{module}:{n.strip()}" for n in names.split(","))
-                for script in SHELL_SCRIPT.findall(text):
-                    yield from (Node(script, "main") for _ in [0] if self.tree.exists(script))
-                for module in SHELL_MODULE.findall(text):
-                    yield from self._nodes([f"{module}:main"])
+                for node in self._launched(self.tree.text(launcher)):
+                    found.setdefault(node, launcher)
+        return found
+
+    def _launched(self, text: str) -> Iterator[Node]:
+        """What a shell script runs in Python."""
+        for module, names in SHELL_IMPORT.findall(text):
+            for name in (n.strip() for n in names.split(",")):
+                members = re.findall(rf"\b{name}\.(\w+)\(", text)
+                yield from self._nodes(f"{module}:{n}" for n in (*(f"{name}.{m}" for m in members), name))
+        for script in filter(self.tree.exists, SHELL_SCRIPT.findall(text)):
+            yield Node(script, "main")
+        for module in SHELL_MODULE.findall(text):
+            yield from self._nodes([f"{module}:main"])
 
     def _elsewhere(self, where: Where) -> tuple[Reach, str] | None:
         """What other programs of the tree reach: those that read configs of their own, else those run by hand."""
@@ -242,6 +249,11 @@ class Audited:
         if not where.path.startswith(f"{_package()}/"):
             return "unknown", f"{where.path} is a program of its own, run by hand"
         return None
+
+
+def _conditioned(claim: str, subject: str) -> tables.Setting | tables.Feeder | None:
+    about = (c for (of, words), c in tables.SUBJECTS.items() if of == claim and words in subject)
+    return tables.CLAIMS.get(claim) or next(about, None)
 
 
 @lru_cache(maxsize=8)

@@ -91,7 +91,10 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 class Feeder(msgspec.Struct, frozen=True):
-    """A claim whose violation comes about through some functions only: it counts where one of them runs."""
+    """A claim whose violation comes about through some functions only: it counts where one of them runs.
+
+    A tree that has none of them is not covered, for it was read at the commits that have them.
+    """
 
     symbols: tuple[str, ...]
     because: str
@@ -113,6 +116,12 @@ CLAIMS: dict[str, Setting | Feeder] = {
     "metrics.identity_not_averaged": WINDOW_PACKS,
     "metrics.no_dilution": WINDOW_PACKS,
     "geometry.augment_identity": AUGMENTING,
+}
+# By claim and words of a violation's subject.
+SUBJECTS: dict[tuple[str, str], Setting] = {
+    ("config.deterministic", "custom.user_prompt"): Setting(
+        "custom.user_prompt", lambda v: isinstance(v, str), "no prompt is taken from a file"
+    )
 }
 # By the beginning of `path:symbol`; the symbol is the last part of a dotted one.
 PLACES: dict[str, Setting | Refused] = {

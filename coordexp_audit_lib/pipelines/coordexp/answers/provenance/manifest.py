@@ -7,6 +7,7 @@ and run by itself, with the values that it needs given: it is the tree's own cod
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import inspect
 import json
@@ -51,7 +52,7 @@ def launch(request, here):
 def write(request, here):
     main, out = here.main, os.path.join(here.scratch, "provenance_run")
     module = importlib.import_module(symbols.SFT[0])
-    statement, before = writing_statement(main)
+    statement, before, line = writing_statement(main)
     shutil.rmtree(out, ignore_errors=True)
     config = {"config": request["config"], "files": overlay(here, request)}
     env = dict(request["env"])
@@ -75,7 +76,7 @@ def write(request, here):
     made = written(request, out, merged, {k: v for k, v in same.items() if v is not None})
     kept = [path.read_bytes() for path in Path(out).rglob("*") if path.is_file()]
     made["lost"] = sorted(name for name, text in chain.items() if text not in kept)
-    return dict(made, before_training=before, line=statement.lineno + inspect.getsourcelines(main)[1] - 1)
+    return dict(made, before_training=before, line=line)
 
 
 def loaded(here, request, loader, leaf, base):
@@ -106,8 +107,10 @@ def needed(request, leaf, base, out):
     }
 
 
+@functools.lru_cache(maxsize=1)
 def writing_statement(main):
-    """The statement of the entrypoint that writes the manifest, and whether it stands before the call that trains."""
+    """The statement of the entrypoint that writes the manifest, whether it stands before the call that trains, and its
+    line."""
     writer = symbols.WRITE_MANIFEST[0].partition(":")[2]
     tree = ast.parse(textwrap.dedent(inspect.getsource(main)))
     found = [n for n in ast.walk(tree) if isinstance(n, ast.If) and any(called(c) == writer for c in ast.walk(n))]
@@ -116,7 +119,8 @@ def writing_statement(main):
     statement = min(found, key=lambda n: n.lineno)
     calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call)]
     trains = [n.lineno for n in calls if called(n) == ".train" and n.args]
-    return statement, (statement.lineno < min(trains)) if trains else None
+    before = (statement.lineno < min(trains)) if trains else None
+    return statement, before, statement.lineno + inspect.getsourcelines(main)[1] - 1
 
 
 def called(node):
