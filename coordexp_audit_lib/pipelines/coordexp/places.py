@@ -26,7 +26,6 @@ ROLLOUT_PROMPT = symbols.ROLLOUT_MANY | symbols.ROLLOUT_TRAINER_OF_ANY_NAME / "_
 STRIP_ANSWER = symbols.ROLLOUT / "_strip_trailing_assistant_turns_for_rollout"
 NORMALIZE_SEED = symbols.ROLLOUT_TRAINER_OF_ANY_NAME / "_normalize_rollout_seed_int32"
 
-CHOOSE_CANDIDATES = symbols.SUBSET_SAMPLING / "select_tail_protected_candidates"
 
 PLACES: dict[str, tuple[Named, ...]] = {
     "config.batch_divisible": (Named(BUILD_ARGUMENTS, "update", about="is accepted"),),
@@ -47,7 +46,7 @@ PLACES: dict[str, tuple[Named, ...]] = {
     "packing.positions_restart": (Named(symbols.JOIN_SUFFIXES, "position_ids", about="joined by the trainer"),),
     "metrics.reduced_by_key": (Named(symbols.REDUCE_METRICS, "merged_keys"),),
     "supervision.suffix_taught": (Named(symbols.ENCODE_SUFFIX, "FullSuffixTargetStep", about="taught twice"),),
-    "supervision.subset_sampling": (Named(CHOOSE_CANDIDATES, "protected", about="is a candidate"),),
+    "supervision.subset_sampling": (Named(symbols.CHOOSE_CANDIDATES, "protected", about="is a candidate"),),
     "packing.own_check": (
         Named(symbols.CHECKED_BATCHES / "compute_loss", "checks_remaining", about="before it"),
         Named(symbols.BATCH_CONTRACT, about="."),
