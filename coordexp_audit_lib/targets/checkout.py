@@ -144,10 +144,11 @@ class CheckoutTarget(Target):
             raise SurfaceUnbound(answer["unbound"], where=surface)
         if answer.get("spent"):
             self._end_worker()
+        with_it = {"stand_ins": answer["stand_ins"]} if answer.get("stand_ins") else {}
         if "refusal" in answer:
-            return {"refusal": self._located(answer["refusal"])}
+            return {"refusal": self._located(answer["refusal"]), **with_it}
         if "value" in answer:
-            return {"value": answer["value"]}
+            return {"value": answer["value"], **with_it}
         raise SurfaceFailed(str(answer.get("failed", "its answer is of no known kind")), where=surface)
 
     def _located(self, refusal: Any) -> Any:
