@@ -150,7 +150,7 @@ def _pairs(value: Any) -> Iterator[str]:
         elif isinstance(inner, str):
             shown = {"nan": ".nan", "inf": ".inf", "-inf": "-.inf"}.get(inner, json.dumps(inner))
         else:
-            shown = json.dumps(inner)
+            shown = json.dumps(tidy(inner))
         plain = f'"{last}": {shown}'
         yield from (plain, json.dumps(plain)[1:-1])
 

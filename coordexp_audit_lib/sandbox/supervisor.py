@@ -32,7 +32,7 @@ OF_FILES = 1 << 1 | 1 << 14  # of these rights, those that a single file can giv
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/shm")  # shm: semaphores
 LINUX = sys.platform == "linux"
 PAGE = os.sysconf("SC_PAGE_SIZE")
-TICK = 0.2
+TICK, SLOW_TICK = 0.2, 0.5
 PATIENCE = 20.0
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
 
@@ -200,7 +200,8 @@ def end_strays(worker: int, living: dict[int, Process]) -> None:
 
 def watch(worker: int, lifeline: int, wakeup: int, orders: dict[str, Any]) -> tuple[str, int | None]:
     """Wait until there is a reason to end. Returns the reason and, if the worker ended by itself, its status."""
-    parent, poll, tick = os.getppid(), select.poll(), TICK
+    often = SLOW_TICK if orders.get("forks") else TICK  # those below look after their workers themselves
+    parent, poll, tick = os.getppid(), select.poll(), often
     for fd in (lifeline, wakeup):
         poll.register(fd, select.POLLIN)
     while True:
@@ -219,7 +220,7 @@ def watch(worker: int, lifeline: int, wakeup: int, orders: dict[str, Any]) -> tu
         reason = excess(orders, living)
         if reason:
             return reason, None
-        tick = max(TICK, 20 * (time.monotonic() - started))  # at most a twentieth of a core
+        tick = max(often, 20 * (time.monotonic() - started))  # at most a twentieth of a core
 
 
 def describe(status: int | None) -> str:

@@ -23,7 +23,8 @@ VIOLATED = {
     "metrics.only_when_executed": {"rollout/precision", "rollout/recall", "rollout/f1"},
     "metrics.b_ratio_consistent": {"stage2_ab/b_ratio_realized"},
     "metrics.counters_are_counts": {"train/micro_steps"},
-    "metrics.reasons_add_up": {"train/samples_per_micro", "stage2_ab/channel_b/strict_drop/N_drop_invalid"},
+    "metrics.reasons_add_up": {"stage2_ab/channel_b/strict_drop/N_drop_invalid"},
+    "metrics.rates_divide": {"train/samples_per_micro"},
     "metrics.identity_not_averaged": {"rollout/seed_base"},
     "metrics.no_dilution": {cases.GAUGE},
 }

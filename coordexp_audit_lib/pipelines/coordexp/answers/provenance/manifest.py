@@ -20,6 +20,7 @@ import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
+from coordexp_audit_lib.kit.stand_ins import replaced
 from coordexp_audit_lib.pipelines.api import Unbound, binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.answers.provenance import planting
@@ -27,7 +28,7 @@ from coordexp_audit_lib.pipelines.coordexp.answers.provenance.launch import reco
 from coordexp_audit_lib.pipelines.coordexp.harness.configs import plain, sha, shortened, workspace
 
 LONG = 200
-LOADED: dict[str, tuple[object, object]] = {}
+LOADED: dict[str, tuple[object, object, dict[str, bytes]]] = {}
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 
 
@@ -62,7 +63,7 @@ def write(request, here):
         base = os.path.join(here.scratch, "provenance_base.yaml") if request["with_base"] else None
         if base:
             Path(base).write_text("debug: {}\n", encoding="utf-8")
-        training_config, merged = loaded(here, request, loader, place.leaf, base)
+        training_config, merged, chain = loaded(here, request, loader, place.leaf, base)
         sources = {"config_source.yaml": place.leaf}
         if base:
             sources["base_config_source.yaml"] = base
@@ -73,15 +74,24 @@ def write(request, here):
             here.call(run, statement, given)
         same = {name: same_bytes(out, name, path) for name, path in sources.items()}
     made = written(request, out, merged, {k: v for k, v in same.items() if v is not None})
+    kept = [path.read_bytes() for path in Path(out).rglob("*") if path.is_file()]
+    made["lost"] = sorted(name for name, text in chain.items() if text not in kept)
     return dict(made, before_training=before, line=line)
 
 
 def loaded(here, request, loader, leaf, base):
-    """The typed config and what its sources resolve to; a config that several runs share is loaded once."""
+    """The typed config, what its sources resolve to, and those sources by name; one that runs share is loaded once."""
     key = json.dumps([request["config"], request["values"], request["with_base"]], sort_keys=True)
     if key not in LOADED:
         typed = here.call(loader.load_materialized_training_config, leaf, base)
-        LOADED[key] = typed, plain(loader.load_yaml_with_extends(leaf))
+        chain, read = {}, loader.load_yaml
+
+        def noted(path):
+            chain[os.path.basename(os.path.dirname(path)) + "/" + os.path.basename(path)] = Path(path).read_bytes()
+            return read(path)
+
+        with replaced(loader, load_yaml=staticmethod(noted)):
+            LOADED[key] = typed, plain(loader.load_yaml_with_extends(leaf)), chain
     return LOADED[key]
 
 
