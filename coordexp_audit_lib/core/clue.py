@@ -31,7 +31,8 @@ class Clue(msgspec.Struct, frozen=True):
 
 def must_refuse(violation: Violation) -> bool:
     """Whether the violation is that something was accepted."""
-    return bool(violation.expected == "refused" or violation.actual == "accepted")
+    said = violation.expected == "refused" or violation.actual == "accepted" or "accepted" in violation.message
+    return bool(said and violation.expected != "accepted")
 
 
 def clue_of(claim: str, config: str, violation: Violation) -> Clue:

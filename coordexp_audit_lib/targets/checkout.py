@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import shutil
@@ -60,7 +61,7 @@ class CheckoutTarget(Target):
         self._rows: dict[str, table.Row] | None = None
         self._worker: WorkerProcess | None = None
         self._server: ForkServer | None = None
-        self._first = True
+        self._is_copy = False  # made by `apart`
         self._asked: set[str] = set()
         self._info: TargetInfo | None = None
         self._statements = Statements(self.tree)
@@ -174,24 +175,26 @@ class CheckoutTarget(Target):
             return False
 
     def spread(self, jobs: int) -> bool:
-        if self._server is None and self._first:
+        if self._server is None and not self._is_copy:
             preload = self._pipeline.preload if self.answers == self._pipeline.answers else ""
             places = self.python, self.tree.root, self.answers
-            try:
+            with contextlib.suppress(SurfaceFailed):  # then each worker starts by itself, and says what is wrong
                 self._server = ForkServer(*places, self.limits, preload=preload, workers=jobs)
-            except SurfaceFailed:  # then each group's worker starts by itself, and says what is wrong
-                return True
+            self._end_worker()  # it was asked nothing but its versions
+        self.info()  # what follows is read once here, not in every process, and while the server imports
+        where = next((row.binding.where for row in self._table().values() if row.binding.where), None)
+        self.reach("", "", where, "")
         return True
 
     def apart(self) -> CheckoutTarget:
         other = copy.copy(self)
-        other._worker, other._localiser, other._asked, other._first = None, None, set(), False
+        other._worker, other._localiser, other._asked, other._is_copy = None, None, set(), True
         other._failed_starts = other._hangs = 0
         return other
 
     def close(self) -> None:
         self._end_worker()
-        if self._server is not None and self._first:
+        if self._server is not None and not self._is_copy:
             self._server.end()
             self._server = None
 
