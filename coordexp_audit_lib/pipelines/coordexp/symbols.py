@@ -198,7 +198,9 @@ TF_CONTRACTS = _module("src.trainers.teacher_forcing.contracts", since="2026-02-
 TF_REGISTRY = _module("src.trainers.teacher_forcing.module_registry", since="2026-02-24")
 TRIE_TARGETS = ENTRY_TRIE / "build_entry_trie_target_steps"
 TRIE_CANDIDATE = ENTRY_TRIE / "EntryTrieCandidate"
+ENCODE_SUFFIX = FULL_SUFFIX / "encode_full_suffix_branch"
 SUFFIX_LOSS, SUFFIX_STEP = FULL_SUFFIX / "compute_full_suffix_loss", FULL_SUFFIX / "FullSuffixTargetStep"
+CHOOSE_CANDIDATES = SUBSET_SAMPLING / "select_tail_protected_candidates"
 SAMPLE_SUBSET = SUBSET_SAMPLING / "sample_subset_and_candidates"
 RUN_OBJECTIVE = TF_PIPELINE / "run_teacher_forcing_pipeline"
 PROJECT_ATOMS = TF_ATOMS / "project_stage2_objective_atoms"
