@@ -41,6 +41,5 @@ CITATIONS = {
 }
 
 PERMITTED = {
-    "geometry.box_ordered": "only the ground truth of Stage-2 AB must be ordered, and there it is refused; of other paths "
-    "the arity alone is demanded"
+    "geometry.box_ordered": "only ground truth of Stage-2 AB must be ordered, where it is refused; else the arity alone"
 }
