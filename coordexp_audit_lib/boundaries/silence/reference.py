@@ -11,7 +11,11 @@ from coordexp_audit_lib.source.tree import Tree
 
 
 @answers(SUPPRESSIONS)
-@lru_cache(maxsize=1)  # a running program's own source stays as it is
 def suppressions_of_this_library(request: ScanRequest) -> Scan:
     """Scan this package, whose folder stands for the core paths."""
+    return _scanned(request)
+
+
+@lru_cache(maxsize=1)  # a running program's own source stays as it is
+def _scanned(request: ScanRequest) -> Scan:
     return scan_tree(Tree(Path(__file__).parents[2]), request)
