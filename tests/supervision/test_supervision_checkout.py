@@ -22,7 +22,10 @@ VIOLATED = {
     "supervision.rollout_seed",
 }
 # What only later commits have: objects in any order, and an objective of modules.
-LATER = {f"supervision.{n}" for n in ("candidate_targets", "candidate_loss", "subset_sampling", "objective_additive")}
+LATER = {
+    f"supervision.{n}"
+    for n in ("candidate_targets", "candidate_loss", "subset_sampling", "objective_additive", "suffix_taught")
+}
 
 
 @pytest.mark.checkout

@@ -39,6 +39,7 @@ PLACES: dict[str, tuple[Named, ...]] = {
     "template.no_truncation": (Named(key="template.truncation_strategy", about="is cut to"),),
     "packing.positions_restart": (Named(symbols.JOIN_SUFFIXES, "position_ids", about="joined by the trainer"),),
     "metrics.reduced_by_key": (Named(symbols.REDUCE_METRICS, "merged_keys"),),
+    "supervision.suffix_taught": (Named(symbols.ENCODE_SUFFIX, "FullSuffixTargetStep", about="taught twice"),),
     "supervision.subset_sampling": (Named(CHOOSE_CANDIDATES, "protected", about="is a candidate"),),
     "packing.own_check": (
         Named(symbols.CHECKED_BATCHES / "compute_loss", "checks_remaining", about="before it"),

@@ -198,6 +198,7 @@ TF_CONTRACTS = _module("src.trainers.teacher_forcing.contracts", since="2026-02-
 TF_REGISTRY = _module("src.trainers.teacher_forcing.module_registry", since="2026-02-24")
 TRIE_TARGETS = ENTRY_TRIE / "build_entry_trie_target_steps"
 TRIE_CANDIDATE = ENTRY_TRIE / "EntryTrieCandidate"
+ENCODE_SUFFIX = FULL_SUFFIX / "encode_full_suffix_branch"
 SUFFIX_LOSS, SUFFIX_STEP = FULL_SUFFIX / "compute_full_suffix_loss", FULL_SUFFIX / "FullSuffixTargetStep"
 SAMPLE_SUBSET = SUBSET_SAMPLING / "sample_subset_and_candidates"
 RUN_OBJECTIVE = TF_PIPELINE / "run_teacher_forcing_pipeline"
@@ -242,7 +243,7 @@ REDUCE_PENDING = "_reduce_stage2_pending_metrics_global"
 STAGE2_REDUCE = STAGE2_TRAINER / REDUCE_PENDING
 REDUCE_METRICS = COORDINATION / "reduce_metric_payload_global"
 STAGE2_REDUCE_OF_ANY_NAME = STAGE2_TRAINER_OF_ANY_NAME / REDUCE_PENDING
-WINDOW_PACKS = STAGE2_TRAINER_OF_ANY_NAME / "_prepare_window_packed_batches"
+WINDOW_PACKS = STAGE2_TRAINER.first / "_prepare_window_packed_batches"
 PENDING_LOG = STAGE2 / "_PendingStage2Log"
 GT_BOXES = STAGE2 / "_extract_gt_bboxonly"
 EXPECTATION_DECODE = STAGE2 / "_expectation_decode_coords" | TF_GEOMETRY / "expectation_decode_coords"

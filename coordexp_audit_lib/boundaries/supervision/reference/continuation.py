@@ -5,9 +5,13 @@ from __future__ import annotations
 import random
 
 from coordexp_audit_lib.boundaries.supervision.predicates import candidates
+from coordexp_audit_lib.boundaries.supervision.predicates import suffix as parts
 from coordexp_audit_lib.boundaries.supervision.surfaces import continuation as s
 from coordexp_audit_lib.core.evidence import digest
 from coordexp_audit_lib.core.surface import Refuse, answers
+from coordexp_audit_lib.kit.tokenizer import encode
+
+END = "<|im_end|>\n"
 
 
 @answers(s.CANDIDATE_TARGETS)
@@ -22,6 +26,15 @@ def candidate_loss(request: s.CandidateLossRequest) -> s.CandidateLoss:
     rows = zip(request.logits, request.steps, strict=True)
     single = [candidates.step_loss(row, step, request.support, request.balance) for row, step in rows]
     return s.CandidateLoss(sum(single) / len(single), single)
+
+
+@answers(s.SUFFIX)
+def suffix(request: s.SuffixRequest) -> s.Suffix:
+    """Every token whose last byte follows what is given, as the only target; the template's newline with it."""
+    whole, _ = parts.written([request.gt[i] for i in (*request.given, *request.asked)], request.order)
+    ids, given = [*encode(whole), *encode(END)], parts.given_bytes(request)
+    follow = [at for at, (_, end) in enumerate(parts.spans(ids)) if end > given]
+    return s.Suffix(ids, [s.PlacedStep(at, s.TargetStep(ids[at], [(ids[at], 1.0)])) for at in follow])
 
 
 @answers(s.SUBSETS)

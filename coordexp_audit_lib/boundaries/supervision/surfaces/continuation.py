@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from coordexp_audit_lib.boundaries.supervision.surfaces import Thing
 from coordexp_audit_lib.core.surface import surface
+from coordexp_audit_lib.kit.coordjson import Order
 
 
 class CandidatesRequest(msgspec.Struct, frozen=True):
@@ -25,6 +27,32 @@ class CandidateTargets(msgspec.Struct, frozen=True):
     """One step for each token of the teacher's."""
 
     steps: list[TargetStep]
+
+
+class SuffixRequest(msgspec.Struct, frozen=True):
+    """An answer whose first objects are given: of `gt` by number, those of `given` are there, those of `asked` follow.
+
+    order: of a record's fields.
+    """
+
+    gt: list[Thing]
+    given: list[int]
+    asked: list[int]
+    order: Order = "desc_first"
+
+
+class PlacedStep(msgspec.Struct, frozen=True):
+    """A step that predicts the token at `position`, counted from the assistant's first token."""
+
+    position: int
+    step: TargetStep
+
+
+class Suffix(msgspec.Struct, frozen=True):
+    """ids: the assistant's tokens with what the template puts after them. steps: what is taught, in any order."""
+
+    ids: list[int]
+    steps: list[PlacedStep]
 
 
 class CandidateLossRequest(msgspec.Struct, frozen=True):
@@ -99,5 +127,6 @@ CANDIDATE_TARGETS = surface(
 CANDIDATE_LOSS = surface(
     "supervision.candidate_loss", CandidateLossRequest, CandidateLoss, "The loss of steps with several targets."
 )
+SUFFIX = surface("supervision.suffix", SuffixRequest, Suffix, "What is taught of an answer of which a part is given.")
 SUBSETS = surface("supervision.subsets", SubsetRequest, Subsets, "Which objects are given, and which are asked for.")
 OBJECTIVE = surface("supervision.objective", ObjectiveRequest, Objective, "Modules' losses added up, and logged.")

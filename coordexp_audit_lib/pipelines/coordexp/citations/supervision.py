@@ -20,6 +20,13 @@ REGISTRY = "teacher-forcing-unified-loss-registry"
 CITATIONS = {
     "supervision.candidate_targets": (TRIE,),
     "supervision.candidate_loss": (TRIE, newest(REGISTRY, "Canonical loss scalars are mean-like (scale-invariant)")),
+    "supervision.suffix_taught": (
+        newest(
+            SET_CONTINUATION,
+            "Stage-1 set-continuation supports recursive full-suffix objectives",
+            "add-stage1-et-rmp-ce-objective",
+        ),
+    ),
     "supervision.subset_sampling": (
         newest(SET_CONTINUATION, "Subset prefix sampling is deterministic and configurable", CHANGE),
         newest(SET_CONTINUATION, "Candidate scoring modes expose exact and sampled logZ semantics", CHANGE),

@@ -91,7 +91,10 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 class Feeder(msgspec.Struct, frozen=True):
-    """A claim whose violation comes about through some functions only: it counts where one of them runs."""
+    """A claim whose violation comes about through some functions only: it counts where one of them runs.
+
+    A tree that has none of them is not covered, for it was read at the commits that have them.
+    """
 
     symbols: tuple[str, ...]
     because: str

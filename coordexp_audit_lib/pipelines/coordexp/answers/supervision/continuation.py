@@ -10,6 +10,7 @@ import types
 from coordexp_audit_lib.kit.stand_ins import replaced
 from coordexp_audit_lib.pipelines.api import binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
+from coordexp_audit_lib.pipelines.coordexp.harness import trainer as harness
 from coordexp_audit_lib.pipelines.coordexp.harness.trainer import short
 
 
@@ -22,6 +23,29 @@ def candidate_targets(request, here):
     made = here.call(here.build, candidates=given, teacher_tokens=request["candidates"][request["teacher"]])
     told = [{"teacher": s.teacher_token_id, "targets": [[t.token_id, t.probability] for t in s.targets]} for s in made]
     return {"steps": told}
+
+
+@binds("supervision.suffix", encode=symbols.ENCODE_SUFFIX)
+def suffix(request, here):
+    """With the real template, of a text-only conversation."""
+    made = harness.world(here)
+    meta = harness.sample(request["gt"])
+    meta["messages"] = [*meta["messages"], {"role": "assistant", "content": "{}"}]
+    told = {"prefix_indices": request["given"], "suffix_indices": request["asked"]}
+    branch = here.ask(here.encode, meta=meta, template=made.template, object_field_order=request["order"], **told)
+    ids, labels = (harness.whole(t.reshape(-1)) for t in (branch.branch_inputs["input_ids"], branch.labels))
+    start = harness.answer_at(labels)
+    steps = [
+        {
+            "position": one.label_position - start,
+            "step": {
+                "teacher": one.teacher_token_id,
+                "targets": [[t.token_id, t.probability] for t in one.normalized_targets],
+            },
+        }
+        for one in branch.steps
+    ]
+    return {"ids": ids[start:], "steps": steps}
 
 
 @binds("supervision.candidate_loss", loss=symbols.SUFFIX_LOSS, step=symbols.SUFFIX_STEP)
