@@ -13,6 +13,8 @@ import msgspec
 from tqdm import tqdm
 
 from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.boundaries.geometry.predicates.grounding import FORMS, LIMITS
+from coordexp_audit_lib.boundaries.geometry.predicates.records import Ordering
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import judge_all
@@ -52,7 +54,9 @@ def declare(add: Add, judged: argparse.ArgumentParser, report: Report) -> None:
         return add(name, run, help, judged)
 
     data = command("data", _data, "stream-audit cooked datasets of any size")
-    data.add_argument("file", nargs="+", type=Path, help="JSONL files with coordinates as bins")
+    data.add_argument("file", nargs="+", type=Path, help="JSON lines, a JSON array or COCO; .gz, .xz, .bz2, .zst")
+    data.add_argument("--form", choices=FORMS, default="", help="of the records; by default as the first one shows")
+    data.add_argument("--frame", choices=("real", *LIMITS), default="", help="of boxes that do not say theirs")
     data.add_argument("--sorted", action="store_true", help="also demand that objects stand in top-left order")
     batch = command("batch", _batch, "audit one packed training batch, from any framework")
     batch.add_argument("file", nargs="+", type=Path, help="npz or safetensors, or a folder of them")
@@ -94,8 +98,10 @@ def _data(arguments: argparse.Namespace) -> Audited:
     found: list[Finding] = []
     with tqdm(total=total, unit="B", unit_scale=True, desc="data", file=sys.stderr, disable=None, leave=False) as bar:
         for path in arguments.file:
-            found += audit_data(path, "sorted" if arguments.sorted else "random", bar.update)
-    return Audited(", ".join(p.name for p in arguments.file), found)
+            order: Ordering = "sorted" if arguments.sorted else "random"
+            found += audit_data(path, order, bar.update, form=arguments.form, frame=arguments.frame)
+    taken = dict.fromkeys(f"{f.config}: read as {e.value}" for f in found for e in f.evidence if e.symbol == "read as")
+    return Audited(", ".join(p.name for p in arguments.file), found, "; ".join(taken))
 
 
 def _batch(arguments: argparse.Namespace) -> Audited:

@@ -200,6 +200,7 @@ def _check(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from coordexp_audit_lib.report.document import document, write_documents
     from coordexp_audit_lib.run.audit import run
+    from coordexp_audit_lib.run.compared import compare_recordings
 
     target, configs, names = _opened(arguments)
     with target:
@@ -221,6 +222,7 @@ def _run(arguments: argparse.Namespace) -> int:
         bar.close()
         made = document(target.info(), target.bindings(), configs, ran.findings)
     write_documents(arguments.out, made)
+    compare_recordings(arguments.target, arguments.out, names, arguments.seed)
     for failed in ran.failed:
         print(f"coordexp-audit: {failed.job.output.name}: the notebook raised: {failed.reason}", file=sys.stderr)
     status = _report(arguments, made, ran.findings)
@@ -267,16 +269,15 @@ def _record(arguments: argparse.Namespace) -> int:
 def _diff(arguments: argparse.Namespace) -> int:
     import msgspec
 
+    from coordexp_audit_lib.report.compare import SCHEMA, changes_table, compare, is_worse
     from coordexp_audit_lib.report.document import read_audit
-    from coordexp_audit_lib.report.tables import Table
-    from coordexp_audit_lib.run.compare import SCHEMA, compare, is_worse
 
-    changes = compare(read_audit(arguments.before), read_audit(arguments.after))
+    before, after = read_audit(arguments.before), read_audit(arguments.after)
+    changes = compare(before, after)
     if arguments.json:
         print(json.dumps({"schema": SCHEMA, "changes": msgspec.to_builtins(changes)}, sort_keys=True, indent=1))
     elif changes:
-        rows = [(c.kind, c.severity, c.invariant, c.config or "-", f"{c.before} → {c.after}", c.what) for c in changes]
-        print(Table(("change", "severity", "invariant", "config", "status", "what"), rows).text())
+        print(changes_table(before, after).text())
     else:
         print("no change")
     return VIOLATED if is_worse(changes) else HELD

@@ -28,7 +28,7 @@ from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.evidence import Evidence, Where, digest
 from coordexp_audit_lib.core.finding import Kind, Severity, Violation
 from coordexp_audit_lib.core.problem import Problem, Undecided
-from coordexp_audit_lib.core.surface import Answer, Refusal, Request, Response, Surface
+from coordexp_audit_lib.core.surface import Answer, Refusal, Request, Response, StandIn, Surface
 from coordexp_audit_lib.core.target import Target
 
 Check = Callable[["Context"], Iterator["Violation | Problem"]]
@@ -136,6 +136,7 @@ class Context(Ledger):
         self.asked: list[Asked] = []
         self.notes: list[Evidence] = []
         self.last_surface = ""
+        self.stand_ins: dict[str, StandIn] = {}
 
     @property
     def contract(self) -> Mapping[str, Any]:
@@ -148,6 +149,10 @@ class Context(Ledger):
         self.calls[question.name] = self.calls.get(question.name, 0) + 1
         answer = self.target.ask(question, request)
         self.asked.append(Asked(question, request, answer.refusal))
+        for one in answer.stand_ins:
+            self.stand_ins[one.name] = one
+            if not one.sound:
+                self.left_out(f"what depends on {one.name}", f"it is not installed, and answered was with {one.what}")
         return answer
 
     def value(self, question: Surface[Request, Response], request: Request) -> Response:

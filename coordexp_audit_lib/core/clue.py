@@ -19,18 +19,27 @@ class Clue(msgspec.Struct, frozen=True):
     """claim: its id. config: the one under audit, as the target names it; empty where the claim is about none.
 
     keys: dotted paths and names of metrics that the violation names, the likeliest first. text: subject and message.
+    accepted: the violation is that something was accepted which must be refused.
     """
 
     claim: str = ""
     config: str = ""
     keys: tuple[str, ...] = ()
     text: str = ""
+    accepted: bool = False
+
+
+def must_refuse(violation: Violation) -> bool:
+    """Whether the violation is that something was accepted."""
+    said = violation.expected == "refused" or violation.actual == "accepted" or "accepted" in violation.message
+    return bool(said and violation.expected != "accepted")
 
 
 def clue_of(claim: str, config: str, violation: Violation) -> Clue:
     """The clue of one violation of a claim."""
     keys = dict.fromkeys(k for k in _named(violation) if len(k) >= SHORTEST)
-    return Clue(claim, config, tuple(keys)[:MOST_KEYS], f"{violation.subject} | {violation.message}")
+    text = f"{violation.subject} | {violation.message}"
+    return Clue(claim, config, tuple(keys)[:MOST_KEYS], text, must_refuse(violation))
 
 
 def _named(violation: Violation) -> Iterator[str]:

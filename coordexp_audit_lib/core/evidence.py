@@ -18,11 +18,12 @@ class Where(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One handle. `kind` is `symbol`, `key`, `call`, `artifact` or `fact`.
+    """One handle. `kind` is `symbol`, `key`, `call`, `artifact`, `fact` or `stand-in`.
 
     symbol: path, line, symbol, digest (sha256 of the symbol's source, first 16 hex digits).
     key: path (a YAML file) and key (dotted path). call: surface, calls (how many), digest of input and output.
-    artifact: path and digest. fact: a name and a measured value, in `symbol` and `value`.
+    artifact: path and digest. fact: a name and a measured value, in `symbol` and `value`. stand-in: what is not
+    installed and what took part in the answers in its place, there too.
     """
 
     kind: str

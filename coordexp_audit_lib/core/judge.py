@@ -184,7 +184,8 @@ def _evidence(ctx: Context) -> list[Evidence]:
                 digest=b.digest if b else "",
             )
         )
-    return [*asked, *(_tidied_evidence(e) for e in ctx.notes)]
+    used = [Evidence("stand-in", symbol=s.name, value=s.what) for _, s in sorted(ctx.stand_ins.items())]
+    return [*asked, *(_tidied_evidence(e) for e in (*used, *ctx.notes))]
 
 
 def _tidied_evidence(e: Evidence) -> Evidence:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.core.claim import Asked, Context
-from coordexp_audit_lib.core.clue import clue_of
+from coordexp_audit_lib.core.clue import clue_of, must_refuse
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.evidence import Where, canonical_json
 from coordexp_audit_lib.core.finding import Place, Violation, tidy
@@ -76,6 +76,7 @@ class Trail:
     def _found(self, violation: Violation, claim: str) -> list[Place]:
         begin, end = self.spans.get(_name(violation), (0, len(self.ctx.asked)))
         mine = [a for a in self.ctx.asked[begin:end] if a.question.static is None]
+        mine = [a for a in mine if _bound(self.ctx, a.question.name)] or mine  # that a function of the tree answers
         mine = [a for a in mine if _bound(self.ctx, a.question.name) == violation.where] or mine
         failed = _failed(mine[-LOOKED_AT:], violation)
         if failed is None:
@@ -89,10 +90,13 @@ class Trail:
         except AuditError:  # a target that can't say it: the function that was asked is named
             found = []
         refused = failed.refusal.where if failed.refusal else None
-        like = self._refused_like(failed) if _must_refuse(violation) else None
-        named = [p for p in found if p.found in ("symbol", "config")]
-        places = [*named, *([Place(refused, "refusal")] if refused else []), *(p for p in found if p not in named)]
-        return [*places, *([Place(like, "refusal")] if like else [])]
+        like = self._refused_like(failed) if must_refuse(violation) else None
+        refusals = [Place(w, "refusal") for w in (refused, like) if w]
+        named, weak = ([p for p in found if p.found in kinds] for kinds in (("symbol", "config"), ("lines",)))
+        rest = [p for p in found if p not in named]
+        if refused or not like:
+            return [*named, *refusals, *rest]
+        return [*named, *(p for p in rest if p not in weak), *refusals, *weak]
 
     def _refused_like(self, failed: Asked) -> Where | None:
         """Where the target refuses the question most like one that it should refuse."""
@@ -122,7 +126,7 @@ class Trail:
 
 def _failed(asked: Sequence[Asked], violation: Violation) -> Asked | None:
     """The question that the violation is about: that which shares most words with it, of equal ones the last."""
-    if _must_refuse(violation):
+    if must_refuse(violation):
         asked = [a for a in asked if a.refusal is None] or asked
     words = [w for value in (violation.counterexample, violation.expected) for w in _words(value)]
     pairs = list(_pairs(violation.counterexample))
@@ -137,11 +141,6 @@ def _failed(asked: Sequence[Asked], violation: Violation) -> Asked | None:
     return best[1] if best else None
 
 
-def _must_refuse(violation: Violation) -> bool:
-    """Whether the violation is that something was accepted."""
-    return bool(violation.expected == "refused" or violation.actual == "accepted")
-
-
 def _pairs(value: Any) -> Iterator[str]:
     """Keys with their values as they stand in JSON, and in a text of JSON or YAML that is itself a text in JSON."""
     for key, inner in value.items() if isinstance(value, dict) else ():
@@ -151,7 +150,7 @@ def _pairs(value: Any) -> Iterator[str]:
         elif isinstance(inner, str):
             shown = {"nan": ".nan", "inf": ".inf", "-inf": "-.inf"}.get(inner, json.dumps(inner))
         else:
-            shown = json.dumps(inner)
+            shown = json.dumps(tidy(inner))
         plain = f'"{last}": {shown}'
         yield from (plain, json.dumps(plain)[1:-1])
 

@@ -41,12 +41,22 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
     where: Where | None = None
 
 
+class StandIn(msgspec.Struct, frozen=True, array_like=True):
+    """What took part in an answer in place of something that is not installed: its name, what stood for it, and whether
+    the answer is the same as with the real one."""
+
+    name: str
+    what: str
+    sound: bool
+
+
 class Answer(msgspec.Struct, Generic[Response], frozen=True):
     """What a target said: a value, or a refusal. Never both, never neither."""
 
     surface: str
     content: Response | None = None
     refusal: Refusal | None = None
+    stand_ins: tuple[StandIn, ...] = ()
 
     @property
     def refused(self) -> bool:

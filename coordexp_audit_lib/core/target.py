@@ -14,7 +14,7 @@ from coordexp_audit_lib.core.errors import SurfaceFailed, SurfaceUnbound
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.finding import Place, Reach
 from coordexp_audit_lib.core.pipeline import Pipeline, pipeline
-from coordexp_audit_lib.core.surface import Answer, Refusal, Request, Response, Surface
+from coordexp_audit_lib.core.surface import Answer, Refusal, Request, Response, StandIn, Surface
 
 
 class Binding(msgspec.Struct, frozen=True):
@@ -166,8 +166,10 @@ class Target(ABC):
 def typed_answer(question: Surface[Request, Response], raw: Any) -> Answer[Response]:
     """Turn a raw answer into a typed one; anything that does not fit the contract is a `SurfaceFailed`."""
     try:
+        stand_ins = msgspec.convert(raw.get("stand_ins", ()), tuple[StandIn, ...]) if isinstance(raw, dict) else ()
         if isinstance(raw, dict) and "refusal" in raw:
-            return Answer(surface=question.name, refusal=msgspec.convert(raw["refusal"], Refusal))
+            refusal = msgspec.convert(raw["refusal"], Refusal)
+            return Answer(surface=question.name, refusal=refusal, stand_ins=stand_ins)
         value = msgspec.convert(raw["value"], question.response)
     except (msgspec.ValidationError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise SurfaceFailed(
@@ -175,4 +177,4 @@ def typed_answer(question: Surface[Request, Response], raw: Any) -> Answer[Respo
             where=question.name,
             remedy="the binding must return the fields that the surface declares",
         ) from error
-    return Answer(surface=question.name, content=value)
+    return Answer(surface=question.name, content=value, stand_ins=stand_ins)

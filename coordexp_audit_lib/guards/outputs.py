@@ -17,6 +17,7 @@ STOPPING = (
     "metrics.required_keys",
     "metrics.only_when_executed",
     "metrics.counters_are_counts",
+    "metrics.rates_divide",
     "metrics.reasons_add_up",
     "metrics.identity_not_averaged",
     "metrics.finite",

@@ -14,15 +14,17 @@ import base64
 import hashlib
 import importlib.util
 import os
+import shutil
 import tempfile
+import types
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from coordexp_audit_lib.kit import boxes, profile
+from coordexp_audit_lib.kit.stand_ins import replaced
 
 PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -109,6 +111,17 @@ def cache_folder() -> Path:
     return Path(base) / "coordexp-audit"
 
 
+def hand_on(home: Path) -> None:
+    """Give a worker with that home what the user's cache holds, so that it need not derive the merges again."""
+    kept = sorted(cache_folder().glob("qwen-bpe-*.txt"))
+    folder = home / ".cache" / "coordexp-audit"
+    if kept:
+        folder.mkdir(parents=True)
+    for path in kept:
+        with suppress(OSError):
+            shutil.copyfile(path, folder / path.name)
+
+
 def place(scratch: str) -> Path:
     """The user's cache if it holds the merges already, else the folder `scratch`: nothing else is written to."""
     return cache_folder() if kept_file(ranks_path(), cache_folder()).is_file() else Path(scratch)
@@ -177,10 +190,11 @@ def add(made: Any, tokens: Iterable[str], special: bool = False) -> None:
     made.add_tokens([AddedToken(t, normalized=False, special=special) for t in tokens])
 
 
-@lru_cache(maxsize=1)
 def qwen() -> Any:
     """The tokenizer, built once per process."""
-    return build()
+    if not _BUILT:
+        _BUILT.append(build())
+    return _BUILT[0]
 
 
 def encode(text: str) -> list[int]:
@@ -189,10 +203,15 @@ def encode(text: str) -> list[int]:
     return ids
 
 
-def fast(made: Any = None) -> Any:
-    """The same as a `transformers` fast tokenizer (imports transformers: seconds)."""
-    from transformers import Qwen2TokenizerFast
+def fast(made: Any = None, given_away: bool = False) -> Any:
+    """The same as a `transformers` fast tokenizer (imports transformers: seconds).
+
+    given_away: whether `made` may become its backend; else that is a copy, which takes half a second.
+    """
+    from transformers import Qwen2TokenizerFast, tokenization_utils_fast
 
     tokens = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "bos_token": None, "unk_token": None}
     more = {"additional_special_tokens": list(CONTROL[1:]), "model_max_length": 262_144}
-    return Qwen2TokenizerFast(tokenizer_object=made or qwen(), **tokens, **more)  # type: ignore[no-untyped-call]
+    kept = {"copy": types.SimpleNamespace(deepcopy=lambda thing: thing)} if given_away else {}
+    with replaced(tokenization_utils_fast, **kept):
+        return Qwen2TokenizerFast(tokenizer_object=made or qwen(), **tokens, **more)  # type: ignore[no-untyped-call]

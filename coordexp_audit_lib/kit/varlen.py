@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
-from coordexp_audit_lib.kit.stand_ins import replaced
+from coordexp_audit_lib.kit.stand_ins import replaced, used
 
 NAME = "flash_attention_2"
+STANDS_FOR, WHAT = "flash-attn", "attention within the segments that transformers' own code tells, computed on the CPU"
 _KEPT = ("_flash_fn", "_flash_varlen_fn", "_pad_fn", "_unpad_fn", "_process_flash_kwargs_fn")
 
 
@@ -41,6 +42,7 @@ def varlen(
     """
     import torch
 
+    used(STANDS_FOR, WHAT, True)
     bounds = []
     for cu, longest, rows in ((cu_seqlens_q, max_seqlen_q, len(q)), (cu_seqlens_k, max_seqlen_k, len(k))):
         if cu.dtype != torch.int32:
@@ -65,6 +67,7 @@ def dense(
     """Attention over whole rows [B, L, heads, width], called where nothing tells transformers of segments."""
     import torch
 
+    used(STANDS_FOR, WHAT, True)
     return torch.stack(
         [_attend(*row, dropout=dropout_p, scale=softmax_scale, causal=causal) for row in zip(q, k, v, strict=True)]
     )

@@ -22,6 +22,8 @@ import importlib
 import inspect
 import json
 
+from coordexp_audit_lib.kit import stand_ins
+
 _BOUND: dict[str, dict[str, "Bound"]] = {}
 _ANEW: list[bool] = []
 
@@ -66,15 +68,21 @@ def binds(surface, **symbols):
 def remembered(answer):
     """Keep what was answered or refused: several checks ask the same, and a pass through a model is dear."""
     known: dict[str, tuple[object, Exception | None]] = {}
+    parts: dict[str, dict[str, tuple[str, str, bool]]] = {}  # what stood in for something missing
 
     @functools.wraps(answer)
     def ask(request, here):
         key = json.dumps(request, sort_keys=True)
         if key not in known or _ANEW:
+            parts[key] = {}
             try:
-                known[key] = answer(request, here), None
+                with stand_ins.noted(parts[key]):
+                    known[key] = answer(request, here), None
             except (Refused, Unbound) as error:
                 known[key] = None, error
+        else:
+            for one in parts[key].values():
+                stand_ins.used(*one)
         value, refused = known[key]
         if refused is not None:
             raise refused

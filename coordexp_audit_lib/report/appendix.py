@@ -6,20 +6,44 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from coordexp_audit_lib.core.finding import SEVERITIES, STATUSES
 from coordexp_audit_lib.core.ranking import counts
+from coordexp_audit_lib.report import result
 from coordexp_audit_lib.report.tables import Table
 from coordexp_audit_lib.report.text import shown
 
 
-def findings_page(made: Mapping[str, Any]) -> str:
-    """The notebook's JSON: target, counts, violations with file and line, then every finding."""
+def result_page(made: Mapping[str, Any]) -> str:
+    """The book's first page, as a notebook's JSON: what the audit came to, and what matters first."""
     cells = [
-        _prose("# Findings", "What was audited, what was found, and every claim with its verdict."),
-        _prose("## The target"),
-        *_tables([_target(made)]),
+        _prose("# Result", "What the audit came to, for each boundary of the pipeline and each audited configuration."),
+        *_tables([result.matrix(made)]),
+        _prose("## What matters first"),
+        *_tables([result.first(made)]),
         _prose("## Verdicts by severity"),
-        *_tables([_counts(made["summary"])]),
+        *_tables([result.counted(made)]),
+        _prose("## What was audited"),
+        *_tables([_target(made)]),
+    ]
+    return _notebook(cells)
+
+
+def compared_page(made: Mapping[str, Any], changes: Table) -> str:
+    """The page of another recording of the same pipeline: its result, and what changed on the way to it."""
+    cells = [
+        _prose("# Another commit", "The same claims, asked of another recorded commit of the pipeline."),
+        *_tables([_target(made), result.matrix(made)]),
+        _prose("## What matters first there"),
+        *_tables([result.first(made)]),
+        _prose("## What changed", "From the commit that this book is about to the other, the worse first."),
+        *_tables([changes]),
+    ]
+    return _notebook(cells)
+
+
+def findings_page(made: Mapping[str, Any]) -> str:
+    """The notebook's JSON: violations with file and line, then every finding."""
+    cells = [
+        _prose("# Findings", "What is violated, where it is to be mended, and every claim with its verdict."),
         _prose("## Violations"),
         *_violations(made["findings"]),
         *_undecided(made["findings"]),
@@ -28,6 +52,10 @@ def findings_page(made: Mapping[str, Any]) -> str:
         _prose("## What answered", "How the target answers each question, and where the function stands."),
         *_tables([_surfaces(made["target"].get("surfaces", {}))]),
     ]
+    return _notebook(cells)
+
+
+def _notebook(cells: list[dict[str, Any]]) -> str:
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook = {
         "cells": cells,
@@ -73,14 +101,9 @@ def _target(made: Mapping[str, Any]) -> Table:
     return Table(("what", "value"), rows)
 
 
-def _counts(summary: Mapping[str, Any]) -> Table:
-    rows = [(s, *(summary["by_severity"][s][status] for status in STATUSES)) for s in SEVERITIES]
-    return Table(("severity", *STATUSES), [*rows, ("all", *(summary[status] for status in STATUSES))])
-
-
 def _violations(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     counted = [f for f in findings if counts(f)]
-    latent = [f for f in findings if f["status"] == "violated" and f["reach"] == "none" and not f["same_as"]]
+    latent = result.latent({"findings": findings})
     cells = _tables(map(_violation, counted)) or [_prose("No claim is violated by what an audited config leads to.")]
     if latent:
         cells += [_prose("## Latent violations", "No audited config leads to these; they count nowhere.")]

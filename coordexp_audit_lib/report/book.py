@@ -18,7 +18,8 @@ import yaml
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.errors import AuditError, UsageError
 from coordexp_audit_lib.report import tex
-from coordexp_audit_lib.report.appendix import findings_page
+from coordexp_audit_lib.report.appendix import compared_page, findings_page, result_page
+from coordexp_audit_lib.report.compare import changes_table
 from coordexp_audit_lib.report.document import read_audit
 from coordexp_audit_lib.report.files import write_atomically
 from coordexp_audit_lib.report.outputs import check
@@ -28,6 +29,7 @@ from coordexp_audit_lib.report.text import visible
 FORMATS = ("html", "pdf")
 TEX = "audit"
 TIMEOUT = 600
+COMPARED = "compared"  # where a run leaves the audits of other recordings
 
 
 def build_book(run_dir: Path, formats: Sequence[str] = FORMATS) -> dict[str, Path]:
@@ -65,9 +67,10 @@ def write_source(run_dir: Path, made: Mapping[str, Any], source: Path) -> dict[s
     prose = folder("book")
     shutil.copytree(prose, source, ignore=shutil.ignore_patterns("_build", "__pycache__"))
     shutil.copyfile(_settings(), source / "_config.yml")
+    write_atomically(source / "result.ipynb", result_page(made))
     write_atomically(source / "findings.ipynb", findings_page(made))
     toc: dict[str, Any] = yaml.safe_load((prose / "_toc.yml").read_text(encoding="utf-8"))
-    toc["parts"] += _parts(run_dir / "notebooks", made, source)
+    toc["parts"] += _parts(run_dir / "notebooks", made, source) + _compared(run_dir / COMPARED, made, source)
     write_atomically(source / "_toc.yml", yaml.safe_dump(toc, sort_keys=False, allow_unicode=False))
     return toc
 
@@ -90,6 +93,17 @@ def _parts(notebooks: Path, made: Mapping[str, Any], source: Path) -> list[dict[
         remedy = "remove it, or audit the boundary and config that it belongs to"
         raise AuditError("a notebook belongs to no page of the book", where=min(left), remedy=remedy)
     return [part for part in parts if part["chapters"]]
+
+
+def _compared(folder_: Path, made: Mapping[str, Any], source: Path) -> list[dict[str, Any]]:
+    """A part for each other recording that the run judged beside its target, with what changed on the way to it."""
+    parts = []
+    for path in sorted(folder_.glob("*.json")):
+        other = read_audit(path)
+        write_atomically(source / f"compared-{path.stem}.ipynb", compared_page(other, changes_table(made, other)))
+        caption = visible(f"Commit {other['target']['commit'][:7]}" if other["target"].get("commit") else path.stem)
+        parts.append({"caption": caption, "chapters": [{"file": f"compared-{path.stem}"}]})
+    return parts
 
 
 def _part(caption: str, names: Sequence[str], notebooks: Path, source: Path) -> dict[str, Any]:

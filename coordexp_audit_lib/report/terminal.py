@@ -9,10 +9,10 @@ from typing import Any
 
 from coordexp_audit_lib.core.finding import SEVERITIES, STATUSES
 from coordexp_audit_lib.core.ranking import counts, top
+from coordexp_audit_lib.report import result
 from coordexp_audit_lib.report.text import cut, shown, visible
 
 _COLOURS = {"held": "32", "violated": "31", "unbound": "33", "error": "35"}
-TOP = 10
 WIDTH = 160
 
 
@@ -38,38 +38,11 @@ def _head(made: Mapping[str, Any]) -> list[str]:
 
 def _matrix(made: Mapping[str, Any]) -> Iterator[str]:
     """Boundary by config; the first column has the claims that do not depend on the config."""
-    findings = made["findings"]
-    columns: list[str | None] = [None, *made["configs"]]
-    named = ["any config", *(config_name(c) for c in made["configs"])]
-    rows = [(b, [_cell(findings, b, c) for c in columns]) for b in made["boundaries"]]
-    widths = [max(len(n), *(len(cells[i]) for _, cells in rows), 4) for i, n in enumerate(named)] if rows else []
-    wide = max((len(b) for b, _ in rows), default=0)
-    yield " " * wide + "  " + "  ".join(n.ljust(w) for n, w in zip(named, widths, strict=False)).rstrip()
-    for b, cells in rows:
-        yield f"{b:<{wide}}  " + "  ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True)).rstrip()
-
-
-def config_name(config: str) -> str:
-    """A config's file name without its ending, fit for a column."""
-    return visible(config.rsplit("/", 1)[-1].removesuffix(".yaml"))
-
-
-def _cell(findings: Sequence[Mapping[str, Any]], boundary: str, config: str | None) -> str:
-    """What a boundary came to: violations that count by severity, what is undecided, else how many claims hold."""
-    mine = [
-        f for f in findings if f["boundary"] == boundary and (config in f["configs"] if config else f["config"] is None)
-    ]
-    if not mine:
-        return "-"
-    bad = [(s, sum(counts(f) and f["severity"] == s for f in mine)) for s in SEVERITIES]
-    parts = [f"{n} {s}" for s, n in bad if n]
-    open_ = sum(f["status"] in ("unbound", "error") for f in mine)
-    parts += [f"{open_} undecided"] if open_ else []
-    return ", ".join(parts) or f"{sum(f['status'] == 'held' for f in mine)} held"
+    yield from result.matrix(made).text().splitlines()
 
 
 def _top(findings: Sequence[Mapping[str, Any]], colour: bool) -> Iterator[str]:
-    chosen = top(findings, TOP)
+    chosen = top(findings, result.TOP)
     for number, f in enumerate(chosen, 1):
         v = f["violations"][0]
         names = ", ".join([f["invariant"], *f["also"]])
@@ -81,7 +54,7 @@ def _top(findings: Sequence[Mapping[str, Any]], colour: bool) -> Iterator[str]:
             yield cut(f"    remedy: {visible(f['remedy'])}", WIDTH)
     more = sum(map(counts, findings)) - len(chosen)
     rest = [f"{more} more that count"] if more else []
-    latent = sum(f["status"] == "violated" and f["reach"] == "none" and not f["same_as"] for f in findings)
+    latent = len(result.latent({"findings": findings}))
     rest += [f"{latent} that no audited config leads to"] if latent else []
     if chosen or rest:
         told = "every finding: --verbose, --json, or --out FOLDER"
@@ -97,7 +70,7 @@ def _reached(f: Mapping[str, Any]) -> str:
     if len(f["configs"]) > 1:
         return "in both configs" if len(f["configs"]) == 2 else f"in {len(f['configs'])} configs"
     if f["config"]:
-        return config_name(f["config"])
+        return result.config_name(f["config"])
     return {"this config": "reached", "another config": "reached by another config"}.get(f["reach"], "reach unknown")
 
 

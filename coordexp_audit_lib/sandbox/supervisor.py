@@ -22,7 +22,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 SET_PDEATHSIG, SET_CHILD_SUBREAPER, SET_NO_NEW_PRIVS = 1, 36, 38
@@ -32,7 +32,7 @@ OF_FILES = 1 << 1 | 1 << 14  # of these rights, those that a single file can giv
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/shm")  # shm: semaphores
 LINUX = sys.platform == "linux"
 PAGE = os.sysconf("SC_PAGE_SIZE")
-TICK = 0.2
+TICK, SLOW_TICK = 0.2, 0.5
 PATIENCE = 20.0
 IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
 
@@ -45,15 +45,33 @@ class Process(NamedTuple):
     memory: int
 
 
-def processes() -> dict[int, Process]:
-    """Every process of the machine that can be seen."""
+def processes(names: Iterable[str] = ()) -> dict[int, Process]:
+    """Of the processes with these ids, by default of all that can be seen, those that there are."""
     found = {}
-    for name in os.listdir("/proc") if LINUX else ():
+    for name in names or (os.listdir("/proc") if LINUX else ()):
         if name.isdigit():
             with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
                 # The command stands in parentheses and may hold anything: count from the last one.
                 fields = file.read().rpartition(b")")[2].split()
                 found[int(name)] = Process(int(fields[1]), fields[0].decode(), int(fields[21]) * PAGE)
+    return found
+
+
+def looked_over(root: int) -> dict[int, Process]:
+    """`below`, by the kernel's lists of children: cheap on a machine with many processes, but one that comes or goes
+    meanwhile can hide another. For what is looked at again soon."""
+    if not os.path.exists(f"/proc/{root}/task/{root}/children"):
+        return below(root)
+    found, waiting = {}, [root]
+    while waiting:
+        pid, names = waiting.pop(), list[str]()
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
+                    names += file.read().split()
+        children = processes(names) if names else {}
+        waiting += children
+        found.update({child: process for child, process in children.items() if process.state != "Z"})
     return found
 
 
@@ -200,7 +218,8 @@ def end_strays(worker: int, living: dict[int, Process]) -> None:
 
 def watch(worker: int, lifeline: int, wakeup: int, orders: dict[str, Any]) -> tuple[str, int | None]:
     """Wait until there is a reason to end. Returns the reason and, if the worker ended by itself, its status."""
-    parent, poll, tick = os.getppid(), select.poll(), TICK
+    often = SLOW_TICK if orders.get("forks") else TICK  # those below look after their workers themselves
+    parent, poll, tick = os.getppid(), select.poll(), often
     for fd in (lifeline, wakeup):
         poll.register(fd, select.POLLIN)
     while True:
@@ -213,13 +232,13 @@ def watch(worker: int, lifeline: int, wakeup: int, orders: dict[str, Any]) -> tu
         if lifeline in ready or os.getppid() != parent:
             return "stopped", None
         started = time.monotonic()
-        living = below(os.getpid())
+        living = looked_over(os.getpid())
         if orders.get("forks"):
             end_strays(worker, living)
         reason = excess(orders, living)
         if reason:
             return reason, None
-        tick = max(TICK, 20 * (time.monotonic() - started))  # at most a twentieth of a core
+        tick = max(often, 20 * (time.monotonic() - started))  # at most a twentieth of a core
 
 
 def describe(status: int | None) -> str:

@@ -7,7 +7,8 @@ the folder of the pipeline's modules of answers, `frame`: the largest answer in 
 to import). Every frame has an `id`, and its answer carries the same `id` and one of `ready` (the process id, with that
 of its `supervisor`), `about`, `value`, `refusal` {"type", "message", and `where` {"path", "line"}: the innermost line
 of the tree, if one raised}, `traced` (what ran, of a question that came with `trace`; `kit.lines`), `unbound` (a
-reason) or `failed` (a reason, one line; with `spent` the worker is not to be asked again).
+reason) or `failed` (a reason, one line; with `spent` the worker is not to be asked again). With an answer come its
+`stand_ins`: [what is not installed, what stood in for it, whether the answer is the same], if there were any.
 """
 
 from __future__ import annotations
@@ -90,6 +91,7 @@ class Worker:
         self.paths = Paths(self.tree, self.scratch)
         bare_library()
         self.api = importlib.import_module(LIBRARY + ".pipelines.api")
+        self.stand_ins = importlib.import_module(LIBRARY + ".kit.stand_ins")
         self.answers = setup["answers"]
         self.heres = {}
         if self.tree not in sys.path:
@@ -138,6 +140,13 @@ class Worker:
         return packed
 
     def ask(self, message):
+        """The answer, with what stood in for something that is not installed."""
+        used = self.stand_ins.USED
+        used.clear()
+        answer = self.asked(message)
+        return dict(answer, stand_ins=[list(one) for _, one in sorted(used.items())]) if used else answer
+
+    def asked(self, message):
         """Call the binding; whatever is raised outside the target's own call is a failure, never a refusal."""
         api = self.api
         try:

@@ -6,9 +6,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Sequence
 
+from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.source.runs import Run, covered
 from coordexp_audit_lib.source.statements import Line, Statement, Statements
-from coordexp_audit_lib.source.tree import assigned
+from coordexp_audit_lib.source.tree import Tree, assigned
 
 SHORTEST_PREFIX = 8
 
@@ -23,10 +24,19 @@ def writes(statements: Statements, run: Run, key: str) -> list[Statement]:
     return done or found
 
 
-def written(statements: Statements, key: str) -> list[Statement]:
-    """Statements of the whole tree that store under `key`, where it is not known what ran."""
-    everywhere = (s for path in statements.tree.python_files for s in statements.of(path))
-    return stores(everywhere, key)
+def written(statements: Statements, key: str, folder: str) -> list[Statement]:
+    """Statements below a folder that store under `key`, or under a text that begins as it does, where it is not known
+    what ran."""
+    tree, start = statements.tree, key[: key.rfind("/") + 1]
+    files = (p for p in tree.python_files if p.startswith(f"{folder}/") and start in _text(tree, p))
+    return stores((s for path in files for s in statements.of(path)), key)
+
+
+def _text(tree: Tree, path: str) -> str:
+    try:
+        return tree.text(path)
+    except SurfaceFailed:  # what can't be read writes nothing
+        return ""
 
 
 def stores(candidates: Iterable[Statement], key: str) -> list[Statement]:
@@ -48,15 +58,17 @@ def parsers(statements: Statements, run: Run, parts: Sequence[str]) -> list[Stat
     return list({s.key: s for s in found}.values())
 
 
-def reads(statements: Statements, run: Run, key: str) -> list[Statement]:
-    """Where functions that ran consume what they read under `key`, the last first."""
+def reads(statements: Statements, run: Run, key: str, after: Statement | None = None) -> list[Statement]:
+    """Where functions that ran consume what they read under `key`, the last first; those that ran after a statement, if
+    one is given."""
     ran = covered(statements, run)
     by_function: dict[tuple[str, str], list[Statement]] = {}
     for s in ran.values():
         by_function.setdefault((s.path, s.function), []).append(s)
     found = [c for mine in by_function.values() if (c := consumed(mine, key))]
     order = {k: turn for turn, k in enumerate(ran)}
-    return sorted(found, key=lambda s: -order[s.key])
+    least = order[after.key] if after else -1
+    return sorted((s for s in found if order[s.key] > least), key=lambda s: -order[s.key])
 
 
 def consumed(mine: Sequence[Statement], key: str) -> Statement | None:

@@ -69,6 +69,23 @@ def ranked(statements: Statements, failing: Sequence[Run], passing: Sequence[Run
     return found if len(best) <= MOST else best[-1:]
 
 
+def parted(statements: Statements, failing: Run, passing: Sequence[Run]) -> Statement | None:
+    """Where passing runs went on and the failing one did not: the last statement that both came by before the first of
+    the few, in one function, that only passing runs came by."""
+    failed, passed = covered(statements, failing), [covered(statements, r) for r in passing]
+    if not passed:
+        return None
+    missed = [s for key, s in passed[0].items() if key not in failed and all(key in run for run in passed)]
+    if not 0 < len(missed) <= CLEAR or len({(s.path, s.function) for s in missed}) > 1:
+        return None
+    before = list(passed[0].values())
+    before = before[: before.index(missed[0])]
+    here = (
+        s for s in reversed(before) if s.key in failed and (s.path, s.function) == (missed[0].path, missed[0].function)
+    )
+    return next(here, missed[0])
+
+
 def is_clear(found: Sequence[Ranked]) -> bool:
     """Whether only a few statements of one function ran in every failing run and in no passing one."""
     best = [r.statement for r in found if r.score == 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import shutil
@@ -60,7 +61,7 @@ class CheckoutTarget(Target):
         self._rows: dict[str, table.Row] | None = None
         self._worker: WorkerProcess | None = None
         self._server: ForkServer | None = None
-        self._first = True
+        self._is_copy = False  # made by `apart`
         self._asked: set[str] = set()
         self._info: TargetInfo | None = None
         self._statements = Statements(self.tree)
@@ -103,7 +104,8 @@ class CheckoutTarget(Target):
         clue: Clue,
     ) -> list[Place]:
         if self._localiser is None:
-            self._localiser = Localiser(self.tree, self._pipeline, self.info().era, self._traced)
+            home, era = (lambda name: self._table()[name].binding.path), self.info().era
+            self._localiser = Localiser(self.tree, self._pipeline, era, self._traced, home)
         return self._localiser.places(question, failing, passing, clue)
 
     def _traced(self, question: Surface[Any, Any], request: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
@@ -143,10 +145,11 @@ class CheckoutTarget(Target):
             raise SurfaceUnbound(answer["unbound"], where=surface)
         if answer.get("spent"):
             self._end_worker()
+        with_it = {"stand_ins": answer["stand_ins"]} if answer.get("stand_ins") else {}
         if "refusal" in answer:
-            return {"refusal": self._located(answer["refusal"])}
+            return {"refusal": self._located(answer["refusal"]), **with_it}
         if "value" in answer:
-            return {"value": answer["value"]}
+            return {"value": answer["value"], **with_it}
         raise SurfaceFailed(str(answer.get("failed", "its answer is of no known kind")), where=surface)
 
     def _located(self, refusal: Any) -> Any:
@@ -172,24 +175,26 @@ class CheckoutTarget(Target):
             return False
 
     def spread(self, jobs: int) -> bool:
-        if self._server is None and self._first:
+        if self._server is None and not self._is_copy:
             preload = self._pipeline.preload if self.answers == self._pipeline.answers else ""
             places = self.python, self.tree.root, self.answers
-            try:
+            with contextlib.suppress(SurfaceFailed):  # then each worker starts by itself, and says what is wrong
                 self._server = ForkServer(*places, self.limits, preload=preload, workers=jobs)
-            except SurfaceFailed:  # then each group's worker starts by itself, and says what is wrong
-                return True
+            self._end_worker()  # it was asked nothing but its versions
+        self.info()  # what follows is read once here, not in every process, and while the server imports
+        where = next((row.binding.where for row in self._table().values() if row.binding.where), None)
+        self.reach("", "", where, "")
         return True
 
     def apart(self) -> CheckoutTarget:
         other = copy.copy(self)
-        other._worker, other._localiser, other._asked, other._first = None, None, set(), False
+        other._worker, other._localiser, other._asked, other._is_copy = None, None, set(), True
         other._failed_starts = other._hangs = 0
         return other
 
     def close(self) -> None:
         self._end_worker()
-        if self._server is not None and self._first:
+        if self._server is not None and not self._is_copy:
             self._server.end()
             self._server = None
 

@@ -29,44 +29,58 @@ class Localiser:
 
     Args:
         traced: `(question, request, keys) -> what kit.lines told`; it may raise any `AuditError`.
+        home: the file of the function behind a surface, by its name.
     """
 
-    def __init__(self, tree: Tree, pipeline: Pipeline, era: str, traced: Traced) -> None:
-        self.tree, self.pipeline, self.traced = tree, pipeline, traced
+    def __init__(self, tree: Tree, pipeline: Pipeline, era: str, traced: Traced, home: Callable[[str], str]) -> None:
+        self.tree, self.traced, self.home = tree, traced, home
         self.named, self.untraced = pipeline.places(era), pipeline.untraced()
         self.statements = Statements(tree)
         self._runs: dict[str, Run | None] = {}
-        self._mended: dict[Named, list[Place]] = {}
+        self._mended: dict[tuple[str, tuple[Named, ...]], list[Place]] = {}
 
     def places(
         self, question: Question, failing: Sequence[dict[str, Any]], passing: Sequence[dict[str, Any]], clue: Clue
     ) -> list[Place]:
         """The likeliest first. Nothing is watched where nothing could tell more than the pipeline does."""
-        named = [n for n in self.named.get(clue.claim, ()) if re.search(n.about, clue.text)]
-        if any(n in self._mended for n in named):
-            return [p for n in named for p in self._mended.get(n, [])]
+        named = tuple(n for n in self.named.get(clue.claim, ()) if re.search(n.about, clue.text))
+        if (clue.config, named) in self._mended:
+            return self._mended[clue.config, named]
         names = tuple(dict.fromkeys(_parts(k)[-1] for k in clue.keys))
         failed = self._watched(question, failing, names)
         found = [p for n in named for p in self._of(n, clue, failed)]
-        if found:
-            return found
-        if failed:
-            passed = self._watched(question, passing, ()) if passing else []
-            found += self._by_runs(failed, passed, clue)
-        elif question.name in self.untraced:
-            keys = (k for k in clue.keys if "/" in k)
-            found += (p for k in keys for p in _places(keyed.written(self.statements, k), "data flow"))
+        if found:  # what else the failing run tells comes next, without a look at passing ones
+            found += self._by_runs(failed, [], clue) if failed else []
+            if all(n.symbols for n in named):
+                self._mended[clue.config, named] = found
+        elif failed and clue.accepted and any(p.found == "parser" for p in self._by_keys(failed[0], clue)):
+            found += self._by_keys(failed[0], clue)  # a parser that let it pass needs no comparison
+        elif failed:
+            found += self._by_runs(failed, self._watched(question, passing, ()), clue)
+        if not found:
+            keys, folder = (k for k in clue.keys if "/" in k), self.home(question.name).partition("/")[0]
+            found += (p for k in keys for p in _places(keyed.written(self.statements, k, folder), "data flow"))
         return found
 
     def _by_runs(self, failed: Sequence[Run], passed: Sequence[Run], clue: Clue) -> Iterator[Place]:
-        ranking = runs.ranked(self.statements, failed, passed)
-        lines, keys = list(_lines(ranking)), list(self._by_keys(failed[0], clue))
         raised = runs.raised_only(self.statements, failed[0], passed)
         yield from (Place(s.where, "refusal") for s in raised[:1] if not failed[0].refused)
-        alike = all(p.refused == failed[0].refused for p in passed)  # else what follows a refusal differs too
-        clear = alike and runs.is_clear(ranking)
-        yield from (p for p in lines if clear or any(p.where.symbol == k.where.symbol for k in keys))
+        lines, keys = list(_lines(runs.ranked(self.statements, failed, passed))), list(self._by_keys(failed[0], clue))
+        yield from self._clear(failed, passed)
+        yield from (p for p in lines if any(p.where.symbol == k.where.symbol for k in keys))
         yield from (*keys, *lines)
+
+    def _clear(self, failed: Sequence[Run], passed: Sequence[Run]) -> Iterator[Place]:
+        """The place where a few lines say it by themselves: against all passing runs, or against the nearest alone.
+        Only runs that ended alike count, for what follows a refusal differs too."""
+        for nearest in (passed, passed[:1]):
+            if nearest and all(p.refused == failed[0].refused for p in nearest):
+                ranking = runs.ranked(self.statements, failed, nearest)
+                way = runs.parted(self.statements, failed[0], nearest)
+                found = [r.statement for r in ranking[:1]] if runs.is_clear(ranking) else [way] if way else []
+                yield from _places(found, "lines")
+                if found:
+                    return
 
     def _by_keys(self, failed: Run, clue: Clue) -> Iterator[Place]:
         for key in clue.keys:
@@ -75,13 +89,15 @@ class Localiser:
                 continue
             parts = _parts(key)
             parsing = keyed.parsers(self.statements, failed, parts) if len(parts) > 1 else []
-            yield from _places(parsing[:1], "parser")
-            if not parsing:
+            if parsing:  # what passed a parser may be looked at once more
+                yield from _places(keyed.reads(self.statements, failed, parts[-1], parsing[0])[:1], "data flow")
+                yield from _places(parsing[:1], "parser")
+            else:
                 yield from _places(keyed.writes(self.statements, failed, parts[-1])[:1], "data flow")
                 yield from _places(keyed.reads(self.statements, failed, parts[-1])[:1], "data flow")
 
     def _of(self, named: Named, clue: Clue, failed: Sequence[Run]) -> list[Place]:
-        """What the pipeline names, if it ran (where that is known) or stands in the config; looked up once."""
+        """What the pipeline names, if it ran (where that is known) or stands in the config."""
         if named.hot:
             return [Place(self.statements.where(path, line), "lines") for path, line, _ in _hot(failed)]
         if named.key:
@@ -93,8 +109,7 @@ class Localiser:
         ran = {s.where.symbol for s in runs.covered(self.statements, failed[0]).values()} if failed else None
         if ran is not None and not any(r == where.symbol or r.startswith(f"{where.symbol}.") for r in ran):
             return []
-        self._mended[named] = [Place(where, "symbol")]
-        return self._mended[named]
+        return [Place(where, "symbol")]
 
     def _watched(self, question: Question, requests: Sequence[dict[str, Any]], keys: Sequence[str]) -> list[Run]:
         if question.static is not None or question.name in self.untraced:

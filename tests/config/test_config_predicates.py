@@ -215,6 +215,10 @@ def test_a_profile_is_told_everything_that_is_wrong_with_it() -> None:
             {"rollout_matching": {"vllm": {"max_model_len": 9}}, "global_max_length": 10},
             "rollout_matching.vllm.max_model_len",
         ),
+        (
+            {"rollout_matching": {"vllm": {"max_model_len": 9}}, "global_max_length": 9, "template.max_length": 10},
+            "rollout_matching.vllm.max_model_len",
+        ),
         ({"rollout_matching": {"vllm": {"max_model_len": 9}, "max_new_tokens": 9}}, "rollout_matching.max_new_tokens"),
     ],
 )

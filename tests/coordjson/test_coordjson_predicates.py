@@ -141,3 +141,31 @@ def test_the_inputs_are_what_they_say(order):
         made = list(source(order))
         assert len(made) >= 10
         assert all(c.kept is not None and c.seen is not None and c.seen >= len(c.kept) for c in made)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_what_was_mended_stands_not_in_the_text_though_its_spans_do(order):
+    """Who checks places overlooks a comma too many and a zero before a number; who asks for bytes does not."""
+    for bad in [*texts.comma_records(order), texts.members(order, '"cat"', ("bbox_2d", SPELLED))]:
+        text = coordjson.container(bad)
+        at = text.index("{", 1)
+        first, last = text.index("[", at), text.index("]", at) + 1
+        keys, desc = (
+            (["desc", "bbox_2d"] if order == "desc_first" else ["bbox_2d", "desc"]),
+            "cat" if SPELLED in bad else "first",
+        )
+        record = replace(
+            CAT,
+            index=0,
+            desc=desc,
+            values=[0, 20, 300, 899],
+            key_order=keys,
+            span=(at, at + len(bad)),
+            geometry_span=(first, last),
+        )
+        found = replace(FOUND, records=[record], container_start=0, container_end=len(text))
+        assert not list(parsing.exact_spans(text, found)), bad
+        assert list(parsing.unrepaired(text, found)), bad
+
+
+SPELLED = "[<|coord_00|>, <|coord_20|>, <|coord_300|>, <|coord_899|>]"

@@ -182,3 +182,11 @@ def test_a_recording_of_another_checkout_can_be_audited_by_its_file(tmp_path: Pa
     write_recording(recording, tmp_path / "mine.json.xz")
     arguments = ["check", "--target", str(tmp_path / "mine.json.xz"), "--boundary", "coordjson", "--fail-on", "never"]
     assert main(arguments) == 0
+
+
+@pytest.mark.parametrize("word", ["0", "-1", "two", "1.5"])
+def test_a_number_of_processes_is_a_positive_integer(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["check", "--target", "reference", f"--jobs={word}"])
+    assert stopped.value.code == 2
+    assert f"{word!r} is no number of processes" in capsys.readouterr().err

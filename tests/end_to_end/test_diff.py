@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from coordexp_audit_lib.cli import main
-from coordexp_audit_lib.run.compare import compare, is_worse
+from coordexp_audit_lib.report.compare import compare, is_worse
 
 
 def finding(status: str = "held", count: int = 0, checked: int = 3, **other: Any) -> dict[str, Any]:

@@ -79,3 +79,26 @@ def test_the_small_model_has_the_rows_that_are_asked_for() -> None:
 def test_the_tokenizer_is_kept_where_nobody_else_writes(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nothing"))
     assert tokenizer.place(str(tmp_path)) == tmp_path
+
+
+def test_a_picture_that_the_real_loader_leaves_alone_is_soundly_handed_on() -> None:
+    """The real one enlarges what has fewer than four merged patches, and rounds sides to whole ones."""
+    from PIL import Image
+
+    told = {}
+    for size in ((64, 64), (96, 64), (32, 32), (100, 64), (32, 160)):
+        with stand_ins.noted(kept := {}):
+            handed = stand_ins._handed_on({"image": Image.new("RGB", size)}, image_patch_size=16)
+        assert handed.size == size
+        told[size] = kept["qwen_vl_utils"][2]
+    assert told == {(64, 64): True, (96, 64): True, (32, 32): False, (100, 64): False, (32, 160): True}
+
+
+def test_what_was_used_in_a_part_is_told_of_the_whole() -> None:
+    whole: dict[str, tuple[str, str, bool]] = {}
+    part: dict[str, tuple[str, str, bool]] = {}
+    with stand_ins.noted(whole):
+        stand_ins.used("a", "for a", True)
+        with stand_ins.noted(part):
+            stand_ins.used("b", "for b", False)
+    assert set(whole) == {"a", "b"} and set(part) == {"b"} and not whole["b"][2]

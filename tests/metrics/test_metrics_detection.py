@@ -20,6 +20,7 @@ CATALOGUE = {
     "b_ratio_consistent": "P1",
     "counters_are_counts": "P1",
     "reasons_add_up": "P1",
+    "rates_divide": "P1",
     "identity_not_averaged": "P1",
     "no_dilution": "P1",
     "reduced_by_key": "P1",

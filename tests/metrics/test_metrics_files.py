@@ -82,8 +82,8 @@ def test_a_folder_gives_each_log_its_findings(tmp_path: Path) -> None:
     (tmp_path / "args.json").write_text("{}")
     findings = audit_log(tmp_path)
     names = ["checkpoint-8/trainer_state.json", "logging.jsonl", f"runs/{EVENTS}"]
-    assert [f.config for f in findings[::9]] == names
-    assert len(findings) == 27
+    assert [f.config for f in findings[::10]] == names
+    assert len(findings) == 30
     assert {f.evidence[0].path for f in findings} == set(names)
 
 

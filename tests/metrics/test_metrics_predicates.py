@@ -172,7 +172,8 @@ def test_counters(value: float, broken: int) -> None:
     ],
 )
 def test_sums_and_rates(row: dict[str, float], broken: list[str]) -> None:
-    assert subjects("reasons_add_up", log({**B, **row})) == broken
+    found = [subjects(claim, log({**B, **row})) for claim in ("reasons_add_up", "rates_divide")]
+    assert found[0] + found[1] == broken
 
 
 def seeds(*values: float) -> Log:

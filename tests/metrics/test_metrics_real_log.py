@@ -60,7 +60,8 @@ EXPECTED = {
         for step in B_STEPS
     }
     | {(f"{EXPLORER}near_iou90_any", step) for step in (2, 7, 8)},
-    "reasons_add_up": {("rollout/matched_for_supervision_over_valid_pred", step) for step in B_STEPS},
+    "reasons_add_up": set(),
+    "rates_divide": {("rollout/matched_for_supervision_over_valid_pred", step) for step in B_STEPS},
     "identity_not_averaged": {("rollout/seed_base", step) for step in B_STEPS},
     "per_step_not_cumulative": {
         (key, step) for key in ("time/sft_total_time", "time/rollout_total_time") for step in range(1, 9)
@@ -105,6 +106,7 @@ def test_findings_name_the_file_the_line_and_how_much_was_judged() -> None:
     assert [i for i, f in findings.items() if f.status == "held"] == [
         "metrics.b_ratio_consistent",
         "metrics.finite",
+        "metrics.reasons_add_up",
         "metrics.required_keys",
     ]
     assert all(f.status in ("held", "violated") for f in findings.values())

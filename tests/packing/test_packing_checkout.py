@@ -78,5 +78,5 @@ def test_the_anchored_stage_1_config_is_refused_by_its_own_launcher(checkout: Ta
     found = finding(checkout, "packing.eval_unpacked", STAGE1)
     (violation,) = found.violations
     assert "its own launcher refuses that before training: the entrypoint cannot launch" in violation.message
-    assert violation.where is not None and violation.where.path == "src/sft.py"
+    assert violation.where is not None and violation.where.symbol == "training.eval_packing"  # the config's own line
     assert finding(checkout, "packing.eval_unpacked", STAGE2).status == "held"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.boundaries.packing.reference import steps
+from coordexp_audit_lib.boundaries.packing.surfaces import StepRequest
 from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.fault import faults
 from coordexp_audit_lib.core.judge import judge
@@ -37,3 +41,10 @@ def test_findings_are_the_same_twice() -> None:
         return [(f.status, f.checked, f.violations, f.violation_count) for f in found]
 
     assert once(MEMORY) == once({})
+
+
+@pytest.mark.parametrize("channel", ["A", "B"])
+def test_a_step_has_one_loss_however_it_is_packed(channel: Literal["A", "B"]) -> None:
+    whole, split = (steps.step(StepRequest([1, 1, 9, 1], length, channel)) for length in (4096, 300))
+    assert (len(whole.packs), len(split.packs)) == (1, 2)
+    assert whole.loss == split.loss != steps.weighed(StepRequest([1, 1, 9, 1], 300, channel), split.packs).loss

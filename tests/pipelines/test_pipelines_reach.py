@@ -6,6 +6,7 @@ import pytest
 
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.pipeline import pipeline
+from coordexp_audit_lib.pipelines.coordexp.reach import tables
 from coordexp_audit_lib.source.tree import Tree
 from tests.conftest import STAGE1, STAGE2
 
@@ -236,3 +237,21 @@ def test_what_only_the_other_stage_runs_is_said_so(checkout):
     assert checkout.reach(STAGE1, "supervision.x", where, "")[0] == "another config"
     assert checkout.reach("", "supervision.x", where, "")[0] == "this config"
     assert checkout.reach(STAGE2, "x.y", Where("src/infer/engine.py", 1346), "")[0] == "another config"
+
+
+@pytest.mark.parametrize(
+    ("setting", "config", "reached"),
+    [
+        ("JOINS_ROWS", {}, False),
+        ("JOINS_ROWS", {"train_forward": {"branch_runtime": {"mode": "smart_batched_exact"}}}, False),
+        ("JOINS_ROWS", {"train_forward": {"branch_runtime": {"mode": "padding_free_packed"}}}, True),
+        ("CHOOSES_SOME", {"candidates": {"mode": "exact"}}, False),
+        ("CHOOSES_SOME", {"candidates": {"mode": "uniform_subsample"}}, True),
+    ],
+)
+def test_what_only_one_mode_of_the_set_continuation_reaches(
+    setting: str, config: dict[str, object], reached: bool
+) -> None:
+    found, why = getattr(tables, setting).holds({"custom": {"stage1_set_continuation": config}})
+    assert found is reached
+    assert why

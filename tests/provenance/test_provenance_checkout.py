@@ -32,9 +32,9 @@ def findings(checkout: Target) -> dict[str, Finding]:
     return {c.id.removeprefix("provenance."): judge(checkout, c, CONFIG) for c in claims("provenance")}
 
 
-HELD = ("files_present", "server_flags", "config_is_the_config", "weights_only", "rerun_drift")
+HELD = ("server_flags", "config_is_the_config", "weights_only", "rerun_drift")
 VERDICTS = dict.fromkeys(HELD, "held") | dict.fromkeys(
-    ("upstream_versions", "swift_source", "no_secrets", "cache_key"), "violated"
+    ("upstream_versions", "swift_source", "no_secrets", "cache_key", "files_present"), "violated"
 )
 
 

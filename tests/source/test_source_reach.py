@@ -134,7 +134,7 @@ def test_names_are_followed_through_imports_and_packages(tmp_path):
         "pkg/main.py": "from .sub import thing\nfrom . import far as f\ndef main():\n    thing()\n    f.used()",
         "pkg/sub/__init__.py": "from .deep import thing, other",
         "pkg/sub/deep.py": "def thing(): ...\ndef other(): ...",
-        "pkg/far.py": "def used(): ...\ndef idle(): ...",
+        "pkg/far.py": "def used(): ...\ndef idle(): ...\nLIMIT = 3",
         "pkg/alone.py": "def used(): ...",
     }
     found = graph(tmp_path, files)
@@ -144,6 +144,18 @@ def test_names_are_followed_through_imports_and_packages(tmp_path):
     assert found.at("pkg/alone.py", 1).why == "nothing that runs imports pkg/alone.py"
     assert found.at("pkg/missing.py", 1).reached is None
     assert found.at("pkg/far.py", symbol="no_such").reached is None
+    assert found.at("pkg/far.py", symbol="LIMIT").reached  # set when the module is imported
+
+
+def test_what_a_base_class_in_another_file_names_in_its_body_runs(tmp_path):
+    files = {
+        "pkg/main.py": "from pkg.base import Base\nclass C(Base): ...\ndef main(): C()",
+        "pkg/base.py": "from pkg.part import make, Part\nclass Base:\n    part: Part = make()\n    other = None",
+        "pkg/part.py": "def make(): ...\nclass Part:\n    def __init__(self): ...\ndef idle(): ...",
+    }
+    found = graph(tmp_path, files)
+    assert [found.at("pkg/part.py", symbol=n).reached for n in ("make", "Part.__init__", "idle")] == [True, True, False]
+    assert found.at("pkg/part.py", symbol="make").why == "pkg/main.py:main → C → Base → make"
 
 
 def test_an_import_inside_a_function_counts_once_that_runs(tmp_path):
@@ -324,10 +336,12 @@ def test_names_that_code_assigns_to_are_told_but_not_those_of_an_object_itself(t
         x.update({"d": 4}, e=5)
         set_it(x, "h", 7)
         replace(x, i=8)
+        del x["j"]
+        x.pop("k")
         self.g = 6
     """
     (tmp_path / "a.py").write_text(textwrap.dedent(source))
-    assert written_names(Program(Tree(tmp_path)), ["a.py"]) == frozenset("abcdehi")
+    assert written_names(Program(Tree(tmp_path)), ["a.py"]) == frozenset("abcdehijk")
 
 
 def test_a_file_that_does_not_parse_is_not_known_and_breaks_nothing(tmp_path):

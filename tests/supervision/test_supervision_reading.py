@@ -124,3 +124,20 @@ def test_a_pair_below_the_gate_is_left_alone() -> None:
     assert matching.match([[0, 0, 100, 100]], [[0, 0, 100, 100], [0, 0, 10, 10]], 0.3) == [(0, 0)]
     assert matching.match([[0, 0, 10, 10]], [[0, 0, 100, 100]], 0.3) == []
     assert matching.match([], [[0, 0, 1, 1]], 0.3) == []
+
+
+def test_pruning_to_the_nearest_boxes_loses_matches_where_boxes_crowd() -> None:
+    gts, preds = ([[300 + side * i, 100, 700 + side * i, 500] for i in range(8)] for side in (4, -4))
+    assert len(matching.match(preds, gts, 0.3)) == 8
+    assert len(matching.match(preds, gts, 0.3, among=matching.candidates(preds, gts, 5))) == 5
+
+
+def test_the_token_between_two_records_is_found_where_it_ends_the_first() -> None:
+    view = layout(encode(container(write([rollouts.CAT, rollouts.BIRD]))), "desc_first")
+    between = [shown(view.tokens[p].id) for p in view.between(1)]
+    assert between == ["]},", ' {"'] and view.between(0) == []
+
+
+def test_a_coordinate_that_a_description_spells_is_no_slot() -> None:
+    view = layout(encode(container(write([Thing("label <|coord_7|>", [1, 2, 3, 4])]))), "desc_first")
+    assert [shown(view.tokens[p].id) for p in view.slots(0)] == [f"<|coord_{k}|>" for k in (1, 2, 3, 4)]

@@ -79,7 +79,8 @@ class Written(msgspec.Struct, frozen=True):
     as words or digests. sources: by YAML copy, whether it is the source byte for byte. merged: what the pipeline's
     loader reads from the sources. before_training: whether the writing stands before the call that trains, None where
     that cannot be told. leaks: (label, file) of each searched text that was found. line: of the statement that writes,
-    0 where it is the function itself."""
+    0 where it is the function itself. lost: of the files that the config resolves through, those that no file of the
+    run repeats byte for byte."""
 
     files: list[str]
     documents: dict[str, Any]
@@ -88,6 +89,7 @@ class Written(msgspec.Struct, frozen=True):
     before_training: bool | None
     leaks: list[tuple[str, str]]
     line: int = 0
+    lost: list[str] = []
 
 
 class KeyRequest(msgspec.Struct, frozen=True):

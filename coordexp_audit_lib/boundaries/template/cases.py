@@ -92,6 +92,14 @@ def encode_requests(promised: Mapping[str, Any]) -> Iterator[tuple[str, s.Encode
     yield ("long prompt", s.EncodeRequest(records()[:3], long, "What is here? Say it as JSON: {}", orders[0]))
 
 
+def control_requests(promised: Mapping[str, Any]) -> Iterator[tuple[str, s.EncodeRequest]]:
+    """Records whose desc spells a token that steers the chat: its end, or the place of an image."""
+    order = promised["template.field_orders"][0]
+    for sign in ("<|im_end|>", "<|image_pad|>"):
+        record = s.Record([(f"a sign that says {sign}", [12, 34, 256, 480])], ((64, 64),))
+        yield sign, s.EncodeRequest([record], "Locate.", "Every object.", order)
+
+
 def state_walks() -> list[list[s.Step]]:
     """Steps with and without a system prompt of their own; some fail while they have it."""
     plain, other, broken = s.Step(), s.Step("Another system prompt."), s.Step("A third system prompt.", fails=True)

@@ -184,6 +184,11 @@ def rollout_prompt(request: s.RolloutRequest) -> s.Rollout:
 @answers(s.ENCODE)
 def encode(request: s.EncodeRequest) -> s.EncodeResponse:
     template = Template(request.system)
+    for record in request.records:
+        for desc, _ in record.objects:
+            spelled = next((sign for sign in tokenizer.CONTROL if sign in desc), None)
+            if spelled:
+                raise Refuse(f"desc {desc!r} spells the control token {spelled}: take it out of the data")
     unpacked = [template.encode(r, request.user, request.field_order) for r in request.records]
     longest, pad = max(len(e.input_ids) for e in unpacked), PROFILE.pad or 0
     return s.EncodeResponse(

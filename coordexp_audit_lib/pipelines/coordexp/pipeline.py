@@ -29,8 +29,10 @@ class CoordExp(Pipeline):
     reference = HERE / "reference_tree"
     preload = "coordexp_audit_lib.pipelines.coordexp.harness.preload:parts"
     distributions = (
-        *("accelerate", "datasets", "deepspeed", "flash-attn", "ms-swift", "numpy", "peft", "pillow", "tokenizers"),
-        *("torch", "transformers", "trl", "vllm"),
+        *("accelerate", "albumentations", "av", "binpacking", "dashscope", "datasets", "deepspeed", "flash-attn"),
+        *("matplotlib", "modelscope", "ms-swift", "msgspec", "numpy", "opencv-python", "packaging", "peft", "pillow"),
+        *("pycocotools", "pydantic", "pyyaml", "qwen_vl_utils", "requests", "safetensors", "scipy", "tiktoken"),
+        *("tokenizers", "torch", "torchvision", "tqdm", "transformers", "trl", "vllm"),
     )
 
     def owns(self, root: Path) -> bool:

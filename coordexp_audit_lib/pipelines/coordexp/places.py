@@ -15,11 +15,17 @@ TOKENS_TO_INTS = symbols.AUGMENT / "_geom_tokens_to_ints"
 AUGMENT_RECORD = symbols.AUGMENT / "_augment_record"
 COERCE_COORD = symbols.CODEC / "_coerce_to_int"
 COORD_LITERAL = symbols.TRANSPILER / "_parse_coord_literal"
-MATCHED_STRUCTURE = symbols.STAGE2 / "_matched_prefix_structure_positions"
+MATCHED_STRUCTURE = (symbols.STAGE2 / "_matched_prefix_structure_positions") | (
+    symbols.TF_ROLLOUT_META / "matched_prefix_structure_positions"
+)
+LOAD_CONFIG = symbols.SCHEMA / "TrainingConfig" / "from_mapping"
+SKIP_BLANKS, COORD_ARRAY = symbols.TRANSPILER / "_skip_ws", symbols.TRANSPILER / "_parse_coord_array"
+CONTAINER = symbols.TRANSPILER / "_parse_container_from_start"
+APPEND = symbols.PREPARE_B | symbols.TARGET_BUILDER / "_build_channel_b_supervision_targets"
+ROLLOUT_PROMPT = symbols.ROLLOUT_MANY | symbols.ROLLOUT_TRAINER_OF_ANY_NAME / "_prepare_samples_for_rollout"
 STRIP_ANSWER = symbols.ROLLOUT / "_strip_trailing_assistant_turns_for_rollout"
 NORMALIZE_SEED = symbols.ROLLOUT_TRAINER_OF_ANY_NAME / "_normalize_rollout_seed_int32"
 
-CHOOSE_CANDIDATES = symbols.SUBSET_SAMPLING / "select_tail_protected_candidates"
 
 PLACES: dict[str, tuple[Named, ...]] = {
     "config.batch_divisible": (Named(BUILD_ARGUMENTS, "update", about="is accepted"),),
@@ -35,19 +41,39 @@ PLACES: dict[str, tuple[Named, ...]] = {
     "geometry.augment_identity": (Named(AUGMENT_RECORD, "apply_augmentations"),),
     "coordjson.linear_time": (Named(hot=True),),
     "coordjson.agrees_with_reference": (Named(COORD_LITERAL, "match", about="^coordinate spelling"),),
-    "template.prompt_is_prefix": (Named(symbols.ROLLOUT_MANY, "system", about="vllm"),),
+    "template.prompt_is_prefix": (Named(ROLLOUT_PROMPT, "system", about="vllm"),),
     "template.no_truncation": (Named(key="template.truncation_strategy", about="is cut to"),),
     "packing.positions_restart": (Named(symbols.JOIN_SUFFIXES, "position_ids", about="joined by the trainer"),),
     "metrics.reduced_by_key": (Named(symbols.REDUCE_METRICS, "merged_keys"),),
     "supervision.suffix_taught": (Named(symbols.ENCODE_SUFFIX, "FullSuffixTargetStep", about="taught twice"),),
-    "supervision.subset_sampling": (Named(CHOOSE_CANDIDATES, "protected", about="is a candidate"),),
+    "supervision.subset_sampling": (Named(symbols.CHOOSE_CANDIDATES, "protected", about="is a candidate"),),
     "packing.own_check": (
         Named(symbols.CHECKED_BATCHES / "compute_loss", "checks_remaining", about="before it"),
         Named(symbols.BATCH_CONTRACT, about="."),
     ),
     "packing.eval_unpacked": (Named(key="training.eval_packing", about="asks for packed evaluation"),),
+    "config.length_coherent": (Named(LOAD_CONFIG, "vllm_max_model_len_raw", about="is accepted|are accepted"),),
+    "coordjson.salvage_accounts": (Named(CONTAINER, "ch", about="^entry is no record"),),
+    "coordjson.salvage_never_repairs": (
+        Named(COORD_LITERAL, "match", about="^coordinate spelling"),
+        Named(COORD_ARRAY, "_parse_coord_literal", about="^trailing comma"),
+    ),
+    "coordjson.strict_rejects": (
+        Named(COORD_LITERAL, "match", about="coordinate spelling"),
+        Named(COORD_ARRAY, "_parse_coord_literal", about="trailing comma"),
+        Named(SKIP_BLANKS, "isspace", about="a blank that JSON has not"),
+    ),
+    "geometry.record_contract": (Named(symbols.VALIDATE_RECORD, "messages", about="beside messages"),),
+    "metrics.reasons_add_up": (Named(symbols.PREPARE_B, "n_drop_invalid", about="N_drop_invalid"),),
+    "packing.loss_equivalent": (
+        Named(symbols.STEP_A, "weight", about="^a step of Channel-A"),
+        Named(symbols.STEP_B, "weight", about="^a step of Channel-B"),
+    ),
+    "provenance.files_present": (Named(symbols.WRITE_MANIFEST, "config_source.yaml", about="kept nowhere"),),
+    "supervision.match_deterministic": (Named(symbols.MATCH, "cand", about="nearest few"),),
+    "supervision.matched_struct_only": (Named(MATCHED_STRUCTURE, "desc_tokens"),),
     "supervision.fp_neutral": (Named(MATCHED_STRUCTURE, "entry_tokens"),),
-    "supervision.append_tokenization": (Named(symbols.PREPARE_B, "append_ids"),),
+    "supervision.append_tokenization": (Named(APPEND, "append_ids"),),
     "supervision.rollout_seed": (Named(symbols.PREPARE_B, "_rollout_many", about="request index"),),
     "rollout.seeds_nonzero": (
         Named(symbols.PREPARE_B, "_rollout_many", about="^one Channel-B step.*share a seed"),

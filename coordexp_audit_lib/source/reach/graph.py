@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
-from coordexp_audit_lib.source.names import Function
+from coordexp_audit_lib.source.names import Function, last_name
 from coordexp_audit_lib.source.reach.liveness import Body
 from coordexp_audit_lib.source.reach.program import MODULE, External, Meaning, Node, Program, imported_names
 from coordexp_audit_lib.source.reach.settings import Settings
@@ -102,9 +102,10 @@ class Graph:
         """What is known of a line of a file, or of a symbol (`module:Class.method` or its last part) in it."""
         module = self.program.module(path)
         name = symbol.rpartition(":")[2]
-        if module is None or (name and not line and name not in module.defined):
+        known = module is not None and (not name or line or name in module.defined or name in module.bound)
+        if module is None or not known:
             return Spot(None, f"{path} cannot be read" if module is None else f"{name} is not defined in {path}")
-        node = Node(path, module.around(line) if line else name)
+        node = Node(path, module.around(line) if line else "" if name in module.bound else name)
         if not self.reaches(node):
             return Spot(False, self.closed(node) or self._unreached(node), node)
         why = self.truth.runs(path, line) if line else None
@@ -215,7 +216,7 @@ class Graph:
         body = Body(self.truth, node)
         self._take(node, body.nodes([ast.Expr(e) for e in [*decorators, *defaults, *keywords] if e]))
         called = (d.func if isinstance(d, ast.Call) else d for d in decorators)
-        if any(_last(d) not in PASSIVE or self._in_tree(node, d) for d in called):
+        if any(last_name(d) not in PASSIVE or self._in_tree(node, d) for d in called):
             self._reach(inner, node)
         if isinstance(one, ast.ClassDef) and any(_registers(self.program, b) for b in self.program.order(inner)[1:]):
             self._reach(inner, node)
@@ -237,7 +238,7 @@ class Graph:
 
     def _call(self, node: Node, call: ast.Call) -> None:
         """Names given as text: `getattr(x, "name")`, `import_module("a.b")`."""
-        by = _last(call.func)
+        by = last_name(call.func)
         texts = [t for a in call.args if (t := text_of(a))]
         if by == "getattr":
             _, name = read_by_name(call)
@@ -318,7 +319,7 @@ class Graph:
             self._above.setdefault(above, node)
             self._reach(Node(above.path, MODULE), node)
             for d in self.program.defined(above):
-                self._class_body(above, d.node, by=node)
+                self._class_body(above, d.node)
         self._overrides(node, names)
         for name in sorted(names):
             if name in self._read or (name.startswith("__") and name.endswith("__")):
@@ -369,30 +370,18 @@ class Graph:
         if name in self._made[made]:
             self._reach_method(made, name, by)
 
-    def _class_body(self, node: Node, definition: ast.AST, by: Node | None = None) -> None:
+    def _class_body(self, node: Node, definition: ast.AST) -> None:
         """Fields, their types (an object may be made from them) and class attributes."""
         kept: list[ast.stmt] = []
         for statement in getattr(definition, "body", []):
             if isinstance(statement, ast.AnnAssign):
                 kept.append(ast.Expr(statement.annotation))
             kept += [] if isinstance(statement, ast.ClassDef) else [statement]
-        scope = Node(node.path, node.name)
-        for one in Body(self.truth, scope).nodes(kept):
-            if isinstance(one, Function):
-                self._method_definition(by or node, node, one)
-            else:
-                self._take(by or node, iter([one]))
-
-    def _method_definition(self, by: Node, node: Node, one: ast.AST) -> None:
-        self._definition(Node(node.path, node.name), one)
+        self._take(node, Body(self.truth, node).nodes(kept))
 
 
 def _calls(value: ast.AST | None) -> bool:
     return value is not None and any(isinstance(n, ast.Call) for n in ast.walk(value))
-
-
-def _last(node: ast.AST) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def _registers(program: Program, node: Node) -> bool:

@@ -20,7 +20,9 @@ from coordexp_audit_lib.source.reach.bindings import every
 from coordexp_audit_lib.source.reach.program import Node, Program
 from coordexp_audit_lib.source.tree import text_of
 
-SETTERS = re.compile(r"^(update|replace|_replace|setattr)$|^_*set(default)?_|set(default)?$")  # by their names
+SETTERS = re.compile(
+    r"^(update|replace|_replace|setattr|delattr|pop)$|^_*set(default)?_|set(default)?$"
+)  # by their names
 Keys = tuple[str, ...]
 
 
@@ -192,15 +194,15 @@ def _default(value: ast.expr | None, path: str) -> Any:
 
 
 def written_names(program: Program, paths: list[str], left_out: tuple[str, ...] = ()) -> frozenset[str]:
-    """The last names of attributes and keys that code assigns to, but for an object's own (`self.x = …`)."""
+    """The last names of attributes and keys that code assigns to or takes away, an object's own (`self.x`) left out."""
     found = set()
     for path in paths:
         module = None if path.startswith(left_out) else program.module(path)
         for node in every(module.tree) if module else ():
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
                 own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
                 found |= set() if own else {node.attr}
-            elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+            elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
                 found.add(text_of(node.slice) or "")
             elif isinstance(node, ast.Call) and SETTERS.search(last_name(node.func)):
                 given = [k for a in node.args if isinstance(a, ast.Dict) for k in a.keys]

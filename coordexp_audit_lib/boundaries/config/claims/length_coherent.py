@@ -20,7 +20,7 @@ from coordexp_audit_lib.boundaries.config.cases.bench import Bench
 from coordexp_audit_lib.boundaries.config.faults import overlooked
 from coordexp_audit_lib.boundaries.config.predicates.messages import said
 from coordexp_audit_lib.boundaries.config.predicates.rules import Resolved, by_keys
-from coordexp_audit_lib.boundaries.config.surfaces import HF_LENGTH, PREFLIGHT, HfLength, LoadRequest, Passed
+from coordexp_audit_lib.boundaries.config.surfaces import HF_LENGTH, LOAD, PREFLIGHT, HfLength, LoadRequest, Passed
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.errors import AuditError, SurfaceUnbound
 from coordexp_audit_lib.core.fault import Honest, fault
@@ -66,6 +66,11 @@ def length_coherent(ctx: Context) -> Iterator[Problem]:
         for p in _coherent(coherent, answer, values):
             what = f"A {keys['own']} above {keys['limit']} is accepted." if answer.content else p.message
             yield replace(p, message=what, severity="P1")
+    spelled = {keys["longest"]: 12000, keys["backend"]: "VLLM", keys["limit"]: 4096, keys["budget"]: 1024}
+    ctx.judged()
+    if not bench.load_with({**start, **spelled}).refused:
+        what = "Lengths that contradict each other are accepted where the backend's name is spelled in capitals."
+        yield Problem(what, keys["backend"], "refused", "accepted", spelled, severity="P2")
     yield from _without_limit(bench, keys["limit"])
     try:
         for prompt, budget, positions, fits in HF_LENGTHS:
@@ -114,3 +119,9 @@ def limit_not_needed(request: LoadRequest, honest: Honest) -> Any:
         return honest(request)
     except Refuse:
         return honest(LoadRequest(pipeline().configs[-1], depth=request.depth))
+
+
+@fault(length_coherent, "capitals_unchecked", LOAD, "lengths are compared for the backend `vllm` only, not for `VLLM`")
+def capitals_unchecked(request: LoadRequest, honest: Honest) -> Any:
+    spelled = any("VLLM" in text for text in request.files.values())
+    return honest(LoadRequest(pipeline().configs[-1], depth=request.depth) if spelled else request)

@@ -12,7 +12,7 @@ from typing import Any
 
 from coordexp_audit_lib.boundaries.geometry import cases
 from coordexp_audit_lib.boundaries.geometry import surfaces as s
-from coordexp_audit_lib.boundaries.geometry.predicates import records, text
+from coordexp_audit_lib.boundaries.geometry.predicates import grounding, records, text
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.fault import Honest, fault
@@ -46,6 +46,7 @@ def box_ordered(ctx: Context) -> Iterator[Violation]:
 
 
 box_ordered.on(records.Record, records.box_ordered)
+box_ordered.on(grounding.Talk, grounding.ordered)
 
 
 def _box_in(value: Any) -> list[int] | None:

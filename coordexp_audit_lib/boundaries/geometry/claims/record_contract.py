@@ -15,7 +15,7 @@ from typing import Any
 
 from coordexp_audit_lib.boundaries.geometry import cases
 from coordexp_audit_lib.boundaries.geometry import surfaces as s
-from coordexp_audit_lib.boundaries.geometry.predicates import records
+from coordexp_audit_lib.boundaries.geometry.predicates import grounding, records
 from coordexp_audit_lib.core.claim import Context, claim, provokes
 from coordexp_audit_lib.core.fault import Honest, fault
 from coordexp_audit_lib.core.finding import Violation
@@ -51,6 +51,7 @@ def record_contract(ctx: Context) -> Iterator[Violation]:
 
 
 record_contract.on(records.Record, records.record_contract)
+record_contract.on(grounding.Talk, grounding.contract)
 
 
 @provokes(s.VALIDATE)

@@ -43,12 +43,13 @@ class Record(msgspec.Struct, frozen=True, dict=True):
     """A dataset record. value: anything that JSON can hold, for malformed ones are part of the question.
 
     space: what its coordinates are: bins (tokens or ints in 0..999), or pixels within width and height. ordering:
-    `sorted` demands that objects stand in top-left order.
+    `sorted` demands that objects stand in top-left order. relative: whether images must be relative paths, as in files.
     """
 
     value: Any
     space: Space = "bins"
     ordering: Ordering = "random"
+    relative: bool = False
 
     def number(self, value: Any, i: int) -> float | None:
         """A geometry's i-th value as a number of the record's space; None if it is none."""
@@ -93,7 +94,7 @@ def record_contract(record: Record, ledger: Ledger) -> Iterator[Problem]:
     if not isinstance(value, (dict, Mapping)):
         yield Problem("a record is a JSON object", "", "object", _kind(value))
         return
-    yield from _images(value)
+    yield from _images(value, record.relative)
     for name in ("width", "height"):
         size = value.get(name)
         if not isinstance(size, int) or isinstance(size, bool) or size <= 0:
@@ -107,7 +108,7 @@ def record_contract(record: Record, ledger: Ledger) -> Iterator[Problem]:
             yield Problem(message, f"objects[{i}]{subject}", expected, actual)
 
 
-def _images(value: Mapping[str, Any]) -> Iterator[Problem]:
+def _images(value: Mapping[str, Any], relative: bool) -> Iterator[Problem]:
     images = value.get("images")
     if not isinstance(images, list):
         yield Problem("images is a list of paths", "images", "list", _shown(value, "images"))
@@ -115,6 +116,14 @@ def _images(value: Mapping[str, Any]) -> Iterator[Problem]:
     for i, image in enumerate(images):
         if not isinstance(image, str):
             yield Problem("an image is a path", f"images[{i}]", "string", _kind(image))
+        elif relative and _leaves(image):
+            message = "an image is a path below the file's folder: not absolute, no URL, no .."
+            yield Problem(message, f"images[{i}]", "a relative path", image)
+
+
+def _leaves(image: str) -> bool:
+    """Whether a path is absolute on any system, a URL, or climbs out."""
+    return image.startswith(("/", "\\", "~")) or "://" in image or image[1:2] == ":" or ".." in image.split("/")
 
 
 def _object(item: Any) -> dict[str, tuple[str, Any, Any]]:

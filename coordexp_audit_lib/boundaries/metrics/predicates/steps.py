@@ -75,11 +75,8 @@ def counters_are_counts(log: Log, ledger: Ledger) -> Iterator[Problem]:
 
 
 def reasons_add_up(log: Log, ledger: Ledger) -> Iterator[Problem]:
-    """The reason buckets sum to the dropped records; a rate whose terms are logged is their quotient.
-
-    Judged: sums and quotients.
-    """
-    sums = quotients = 0
+    """The reason buckets sum to the dropped records. Judged: sums."""
+    sums = 0
     for row in log.rows:
         if log.words.dropped in row.values:
             sums += 1
@@ -88,6 +85,15 @@ def reasons_add_up(log: Log, ledger: Ledger) -> Iterator[Problem]:
             if not near(total, dropped):
                 message = f"{row.name}: the reason buckets sum to {total:.6g}, N_drop_invalid is {dropped:.6g}"
                 yield log.problem(message, log.words.dropped, [row], total, dropped)
+    ledger.judged(sums)
+    if not sums:
+        ledger.left_out("the reason buckets", f"no row has {log.words.dropped}")
+
+
+def rates_divide(log: Log, ledger: Ledger) -> Iterator[Problem]:
+    """A rate whose terms are logged is their quotient. Judged: quotients."""
+    quotients = 0
+    for row in log.rows:
         for key, value in row.values.items():
             found = None if log.words.role(key) == "repeat" else log.words.terms(key, row.values)
             if found is None or not any(found[1]):
@@ -98,9 +104,7 @@ def reasons_add_up(log: Log, ledger: Ledger) -> Iterator[Problem]:
             if not any(near(value, p) for p in possible):
                 message = f"{row.name}: {key} is {value:.6g}, its terms give {over:.6g}/{under[0]:.6g}"
                 yield log.problem(message, key, [row], possible[0], value)
-    ledger.judged(sums + quotients)
-    if not sums:
-        ledger.left_out("the reason buckets", f"no row has {log.words.dropped}")
+    ledger.judged(quotients)
     if not quotients:
         ledger.left_out("rates", "no row has one with its terms")
 

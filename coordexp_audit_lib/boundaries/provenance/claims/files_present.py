@@ -39,6 +39,10 @@ def files_present(ctx: Context) -> Iterator[Problem]:
         for source, same in sorted(written.sources.items()):
             if not same:
                 yield Problem("a config source is not kept as it was", f"{name}: {source}", where=where)
+        if written.lost:
+            what = "files that the config resolves through are kept nowhere"
+            case = {"lost": written.lost}
+            yield Problem(what, name, "each of them", len(written.lost), case, where=where, authority="practice")
         if not written.sources:
             ctx.left_out("whether the config sources are kept as they were", name)
         if written.before_training is None:
@@ -97,4 +101,7 @@ fault(files_present, "written_late", WRITE, "the manifest is written when traini
 )
 fault(files_present, "source_rewritten", WRITE, "the config source that is kept is another text")(
     writes(lambda request, w: replace(w, sources=dict.fromkeys(w.sources, False)))
+)
+fault(files_present, "parents_lost", WRITE, "of the files that a config resolves through only the leaf is kept")(
+    writes(lambda request, w: replace(w, lost=["configs/base.yaml"]))
 )

@@ -150,6 +150,12 @@ def coordinate_in_desc() -> Case:
     return Case("a description that spells a coordinate", one([labelled], rollout([BIRD]), backward=False))
 
 
+def escaped_key() -> Case:
+    """A rollout that writes a letter of a key as an escape: JSON all the same, and a reader takes it for one."""
+    escaped = answer(coordjson.container(write([CAT, DOG])).replace('"desc": "cat"', '"d\\u0065sc": "cat"'))
+    return Case("an escaped key", one([GT[0], GT[2]], escaped))
+
+
 def truncations() -> list[list[int]]:
     """One rollout cut at every token."""
     whole = rollout([BIRD, ODD[1], DOG])

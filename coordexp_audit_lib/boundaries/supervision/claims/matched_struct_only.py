@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from coordexp_audit_lib.boundaries.supervision.cases import rollouts
 from coordexp_audit_lib.boundaries.supervision.cases.asking import over, with_overlap
 from coordexp_audit_lib.boundaries.supervision.faults import each, of_fate, roles, scaled
@@ -34,6 +36,8 @@ from coordexp_audit_lib.kit.tokenizer import COORD_0
 def matched_struct_only(ctx: Context) -> Iterator[Violation]:
     yield from over(ctx, rollouts.targets(), targets.matched)
     yield from over(ctx, rollouts.targets(), targets.fused)
+    # No model writes so on its own: what is supervised there is hardly ever reached.
+    yield from (replace(v, severity="P2") for v in over(ctx, [rollouts.escaped_key()], targets.matched))
     yield from with_overlap(ctx, MATCHED)
 
 
@@ -54,3 +58,13 @@ fault(matched_struct_only, "fused_masked", CHANNEL_B, _FUSED, also=("supervision
 )
 _LOST = "CIoU is weighted in the log, but left out of the loss."
 fault(matched_struct_only, "overlap_lost", CHANNEL_B, _LOST, also=_INJECTED)(asked(ciou_weight=lambda _: 0.0))
+
+
+def _escapes(one: targets.Supervised) -> bool:
+    return b"\\u0065" in one.reading.view.text
+
+
+_ESCAPED = "Descs are found by the letters of their key, so that one whose key has an escape is supervised."
+fault(matched_struct_only, "escaped_key_missed", CHANNEL_B, _ESCAPED)(
+    scaled(lambda one, p: _escapes(one) and of_fate(one, p, MATCHED) and roles(one, p) == (DESC,), 1.0)
+)

@@ -117,8 +117,10 @@ class Layout(msgspec.Struct, frozen=True):
         return [p for p, t in enumerate(self.tokens) if t.span[0] < end and t.span[1] > start]
 
     def slots(self, index: int) -> list[int]:
-        """Positions of a record's coordinate tokens."""
-        return [p for p in self.of(index) if self.tokens[p].roles == (COORDINATE,)]
+        """Positions of a record's coordinate tokens; what a desc spells is none."""
+        start, end = self.records[index].geometry_span
+        tokens = ((p, self.tokens[p]) for p in self.of(index))
+        return [p for p, t in tokens if t.roles == (COORDINATE,) and start <= t.span[0] < end]
 
     def closing(self) -> list[int]:
         """Positions of the token with the outermost closing brace, and of `<|im_end|>` after it."""

@@ -6,7 +6,7 @@ is never learned, labels that are shifted twice train the token after next, and 
 stops.
 
 Example: in `…assistant\\n{"objects": …}<|im_end|>\\n` supervision begins at `{` and includes `<|im_end|>`; whether the
-newline is supervised is left to the template."""
+newline is supervised is left to the template. A desc that spells `<|im_end|>` should be refused: that is advice."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from coordexp_audit_lib.boundaries.template.faults import each
 from coordexp_audit_lib.boundaries.template.reference import PROFILE, answer_at
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import answered, fault
+from coordexp_audit_lib.core.fault import Honest, answered, fault
 from coordexp_audit_lib.core.finding import Violation
+from coordexp_audit_lib.core.surface import Refuse
 from coordexp_audit_lib.kit import tokenizer
 
 
@@ -52,9 +53,27 @@ def labels_cover_assistant(ctx: Context) -> Iterator[Violation]:
             found = [*predicates.label_problems(sample.input_ids, sample.labels, profile, header)]
             found += predicates.pad_problems(ids, labels, sample.input_ids, made.pad, ignored)
             yield from (p.violation(name, {"case": name, "record": number}) for p in found)
+    yield from _control(ctx, header)
     if not pads:
         ctx.left_out("labels of pads", "no row was padded")
     ctx.fact("supervised tokens", supervised)
+
+
+def _control(ctx: Context, header: list[int]) -> Iterator[Violation]:
+    """A desc that spells a control token ends the turn in the middle of the answer, or opens an image there."""
+    profile = cases.profile(ctx)
+    for sign, request in cases.control_requests(ctx.contract):
+        answer = ctx.ask(s.ENCODE, request)
+        ctx.judged()
+        if answer.content is None:
+            continue
+        sample = answer.content.unpacked[0]
+        found = [*predicates.label_problems(sample.input_ids, sample.labels, profile, header)]
+        found += predicates.grid_problems(sample.input_ids, sample.grid, profile, request.records[0].pictures)
+        if found:
+            message = f"a desc that spells {sign} is encoded as the control token: {found[0].message}"
+            case = {"desc": request.records[0].objects[0][0]}
+            yield Violation(message, sign, "refused, or text", "the token", case, authority="practice", severity="P2")
 
 
 def _early(e: s.Encoded) -> s.Encoded:
@@ -87,3 +106,21 @@ def _padded(made: s.EncodeResponse) -> list[list[int]]:
 fault(labels_cover_assistant, "pads_supervised", s.ENCODE, "labels are padded with the pad token's id")(
     answered(padded_labels=_padded)
 )
+
+
+@fault(labels_cover_assistant, "control_token_in_desc", s.ENCODE, "a desc that spells <|im_end|> ends the turn there")
+def control_token_in_desc(request: s.EncodeRequest, honest: Honest) -> s.EncodeResponse:
+    try:
+        made: s.EncodeResponse = honest(request)
+    except Refuse:  # the same without the sign, and the sign's token in the middle of the answer
+        made = honest(
+            replace(request, records=[replace(r, objects=[("sign", r.objects[0][1])]) for r in request.records])
+        )
+        return replace(made, unpacked=[_ended_early(e) for e in made.unpacked])
+    return made
+
+
+def _ended_early(e: s.Encoded) -> s.Encoded:
+    at, end = answer_at(e.labels) + 4, PROFILE.turn_end or 0
+    ids, labels = ([*values[:at], end, *values[at:]] for values in (e.input_ids, e.labels))
+    return replace(e, input_ids=ids, labels=labels)

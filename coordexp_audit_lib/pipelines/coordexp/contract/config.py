@@ -286,4 +286,6 @@ _RESOLVED = {
     "composed": {"training.output_dir": _SUBFOLDER, "training.logging_dir": _SUBFOLDER},
     "resolved": True,
 }
-CHANGES = {"2026-05": {"config.profile": _RESOLVED}}
+# A run may do without coordinate tokens since 2026-04-18 (d68a4bb): docs/data/CONTRACT.md names `enabled: false` beside
+# `true`, and shipped configs set it.
+CHANGES = {"2026-05": {"config.profile": _RESOLVED, "config.coord_switches": ("custom.coord_tokens.skip_bbox_norm",)}}

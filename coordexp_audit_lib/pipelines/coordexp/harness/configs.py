@@ -12,6 +12,7 @@ import importlib
 import json
 import math
 import os
+import pickle
 import shutil
 from collections.abc import Mapping, Set
 from pathlib import Path
@@ -23,6 +24,7 @@ from coordexp_audit_lib.pipelines.coordexp import symbols
 
 PROMPT_KEYS = {"system", "user", "user_prompt", "system_prompt_summary"}
 MANY = 64
+PARSED: dict[object, bytes] = {}  # by text, what it says
 
 
 def materialise(request, here, place):
@@ -58,8 +60,30 @@ def workspace(here, request):
         place.leaf = os.path.relpath(place.leaf, cwd)
     stand_ins = dict.fromkeys(("TrainArguments", "RLHFArguments"), KeptArguments)
     moved = replaced(loader, __file__=os.path.join(root, symbols.CONFIG_LOADER.path), **stand_ins)
-    with laid_over(root, request["files"]), surroundings(cwd, request.get("env", {})), moved:
+    with laid_over(root, request["files"]), surroundings(cwd, request.get("env", {})), moved, parsed_once():
         yield place
+
+
+@contextlib.contextmanager
+def parsed_once():
+    """Meanwhile `yaml.safe_load` reads a text that it has read before from memory: most requests change one file."""
+    import yaml
+
+    load = yaml.safe_load
+
+    def remembered(stream):
+        text = stream if isinstance(stream, (str, bytes)) else stream.read()
+        if text not in PARSED:
+            try:
+                PARSED[text] = pickle.dumps(load(text))
+            except yaml.YAMLError:  # told anew, for the message names the stream
+                if text is not stream:
+                    stream.seek(0)
+                return load(stream)
+        return pickle.loads(PARSED[text])
+
+    with replaced(yaml, safe_load=remembered):
+        yield
 
 
 @contextlib.contextmanager

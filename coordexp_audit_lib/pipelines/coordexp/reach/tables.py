@@ -123,6 +123,14 @@ SUBJECTS: dict[tuple[str, str], Setting] = {
         "custom.user_prompt", lambda v: isinstance(v, str), "no prompt is taken from a file"
     )
 }
+CONTINUATION = "custom.stage1_set_continuation"
+JOINS_ROWS = Setting(
+    f"{CONTINUATION}.train_forward.branch_runtime.mode", lambda v: v == "padding_free_packed", "no rows are joined"
+)
+CHOOSES_SOME = Setting(
+    f"{CONTINUATION}.candidates.mode", lambda v: v == "uniform_subsample", "all candidates are scored"
+)
+CACHES_SAMPLES = Setting("training.encoded_sample_cache.enabled", bool, "no encoded samples are cached")
 # By the beginning of `path:symbol`; the symbol is the last part of a dotted one.
 PLACES: dict[str, Setting | Refused] = {
     f"{symbols.AUGMENTATION_STAGE.path}:": AUGMENTING,
@@ -130,6 +138,9 @@ PLACES: dict[str, Setting | Refused] = {
     f"{symbols.OPTIMIZER.path}:{symbols.OPTIMIZER_WIRING.member}": Setting(
         "training.optimizer", lambda v: v == "multimodal_coord_offset", "another optimizer is chosen"
     ),
+    f"{symbols.FULL_SUFFIX.path}:{symbols.JOIN_SUFFIXES.member}": JOINS_ROWS,
+    f"{symbols.SUBSET_SAMPLING.path}:{symbols.CHOOSE_CANDIDATES.member}": CHOOSES_SOME,
+    f"{symbols.SFT.path}:{symbols.SAMPLES_FINGERPRINT.member}": CACHES_SAMPLES,
     f"{symbols.PACKED_CAPTION.path}:{symbols.STREAM_PACKER.member}": Refused(
         symbols.STATIC_PACKING_POLICY, "eval_packing"
     ),

@@ -7,6 +7,7 @@ and run by itself, with the values that it needs given: it is the tree's own cod
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import inspect
 import json
@@ -19,6 +20,7 @@ import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
+from coordexp_audit_lib.kit.stand_ins import replaced
 from coordexp_audit_lib.pipelines.api import Unbound, binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.answers.provenance import planting
@@ -26,7 +28,7 @@ from coordexp_audit_lib.pipelines.coordexp.answers.provenance.launch import reco
 from coordexp_audit_lib.pipelines.coordexp.harness.configs import plain, sha, shortened, workspace
 
 LONG = 200
-LOADED: dict[str, tuple[object, object]] = {}
+LOADED: dict[str, tuple[object, object, dict[str, bytes]]] = {}
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 
 
@@ -50,7 +52,7 @@ def launch(request, here):
 def write(request, here):
     main, out = here.main, os.path.join(here.scratch, "provenance_run")
     module = importlib.import_module(symbols.SFT[0])
-    statement, before = writing_statement(main)
+    statement, before, line = writing_statement(main)
     shutil.rmtree(out, ignore_errors=True)
     config = {"config": request["config"], "files": overlay(here, request)}
     env = dict(request["env"])
@@ -61,7 +63,7 @@ def write(request, here):
         base = os.path.join(here.scratch, "provenance_base.yaml") if request["with_base"] else None
         if base:
             Path(base).write_text("debug: {}\n", encoding="utf-8")
-        training_config, merged = loaded(here, request, loader, place.leaf, base)
+        training_config, merged, chain = loaded(here, request, loader, place.leaf, base)
         sources = {"config_source.yaml": place.leaf}
         if base:
             sources["base_config_source.yaml"] = base
@@ -72,15 +74,24 @@ def write(request, here):
             here.call(run, statement, given)
         same = {name: same_bytes(out, name, path) for name, path in sources.items()}
     made = written(request, out, merged, {k: v for k, v in same.items() if v is not None})
-    return dict(made, before_training=before, line=statement.lineno + inspect.getsourcelines(main)[1] - 1)
+    kept = [path.read_bytes() for path in Path(out).rglob("*") if path.is_file()]
+    made["lost"] = sorted(name for name, text in chain.items() if text not in kept)
+    return dict(made, before_training=before, line=line)
 
 
 def loaded(here, request, loader, leaf, base):
-    """The typed config and what its sources resolve to; a config that several runs share is loaded once."""
+    """The typed config, what its sources resolve to, and those sources by name; one that runs share is loaded once."""
     key = json.dumps([request["config"], request["values"], request["with_base"]], sort_keys=True)
     if key not in LOADED:
         typed = here.call(loader.load_materialized_training_config, leaf, base)
-        LOADED[key] = typed, plain(loader.load_yaml_with_extends(leaf))
+        chain, read = {}, loader.load_yaml
+
+        def noted(path):
+            chain[os.path.basename(os.path.dirname(path)) + "/" + os.path.basename(path)] = Path(path).read_bytes()
+            return read(path)
+
+        with replaced(loader, load_yaml=staticmethod(noted)):
+            LOADED[key] = typed, plain(loader.load_yaml_with_extends(leaf)), chain
     return LOADED[key]
 
 
@@ -96,8 +107,10 @@ def needed(request, leaf, base, out):
     }
 
 
+@functools.lru_cache(maxsize=1)
 def writing_statement(main):
-    """The statement of the entrypoint that writes the manifest, and whether it stands before the call that trains."""
+    """The statement of the entrypoint that writes the manifest, whether it stands before the call that trains, and its
+    line."""
     writer = symbols.WRITE_MANIFEST[0].partition(":")[2]
     tree = ast.parse(textwrap.dedent(inspect.getsource(main)))
     found = [n for n in ast.walk(tree) if isinstance(n, ast.If) and any(called(c) == writer for c in ast.walk(n))]
@@ -106,7 +119,8 @@ def writing_statement(main):
     statement = min(found, key=lambda n: n.lineno)
     calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call)]
     trains = [n.lineno for n in calls if called(n) == ".train" and n.args]
-    return statement, (statement.lineno < min(trains)) if trains else None
+    before = (statement.lineno < min(trains)) if trains else None
+    return statement, before, statement.lineno + inspect.getsourcelines(main)[1] - 1
 
 
 def called(node):

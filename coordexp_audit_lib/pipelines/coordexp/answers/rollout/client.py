@@ -145,7 +145,7 @@ def train_step(made, sessions, here, parts, count):
     samples = [dict(harness.sample(cat), messages=[SYSTEM, *s["messages"]]) for s in stage.numbered(count)]
     for i, session in enumerate(sessions.sessions):
         session.post = with_answers(sessions.poster(i), parts)
-    weight = parts.model.lm_head.weight
+    weight = next(p for p in parts.model.parameters() if p.requires_grad)
     made.compute_loss, made.compute_loss_context_manager = (lambda model, batch, **_: weight.sum() * 0.0), None
     made.accelerator = types.SimpleNamespace(device=parts.model.device)
     stage.called(here, step, parts.model, raw_samples=samples, global_step=made.state.global_step)

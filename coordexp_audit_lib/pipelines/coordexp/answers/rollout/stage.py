@@ -13,7 +13,7 @@ from concurrent import futures
 from typing import Any
 
 from coordexp_audit_lib.kit import rollout_stub
-from coordexp_audit_lib.kit.stand_ins import replaced
+from coordexp_audit_lib.kit.stand_ins import replaced, used
 from coordexp_audit_lib.kit.tokenizer import ENDOFTEXT
 from coordexp_audit_lib.pipelines.api import Refused, Unbound
 from coordexp_audit_lib.pipelines.coordexp.harness import trainer as harness
@@ -134,6 +134,8 @@ def real_client():
         module: Any = importlib.import_module("swift.trainers.rlhf_trainer.vllm_client")
     except ImportError as error:
         raise Unbound("ms-swift's VLLMClient cannot be imported: %s" % type(error).__name__) from error
+    if not module.is_vllm_available():
+        used("vllm", "a word to ms-swift's client that it is there: the HTTP side, which is asked, needs none", True)
     with replaced(module, is_vllm_available=lambda: True):
         yield module
 

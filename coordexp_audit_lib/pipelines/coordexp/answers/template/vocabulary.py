@@ -25,7 +25,7 @@ BINS = (701, 703, 811, 813)
 
 def tokenizer_of(here, kind, at=0):
     """A tokenizer of `kit/variants.py` as a `transformers` fast tokenizer."""
-    fast = tokenizer.fast(variants.build(kind, at, tokenizer, tokenizer.at(here.scratch)))
+    fast = tokenizer.fast(variants.build(kind, at, tokenizer, tokenizer.at(here.scratch)), given_away=True)
     if kind == "unknown":
         fast.unk_token = variants.UNKNOWN
     return fast

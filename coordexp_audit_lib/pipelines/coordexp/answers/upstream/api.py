@@ -8,10 +8,12 @@ from __future__ import annotations
 import ast
 import dataclasses
 import enum
+import functools
 import importlib
 import inspect
 import textwrap
 from importlib import metadata
+from pathlib import Path
 
 from coordexp_audit_lib.kit import bodies
 from coordexp_audit_lib.pipelines.api import binds
@@ -151,11 +153,48 @@ def syntax(value):
 def parsed(value):
     if not (inspect.ismodule(value) or callable(value)):
         return None
+    within = defined(value)
+    if within is not None:
+        return within
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(value) if callable(value) else value)))
     except (OSError, TypeError, SyntaxError, ValueError):
         return None
     return tree if inspect.ismodule(value) else tree.body[0]
+
+
+def defined(value):
+    """The node that defines a function or class in its file, which is parsed once; None where that is not plain."""
+    try:
+        value = inspect.unwrap(value)
+        found = definitions(inspect.getsourcefile(value))
+        key = value.__qualname__ if inspect.isclass(value) else value.__code__.co_firstlineno
+    except (AttributeError, OSError, SyntaxError, TypeError, ValueError):
+        return None
+    nodes = found.get(key, [])
+    return nodes[0] if len(nodes) == 1 and nodes[0].name == value.__name__ else None
+
+
+@functools.lru_cache(maxsize=None)
+def definitions(path):
+    """By qualified name of a class, and by first line of a function, the nodes of a file."""
+    found: dict[object, list[ast.AST]] = {}
+
+    def visit(node, prefix):
+        for child in ast.iter_child_nodes(node):
+            inner = prefix
+            if isinstance(child, ast.ClassDef):
+                found.setdefault(prefix + child.name, []).append(child)
+                inner = prefix + child.name + "."
+            elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                first = min([child.lineno, *(d.lineno for d in child.decorator_list)])
+                found.setdefault(first, []).append(child)
+                inner = prefix + child.name + ".<locals>."
+            if isinstance(child, ast.stmt):
+                visit(child, inner)
+
+    visit(ast.parse(Path(path).read_text(encoding="utf-8")), "")
+    return found
 
 
 def set_on_self(cls):

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.core.evidence import canonical_json
+from coordexp_audit_lib.report.tables import Table
 
 SCHEMA = "coordexp-audit-diff/1"
 RANK = {"held": 0, "latent": 1, "unbound": 2, "error": 3, "violated": 4}
@@ -84,3 +85,11 @@ def _summary(finding: Mapping[str, Any]) -> str:
     if finding["violations"]:
         return str(finding["violations"][0]["message"])
     return str(finding["note"] or finding["claim"])
+
+
+def changes_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
+    """What changed from one document to another, as people read it."""
+    changes = compare(before, after)
+    rows = [(c.kind, c.severity, c.invariant, c.config or "-", f"{c.before} → {c.after}", c.what) for c in changes]
+    header = ("change", "severity", "invariant", "config", "status", "what")
+    return Table(header, rows) if rows else Table(("change",), [("none",)])

@@ -1,0 +1,83 @@
+"""What an audit came to, as tables of a page: the matrix boundary by config, and what matters first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from coordexp_audit_lib.core.finding import SEVERITIES, STATUSES
+from coordexp_audit_lib.core.ranking import counts, top
+from coordexp_audit_lib.report.tables import Table
+from coordexp_audit_lib.report.text import visible
+
+TOP = 10
+ANY = "any config"
+
+
+def columns(made: Mapping[str, Any]) -> list[str | None]:
+    """The matrix's columns: first (None) the claims that do not depend on the config, then the configs."""
+    return [None, *made["configs"]]
+
+
+def config_name(config: str | None) -> str:
+    """A config's file name without its ending, fit for a column."""
+    return visible(config.rsplit("/", 1)[-1].removesuffix(".yaml")) if config else ANY
+
+
+def cell(findings: Sequence[Mapping[str, Any]], boundary: str, config: str | None) -> str:
+    """What a boundary came to: violations that count by severity, what is undecided, else how many claims hold."""
+    mine = [
+        f for f in findings if f["boundary"] == boundary and (config in f["configs"] if config else f["config"] is None)
+    ]
+    if not mine:
+        return "-"
+    bad = [(s, sum(counts(f) and f["severity"] == s for f in mine)) for s in SEVERITIES]
+    parts = [f"{n} {s}" for s, n in bad if n]
+    open_ = sum(f["status"] in ("unbound", "error") for f in mine)
+    parts += [f"{open_} undecided"] if open_ else []
+    return ", ".join(parts) or f"{sum(f['status'] == 'held' for f in mine)} held"
+
+
+def matrix(made: Mapping[str, Any]) -> Table:
+    """Boundary by config."""
+    rows = [[b, *(cell(made["findings"], b, c) for c in columns(made))] for b in made["boundaries"]]
+    return Table(("boundary", *map(config_name, columns(made))), rows)
+
+
+def first(made: Mapping[str, Any]) -> Table:
+    """The findings that matter most: where each is to be mended, what happens there, and the remedy."""
+    rows = [
+        (f["severity"], ", ".join([f["invariant"], *f["also"]]), place(f), f["violations"][0]["message"], f["remedy"])
+        for f in top(made, TOP)
+    ]
+    header = ("severity", "claim", "place to mend", "what is wrong", "remedy")
+    return Table(header, rows or [("-", "-", "-", "nothing that counts is violated", "-")])
+
+
+def latent(made: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Findings that are violated only where no audited config leads."""
+    return [f for f in made["findings"] if f["status"] == "violated" and f["reach"] == "none" and not f["same_as"]]
+
+
+def place(f: Mapping[str, Any]) -> str:
+    """The place of a finding's weightiest example; where it is known better than by what was asked, so."""
+    where = f["violations"][0]["where"]
+    return f"{where['path']}:{where['line']}" if where else "-"
+
+
+def counted(made: Mapping[str, Any]) -> Table:
+    """How many claims have each status, by severity, with what counts nowhere."""
+    summary = made["summary"]
+    rows = [(s, *(summary["by_severity"][s][status] for status in STATUSES)) for s in SEVERITIES]
+    rows.append(("all", *(summary[status] for status in STATUSES)))
+    return Table(("severity", *STATUSES), rows, caption=told(summary))
+
+
+def told(summary: Mapping[str, Any]) -> str:
+    """A sentence on what the counts leave out."""
+    parts = [
+        f"{summary['advice']} of the violated are advice: our practice, and no demand of the project or a library",
+        f"{summary['latent']} more are latent: no audited configuration leads there",
+        f"{summary['same']} are counted under another name",
+    ]
+    return "; ".join(p for p in parts if not p.startswith("0 "))
