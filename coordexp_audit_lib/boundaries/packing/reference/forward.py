@@ -70,7 +70,7 @@ def _pack(small: Any, request: s.ForwardRequest, encoded: Sequence[s.Encoded], m
     loss, supervised = _loss(seen.logits, labels, bounds if how.by_segment else [(0, ends[-1])])
     differences, unpacked = [], []
     for (a, b), m in zip(bounds, members, strict=True):
-        logits, one = _unpacked(msgspec.json.encode(samples[m]), request.attention)
+        logits, one = _kept(msgspec.json.encode(samples[m]), request.attention)
         differences.append(influence.largest_difference(seen.logits[:, a:b], logits))
         unpacked.append(one)
     return s.Pack(
@@ -118,15 +118,16 @@ def _vision(samples: Sequence[s.Sample], grid: list[list[int]] | None) -> dict[s
 
 
 @lru_cache(maxsize=10)  # the same samples by themselves, however a trainer calls the model on a pack of them
-def _unpacked(key: bytes, attention: s.Attention) -> tuple[Any, s.Loss]:
-    """One sample as inference would run it: a mask of ones, positions that the model computes by itself.
+def _kept(key: bytes, attention: s.Attention) -> tuple[Any, s.Loss]:
+    """`_unpacked` of a sample; attention: the kernel that the small model attends with now."""
+    return _unpacked(msgspec.json.decode(key, type=s.Sample))
 
-    attention: the kernel that the small model attends with now.
-    """
+
+def _unpacked(sample: s.Sample) -> tuple[Any, s.Loss]:
+    """One sample as inference would run it: a mask of ones, positions that the model computes by itself."""
     import torch
 
-    small, sample = model.small(), msgspec.json.decode(key, type=s.Sample)
-    encoded = batches.encode_one(sample)
+    small, encoded = model.small(), batches.encode_one(sample)
     ids = torch.tensor([encoded.input_ids])
     with torch.no_grad():
         call = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
@@ -138,7 +139,7 @@ def _unpacked(key: bytes, attention: s.Attention) -> tuple[Any, s.Loss]:
 def unpacked_loss(sample: s.Sample) -> s.Loss:
     """The loss of one sample by itself."""
     with model.one_thread():
-        return _unpacked(model.small(), sample, batches.encode_one(sample))[1]
+        return _unpacked(sample)[1]
 
 
 def _loss(logits: Any, labels: Any, bounds: Sequence[tuple[int, int]]) -> tuple[float, int]:
