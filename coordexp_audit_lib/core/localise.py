@@ -16,7 +16,6 @@ import msgspec
 
 from coordexp_audit_lib.core.claim import Asked, Context
 from coordexp_audit_lib.core.clue import clue_of, must_refuse
-from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.evidence import Where, canonical_json
 from coordexp_audit_lib.core.finding import Place, Violation, tidy
 from coordexp_audit_lib.core.problem import Problem
@@ -70,8 +69,14 @@ class Trail:
         """The places of a violation, looked for once for all that differ in numbers and quotations only."""
         alike = kind_of(violation.message), NUMBER.sub("", violation.subject), violation.where
         if alike not in self._known:
-            self._known[alike] = self._found(violation, claim) if len(self._known) < MOST else []
+            self._known[alike] = self._told(violation, claim) if len(self._known) < MOST else []
         return self._known[alike]
+
+    def _told(self, violation: Violation, claim: str) -> list[Place]:
+        try:
+            return self._found(violation, claim)
+        except Exception:  # what can't be placed costs no verdict, and reads as `call`, live and recorded alike
+            return []
 
     def _found(self, violation: Violation, claim: str) -> list[Place]:
         begin, end = self.spans.get(_name(violation), (0, len(self.ctx.asked)))
@@ -83,12 +88,9 @@ class Trail:
             return []
         passing = [msgspec.to_builtins(a.request) for a in self._passing(failed)]
         target = self.ctx.target
-        try:
-            config = target.config_path(self.ctx.config) if self.ctx.config else ""
-            clue = clue_of(claim, config, violation)
-            found = target.localise(failed.question, [msgspec.to_builtins(failed.request)], passing, clue)
-        except AuditError:  # a target that can't say it: the function that was asked is named
-            found = []
+        config = target.config_path(self.ctx.config) if self.ctx.config else ""
+        clue = clue_of(claim, config, violation)
+        found = target.localise(failed.question, [msgspec.to_builtins(failed.request)], passing, clue)
         refused = failed.refusal.where if failed.refusal else None
         like = self._refused_like(failed) if must_refuse(violation) else None
         refusals = [Place(w, "refusal") for w in (refused, like) if w]
@@ -128,8 +130,9 @@ def _failed(asked: Sequence[Asked], violation: Violation) -> Asked | None:
     """The question that the violation is about: that which shares most words with it, of equal ones the last."""
     if must_refuse(violation):
         asked = [a for a in asked if a.refusal is None] or asked
-    words = [w for value in (violation.counterexample, violation.expected) for w in _words(value)]
-    pairs = list(_pairs(violation.counterexample))
+    shown = tidy(violation.counterexample)
+    words = [w for value in (shown, tidy(violation.expected)) for w in _words(value)]
+    pairs = list(_pairs(shown))
     said = f"{violation.message} {violation.actual}"
 
     def likeness(one: Asked) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 
 FUNCTION = 0x1  # CO_OPTIMIZED: the code of a function, not of a module or a class body
 MOST_LINES = 200_000
+MOST_EVENTS = 1_000_000  # lines run; by then it is plain where a run spends its time, and the rest is not watched
 DEPTH = 4
 QUIET = ("StopIteration", "StopAsyncIteration", "GeneratorExit")
 
@@ -35,6 +36,7 @@ class Watch:
         self.given = os.path.join(os.path.abspath(root), "")
         self._names: dict[CodeType, str] = {}
         self._counted: dict[tuple[str, int], int] = {}
+        self._left = MOST_EVENTS
         self._leaving: dict[FrameType, tuple[str, int, str]] = {}
         self._told: set[tuple[int, str, int]] = set()
 
@@ -89,14 +91,17 @@ class Watch:
 
     def _called(self, frame: FrameType, event: str, value: Any) -> Callable[..., Any] | None:
         name = self._name(frame.f_code)
-        if not name:
+        if not name or self._left <= 0:
             return None
         if self.keys:
             self._follow(name, frame)
         return self._ran
 
-    def _ran(self, frame: FrameType, event: str, value: Any) -> Callable[..., Any]:
+    def _ran(self, frame: FrameType, event: str, value: Any) -> Callable[..., Any] | None:
+        if self._left <= 0:
+            return None
         if event == "line":
+            self._left -= 1
             place = self._names[frame.f_code], frame.f_lineno
             self._counted[place] = self._counted.get(place, 0) + 1
             if self._counted[place] == 1:

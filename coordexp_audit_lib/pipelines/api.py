@@ -101,6 +101,11 @@ def anew():
         _ANEW.pop()
 
 
+def watched():
+    """Whether what runs is watched line by line, and what is answered goes nowhere."""
+    return bool(_ANEW)
+
+
 def bound_by(module):
     """What a module of answers binds: by surface, the `Bound`."""
     return dict(_BOUND.get(module, {}))

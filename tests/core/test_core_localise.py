@@ -133,6 +133,21 @@ def test_violations_that_differ_in_numbers_only_are_localised_once() -> None:
     assert len(reader.sought) == 1
 
 
+def test_a_place_that_cannot_be_looked_for_costs_no_verdict() -> None:
+    class Lost(Reader):
+        def localise(self, *_: Any) -> list[Place]:
+            raise KeyError("nothing is known")
+
+    def check(ctx: Context) -> Iterator[Violation]:
+        for text in ("one", "two"):
+            ctx.judged()
+            ctx.ask(READ, Ask(text))
+        yield Violation("wrong", counterexample={"asked": Ask("two")})
+
+    made = judge(Lost(), Claim("test.reads", "reads\n\nWhy.", check, severity="P1", kind="B", remedy="read"), "")
+    assert (made.status, made.violations[0].found) == ("violated", "call")
+
+
 @pytest.mark.parametrize(
     ("violation", "keys"),
     [

@@ -30,7 +30,7 @@ def test_the_nine_claims_of_this_boundary_are_declared() -> None:
     names = "chunking endpoints fail_together no_rank_conditional_collective request_schema response_schema"
     names += " seeds_nonzero server_truth timeouts"
     assert [i.removeprefix("rollout.") for i in CLAIMS] == names.split()
-    assert len(FAULTS) == 28
+    assert len(FAULTS) == 29
 
 
 @pytest.mark.parametrize("claim", CLAIMS)

@@ -13,6 +13,7 @@ from coordexp_audit_lib.boundaries.rollout import surfaces as s
 from coordexp_audit_lib.boundaries.rollout.cases import Item, Talk
 from coordexp_audit_lib.boundaries.rollout.reference import client
 from coordexp_audit_lib.core.claim import Ledger
+from coordexp_audit_lib.core.finding import Authority
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.rollout_stub import SERVER
 
@@ -53,7 +54,10 @@ def response_problems(case: Item, outcome: s.Outcome) -> Iterator[Problem]:
     elif not outcome.error:
         got = outcome.prompt_token_ids if case.field.startswith("prompt") else outcome.token_ids
         text, demand = f"{case.label}: accepted without an error", f"an error that names {case.field or 'it'}"
-        yield Problem(text, "", demand, got, kind="accepted without an error")
+        # A model may end its turn at once: that an answer of no tokens is an error is our demand alone.
+        whose: Authority | None = "practice" if case.field == "token_ids" and case.label.endswith("empty") else None
+        kind = f"{'an empty answer is ' if whose else ''}accepted without an error"
+        yield Problem(text, "", demand, got, kind=kind, authority=whose)
     elif case.field not in outcome.message or not outcome.message.strip():
         text, said = f"{case.label}: the error does not name the field", f"{outcome.error}: {outcome.message}"
         yield Problem(text, "", case.field, said, severity="P2", kind="the error does not name the field")
@@ -68,7 +72,11 @@ def payload_problems(talk: Talk, payload: s.Payload) -> Iterator[Problem]:
     wanted = list(talk.sample.turns[: talk.prompt])
     roles = [role for role, _ in payload.turns]
     if roles and roles[-1] == "assistant":
-        yield Problem("the prompt ends with the assistant's own answer", "", "the last user turn", roles)
+        # Of a conversation without a user turn nothing is demanded but by us.
+        whose: Authority | None = None if wanted else "practice"
+        yield Problem(
+            "the prompt ends with the assistant's own answer", "", "the last user turn", roles, authority=whose
+        )
     elif [t for t in payload.turns if t in wanted] != wanted or len(payload.turns) > len(wanted) + 1:
         yield Problem("the prompt is not the conversation up to its last user turn", "", wanted, payload.turns)
     images = payload.images[0] if payload.images else []

@@ -14,7 +14,7 @@ from coordexp_audit_lib.boundaries.config.predicates.messages import Tried, trie
 from coordexp_audit_lib.boundaries.config.predicates.values import finite_number
 from coordexp_audit_lib.boundaries.config.surfaces import LOAD, Loaded, LoadRequest
 from coordexp_audit_lib.core.claim import Context
-from coordexp_audit_lib.core.finding import Violation
+from coordexp_audit_lib.core.finding import Authority, Violation
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.core.surface import Answer
 from coordexp_audit_lib.kit.nested import Path, dotted, get, steps
@@ -58,14 +58,19 @@ def inherited_keys(bench: Bench, sections: Sequence[str]) -> Iterator[Tried]:
             yield tried(bench.load(edits.with_value(bench.chain, path, 1, file=i)), dotted(path), 1)
 
 
-def each_node(ctx: Context, found: Iterator[Tried], where: str = "") -> Iterator[Problem]:
-    """Count every key that was tried; one problem for each node where one of them came through."""
+def each_node(
+    ctx: Context, found: Iterator[Tried], where: str = "", guidance: Authority | None = None
+) -> Iterator[Problem]:
+    """Count every key that was tried; one problem for each node where one of them came through.
+
+    guidance: as `unknown_key` has it.
+    """
     nodes: dict[str, bool] = {}
     for t in found:
         ctx.judged()
         node = t.path.rpartition(".")[0]
         if not nodes.get(node):
-            yield from unknown_key(t, where)
+            yield from unknown_key(t, where, guidance)
         nodes[node] = nodes.get(node, False) or bool(t.flaws)
     if not where:
         ctx.fact("mapping nodes tried", len(nodes))

@@ -23,6 +23,7 @@ from coordexp_audit_lib.boundaries.config.surfaces import LAUNCHER, PREFLIGHT, L
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.core.fault import Honest, fault
+from coordexp_audit_lib.core.finding import Authority
 from coordexp_audit_lib.core.problem import Problem
 
 
@@ -76,7 +77,8 @@ def _paths(ctx: Context, bench: Bench) -> Iterator[Problem]:
                 ctx.judged()
                 if payload[key] != expected:
                     message = f"A relative path resolves to {payload[key]}, not against the repository."
-                    yield Problem(message, key, expected, payload[key], {**values, "cwd": cwd})
+                    ours: Authority | None = "practice" if train.startswith(".") else None  # a policy of its own
+                    yield Problem(message, key, expected, payload[key], {**values, "cwd": cwd}, authority=ours)
 
 
 def _printed(ctx: Context, bench: Bench, wanted: dict[str, Any], several: LoadRequest) -> Iterator[Problem]:

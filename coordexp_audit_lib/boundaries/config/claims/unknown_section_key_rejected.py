@@ -17,7 +17,10 @@ from coordexp_audit_lib.boundaries.config.cases.variations import UNKNOWN
 from coordexp_audit_lib.boundaries.config.faults import overlooked
 from coordexp_audit_lib.boundaries.config.predicates.messages import tried, unknown_key
 from coordexp_audit_lib.core.claim import Context, claim
+from coordexp_audit_lib.core.finding import Authority
 from coordexp_audit_lib.core.problem import Problem
+
+GUIDANCE: Authority = "practice"  # that the error says what to do: demanded of no section but those of Stage-2
 
 
 @claim(
@@ -28,13 +31,14 @@ from coordexp_audit_lib.core.problem import Problem
 )
 def unknown_section_key_rejected(ctx: Context) -> Iterator[Problem]:
     bench = Bench(ctx)
-    yield from variations.each_node(ctx, variations.unknown_keys(bench, variations.nodes_of(bench, stage2=False)))
+    tried_keys = variations.unknown_keys(bench, variations.nodes_of(bench, stage2=False))
+    yield from variations.each_node(ctx, tried_keys, guidance=GUIDANCE)
     inherited = variations.inherited_keys(bench, ctx.contract["config.inherited_sections"])
-    yield from variations.each_node(ctx, inherited, " in a parent file")
+    yield from variations.each_node(ctx, inherited, " in a parent file", GUIDANCE)
     escape, extra = ctx.contract["config.escape"]
     for path, value in ((UNKNOWN, 1), (UNKNOWN, {}), (extra, {}), (extra, {"knob": 1})):
         ctx.judged()
-        yield from unknown_key(tried(bench.load_with({path: value}), path, value))
+        yield from unknown_key(tried(bench.load_with({path: value}), path, value), guidance=GUIDANCE)
     ctx.judged()
     free = bench.load_with({f"{escape}.{UNKNOWN}": 1})
     if free.refusal is not None:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.boundaries.config.surfaces import Loaded
-from coordexp_audit_lib.core.finding import Severity
+from coordexp_audit_lib.core.finding import Authority, Severity
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.core.surface import Answer
 
@@ -65,14 +65,19 @@ def tried(answer: Answer[Loaded], path: str, value: Any) -> Tried:
     return Tried(path, value, answer.refused, names_path(error, path), says_what_to_do(error, path), error)
 
 
-def unknown_key(t: Tried, where: str = "") -> Iterator[Problem]:
-    """An unknown key is refused, and the error names its full path and says what to do."""
+def unknown_key(t: Tried, where: str = "", guidance: Authority | None = None) -> Iterator[Problem]:
+    """An unknown key is refused, and the error names its full path and says what to do.
+
+    guidance: whose demand the last is, if not that of the whole.
+    """
     if t.flaws:
         text, wanted = f"An unknown key at {t.path}{where}", "refused, with the full dotted path and what to do"
         found = {"names the path": t.named, "says what to do": t.guided} if t.refused else "accepted"
         case = {t.path: t.value, **({"error": t.said} if t.refused else {})}
         weight: Severity | None = "P2" if t.refused else None  # a poor message trains nothing else
-        yield Problem(f"{text}: {', and '.join(t.flaws)}.", t.path, wanted, found, case, severity=weight)
+        whose = guidance if t.refused and t.named else None
+        told = f"{text}: {', and '.join(t.flaws)}."
+        yield Problem(told, t.path, wanted, found, case, severity=weight, authority=whose)
 
 
 def preflight_flaws(payload: Mapping[str, Any], keys: Mapping[str, tuple[str, ...]]) -> list[str]:

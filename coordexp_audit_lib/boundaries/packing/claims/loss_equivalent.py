@@ -34,7 +34,8 @@ ALL_TOGETHER, APART = 4096, 300  # tokens of a pack: all samples, or the long on
 @claim(
     severity="P0",
     kind="B",
-    remedy="Sum the cross-entropy over all supervised tokens of the pack and divide by their number once.",
+    remedy="Sum the cross-entropy over all supervised tokens and divide by their number once: of the pack, and of a "
+    "step of several packs, each of which then weighs as many tokens as it supervises.",
 )
 def loss_equivalent(ctx: Context) -> Iterator[Violation]:
     yield from each_forward(ctx, lambda pack, attention: isolation.loss_equivalent(pack), _measured)

@@ -16,13 +16,13 @@ CITATIONS = {
     ),
     "geometry.bins_k999": (
         spec("coord-token-mode", "Coord token codec utilities"),
+        spec("coord-token-mode", "Offline numeric→coord-token converter"),
         stage2("Coord quantization is globally consistent (k/999 only)"),
     ),
     "geometry.bins_in_range": (
         spec("coord-token-mode", "Clear failure on invalid coord tokens"),
         spec("coord-utils", "Coord token/numeric range rules are deterministic"),
     ),
-    "geometry.box_ordered": (spec("coord-utils", "Canonical geometry keys and arity invariants are enforced"),),
     "geometry.never_dropped": (
         spec("coord-utils", "Geometry helper behavior remains non-destructive and order-preserving"),
         data("Invariants"),
@@ -38,4 +38,8 @@ CITATIONS = {
     "geometry.size_matches_file": (data("Top-Level Record"),),
     "geometry.augment_identity": (spec("coord-token-mode", "Coord-token augmentation compatibility"),),
     "geometry.sampling_deterministic": (code("src/datasets/dense_caption.py", "BaseCaptionDataset.__getitem__"),),
+}
+
+PERMITTED = {
+    "geometry.box_ordered": "only ground truth of Stage-2 AB must be ordered, where it is refused; else the arity alone"
 }

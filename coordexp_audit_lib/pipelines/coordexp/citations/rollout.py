@@ -24,6 +24,7 @@ CITATIONS = {
     "rollout.fail_together": (
         stage2("Channel selection is deterministic and step-driven"),
         stage2("Stage-2 critical invariants fail fast with contextual diagnostics"),
+        stage2("Channel-B vLLM rollouts honor repeat-aware termination settings"),  # what says that metrics are global
     ),
     "rollout.no_rank_conditional_collective": (DDP,),
 }

@@ -1,0 +1,93 @@
+"""Boundary 07: what a rollout teaches. Each case runs the trainer's own preparation, loss and backward pass."""
+
+from pathlib import Path
+
+import parts
+import rollout
+from parts import box, container, of_tree, refusal, thing
+
+CAT, DOG = ("cat", (100, 100, 300, 300)), ("dog", (600, 600, 900, 900))
+BIRD, SHIRT = ("bird", (10, 500, 60, 560)), ("t-shirt.", (100, 100, 300, 300))
+
+
+def append_tokenization(tree: Path) -> tuple[bool, str]:
+    """An empty array, to which every object is appended: the target's tokens, and those of the same text."""
+    found = parts.trained(parts.trainer(), parts.sample(thing(*CAT)), '{"objects": []}').tokens
+    plain = [parts.words().decode([t]) for t in [*parts.ids("".join(found[:-1])), parts.IM_END]]
+    part = next((i for i, (a, b) in enumerate(zip(found, plain, strict=False)) if a != b), -1)
+    return (
+        part >= 0,
+        f"at token {part}: {found[part : part + 2]} in the target, {plain[part : part + 1]} in the same text",
+    )
+
+
+def fp_neutral(tree: Path) -> tuple[bool, str]:
+    """Records without a space between: one token ends the false positive and begins the next record."""
+    text = container(box(*BIRD), box(*CAT), box(*DOG)).replace("}, {", "},{")
+    found = parts.trained(parts.trainer(), parts.sample(thing(*CAT), thing(*DOG)), text)
+    first = next((i for i, t in enumerate(found.tokens) if "},{" in t), -1)
+    return first >= 0 and found.text[
+        first
+    ] > 0, f"token {first} {found.tokens[first]!r}: gradient {found.text[first]:.4f}"
+
+
+def invalid_rollout_fallback(tree: Path) -> tuple[bool, str]:
+    text = "Sure: " + container(box(*CAT))
+    said = refusal(parts.trained, parts.trainer(), parts.sample(thing(*CAT)), text)
+    control = refusal(parts.trained, parts.trainer(), parts.sample(thing(*CAT)), "I see a cat.")
+    return bool(said) and not control, f"words before the container: {said}; no container: {control or 'falls back'}"
+
+
+def fn_injected(tree: Path) -> tuple[bool, str]:
+    spelled = parts.sample(thing("label <|coord_7|>", (400, 100, 500, 300)))
+    said = refusal(parts.trained, parts.trainer(), spelled, container(box(*BIRD)))
+    nothing = refusal(parts.trained, parts.trainer(), parts.sample(), container(box(*CAT)))
+    return bool(said) and bool(nothing), f"a desc that spells a coordinate: {said}; no ground truth: {nothing}"
+
+
+def match_deterministic(tree: Path) -> tuple[bool, str]:
+    """Eight boxes over each other, each predicted exactly, with the shipped candidate_top_k of 5."""
+    match = of_tree("src.trainers.rollout_matching.matching:hungarian_match_maskiou")
+    make = of_tree("src.trainers.rollout_matching.contracts:GTObject")
+    boxes = [[100 + 6 * i, 100 + 6 * i, 600 + 6 * i, 600 + 6 * i] for i in range(8)]
+    made = [make(index=i, geom_type="bbox_2d", points_norm1000=b, desc="x") for i, b in enumerate(boxes)]
+    same = [make(index=i, geom_type="bbox_2d", points_norm1000=boxes[0], desc="x") for i in range(8)]
+    told = {"gate_threshold": 0.3, "mask_resolution": 256, "fp_cost": 0.5, "fn_cost": 2.0}
+    found = {k: len(match(preds=same, gts=made, top_k=k, **told).matched_pairs) for k in (5, 8)}
+    return found[5] < found[8], f"matched with top_k 5 and 8: {found}"
+
+
+def matched_struct_only(tree: Path) -> tuple[bool, str]:
+    """A matched object whose desc ends in a point: the token that ends the desc and the string at once."""
+    found = parts.trained(parts.trainer(), parts.sample(thing(*SHIRT)), container(box(*SHIRT)))
+    at = next(i for i, t in enumerate(found.tokens) if t.startswith('.",') or t == '."')
+    return found.text[at] == 0, f"token {at} {found.tokens[at]!r}: gradient {found.text[at]}"
+
+
+def multiplier_scope(tree: Path) -> tuple[bool, str]:
+    """A dropped polygon and a multiplier of 2: the weight of the end of turn beside that of an appended desc."""
+    poly = box("p", (1, 1, 9, 1, 9, 9), "poly")
+    told = {}
+    for multiplier in (1.0, 2.0):
+        made = parts.trainer(stage2={"channel_b": {"drop_invalid_struct_ce_multiplier": multiplier}})
+        found = parts.trained(made, parts.sample(thing(*CAT), thing(*DOG)), container(box(*CAT), poly))
+        desc = max(i for i, t in enumerate(found.tokens) if t == "dog")
+        end = max(i for i, t in enumerate(found.tokens) if t == "<|im_end|>")
+        told[multiplier] = round(found.share[end] / found.share[desc], 3)
+    return told == {1.0: 1.0, 2.0: 2.0}, f"<|im_end|> weighs, with a multiplier of 1 and 2: {told}"
+
+
+def rollout_seed(tree: Path) -> tuple[bool, str]:
+    """Six samples of one Channel-B step, two a call: the seeds that the server is sent."""
+    made, posts = rollout._connected(
+        lambda requests: [rollout._answer(r) for r in requests], batch=2, seed=17, step=3, name=parts.STAGE2_TRAINER
+    )
+    made.template = parts.template()
+    samples = rollout._samples(6)
+    size, given = made._rollout_decode_batch_size_per_rank(), []
+    for start in range(0, len(samples), size):  # as the preparation cuts a step's samples, each call by itself
+        given.append(made._rollout_many(samples[start : start + size]))
+    seeds = [p["request_config"]["seed"] for p in posts]
+    source = (tree / "src/trainers/stage2_ab_training.py").read_text(encoding="utf-8")
+    passed = "request_index_offset" in source
+    return len(set(seeds)) == 1 and not passed, f"seeds of {len(seeds)} calls: {seeds}; an offset is passed: {passed}"
