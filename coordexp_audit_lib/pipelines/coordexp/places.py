@@ -18,6 +18,7 @@ COORD_LITERAL = symbols.TRANSPILER / "_parse_coord_literal"
 MATCHED_STRUCTURE = (symbols.STAGE2 / "_matched_prefix_structure_positions") | (
     symbols.TF_ROLLOUT_META / "matched_prefix_structure_positions"
 )
+TOKEN_CE = symbols.TF_TOKEN_CE / "run_token_ce_module"
 LOAD_CONFIG = symbols.SCHEMA / "TrainingConfig" / "from_mapping"
 SKIP_BLANKS, COORD_ARRAY = symbols.TRANSPILER / "_skip_ws", symbols.TRANSPILER / "_parse_coord_array"
 CONTAINER = symbols.TRANSPILER / "_parse_container_from_start"
@@ -76,8 +77,11 @@ PLACES: dict[str, tuple[Named, ...]] = {
         Named(symbols.PARSE_ROLLOUT, "bool", about="container"),
     ),
     "supervision.match_deterministic": (Named(symbols.MATCH, "cand", about="nearest few"),),
-    "supervision.matched_struct_only": (Named(MATCHED_STRUCTURE, "desc_tokens"),),
-    "supervision.fp_neutral": (Named(MATCHED_STRUCTURE, "entry_tokens"),),
+    "supervision.matched_struct_only": (
+        Named(TOKEN_CE, "B", about="is supervised"),
+        Named(MATCHED_STRUCTURE, "desc_tokens"),
+    ),
+    "supervision.fp_neutral": (Named(TOKEN_CE, "B", about="is supervised"), Named(MATCHED_STRUCTURE, "entry_tokens")),
     "supervision.append_tokenization": (Named(APPEND, "append_ids"),),
     "supervision.rollout_seed": (Named(symbols.PREPARE_B, "_rollout_many", about="request index"),),
     "rollout.seeds_nonzero": (
