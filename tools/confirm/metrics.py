@@ -95,7 +95,7 @@ def b_ratio_consistent(tree: Path) -> tuple[bool, str]:
 
 def _accumulated(key: str, value: float) -> float:
     """What is left of a value that only the first of two micro-steps carries."""
-    log = of_tree("src.trainers.stage2_ab_training:_PendingStage2Log")()
+    log = of_tree(*(f"src.trainers.{m}:_PendingStage2Log" for m in ("stage2_ab_training", "stage2_two_channel")))()
     log.add({key: value, "stage2/_log_weight": 1.0})
     log.add({"loss/other": 1.0, "stage2/_log_weight": 1.0})
     return float(log.finalize()[key])
@@ -109,3 +109,13 @@ def identity_not_averaged(tree: Path) -> tuple[bool, str]:
 def no_dilution(tree: Path) -> tuple[bool, str]:
     told = _accumulated("loss/bbox_ciou", 0.5)
     return told == 0.25, f"a gauge of 0.5 on one of two micro-steps is logged as {told}"
+
+
+def reduced_by_key(tree: Path) -> tuple[bool, str]:
+    """Two ranks that report the same two losses, each in an order of its own: of 1 and 2, and of 10 and 20."""
+    made = parts.trainer(whole=False)
+    weight = {"stage2/_log_weight_total": 1.0}
+    given = [{**weight, "loss/a": 1.0, "loss/b": 10.0}, {**weight, "loss/b": 20.0, "loss/a": 2.0}]
+    ends = parts.on_two_ranks(lambda rank, dist: dict(made._reduce_stage2_pending_metrics_global(given[rank])), 60.0)
+    told = (ends[0] or {}).get("value", {})
+    return told.get("loss/a") == 10.5, f"the means of 1, 2 and of 10, 20 on rank 0: {told}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import config as settings
 from parts import of_tree, refusal
 
 COLLECT = ("src.sft:_collect_dependency_provenance", "src.bootstrap.run_metadata:collect_dependency_provenance")
@@ -44,17 +45,21 @@ def swift_source(tree: Path) -> tuple[bool, str]:
 def cache_key(tree: Path) -> tuple[bool, str]:
     """The fingerprint of a packing plan with another tokenizer, chat template and budget of pixels."""
     build = of_tree("src.sft:_build_static_packing_fingerprint")
+    known = inspect.signature(build).parameters
+    base = settings._merged(tree, settings.STAGE1)
 
     def made(pixels: int, template: str, words: str) -> Any:
-        settings = {"template": template, "max_pixels": pixels, "truncation_strategy": "raise"}
-        config = SimpleNamespace(template=settings, training={}, global_max_length=12_000, model={"model": words})
+        config = {**base, "template": {**base["template"], "template": template, "max_pixels": pixels}}
+        config["model"] = {**base["model"], "model": words}
+        typed = settings._loader().load_materialized_training_config(settings._written(tree, config))
         given = SimpleNamespace(max_length=12_000, max_pixels=pixels, tokenizer=SimpleNamespace(name_or_path=words))
         packing = SimpleNamespace(mode="static", packing_length=12_000)
-        return build(
-            **{"training_config": config, "custom_config": SimpleNamespace(), "template": given},
+        told = {
+            **{"training_config": typed, "custom_config": typed.custom, "template": given},
             **{"train_args": SimpleNamespace(max_model_len=None), "dataset_seed": 1, "packing_cfg": packing},
             **{"train_jsonl": "train.jsonl", "fusion_config_path": None},
-        )
+        }
+        return build(**{k: v for k, v in told.items() if k in known})
 
     first = made(786_432, "qwen3_vl", "a")
     others = {"pixels": made(1_024, "qwen3_vl", "a"), "chat template": made(786_432, "chatml", "a")}
