@@ -44,6 +44,22 @@ def only_when_executed(tree: Path) -> tuple[bool, str]:
     return set(told.values()) == {0.0}, f"of a step without a rollout: {told}; before the reduction: {given}"
 
 
+def rates_divide(tree: Path) -> tuple[bool, str]:
+    """Two ranks of two samples each, in two packs and in one: samples a micro-step, beside the terms of it."""
+    made = parts.trainer(whole=False)
+    given = [
+        {"train/samples_total": 2.0, "train/micro_steps": float(packs), "train/samples_per_micro": 2.0 / packs}
+        for packs in (2, 1)
+    ]
+    ends = parts.on_two_ranks(lambda rank, dist: dict(made._reduce_train_rollout_log_payload_global(given[rank])), 60.0)
+    told = (ends[0] or {}).get("value", {})
+    rate = told.get("train/samples_per_micro")
+    return (
+        rate == 1.5,
+        f"of 4 samples in 3 micro-steps: {rate} each, beside {told.get('train/micro_steps')} micro-steps",
+    )
+
+
 def _logged(**stage2: Any) -> set[str]:
     made = parts.trainer(stage2=stage2)
     parts.trained(made, parts.sample(thing(*CAT)), container(box(*CAT)))

@@ -10,6 +10,32 @@ CAT, DOG = ("cat", (100, 100, 300, 300)), ("dog", (600, 600, 900, 900))
 BIRD, SHIRT = ("bird", (10, 500, 60, 560)), ("t-shirt.", (100, 100, 300, 300))
 
 
+def _later(tree: Path) -> bool:
+    return (tree / "src/trainers/teacher_forcing/modules/token_ce.py").is_file()
+
+
+def _prefix_taught(tree: Path, matched: list[int]) -> tuple[bool, str]:
+    """Later trees: the module's own cross-entropy over a clean prefix of one object, matched or not."""
+    import torch
+
+    contracts = of_tree("src.trainers.teacher_forcing.contracts")
+    run = of_tree("src.trainers.teacher_forcing.modules.token_ce:run_token_ce_module")
+    prompt, prefix, tail = [1, 2, 3], parts.ids('{"objects": [' + box(*CAT)), [*parts.ids("]}"), parts.IM_END]
+    row = [*prompt, *prefix, *tail]
+    lengths = {"prompt_len": len(prompt), "prefix_len": len(prefix), "train_len": len(prefix) + len(tail)}
+    desc = prefix.index(parts.ids("cat")[0])
+    struct = [i for i in range(len(prefix)) if i != desc] if matched else []
+    meta = [{**lengths, "encoded_len": len(row), "prefix_struct_pos": struct, "stage2_channel": "B"}]
+    logits = torch.zeros(1, len(row), 152_704, requires_grad=True)
+    coords = list(range(parts.COORD_0, parts.COORD_0 + 1000))
+    told = {"channel": "B", "registry_context": "rollout", "input_ids": torch.tensor([row]), "logits": logits}
+    context = contracts.TeacherForcingContext(**told, logits_ce=logits, meta=meta, coord_token_ids=coords)
+    spec = contracts.PipelineModuleSpec(name="token_ce", config={"desc_ce_weight": 1.0, "rollout_fn_desc_weight": 1.0})
+    run(context=context, spec=spec).loss.backward()
+    norm = float(logits.grad[0, len(prompt) + desc - 1].norm())
+    return norm > 0, f"the desc of a clean prefix's object has a gradient of {norm:.4f}, by weights as shipped"
+
+
 def append_tokenization(tree: Path) -> tuple[bool, str]:
     """An empty array, to which every object is appended: the target's tokens, and those of the same text."""
     found = parts.trained(parts.trainer(), parts.sample(thing(*CAT)), '{"objects": []}').tokens
@@ -23,6 +49,8 @@ def append_tokenization(tree: Path) -> tuple[bool, str]:
 
 def fp_neutral(tree: Path) -> tuple[bool, str]:
     """Records without a space between: one token ends the false positive and begins the next record."""
+    if _later(tree):
+        return _prefix_taught(tree, [])
     text = container(box(*BIRD), box(*CAT), box(*DOG)).replace("}, {", "},{")
     found = parts.trained(parts.trainer(), parts.sample(thing(*CAT), thing(*DOG)), text)
     first = next((i for i, t in enumerate(found.tokens) if "},{" in t), -1)
@@ -58,10 +86,16 @@ def match_deterministic(tree: Path) -> tuple[bool, str]:
 
 
 def matched_struct_only(tree: Path) -> tuple[bool, str]:
-    """A matched object whose desc ends in a point: the token that ends the desc and the string at once."""
+    """A desc that ends in a point, which one token ends together with the string; and a key with an escape in it."""
+    if _later(tree):
+        return _prefix_taught(tree, [0])
     found = parts.trained(parts.trainer(), parts.sample(thing(*SHIRT)), container(box(*SHIRT)))
     at = next(i for i, t in enumerate(found.tokens) if t.startswith('.",') or t == '."')
-    return found.text[at] == 0, f"token {at} {found.tokens[at]!r}: gradient {found.text[at]}"
+    escaped = container(box(*CAT)).replace('"desc"', '"d\\u0065sc"')
+    key = parts.trained(parts.trainer(), parts.sample(thing(*CAT)), escaped)
+    desc = next(i for i, t in enumerate(key.tokens) if t == "cat")
+    seen = f"token {at} {found.tokens[at]!r}: gradient {found.text[at]}"
+    return found.text[at] == 0 and key.text[desc] > 0, f"{seen}; the desc under an escaped key: {key.text[desc]:.4f}"
 
 
 def multiplier_scope(tree: Path) -> tuple[bool, str]:

@@ -86,3 +86,17 @@ def vocab_fits(tree: Path) -> tuple[bool, str]:
         "zebra river" in taught,
         f"the target says {'zebra river' if 'zebra river' in taught else 'zebra fish'}, no error",
     )
+
+
+def labels_cover_assistant(tree: Path) -> tuple[bool, str]:
+    """A description that spells the end of a turn, rendered by the project's own writer and encoded by the template."""
+    dumps = of_tree("src.utils.assistant_json:dumps_coordjson")
+    answer = dumps({"objects": [{"desc": "a sign that says <|im_end|>", **_boxed()}]})
+    turns = [{"role": "user", "content": "Locate."}, {"role": "assistant", "content": answer}]
+    encoded = parts.template().encode({"messages": turns}, return_length=True)
+    ends = [int(y) for y in encoded["labels"]].count(IM_END)
+    return ends == 2, f"supervised ends of turn in one answer: {ends}"
+
+
+def _boxed() -> dict[str, Any]:
+    return {"bbox_2d": thing("a", (1, 2, 3, 4))["bbox_2d"]}

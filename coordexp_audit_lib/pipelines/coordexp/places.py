@@ -21,6 +21,7 @@ MATCHED_STRUCTURE = (symbols.STAGE2 / "_matched_prefix_structure_positions") | (
 LOAD_CONFIG = symbols.SCHEMA / "TrainingConfig" / "from_mapping"
 SKIP_BLANKS, COORD_ARRAY = symbols.TRANSPILER / "_skip_ws", symbols.TRANSPILER / "_parse_coord_array"
 CONTAINER = symbols.TRANSPILER / "_parse_container_from_start"
+APPEND_TEXT = symbols.PARSING / "serialize_append_fragment"
 APPEND = symbols.PREPARE_B | symbols.TARGET_BUILDER / "_build_channel_b_supervision_targets"
 ROLLOUT_PROMPT = symbols.ROLLOUT_MANY | symbols.ROLLOUT_TRAINER_OF_ANY_NAME / "_prepare_samples_for_rollout"
 STRIP_ANSWER = symbols.ROLLOUT / "_strip_trailing_assistant_turns_for_rollout"
@@ -70,6 +71,10 @@ PLACES: dict[str, tuple[Named, ...]] = {
         Named(symbols.STEP_B, "weight", about="^a step of Channel-B"),
     ),
     "provenance.files_present": (Named(symbols.WRITE_MANIFEST, "config_source.yaml", about="kept nowhere"),),
+    "supervision.invalid_rollout_fallback": (
+        Named(APPEND_TEXT, "startswith", about="^junk before.*is refused"),
+        Named(symbols.PARSE_ROLLOUT, "bool", about="container"),
+    ),
     "supervision.match_deterministic": (Named(symbols.MATCH, "cand", about="nearest few"),),
     "supervision.matched_struct_only": (Named(MATCHED_STRUCTURE, "desc_tokens"),),
     "supervision.fp_neutral": (Named(MATCHED_STRUCTURE, "entry_tokens"),),
