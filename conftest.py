@@ -17,7 +17,7 @@ from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.report.outputs import check
 from coordexp_audit_lib.report.sanitize import read_rules
 
-LONGEST = ("test_detection.py", "test_anywhere.py", "test_guards_ranks.py", "test_nothing_vacuous.py")
+LONGEST = ("test_detection.py", "test_anywhere.py", "test_nothing_vacuous.py", "test_guards_ranks.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

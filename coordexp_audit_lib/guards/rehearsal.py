@@ -123,6 +123,7 @@ def prompt(system: str = SYSTEM) -> list[int]:
     return ids + tokenizer.encode("<|im_start|>assistant\n")
 
 
+@lru_cache(maxsize=1)
 def pins() -> dict[str, Any]:
     """What the sound run is pinned to."""
     return pins_of(tokenizer.qwen(), prompt())

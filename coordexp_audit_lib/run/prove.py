@@ -56,10 +56,15 @@ def prove(
     config: str,
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
+    *,
+    memory: Memory | None = None,
 ) -> Proof:
-    """Judge every check on the reference as it is, then each fault's checks on the reference with that fault."""
+    """Judge every check on the reference as it is, then each fault's checks on the reference with that fault.
+
+    memory: what the unbroken reference answered before, and where its answers are kept.
+    """
     by_id = {c.id: c for c in checks}
-    memory: Memory = {}
+    memory = {} if memory is None else memory
     honest = ReferenceTarget(memory=memory)
     unsound = {}
     for check in by_id.values():

@@ -29,7 +29,7 @@ from transformers import Trainer
 from coordexp_audit_lib.guards import rehearsal
 from coordexp_audit_lib.kit.model import one_thread
 
-rehearsal.samples()  # imported and read once; then each rank is a fork
+rehearsal.pins()  # imported and read once; then each rank is a fork
 
 def rank(number, port, folder, runs):
     place = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}

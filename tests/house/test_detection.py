@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
 from coordexp_audit_lib.cli import main
 from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.fault import faults
+from coordexp_audit_lib.run.prove import prove
+from coordexp_audit_lib.targets.reference import Memory
 
 
-def test_every_claim_is_proven_by_every_fault_that_it_is_said_to_catch(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_claim_is_proven_by_every_fault_that_it_is_said_to_catch(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, memory: Memory
+) -> None:
+    monkeypatch.setattr("coordexp_audit_lib.run.prove.prove", partial(prove, memory=memory))
     status = main(["faults", "--json"])
     proof = json.loads(capsys.readouterr().out)
     assert (proof["unsound"], proof["unproven"]) == ({}, [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -20,7 +20,6 @@ from coordexp_audit_lib.targets.reference import Memory, ReferenceTarget
 
 boundaries.load()
 CONFIG = pipeline().configs[1]
-MEMORY: Memory = {}
 Change = Callable[[str, dict[str, Any]], dict[str, Any]]
 each_claim = pytest.mark.parametrize("claim", claims(), ids=lambda c: c.id)
 
@@ -28,8 +27,10 @@ each_claim = pytest.mark.parametrize("claim", claims(), ids=lambda c: c.id)
 class Lacking(ReferenceTarget):
     """The reference without some surfaces, or with every answer passed through `change`."""
 
+    memory: ClassVar[Memory] = {}
+
     def __init__(self, without: frozenset[str] = frozenset(), change: Change | None = None) -> None:
-        super().__init__(memory=MEMORY)
+        super().__init__(memory=self.memory)
         self.without, self.change, self.changed = without, change, False
 
     def bindings(self) -> dict[str, Binding]:
@@ -46,6 +47,11 @@ class Lacking(ReferenceTarget):
         made = {"value": self.change(question.name, copy.deepcopy(honest["value"]))}
         self.changed = self.changed or made != honest
         return made
+
+
+@pytest.fixture(autouse=True)
+def _shared(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Lacking, "memory", memory)
 
 
 def asked(claim: Claim) -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.config.predicates.chains import Followed
 from coordexp_audit_lib.boundaries.config.predicates.rules import Resolved
+from coordexp_audit_lib.boundaries.geometry.predicates.grounding import FORMS, Talk
 from coordexp_audit_lib.boundaries.geometry.predicates.records import Record
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row
 from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import vocabulary
@@ -32,6 +33,14 @@ from coordexp_audit_lib.targets.reference import ReferenceTarget
 boundaries.load()
 BOX = {"desc": "cup", "bbox_2d": [10, 20, 300, 400]}
 RECORD = {"images": ["a.jpg"], "width": 640, "height": 480, "objects": [BOX, {**BOX, "desc": "jug"}]}
+TALK = {"messages": [{"role": "user", "content": "hello"}]}
+SWIFT = {
+    "messages": [{"role": "user", "content": "<image>Find <ref-object>."}, {"role": "assistant", "content": "<bbox>"}],
+    "images": ["a.jpg"],
+    "objects": {"ref": ["cup"], "bbox": [[1, 2, 30, 31]]},
+    "width": 640,
+    "height": 480,
+}
 STEP = {"loss": 1.0, "stage2/channel_b": 1.0, "stage2_ab/b_ratio_realized": 1.0, "time/step_s": 2.0}
 
 
@@ -61,6 +70,8 @@ def empty(tmp_path: Path) -> Iterator[Any]:
     yield Record({})
     yield Record({**RECORD, "objects": []}, ordering="sorted")
     yield Record(None)
+    for form in FORMS[1:]:
+        yield from (Talk(None, form), Talk({}, form), Talk(TALK, form))
     yield Log("empty.jsonl", [], vocabulary())
     yield Log("other.jsonl", [Row("train", 1, 1, {})], vocabulary())
     yield RunFolder(tmp_path)
@@ -90,6 +101,7 @@ def test_what_holds_nothing_holds_no_claim(tmp_path: Path) -> None:
     # A record without objects is a whole record, and a config without parents a whole chain: the claim that is about it
     # may hold.
     assert held(Record({})) == held(Record(None)) == []
+    assert [held(Talk(nothing, form)) for nothing in (None, {}) for form in FORMS[1:]] == [[]] * 6
 
 
 @pytest.mark.parametrize(
@@ -97,9 +109,10 @@ def test_what_holds_nothing_holds_no_claim(tmp_path: Path) -> None:
     [
         (packed, lambda fields: artifact.PackedRow(fields, packing_length=400)),
         (lambda: RECORD, lambda fields: Record(fields, ordering="sorted")),
+        (lambda: SWIFT, lambda fields: Talk(fields, "ms-swift")),
         (lambda: STEP, lambda fields: Log("log.jsonl", [Row("train", 1, 1, fields, {}, "B")], vocabulary())),
     ],
-    ids=["batch", "record", "log"],
+    ids=["batch", "record", "grounding", "log"],
 )
 def test_a_claim_that_holds_needs_something_of_what_is_there(
     whole: Callable[[], dict[str, Any]], made: Callable[[dict[str, Any]], Any]

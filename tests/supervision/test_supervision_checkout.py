@@ -30,6 +30,7 @@ VIOLATED_THERE = {
     "supervision.matched_struct_only",
     "supervision.prefix_kept",
     "supervision.subset_sampling",
+    "supervision.suffix_taught",
     "supervision.token_roles_partition",
 }
 REMOVED_THERE = {"supervision.multiplier_scope": "5bef190", "supervision.softctx_gradient": "03420c2"}

@@ -1,17 +1,20 @@
 """Each violation of the audit at a CoordExp tree, shown once more by a script of its own.
 
-    PYTHON tools/confirm TREE [BOUNDARY[.CLAIM]…]
+    PYTHON tools/confirm TREE [BOUNDARY[.CLAIM]… | --of AUDIT_JSON]
 
 PYTHON is the audited project's own interpreter. Nothing of the audit's library is imported: a demonstration asks the
 tree's code, or reads its source, in as few lines as it takes. It works on a copy of the tree in a scratch folder.
-Prints one line for each claim and exits 1 if one is not confirmed.
+Prints one line for each claim and exits 1 if one is not confirmed. With --of: what that audit says is violated, and
+whether there is a demonstration of it.
 """
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib.util
 import io
+import json
 import logging
 import os
 import shutil
@@ -33,6 +36,11 @@ COPIED = ("src", "configs", "scripts", "public_data")
 
 def boundaries() -> dict[str, Path]:
     return {p.stem: p for p in sorted(HERE.glob("*.py")) if p.stem not in ("__main__", "parts")}
+
+
+def named(path: Path) -> list[str]:
+    functions = (n for n in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(n, ast.FunctionDef))
+    return [f"{path.stem}.{f.name}" for f in functions if not f.name.startswith("_")]
 
 
 def demonstrations(path: Path) -> Iterator[tuple[str, Callable[[Path], Shown]]]:
@@ -70,6 +78,12 @@ def main() -> int:
     logging.disable(logging.CRITICAL)
     os.environ.update(TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1", PYTHONHASHSEED="0")
     wanted, failed = sys.argv[2:], 0
+    if wanted[:1] == ["--of"]:
+        found = json.loads(Path(wanted[1]).read_text(encoding="utf-8"))["findings"]
+        wanted = sorted({f["invariant"] for f in found if f["status"] == "violated"})
+        lacking = set(wanted) - {claim for path in boundaries().values() for claim in named(path)}
+        print("".join(f"{claim} | NO DEMONSTRATION |\n" for claim in sorted(lacking)), end="")
+        failed = len(lacking)
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder).resolve() / "tree"
         for name in COPIED:

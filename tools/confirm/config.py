@@ -10,18 +10,28 @@ from typing import Any
 
 from parts import NotHere, of_tree, refusal, replaced
 
-STAGE1, STAGE2 = "configs/stage1/ablation/geometry_first_coco80.yaml", "configs/stage2_ab/prod/ab_mixed.yaml"
+# As they are called at the reference commit, and at the newest.
+STAGE1 = (
+    "configs/stage1/ablation/geometry_first_coco80.yaml",
+    "configs/stage1/profiles/4b/coord_soft_ce_gate_coco80_geometry_first.yaml",
+)
+STAGE2 = ("configs/stage2_ab/prod/ab_mixed.yaml", "configs/stage2_two_channel/prod/ab_mixed.yaml")
 
 
 def _loader() -> Any:
     return of_tree("src.config.loader:ConfigLoader")
 
 
-def _merged(tree: Path, name: str) -> dict[str, Any]:
+def _anchored(tree: Path, names: tuple[str, ...]) -> Path:
+    for name in names:
+        if (tree / name).is_file():
+            return tree / name
+    raise NotHere(f"no {names[0]}")
+
+
+def _merged(tree: Path, names: tuple[str, ...]) -> dict[str, Any]:
     """The config without parents, as a mapping to change."""
-    if not (tree / name).is_file():
-        raise NotHere(f"no {name}")
-    return copy.deepcopy(_loader().load_yaml_with_extends(str(tree / name)))
+    return copy.deepcopy(_loader().load_yaml_with_extends(str(_anchored(tree, names))))
 
 
 def _set(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
@@ -43,7 +53,7 @@ def _written(tree: Path, config: dict[str, Any], name: str = "configs/confirm/on
     return str(path)
 
 
-def _changed(tree: Path, base: str, **changes: Any) -> str:
+def _changed(tree: Path, base: tuple[str, ...], **changes: Any) -> str:
     config = _merged(tree, base)
     for path, value in changes.items():
         _set(config, path.replace("__", "."), value)
@@ -74,7 +84,7 @@ def _world(size: int) -> Iterator[Any]:
             os.environ["WORLD_SIZE"] = before
 
 
-def _arguments(tree: Path, base: str, size: int = 1, **changes: Any) -> dict[str, Any]:
+def _arguments(tree: Path, base: tuple[str, ...], size: int = 1, **changes: Any) -> dict[str, Any]:
     """What upstream's arguments are given; the error's text under `refused` where the loader refuses."""
     path = _changed(tree, base, **changes)
     with _world(size) as loader:
@@ -101,7 +111,7 @@ def unknown_key_rejected(tree: Path) -> tuple[bool, str]:
         for path in ("stage2_ab.schedule.unlisted_knob", "stage2_ab.channel_b.unlisted_knob")
     }
     short = [path for path, text in said.items() if text and path not in text]
-    return len(short) == len(said), f"refused without the dotted path: {'; '.join(said.values())}"
+    return bool(short) and all(said.values()), f"refused without the dotted path: {'; '.join(said.values())}"
 
 
 def batch_divisible(tree: Path) -> tuple[bool, str]:
@@ -177,7 +187,7 @@ def profile_one_hop(tree: Path) -> tuple[bool, str]:
     try:
         base.write_text("extends: older.yaml\n", encoding="utf-8")
         base.with_name("older.yaml").write_text(text, encoding="utf-8")
-        said = _refused(str(tree / STAGE2))
+        said = _refused(str(_anchored(tree, STAGE2)))
     finally:
         base.write_text(text, encoding="utf-8")
         base.with_name("older.yaml").unlink()
@@ -204,5 +214,23 @@ def extends_sound(tree: Path) -> tuple[bool, str]:
     said = refusal(_loader().load_yaml_with_extends, first)
     _written(tree, {"extends": "absent.yaml"}, "configs/confirm/second.yaml")
     missing = refusal(_loader().load_yaml_with_extends, first)
-    short = "second.yaml" not in said and "first.yaml" not in missing and "second.yaml" not in missing
+    short = not {"first.yaml", "second.yaml"} <= set(said.replace("/", " ").split()) and "first.yaml" not in missing
     return bool(said and missing) and short, f"{said} / {missing}".replace(str(tree), "<repo>")
+
+
+def parents_exist(tree: Path) -> tuple[bool, str]:
+    """Shipped configs that extend a file which is not there."""
+    import yaml
+
+    lost = []
+    for path in sorted((tree / "configs").rglob("*.yaml")):
+        if "confirm" in path.parts:
+            continue
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        named = raw.get("extends") or [] if isinstance(raw, dict) else []
+        for parent in named if isinstance(named, list) else [named]:
+            if not (path.parent / parent).resolve().is_file():
+                lost.append(f"{path.relative_to(tree)} extends {parent}")
+    if not lost:
+        raise NotHere("every parent is there")
+    return True, "; ".join(lost)

@@ -44,6 +44,33 @@ def only_when_executed(tree: Path) -> tuple[bool, str]:
     return set(told.values()) == {0.0}, f"of a step without a rollout: {told}; before the reduction: {given}"
 
 
+def rates_divide(tree: Path) -> tuple[bool, str]:
+    """Two ranks of two samples each, in two packs and in one: samples a micro-step, beside the terms of it.
+
+    Later: a rate of 1 in 1 and one of 2 in 3.
+    """
+    made = parts.trainer(whole=False)
+    if parts.later():
+        key, weight = "rollout/matched_for_supervision_over_valid_pred", {"stage2/_log_weight_total": 1.0}
+        rates = [{**weight, key: 1.0}, {**weight, key: 2 / 3}]
+        ends = parts.on_two_ranks(
+            lambda rank, dist: dict(made._reduce_stage2_pending_metrics_global(rates[rank])), 60.0
+        )
+        told = (ends[0] or {}).get("value", {}).get(key, 0.0)
+        return round(told, 4) == 0.8333, f"of 1 in 1 and 2 in 3, which are 3 in 4: {told:.4f}"
+    given = [
+        {"train/samples_total": 2.0, "train/micro_steps": float(packs), "train/samples_per_micro": 2.0 / packs}
+        for packs in (2, 1)
+    ]
+    ends = parts.on_two_ranks(lambda rank, dist: dict(made._reduce_train_rollout_log_payload_global(given[rank])), 60.0)
+    told = (ends[0] or {}).get("value", {})
+    rate = told.get("train/samples_per_micro")
+    return (
+        rate == 1.5,
+        f"of 4 samples in 3 micro-steps: {rate} each, beside {told.get('train/micro_steps')} micro-steps",
+    )
+
+
 def _logged(**stage2: Any) -> set[str]:
     made = parts.trainer(stage2=stage2)
     parts.trained(made, parts.sample(thing(*CAT)), container(box(*CAT)))
@@ -79,7 +106,7 @@ def b_ratio_consistent(tree: Path) -> tuple[bool, str]:
 
 def _accumulated(key: str, value: float) -> float:
     """What is left of a value that only the first of two micro-steps carries."""
-    log = of_tree("src.trainers.stage2_ab_training:_PendingStage2Log")()
+    log = of_tree(*(f"src.trainers.{m}:_PendingStage2Log" for m in ("stage2_ab_training", "stage2_two_channel")))()
     log.add({key: value, "stage2/_log_weight": 1.0})
     log.add({"loss/other": 1.0, "stage2/_log_weight": 1.0})
     return float(log.finalize()[key])
@@ -93,3 +120,13 @@ def identity_not_averaged(tree: Path) -> tuple[bool, str]:
 def no_dilution(tree: Path) -> tuple[bool, str]:
     told = _accumulated("loss/bbox_ciou", 0.5)
     return told == 0.25, f"a gauge of 0.5 on one of two micro-steps is logged as {told}"
+
+
+def reduced_by_key(tree: Path) -> tuple[bool, str]:
+    """Two ranks that report the same two losses, each in an order of its own: of 1 and 2, and of 10 and 20."""
+    made = parts.trainer(whole=False)
+    weight = {"stage2/_log_weight_total": 1.0}
+    given = [{**weight, "loss/a": 1.0, "loss/b": 10.0}, {**weight, "loss/b": 20.0, "loss/a": 2.0}]
+    ends = parts.on_two_ranks(lambda rank, dist: dict(made._reduce_stage2_pending_metrics_global(given[rank])), 60.0)
+    told = (ends[0] or {}).get("value", {})
+    return told.get("loss/a") == 10.5, f"the means of 1, 2 and of 10, 20 on rank 0: {told}"

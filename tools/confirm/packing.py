@@ -123,3 +123,45 @@ def _segments_apart(model: Any) -> Any:
 
     with parts.replaced(decoder, forward=by_token):
         yield
+
+
+def fill_at_least_fifo(tree: Path) -> tuple[bool, str]:
+    """Segments of 4, 1 and 3 tokens in a pack of 6: first in, first out fills 5."""
+    select = of_tree(*parts.ROLLOUT_TRAINER)._select_post_rollout_segment_indices
+    lengths = [4, 1, 3]
+    chosen = list(select(lengths, 6, min_fill_ratio=0.5))
+    return sum(lengths[i] for i in chosen) < 5, f"of {lengths} in 6 it chooses {chosen}"
+
+
+def positions_restart(tree: Path) -> tuple[bool, str]:
+    """Rows with a picture, joined as the set-continuation trainer does: the height row, and the model's own."""
+    import torch
+    from PIL import Image
+
+    module = of_tree("src.trainers.stage1_set_continuation.full_suffix")
+    picture = tree / "joined.png"
+    Image.new("RGB", (128, 64), (90, 90, 90)).save(picture)
+    turns = [{"role": "user", "content": "<image>Locate."}, {"role": "assistant", "content": parts.container()}]
+    with parts.vision_importable():
+        encoded = parts.template().encode({"messages": turns, "images": [str(picture)]}, return_length=True)
+    row = torch.tensor([list(encoded["input_ids"])])
+    given = {"input_ids": row, **{k: encoded[k] for k in ("pixel_values", "image_grid_thw")}}
+    labels = torch.tensor([list(encoded["labels"])])
+    item = module.FullSuffixTensorInput(model_inputs=given, labels=labels, steps=())
+    packed, _, _ = module._pack_full_suffix_model_inputs_padding_free([item, item])
+    told = packed["position_ids"][-2, 0, : row.shape[1]].tolist()
+    right = parts.model().model.get_rope_index(row, encoded["image_grid_thw"])[0][1, 0].tolist()
+    first = next((i for i, (a, b) in enumerate(zip(told, right, strict=True)) if a != b), -1)
+    return first >= 0, f"the height row parts from the model's at token {first}: {told[first]} for {right[first]}"
+
+
+def own_check(tree: Path) -> tuple[bool, str]:
+    """The project's own check of a batch, given one whose every label is one place too early."""
+    import torch
+
+    check = of_tree("src.trainers.metrics.mixins:_validate_batch_contract")
+    row = torch.arange(10, 22)[None]
+    labels = torch.cat([row[:, 1:], row[:, :1] * 0 - 100], dim=1)
+    said = refusal(check, model=parts.model(), inputs={"input_ids": row, "labels": labels})
+    control = refusal(check, model=parts.model(), inputs={"input_ids": row + 10**6, "labels": labels})
+    return not said and bool(control), f"shifted labels: {said or 'accepted'}; ids past the vocabulary: {control[:60]}"

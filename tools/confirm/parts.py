@@ -76,7 +76,7 @@ def replaced(thing: Any, **values: Any) -> Iterator[None]:
 
 def box(desc: str, bins: tuple[int, ...], key: str = "bbox_2d") -> str:
     """A record as the assistant writes it."""
-    return f'{{"desc": {json.dumps(desc)}, "{key}": [{", ".join(f"<|coord_{k}|>" for k in bins)}]}}'
+    return f'{{"desc": {json.dumps(desc, ensure_ascii=False)}, "{key}": [{", ".join(f"<|coord_{k}|>" for k in bins)}]}}'
 
 
 def container(*records: str) -> str:
@@ -210,8 +210,56 @@ MATCHING = {
     **{"packing_enabled": False, "packing_length": 16_384, "packing_buffer": 64, "packing_min_fill_ratio": 0.1},
     **{"packing_drop_last": True, "decoding": {"temperature": 0.0}},
 }
-STAGE2_TRAINER = "src.trainers.stage2_ab_training:Stage2ABTrainingTrainer"
-ROLLOUT_TRAINER = "src.trainers.rollout_matching_sft:RolloutMatchingSFTTrainer"
+# Of the reference commit, and of the newest.
+STAGE2_TRAINER = (
+    "src.trainers.stage2_ab_training:Stage2ABTrainingTrainer",
+    "src.trainers.stage2_two_channel:Stage2ABTrainingTrainer",
+    "src.trainers.stage2_two_channel:Stage2TwoChannelTrainer",
+)
+ROLLOUT_TRAINER = (
+    "src.trainers.rollout_matching_sft:RolloutMatchingSFTTrainer",
+    "src.trainers.stage2_rollout_aligned:RolloutMatchingSFTTrainer",
+    "src.trainers.stage2_rollout_aligned:Stage2RolloutAlignedTrainer",
+)
+OBJECTIVE = {
+    "token_ce": ("anchor_text_only", {"desc_ce_weight": 1.0, "rollout_fn_desc_weight": 1.0}),
+    "bbox_geo": ("anchor_only", {"smoothl1_weight": 1.0, "ciou_weight": 1.0}),
+    "bbox_size_aux": ("anchor_only", {"log_wh_weight": 0.0, "oversize_penalty_weight": 0.0}),
+    "coord_reg": (
+        "anchor_only",
+        dict.fromkeys(("coord_ce_weight", "coord_gate_weight", "soft_ce_weight", "w1_weight"), 0.0),
+    ),
+}
+
+
+def later() -> bool:
+    """Whether the tree's trainers take their objective from a list of modules."""
+    return importlib.util.find_spec("src.trainers.teacher_forcing") is not None
+
+
+def _newest(stage2: dict[str, Any], matching: dict[str, Any]) -> dict[str, Any]:
+    """What the newest trainers want in place of the reference commit's settings; the objective's manifest."""
+    size = matching.pop("decode_batch_size")
+    matching.update(channel_b_decode_batch_size=size, eval_decode_batch_size=size)
+    matching.setdefault("prompt_variant", None)
+    matching.setdefault("eval_rollout_backend", matching["rollout_backend"])
+    explorer = {"explorer_temperature": 0.7, "explorer_top_p": 0.95, "explorer_top_k": 64}
+    channel_b = {"triage_posterior": {"num_rollouts": 2, **explorer}}
+    weights = {"bbox_smoothl1_weight": "smoothl1_weight", "bbox_ciou_weight": "ciou_weight"}
+    boxes = {new: stage2[old] for old, new in weights.items()}
+    kept = {"schedule": stage2["schedule"], "channel_b": channel_b}
+    stage2.clear()
+    stage2.update(kept)
+    shared = {"enabled": True, "weight": 1.0, "channels": ["A", "B"]}
+    modules = [
+        {
+            **{"name": name, **shared, "application": {"preset": preset}},
+            "config": {**settings, **(boxes if name == "bbox_geo" else {})},
+        }
+        for name, (preset, settings) in OBJECTIVE.items()
+    ]
+    diagnostics = [{"name": "coord_diag", **shared, "config": {}}]
+    return {"objective": modules, "diagnostics": diagnostics, "extra": {}, "checksum": ""}
 
 
 def upstream_bases(cls: type, member: str) -> list[type]:
@@ -219,10 +267,16 @@ def upstream_bases(cls: type, member: str) -> list[type]:
 
 
 def trainer(
-    name: str = STAGE2_TRAINER, *, whole: bool = True, seed: int = 0, step: int = 0, stage2: Any = None, **matching: Any
+    names: tuple[str, ...] = STAGE2_TRAINER,
+    *,
+    whole: bool = True,
+    seed: int = 0,
+    step: int = 0,
+    stage2: Any = None,
+    **matching: Any,
 ) -> Any:
     """A trainer of the tree's own class whose upstream constructors were left out. whole: with model and template."""
-    cls = of_tree(name)
+    cls = of_tree(*names)
     with contextlib.ExitStack() as stack:
         for base in upstream_bases(cls, "__init__"):
             stack.enter_context(replaced(base, __init__=lambda self, *a, **k: None))
@@ -230,10 +284,11 @@ def trainer(
     ones = ("per_device_train_batch_size", "world_size", "gradient_accumulation_steps", "logging_steps")
     made.args = types.SimpleNamespace(seed=seed, process_index=0, output_dir="", **dict.fromkeys(ones, 1))
     made.state = types.SimpleNamespace(global_step=step)
-    made.stage2_ab_cfg = {**STAGE2, **(stage2 or {})}
     made.object_field_order = "desc_first"
     chosen = {"object_ordering": "sorted", "object_field_order": "desc_first"}
-    made.rollout_matching_cfg = {**MATCHING, **chosen, **matching}
+    made.stage2_ab_cfg, made.rollout_matching_cfg = {**STAGE2, **(stage2 or {})}, {**MATCHING, **chosen, **matching}
+    if later():
+        made.stage2_pipeline_manifest = _newest(made.stage2_ab_cfg, made.rollout_matching_cfg)
     made.compute_loss_context_manager = contextlib.nullcontext
     if whole:
         made.model, made.template, made.processing_class = model(), template(), words()
@@ -256,14 +311,20 @@ def prompt_of(made: Any, one: dict[str, Any]) -> list[int]:
 
 
 def rolling_out(made: Any, *texts: str) -> Any:
-    """The trainer, which is given these rollouts one after the other; a text ends in `<|im_end|>`."""
-    pending = list(texts)
+    """The trainer, which is given these rollouts one after the other; a text ends in `<|im_end|>`.
+
+    Who asks for a second view of a sample is given the same again.
+    """
+    pending, known = list(texts), {}
 
     def rollouts(chunk: Any, **_: Any) -> list[Any]:
         given = []
         for one in chunk:
-            text = pending.pop(0)
-            given.append(([*ids(text), IM_END], text, "greedy", prompt_of(made, one)))
+            payload = one["assistant_payload"]
+            if id(payload) not in known:
+                text = pending.pop(0)
+                known[id(payload)] = payload, ([*ids(text), IM_END], text, "greedy", prompt_of(made, one))
+            given.append(known[id(payload)][1])
         return given
 
     made._rollout_many = rollouts
@@ -279,6 +340,7 @@ class Segment:
     share: list[float]  # of the token's cross-entropy in the loss
     meta: dict[str, Any]
     metrics: dict[str, float]
+    ids: list[int]
 
 
 def trained(made: Any, one: dict[str, Any], text: str) -> Segment:
@@ -320,7 +382,8 @@ def trained(made: Any, one: dict[str, Any], text: str) -> Segment:
     weighed = next((x.grad for x in losses if x.numel() == len(row) - 1), None)
     shares = [] if weighed is None else [float(v) for v in weighed[prompt - 1 : prompt - 1 + length]]
     made.model.zero_grad(set_to_none=True)
-    return Segment([words().decode([t]) for t in row[prompt : prompt + length]], norms, shares, meta, metrics)
+    answer = row[prompt : prompt + length]
+    return Segment([words().decode([t]) for t in answer], norms, shares, meta, metrics, answer)
 
 
 def on_two_ranks(body: Callable[[int, Any], Any], seconds: float = 240.0) -> list[Any]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from parts import of_tree
+import config as settings
+from parts import of_tree, refusal
 
 COLLECT = ("src.sft:_collect_dependency_provenance", "src.bootstrap.run_metadata:collect_dependency_provenance")
 
@@ -44,17 +45,21 @@ def swift_source(tree: Path) -> tuple[bool, str]:
 def cache_key(tree: Path) -> tuple[bool, str]:
     """The fingerprint of a packing plan with another tokenizer, chat template and budget of pixels."""
     build = of_tree("src.sft:_build_static_packing_fingerprint")
+    known = inspect.signature(build).parameters
+    base = settings._merged(tree, settings.STAGE1)
 
     def made(pixels: int, template: str, words: str) -> Any:
-        settings = {"template": template, "max_pixels": pixels, "truncation_strategy": "raise"}
-        config = SimpleNamespace(template=settings, training={}, global_max_length=12_000, model={"model": words})
+        config = {**base, "template": {**base["template"], "template": template, "max_pixels": pixels}}
+        config["model"] = {**base["model"], "model": words}
+        typed = settings._loader().load_materialized_training_config(settings._written(tree, config))
         given = SimpleNamespace(max_length=12_000, max_pixels=pixels, tokenizer=SimpleNamespace(name_or_path=words))
         packing = SimpleNamespace(mode="static", packing_length=12_000)
-        return build(
-            **{"training_config": config, "custom_config": SimpleNamespace(), "template": given},
+        told = {
+            **{"training_config": typed, "custom_config": typed.custom, "template": given},
             **{"train_args": SimpleNamespace(max_model_len=None), "dataset_seed": 1, "packing_cfg": packing},
             **{"train_jsonl": "train.jsonl", "fusion_config_path": None},
-        )
+        }
+        return build(**{k: v for k, v in told.items() if k in known})
 
     first = made(786_432, "qwen3_vl", "a")
     others = {"pixels": made(1_024, "qwen3_vl", "a"), "chat template": made(786_432, "chatml", "a")}
@@ -86,3 +91,31 @@ def no_secrets(tree: Path) -> tuple[bool, str]:
     write(**given)
     holding = sorted(p.name for p in out.rglob("*") if p.is_file() and "hunter2-password" in p.read_text("utf-8"))
     return bool(holding), f"a password in the config stands in {', '.join(holding)}"
+
+
+def files_present(tree: Path) -> tuple[bool, str]:
+    """A config that extends another: which of the two files the manifest keeps."""
+    out, known = tree / "kept", {"parent.yaml": "data: {a: 1}\n", "leaf.yaml": "extends: parent.yaml\n"}
+    for name, text in known.items():
+        (tree / "configs" / name).write_text(text, encoding="utf-8")
+    write = of_tree("src.utils.run_manifest:write_run_manifest_files")
+    told = {"config_path": str(tree / "configs/leaf.yaml"), "base_config_path": None, "dataset_seed": 0}
+    write(output_dir=out, training_config={}, **told)
+    kept = {name: any(p.read_text("utf-8") == text for p in out.rglob("*.yaml")) for name, text in known.items()}
+    return kept == {"parent.yaml": False, "leaf.yaml": True}, f"kept: {kept}"
+
+
+def upstream_versions(tree: Path) -> tuple[bool, str]:
+    """A package whose import raises something else than ImportError, as vLLM's does without its CUDA library."""
+    collect, broken = of_tree(*COLLECT), tree / "vllm"
+    broken.mkdir(exist_ok=True)
+    (broken / "__init__.py").write_text("raise OSError('libcudart.so.12: cannot open')\n", encoding="utf-8")
+    before = sys.modules.pop("vllm", None)
+    try:
+        said = refusal(collect)
+    finally:
+        (broken / "__init__.py").unlink()
+        broken.rmdir()
+        if before is not None:
+            sys.modules["vllm"] = before
+    return said.startswith("OSError"), f"collecting the versions: {said or 'goes on'}"

@@ -9,8 +9,6 @@ from typing import Any
 import parts
 from parts import NotHere, of_tree, refusal
 
-ALIGNED = "src.trainers.stage2_rollout_aligned:Stage2RolloutAlignedTrainer"
-
 
 class _Reply:
     status_code, text = 200, ""
@@ -28,14 +26,14 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     return {"choices": [choice], "prompt_token_ids": [1, 2, 3]}
 
 
-def _connected(answer: Any, batch: int = 2, seed: int = 0, step: int = 0, name: str = parts.ROLLOUT_TRAINER) -> Any:
+def _connected(answer: Any, batch: int = 2, seed: int = 0, step: int = 0, names: Any = parts.ROLLOUT_TRAINER) -> Any:
     """A trainer in server mode on one server; `answer(requests)` is what its /infer/ says; posts are kept."""
     servers = [{"base_url": "http://server-7.test:8000", "group_port": 51216}]
     vllm = {"mode": "server", "enable_lora": False, "sync": {"mode": "full", "fallback_to_full": True}}
     vllm["server"] = {"servers": servers, "timeout_s": 5, "infer_timeout_s": 5, "debug_dump": {"enabled": False}}
     more = {"decode_batch_size": batch, "max_new_tokens": 64, "rollout_backend": "vllm", "vllm": vllm}
     decoding = {"temperature": 0.0, "top_p": 1.0, "top_k": -1}
-    made = parts.trainer(name, whole=False, seed=seed, step=step, decoding=decoding, repetition_penalty=1.0, **more)
+    made = parts.trainer(names, whole=False, seed=seed, step=step, decoding=decoding, repetition_penalty=1.0, **more)
     posts: list[Any] = []
 
     def post(url: str, json: Any = None, timeout: Any = None, **_: Any) -> Any:
@@ -87,7 +85,7 @@ def request_schema(tree: Path) -> tuple[bool, str]:
 
 
 def response_schema(tree: Path) -> tuple[bool, str]:
-    parse = of_tree(parts.ROLLOUT_TRAINER, ALIGNED)._parse_vllm_server_output
+    parse = of_tree(*parts.ROLLOUT_TRAINER)._parse_vllm_server_output
 
     def said(tokens: Any) -> str:
         return refusal(
@@ -119,14 +117,7 @@ def no_rank_conditional_collective(tree: Path) -> tuple[bool, str]:
 
 def fail_together(tree: Path) -> tuple[bool, str]:
     """The reduction of metrics on two ranks, of which only one has rollout counters."""
-    for name in (parts.STAGE2_TRAINER, "src.trainers.stage2_two_channel:Stage2ABTrainingTrainer"):
-        try:
-            made = parts.trainer(name, whole=False)
-            break
-        except NotHere:
-            continue
-    else:
-        raise NotHere("no Stage-2 trainer")
+    made = parts.trainer(whole=False)
     given = [{"loss/x": 1.0, "rollout/parse_truncated": 1.0, "stage2/raw_rollouts": 2.0}, {"loss/x": 1.0}]
 
     def body(rank: int, dist: Any) -> list[str]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import config as settings
 import parts
 from parts import IM_END, box, container, of_tree, refusal, thing
 
@@ -13,7 +14,7 @@ def prompt_is_prefix(tree: Path) -> tuple[bool, str]:
     prompts = of_tree("src.config.prompts:get_template_prompts")
     told = {"prompt_variant": "coco_80", "object_field_order": "desc_first"}
     system, user = prompts(ordering="sorted", coord_mode="coord_tokens", **told)
-    made, asked = parts.trainer(rollout_backend="vllm", vllm={"mode": "colocate"}), []
+    made, asked = parts.trainer(rollout_backend="vllm", vllm={"mode": "colocate"}, prompt_variant="coco_80"), []
     made.template = parts.template(default_system=system)
 
     def capture(samples: Any, **_: Any) -> Any:
@@ -49,18 +50,7 @@ def coord_tokens_atomic(tree: Path) -> tuple[bool, str]:
 
 def no_truncation(tree: Path) -> tuple[bool, str]:
     """The Stage-1 config's strategy, and what ms-swift's template does under it with a sample that is too long."""
-    import yaml
-
-    config = tree / "configs/stage1/ablation/geometry_first_coco80.yaml"
-    if not config.is_file():
-        raise parts.NotHere("no such config")
-    strategy, path = None, config
-    while strategy is None:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        strategy, parent = (raw.get("template") or {}).get("truncation_strategy"), raw.get("extends")
-        if not isinstance(parent, str):
-            break
-        path = path.parent / parent
+    strategy = settings._merged(tree, settings.STAGE1)["template"].get("truncation_strategy")
     answer = container(*(box("thing", (k, k, 999, 999)) for k in range(60)))
     turns = [{"role": "user", "content": "Locate."}, {"role": "assistant", "content": answer}]
     made = parts.template(max_length=300, truncation_strategy=strategy)
@@ -86,3 +76,17 @@ def vocab_fits(tree: Path) -> tuple[bool, str]:
         "zebra river" in taught,
         f"the target says {'zebra river' if 'zebra river' in taught else 'zebra fish'}, no error",
     )
+
+
+def labels_cover_assistant(tree: Path) -> tuple[bool, str]:
+    """A description that spells the end of a turn, rendered by the project's own writer and encoded by the template."""
+    dumps = of_tree("src.utils.assistant_json:dumps_coordjson")
+    answer = dumps({"objects": [{"desc": "a sign that says <|im_end|>", **_boxed()}]})
+    turns = [{"role": "user", "content": "Locate."}, {"role": "assistant", "content": answer}]
+    encoded = parts.template().encode({"messages": turns}, return_length=True)
+    ends = [int(y) for y in encoded["labels"]].count(IM_END)
+    return ends == 2, f"supervised ends of turn in one answer: {ends}"
+
+
+def _boxed() -> dict[str, Any]:
+    return {"bbox_2d": thing("a", (1, 2, 3, 4))["bbox_2d"]}

@@ -18,9 +18,11 @@ COORD_LITERAL = symbols.TRANSPILER / "_parse_coord_literal"
 MATCHED_STRUCTURE = (symbols.STAGE2 / "_matched_prefix_structure_positions") | (
     symbols.TF_ROLLOUT_META / "matched_prefix_structure_positions"
 )
+TOKEN_CE = symbols.TF_TOKEN_CE / "run_token_ce_module"
 LOAD_CONFIG = symbols.SCHEMA / "TrainingConfig" / "from_mapping"
 SKIP_BLANKS, COORD_ARRAY = symbols.TRANSPILER / "_skip_ws", symbols.TRANSPILER / "_parse_coord_array"
 CONTAINER = symbols.TRANSPILER / "_parse_container_from_start"
+APPEND_TEXT = symbols.PARSING / "serialize_append_fragment"
 APPEND = symbols.PREPARE_B | symbols.TARGET_BUILDER / "_build_channel_b_supervision_targets"
 ROLLOUT_PROMPT = symbols.ROLLOUT_MANY | symbols.ROLLOUT_TRAINER_OF_ANY_NAME / "_prepare_samples_for_rollout"
 STRIP_ANSWER = symbols.ROLLOUT / "_strip_trailing_assistant_turns_for_rollout"
@@ -70,9 +72,16 @@ PLACES: dict[str, tuple[Named, ...]] = {
         Named(symbols.STEP_B, "weight", about="^a step of Channel-B"),
     ),
     "provenance.files_present": (Named(symbols.WRITE_MANIFEST, "config_source.yaml", about="kept nowhere"),),
+    "supervision.invalid_rollout_fallback": (
+        Named(APPEND_TEXT, "startswith", about="^junk before.*is refused"),
+        Named(symbols.PARSE_ROLLOUT, "bool", about="container"),
+    ),
     "supervision.match_deterministic": (Named(symbols.MATCH, "cand", about="nearest few"),),
-    "supervision.matched_struct_only": (Named(MATCHED_STRUCTURE, "desc_tokens"),),
-    "supervision.fp_neutral": (Named(MATCHED_STRUCTURE, "entry_tokens"),),
+    "supervision.matched_struct_only": (
+        Named(TOKEN_CE, "B", about="is supervised"),
+        Named(MATCHED_STRUCTURE, "desc_tokens"),
+    ),
+    "supervision.fp_neutral": (Named(TOKEN_CE, "B", about="is supervised"), Named(MATCHED_STRUCTURE, "entry_tokens")),
     "supervision.append_tokenization": (Named(APPEND, "append_ids"),),
     "supervision.rollout_seed": (Named(symbols.PREPARE_B, "_rollout_many", about="request index"),),
     "rollout.seeds_nonzero": (

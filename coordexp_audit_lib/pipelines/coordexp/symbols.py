@@ -180,6 +180,7 @@ SET_CONTINUATION = _module("src.trainers.stage1_set_continuation", since="2026-0
 FULL_SUFFIX = _module("src.trainers.stage1_set_continuation.full_suffix", since="2026-05")
 RUN_MANIFEST = _module("src.utils.run_manifest", since="2026-02")
 TF_GEOMETRY = _module("src.trainers.teacher_forcing.geometry", since="2026-02-24")
+TF_TOKEN_CE = _module("src.trainers.teacher_forcing.modules.token_ce", since="2026-02-24")
 TF_ROLLOUT_META = _module("src.trainers.teacher_forcing.rollout_meta", since="2026-02-24")
 
 EXTRAS_COLLATOR = COLLATORS / "build_batch_extras_collator"

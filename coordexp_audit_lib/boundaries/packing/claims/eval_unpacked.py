@@ -1,4 +1,4 @@
-"""Evaluation is not packed unless asked.
+"""Evaluation is not packed unless asked, or unless the contract has it packed by default.
 
 Metrics of a packed evaluation are weighted by packs: long samples stand by themselves, short ones share a denominator,
 and drop_last leaves samples out. Such a number can't be compared with one that was measured sample by sample.
@@ -44,11 +44,16 @@ def eval_unpacked(ctx: Context) -> Iterator[Violation]:
         plan = ctx.value(s.EVAL, s.EvalRequest(training))
         if KEY.partition(".")[2] in training and plan.asked is None:
             ctx.left_out("what a config asks for", "the answer does not say")
-        if plan.packing and plan.eval_packing:
+        if plan.packing and plan.eval_packing and (plan.asked is False or not by_default(ctx)):
             text = "evaluation is packed although the config does not ask for it"
             yield Violation(text, KEY, False, True, {"training": training})
     if ctx.config:
         yield from _of_config(ctx)
+
+
+def by_default(ctx: Context) -> bool:
+    """Whether the contract has evaluation packed where a config is silent."""
+    return bool(ctx.contract.get("packing.eval_by_default", False))
 
 
 def _of_config(ctx: Context) -> Iterator[Violation]:
@@ -57,7 +62,7 @@ def _of_config(ctx: Context) -> Iterator[Violation]:
     says = "silent" if plan.asked is None else str(plan.asked).lower()
     ctx.note(Evidence(kind="key", path=ctx.config, key=KEY, value=f"{says}; read as {str(plan.eval_packing).lower()}"))
     packed = plan.packing and plan.eval_packing and not plan.rollout
-    if packed and not plan.asked:
+    if packed and not plan.asked and (plan.asked is False or not by_default(ctx)):
         text = f"{ctx.config} does not ask for packed evaluation and gets it"
         yield Violation(text, KEY, False, True, {"config": ctx.config})
     if not ctx.answers(s.POLICY):

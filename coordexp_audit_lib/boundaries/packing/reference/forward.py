@@ -70,7 +70,7 @@ def _pack(small: Any, request: s.ForwardRequest, encoded: Sequence[s.Encoded], m
     loss, supervised = _loss(seen.logits, labels, bounds if how.by_segment else [(0, ends[-1])])
     differences, unpacked = [], []
     for (a, b), m in zip(bounds, members, strict=True):
-        logits, one = _unpacked(small, samples[m], encoded[m])
+        logits, one = _kept(msgspec.json.encode(samples[m]), request.attention)
         differences.append(influence.largest_difference(seen.logits[:, a:b], logits))
         unpacked.append(one)
     return s.Pack(
@@ -117,10 +117,17 @@ def _vision(samples: Sequence[s.Sample], grid: list[list[int]] | None) -> dict[s
     return {"image_grid_thw": torch.tensor(grid), "pixel_values": (rows / 255 - 0.5) / 0.5}
 
 
-def _unpacked(small: Any, sample: s.Sample, encoded: s.Encoded) -> tuple[Any, s.Loss]:
+@lru_cache(maxsize=10)  # the same samples by themselves, however a trainer calls the model on a pack of them
+def _kept(key: bytes, attention: s.Attention) -> tuple[Any, s.Loss]:
+    """`_unpacked` of a sample; attention: the kernel that the small model attends with now."""
+    return _unpacked(msgspec.json.decode(key, type=s.Sample))
+
+
+def _unpacked(sample: s.Sample) -> tuple[Any, s.Loss]:
     """One sample as inference would run it: a mask of ones, positions that the model computes by itself."""
     import torch
 
+    small, encoded = model.small(), batches.encode_one(sample)
     ids = torch.tensor([encoded.input_ids])
     with torch.no_grad():
         call = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
@@ -132,7 +139,7 @@ def _unpacked(small: Any, sample: s.Sample, encoded: s.Encoded) -> tuple[Any, s.
 def unpacked_loss(sample: s.Sample) -> s.Loss:
     """The loss of one sample by itself."""
     with model.one_thread():
-        return _unpacked(model.small(), sample, batches.encode_one(sample))[1]
+        return _unpacked(sample)[1]
 
 
 def _loss(logits: Any, labels: Any, bounds: Sequence[tuple[int, int]]) -> tuple[float, int]:

@@ -44,7 +44,7 @@ def token_roles_partition(ctx: Context) -> Iterator[Violation | Problem]:
     ctx.fact("rule for tokens that cover desc and structure", sorted(rules))
     if len(rules) > 1:
         message = "tokens that cover desc and structure are treated by more than one rule"
-        yield Problem(message, "rule", 1, dict(sorted(rules.items())))
+        yield Problem(message, "rule", 1, dict(sorted(rules.items())), severity="P2")
     yield from _claimed_roles(ctx)
 
 

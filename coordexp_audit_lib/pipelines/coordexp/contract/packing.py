@@ -4,11 +4,14 @@ from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS
 
 # Whether a trainer joins rows by itself, past the packing of the dataset and of rollouts.
 JOINS = "packing.trainer_joins"
+BY_DEFAULT = "packing.eval_by_default"  # evaluation is packed where a config is silent
 CONTRACT = {
     JOINS: False,
+    BY_DEFAULT: False,
     "packing.profile": f"qwen3_vl,first_coordinate={COORD_0},coordinates={COORD_BINS}",
     # The packers that a run may take, by the names that `boundaries.packing.cases` gives them.
     "packing.packers": ("static packing", "dynamic packing", "post-rollout packing"),
 }
-# "Stage-1 dataset-level packing is static-only" (packing-dataset): what else stands in the tree, no run may take.
-CHANGES = {"2026-05": {JOINS: True, "packing.packers": ("static packing", "post-rollout packing")}}
+# "Stage-1 dataset-level packing is static-only" (packing-dataset): what else stands in the tree, no run may take; and
+# evaluation is packed by default, whatever the older requirement above it still says.
+CHANGES = {"2026-05": {JOINS: True, BY_DEFAULT: True, "packing.packers": ("static packing", "post-rollout packing")}}
