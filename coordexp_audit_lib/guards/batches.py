@@ -15,8 +15,7 @@ from coordexp_audit_lib.guards.stopping import claim_of, judge_live, judged, sto
 from coordexp_audit_lib.kit.profile import Profile, named
 
 WHOLE = "packing.each_once"
-WHATEVER_IT_IS, LAST = {"packing.capacity", WHOLE}, {"packing.fields_aligned"}
-BOUNDS = ("position_ids", "text_position_ids", "cu_seq_lens_q", "cu_seq_lens_k", "seq_idx")
+WHATEVER_IT_IS, FIRST, LAST = {"packing.capacity", WHOLE}, {WHOLE}, {"packing.fields_aligned"}
 
 
 def check_record(record: Any, space: Space = "bins", ordering: Ordering = "random") -> None:
@@ -75,7 +74,7 @@ def judge_batch(
     """As `check_packed_batch`, where the batch is a pack. Of any other it judges only that no sample is missing; an
     empty list where that can't be told either."""
     row = _row(batch, packing_length, profile, features)
-    if _is_pack(row):
+    if row.is_pack:
         return _decided(row)
     if not row.samples:
         return []
@@ -90,7 +89,7 @@ def _row(
     given, meant = arrays(batch), named(profile) if isinstance(profile, str) else profile
     own = compared(batch, given, features)
     # A tensor of another name may tell attention what these do not.
-    whole = set(batch) <= {*TENSORS, *SEEN}
+    whole = not set(batch) - {*TENSORS, *SEEN}
     lengths = {} if own.lengths is None or "lengths" in given else {"lengths": own.lengths}
     row = packed({**given, **lengths}, meant, packing_length, samples=own.samples, whole=whole)
     if own.pixels is not None and PIXELS in row.tensors:
@@ -98,16 +97,10 @@ def _row(
     return row
 
 
-def _is_pack(row: PackedRow) -> bool:
-    """Whether a batch is one row of samples: something in it tells where they begin, or it was made of several."""
-    told = [n for n in row.starts if n != "lengths"] or set(row.flaws) & {*BOUNDS, "input_ids"}
-    return row.rows == 1 and (bool(told) or len(row.samples) > 1)
-
-
 def _decided(row: PackedRow) -> list[str]:
     verdicts = judge_live(row, "packing")
     # A lost sample is the cause of much else; that fields disagree comes last, for it is seldom the cause.
-    verdicts.sort(key=lambda v: (v.finding.invariant != WHOLE, v.finding.invariant in LAST))
+    verdicts.sort(key=lambda v: (v.finding.invariant not in FIRST, v.finding.invariant in LAST))
     broken = [v.finding.invariant for v in verdicts if v.first is not None]
     for verdict in sorted(verdicts, key=lambda v: v.first is None):
         stop_at(verdict, "batch", also=broken[1:])

@@ -13,6 +13,8 @@ from coordexp_audit_lib.boundaries.packing.artifact.forms import Array
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.profile import Profile, of_batch
 
+TELLING = ("input_ids", "position_ids", "text_position_ids", "cu_seq_lens_q", "cu_seq_lens_k", "seq_idx")
+
 
 class Unpacked(msgspec.Struct, frozen=True):
     """One sample as it is encoded outside any pack: `input_ids` and `labels` [n], `grid` [images, 3], a digest or the
@@ -67,6 +69,13 @@ class PackedRow:
         """Batch size; a packed batch has one row."""
         a = next((self.tensors[n] for n in ("input_ids", "labels") if n in self.tensors), None)
         return a.shape[0] if a is not None and a.ndim == 2 else 1
+
+    @property
+    def is_pack(self) -> bool:
+        """Whether it is one row of samples: a tensor tells where they begin, or would if it could be judged, or it was
+        made of several."""
+        told = {*self.starts, *(n for n in self.flaws if n in TELLING)} - {"lengths"}
+        return self.rows == 1 and (bool(told) or len(self.samples) > 1)
 
     @cached_property
     def length(self) -> int | None:

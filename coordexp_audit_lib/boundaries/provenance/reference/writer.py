@@ -60,9 +60,8 @@ def write_manifest(
 
     Args:
         config: the resolved config: a mapping, a dataclass or a `msgspec.Struct`.
-        config_path, base_config_path: the YAML files it was made of; without the first, the config stands for its own
-            source. parents: further ones that these extend, by the
-            relative path under which they are named.
+        config_path, base_config_path: the YAML files it was made of; without one it is its own source. parents: others
+            that these extend, by the relative path under which they are named.
         server: the rollout server's flags as launched, in server mode: dtype, data_parallel, tensor_parallel,
             max_model_len, eager, memory_utilisation, and any others.
         datasets: name -> file. tokenizer: a folder, file or tokenizer. template: its text, or what has it.
