@@ -28,13 +28,16 @@ from coordexp_audit_lib.guards.collator import GuardedCollator, Inbox
 from coordexp_audit_lib.guards.configs import given_config, written
 from coordexp_audit_lib.guards.diary import Diary
 from coordexp_audit_lib.guards.inputs import check_config, check_template, check_tokenizer
+from coordexp_audit_lib.guards.losses import Losses
 from coordexp_audit_lib.guards.outputs import STOPPING, check_checkpoint, check_metrics
 from coordexp_audit_lib.guards.pins import COORD_TOKENS, profile_of, prompt_ids, read_pins, tokenizer_of, vocabulary
 from coordexp_audit_lib.guards.ranks import TIMEOUT_S, Ranks
+from coordexp_audit_lib.guards.stopping import claim_of, judged, stop_at
 from coordexp_audit_lib.kit.profile import Profile
 
 FOLDER = "audit"
 EARLIER = 32
+OF_STEPS = "packing.loss_equivalent"
 FINITE = ("metrics.finite",)
 
 
@@ -77,6 +80,7 @@ class AuditCallback(TrainerCallback):
         self.ranks, self.inbox = Ranks(timeout_s), Inbox()
         self.collators: list[GuardedCollator] = []
         self.diary = Diary(self.collators)
+        self.losses = Losses()
         self.ruled = self.stage2 = False
 
     def wrap(self, collator: Callable[[list[Any]], Any], *, packed: bool = False) -> GuardedCollator:
@@ -97,8 +101,10 @@ class AuditCallback(TrainerCallback):
         self.diary.began(Path(args.output_dir) / FOLDER, writes=self.ranks.number == 0)
         self._look("the start", lambda: self._begin(args, kwargs))
         self._decide("the start")
+        self.losses.listen(kwargs.get("model"), args)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.losses.step()
         self._decide(f"step {state.global_step + 1}")
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -114,6 +120,7 @@ class AuditCallback(TrainerCallback):
         self._look(folder.name, lambda: self._saved(folder, bool(args.save_only_model)))
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.losses.end()
         self._decide("the end")
         self.inbox.close()
         self.diary.ended(state.global_step)
@@ -178,6 +185,13 @@ class AuditCallback(TrainerCallback):
         earlier = self.diary.rows[-EARLIER:]
         claims = self.metrics if self.metrics is not None else STOPPING if self.ruled else FINITE
         self.diary.row(check_metrics(logs, step=step, earlier=earlier, claims=claims, stage2=self.stage2))
+
+        made = self.losses.logged(logs["loss"]) if "loss" in logs else None
+        if made is not None:
+            verdict = judged(claim_of(OF_STEPS), made)
+            stop_at(verdict, "loss")
+            if verdict.finding.checked:
+                self.diary.count(OF_STEPS)
 
     def _saved(self, folder: Path, save_only_model: bool) -> None:
         if self.ranks.number == 0 and folder.is_dir() and (self.ruled or any(folder.glob("*.safetensors"))):

@@ -13,11 +13,12 @@ from coordexp_audit_lib.core.finding import Finding, Violation, tidy
 from coordexp_audit_lib.core.judge import Artifact, judge_artifact
 
 LONGEST = 160
-UNJUDGED = ("error",)
+UNJUDGED, ADVICE = ("error",), ("P2",)
 
 
 class Verdict(NamedTuple):
-    """A finding of the judge, and the violation that was found first, with all digits of its numbers."""
+    """A finding of the judge, and the violation that was found first, with all digits of its numbers. One that harms
+    nothing, as its judge says of it alone, is in the finding and stops no run."""
 
     finding: Finding
     first: Violation | None
@@ -28,7 +29,8 @@ def judged(claim: Claim, subject: Any) -> Verdict:
     seen: list[Violation] = []
 
     def noted(violation: Violation) -> Violation:
-        seen.append(violation)
+        if violation.severity not in ADVICE:
+            seen.append(violation)
         return violation
 
     return Verdict(judge_artifact(Artifact(subject), claim, noted), next(iter(seen), None))

@@ -153,8 +153,8 @@ def of_values(config: Mapping[str, Any]) -> Profile:
     """As `of_config`, of a config that is read already (`model.config.to_dict()`)."""
     family = str(config.get("model_type", "")).removesuffix("_moe")
     vision = config.get("vision_config") or {}
-    known = BUILT_IN.get(family) or (_QWEN if vision and "image_token_id" in config else BUILT_IN["text"])
     text = config.get("text_config") or config
+    known = BUILT_IN.get(family) or _kin(config, text)
     given: dict[str, Any] = {
         "image_pad": config.get("image_token_id"),
         "video_pad": config.get("video_token_id"),
@@ -167,6 +167,14 @@ def of_values(config: Mapping[str, Any]) -> Profile:
         "tokens_per_second": vision.get("tokens_per_second") if known.videos == SECONDS else None,
     }
     return replace(known, name=family or known.name, **{n: v for n, v in given.items() if v is not None})
+
+
+def _kin(config: Mapping[str, Any], text: Mapping[str, Any]) -> Profile:
+    """What is known of a family that is not built in: how its positions count, by its rope's sections."""
+    ropes = [t.get(n) for t in (config, text) for n in ("rope_scaling", "rope_parameters")]
+    sections = any(isinstance(r, Mapping) and "mrope_section" in r for r in ropes)
+    vision = config.get("vision_config") and "image_token_id" in config
+    return _QWEN if vision and sections else BUILT_IN["text"]
 
 
 def of_tokenizer(folder: Path | str) -> Profile:

@@ -20,8 +20,10 @@ from coordexp_audit_lib.callback import AuditCallback
 from coordexp_audit_lib.core.errors import InvariantViolation, UsageError
 from coordexp_audit_lib.guards import rehearsal
 from coordexp_audit_lib.guards.collator import GuardedCollator
+from coordexp_audit_lib.kit import model as small
 from coordexp_audit_lib.kit import tokenizer
 from coordexp_audit_lib.kit.model import one_thread
+from coordexp_audit_lib.kit.profile import of_values
 
 pytestmark = pytest.mark.model
 hub: Any = transformers
@@ -54,20 +56,31 @@ def padded(features: list[Any]) -> Batch:
     return {name: torch.tensor(value) for name, value in named.items()}
 
 
-def train(folder: Path, collator: Collator, config: Path | None = None, *, steps: int = 12, **arguments: Any) -> Any:
+def train(
+    folder: Path,
+    collator: Collator,
+    config: Path | None = None,
+    *,
+    steps: int = 12,
+    kind: Any = hub.LlamaForCausalLM,
+    trainer: Any = hub.Trainer,
+    **arguments: Any,
+) -> Any:
     """A stranger's small training, guarded as the book shows it."""
     torch.manual_seed(0)
     size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    model = hub.LlamaForCausalLM(hub.LlamaConfig(vocab_size=VOCABULARY, num_key_value_heads=2, **size))
+    spread = {"vocab_size": VOCABULARY, "num_key_value_heads": 2, "initializer_range": 0.5}
+    model = kind(hub.LlamaConfig(**size, **spread))
     given = {"max_steps": steps, "per_device_train_batch_size": 4, "logging_steps": 1, "save_strategy": "no"}
     quiet = {"report_to": [], "use_cpu": True, "disable_tqdm": True, "dataloader_pin_memory": False}
     settings = hub.TrainingArguments(str(folder / "out"), **{**given, **quiet, **arguments})
     audit = AuditCallback(config) if config else AuditCallback()
-    trainer = hub.Trainer(model, settings, train_dataset=data(), data_collator=audit.wrap(collator), callbacks=[audit])
-    trainer.remove_callback(hub.PrinterCallback)
+    guarded = audit.wrap(collator)
+    made = trainer(model, settings, train_dataset=data(), data_collator=guarded, callbacks=[audit])
+    made.remove_callback(hub.PrinterCallback)
     with one_thread():
-        trainer.train()
-    return trainer
+        made.train()
+    return made
 
 
 def diary(folder: Path) -> Any:
@@ -295,6 +308,38 @@ def test_pictures_that_change_places_are_seen(form: str, dtype: Any) -> None:
     GuardedCollator(scaled, profile="text,image_pad=151655")(features)
 
 
+def words(side: str) -> Any:
+    """A small tokenizer of words, which pads on that side."""
+    from tokenizers import Tokenizer, models
+
+    vocabulary = {f"w{i}": i for i in range(VOCABULARY)}
+    made = Tokenizer(models.WordLevel(vocabulary, unk_token="w0"))
+    special = {"pad_token": "w0", "mask_token": "w1", "eos_token": "w2"}
+    return hub.PreTrainedTokenizerFast(tokenizer_object=made, padding_side=side, **special)
+
+
+def seen(feature: dict[str, list[int]], labels: list[int] | None) -> dict[str, list[int]]:
+    ids = feature["input_ids"]
+    return {"input_ids": ids, "attention_mask": [1] * len(ids)} | ({"labels": labels} if labels is not None else {})
+
+
+ORDINARY: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "causal": (lambda t: hub.DataCollatorForLanguageModeling(t, mlm=False), lambda f: seen(f, None)),
+    "masked words": (lambda t: hub.DataCollatorForLanguageModeling(t, mlm=True), lambda f: seen(f, None)),
+    "one sequence to another": (hub.DataCollatorForSeq2Seq, lambda f: seen(f, f["labels"][:4])),
+    "to multiples": (lambda t: hub.DataCollatorForSeq2Seq(t, pad_to_multiple_of=32), lambda f: seen(f, f["labels"])),
+    "classes": (hub.DataCollatorWithPadding, lambda f: {**seen(f, None), "label": 1}),
+    "classes of tokens": (hub.DataCollatorForTokenClassification, lambda f: seen(f, [1] * len(f["input_ids"]))),
+}
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize(("made", "row"), ORDINARY.values(), ids=ORDINARY)
+def test_an_ordinary_collator_has_nothing_to_complain_of(made: Any, row: Callable[[Any], Any], side: str) -> None:
+    for count in (1, 2, 4):
+        GuardedCollator(made(words(side)), packed=False)([row(f) for f in data()[:count]])
+
+
 UNKNOWN: dict[str, Collator] = {
     "a separator after each sample": lambda f: flat()(
         [{"input_ids": [*x["input_ids"], 2], "labels": [*x["labels"], 2]} for x in f]
@@ -336,3 +381,113 @@ def test_a_regression_and_features_that_are_no_mappings_are_let_pass() -> None:
     GuardedCollator(scores, packed=False)(data()[:2])
     GuardedCollator(lambda rows: flat()(data()[:2]), packed=False)([0, 1])
     GuardedCollator(lambda rows: flat()(data()[:2]), packed=False)(["text", "more"])
+
+
+def vision_features() -> list[dict[str, Any]]:
+    """Two samples with a picture each, as a processor leaves them; `number` is what the collator below goes by."""
+    made = []
+    for number, one in enumerate(rehearsal.samples()):
+        rows = torch.from_numpy(one["rows"]).float() / 127.5 - 1
+        own = {"input_ids": one["ids"], "labels": one["labels"], "image_grid_thw": [list(one["grid"])]}
+        made.append({**own, "pixel_values": rows, "number": number})
+    return made
+
+
+def swapped(batch: Batch) -> Batch:
+    first, second = batch["pixel_values"].chunk(2)
+    return {**batch, "pixel_values": torch.cat([second, first])}
+
+
+def one_picture(batch: Batch) -> Batch:
+    """Both samples get the first one's picture."""
+    first, _ = batch["pixel_values"].chunk(2)
+    return {**batch, "pixel_values": torch.cat([first, first])}
+
+
+VISION: dict[str, tuple[Callable[[Batch], Batch], str]] = {
+    "nothing": (dict, ""),
+    "pictures change places": (swapped, r"vision_in_order\] pixel row \d+ is not that of image 0"),
+    "a picture stands twice": (one_picture, r"vision_in_order\] pixel row \d+ is not that of image 1"),
+}
+
+
+@pytest.mark.parametrize(("mistake", "says"), VISION.values(), ids=VISION)
+def test_a_small_vision_model_is_guarded_in_the_same_three_lines(
+    tmp_path: Path, mistake: Callable[[Batch], Batch], says: str
+) -> None:
+    def collate(features: list[Any]) -> Batch:
+        return mistake(rehearsal.collate([[f["number"] for f in features]]))
+
+    audit = AuditCallback()
+    given = {"max_steps": 2, "per_device_train_batch_size": 2, "save_strategy": "no", "remove_unused_columns": False}
+    quiet = {"report_to": [], "use_cpu": True, "disable_tqdm": True, "dataloader_pin_memory": False, "optim": "sgd"}
+    settings = hub.TrainingArguments(str(tmp_path / "out"), **given, **quiet)
+    dataset = vision_features() * 4
+    trainer = hub.Trainer(
+        small.build(), settings, train_dataset=dataset, data_collator=audit.wrap(collate), callbacks=[audit]
+    )
+    trainer.remove_callback(hub.PrinterCallback)
+    if not says:
+        with one_thread():
+            trainer.train()
+        assert diary(tmp_path)["judged"]["packing.vision_in_order"] >= 2
+        return
+    with pytest.raises(InvariantViolation, match=says), one_thread():
+        trainer.train()
+
+
+class Closed(hub.LlamaForCausalLM):  # type: ignore[misc]
+    """A model that takes no number of items, so that its loss is each micro-step's mean."""
+
+    def forward(self, input_ids: Any = None, labels: Any = None, position_ids: Any = None) -> Any:
+        return super().forward(input_ids=input_ids, labels=labels, position_ids=position_ids)
+
+
+class Forgetful(hub.Trainer):  # type: ignore[misc]
+    """A trainer whose loss forgets the number of items that it is given."""
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
+        return model(**inputs).loss
+
+
+class Penalised(hub.Trainer):  # type: ignore[misc]
+    """A trainer whose loss has a term of its own."""
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        return super().compute_loss(*args, **kwargs) + 0.25
+
+
+# 64 samples in micro-steps of 3: the last optimizer step of the epoch has two of four micro-steps.
+ACCUMULATED: dict[str, Any] = {"gradient_accumulation_steps": 4, "per_device_train_batch_size": 3}
+
+
+@pytest.mark.parametrize("every", [1, 6])
+def test_a_step_of_several_micro_steps_weighs_by_tokens(tmp_path: Path, every: int) -> None:
+    train(tmp_path, flat(), logging_steps=every, **ACCUMULATED)
+    assert diary(tmp_path)["judged"]["packing.loss_equivalent"] == 1
+
+
+MEANS = {
+    "each micro-step weighs alike": ({"kind": Closed}, r"is the mean of its micro-steps' means"),
+    "their means are summed": ({"trainer": Forgetful}, r"is the sum of its micro-steps' means"),
+}
+
+
+@pytest.mark.parametrize(("made", "says"), MEANS.values(), ids=MEANS)
+def test_a_loss_that_does_not_weigh_by_tokens_stops_the_run(tmp_path: Path, made: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvariantViolation, match=r"packing\.loss_equivalent\] the loss of an optimizer step " + says):
+        train(tmp_path, flat(), steps=3, **made, **ACCUMULATED)
+    alone: dict[str, Any] = {"per_device_train_batch_size": 3}
+    train(tmp_path, flat(), steps=3, **made, **alone)  # one micro-step is its own mean
+
+
+def test_an_objective_with_a_term_of_its_own_is_not_judged(tmp_path: Path) -> None:
+    train(tmp_path, flat(), steps=3, trainer=Penalised, **ACCUMULATED)
+    assert "packing.loss_equivalent" not in diary(tmp_path)["judged"]
+
+
+def test_a_vision_model_whose_positions_count_one_by_one_needs_no_mrope() -> None:
+    config: dict[str, Any] = {"model_type": "other_vl", "image_token_id": 7, "vision_config": {"patch_size": 14}}
+    assert (of_values(config).position_rows, of_values(config).image_pad) == (1, 7)
+    sections = {"text_config": {"rope_scaling": {"mrope_section": [4, 2, 2]}}}
+    assert of_values(config | sections).position_rows == 4

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from coordexp_audit_lib.boundaries.packing.artifact import PackedRow
 from coordexp_audit_lib.boundaries.packing.cases import each_forward
 from coordexp_audit_lib.boundaries.packing.faults import calls
-from coordexp_audit_lib.boundaries.packing.predicates import isolation
+from coordexp_audit_lib.boundaries.packing.predicates import accumulation, isolation
 from coordexp_audit_lib.boundaries.packing.reference import steps
 from coordexp_audit_lib.boundaries.packing.surfaces import FORWARD, STEP, Pack, Step, StepRequest
 from coordexp_audit_lib.core.claim import Context, claim
@@ -71,6 +71,7 @@ def _measured(packs: list[Pack]) -> str:
 
 
 loss_equivalent.not_on(PackedRow, "needs the model and the trainer's loss: run the audit on the pipeline")
+loss_equivalent.on(accumulation.Logged, accumulation.token_weighted)
 
 fault(loss_equivalent, "crossing_label", FORWARD, "each sample's first token is supervised from the sample before it")(
     calls(first_supervised=True)

@@ -1,0 +1,60 @@
+"""What the loss of an optimizer step must be when it is made of several micro-steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+
+import msgspec
+
+from coordexp_audit_lib.core.claim import Ledger
+from coordexp_audit_lib.core.problem import Problem, Undecided
+
+ROUNDED, RELATIVE = 1e-4, 1e-5  # a trainer logs four decimals, of sums in float32
+APART = 4  # times as much is needed to tell one way of weighing from another
+
+
+class Micro(msgspec.Struct, frozen=True):
+    """One micro-step: the cross-entropy of its supervised tokens, summed, and how many these are."""
+
+    total: float
+    tokens: int
+
+
+class Logged(msgspec.Struct, frozen=True):
+    """A logged loss, the mean over these optimizer steps, each with its micro-steps."""
+
+    loss: float
+    steps: Sequence[Sequence[Micro]]
+
+
+def token_weighted(logged: Logged, ledger: Ledger) -> Iterator[Problem]:
+    """The loss is the tokens' mean over the whole step. Counts micro-steps.
+
+    Only the two usual mistakes are told, for a trainer's objective may have terms of its own: that each micro-step
+    weighs alike, and that their means are summed.
+    """
+    if any(micro.tokens == 0 for step in logged.steps for micro in step) or not all(logged.steps):
+        raise Undecided("a micro-step supervises no token")
+    right = fmean(sum(m.total for m in step) / sum(m.tokens for m in step) for step in logged.steps)
+    means = [[m.total / m.tokens for m in step] for step in logged.steps]
+    wrong = {
+        "the mean of its micro-steps' means: a token weighs less in a micro-step that has many": fmean(
+            map(fmean, means)
+        ),
+        "the sum of its micro-steps' means: it grows with their number": fmean(map(sum, means)),
+    }
+    if near(logged.loss, right):
+        ledger.judged(sum(map(len, logged.steps)))
+        return
+    for how, value in wrong.items():
+        if near(logged.loss, value) and not near(value, right, APART):
+            ledger.judged(sum(map(len, logged.steps)))
+            yield Problem(f"the loss of an optimizer step is {how}", "loss", round(right, 4), round(logged.loss, 4))
+            return
+    raise Undecided("the logged loss is not the tokens' cross-entropy alone")
+
+
+def near(a: float, b: float, times: int = 1) -> bool:
+    """Whether two losses are the same, as far as a log tells."""
+    return abs(a - b) <= times * (ROUNDED + RELATIVE * abs(b))
