@@ -45,8 +45,19 @@ def only_when_executed(tree: Path) -> tuple[bool, str]:
 
 
 def rates_divide(tree: Path) -> tuple[bool, str]:
-    """Two ranks of two samples each, in two packs and in one: samples a micro-step, beside the terms of it."""
+    """Two ranks of two samples each, in two packs and in one: samples a micro-step, beside the terms of it.
+
+    Later: a rate of 1 in 1 and one of 2 in 3.
+    """
     made = parts.trainer(whole=False)
+    if parts.later():
+        key, weight = "rollout/matched_for_supervision_over_valid_pred", {"stage2/_log_weight_total": 1.0}
+        rates = [{**weight, key: 1.0}, {**weight, key: 2 / 3}]
+        ends = parts.on_two_ranks(
+            lambda rank, dist: dict(made._reduce_stage2_pending_metrics_global(rates[rank])), 60.0
+        )
+        told = (ends[0] or {}).get("value", {}).get(key, 0.0)
+        return round(told, 4) == 0.8333, f"of 1 in 1 and 2 in 3, which are 3 in 4: {told:.4f}"
     given = [
         {"train/samples_total": 2.0, "train/micro_steps": float(packs), "train/samples_per_micro": 2.0 / packs}
         for packs in (2, 1)

@@ -33,7 +33,8 @@ MODES: tuple[s.Mode, ...] = ("strict", "salvage")
 @claim(
     severity="P0",
     kind="B",
-    remedy="Read the clause named in the message; either the code or the contract has to change.",
+    remedy="Drop and count the one record that breaks the clause named in the message, and keep the others; report a "
+    "failure where no container can be read.",
 )
 def agrees_with_reference(ctx: Context) -> Iterator[Problem]:
     tally = Tally()

@@ -121,7 +121,10 @@ CLAIMS: dict[str, Setting | Feeder] = {
 SUBJECTS: dict[tuple[str, str], Setting] = {
     ("config.deterministic", "custom.user_prompt"): Setting(
         "custom.user_prompt", lambda v: isinstance(v, str), "no prompt is taken from a file"
-    )
+    ),
+    ("metrics.required_keys", "b_ratio_realized"): Setting(
+        "stage2_ab.schedule.b_ratio", lambda v: v in (0, 1), "a run of both channels logs it"
+    ),
 }
 CONTINUATION = "custom.stage1_set_continuation"
 JOINS_ROWS = Setting(
