@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import posixpath
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,7 @@ class RecordingTarget(Target):
         return sequence[min(turn, len(sequence) - 1)]
 
     def config_path(self, config: str) -> str:
+        config = posixpath.normpath(config)
         if config not in self.recording.configs:
             known = ", ".join(self.recording.configs) or "none"
             raise UsageError("the recording was not made for this config", where=config, remedy=f"use one of: {known}")
