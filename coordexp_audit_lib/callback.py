@@ -1,7 +1,10 @@
-"""The guards inside a `transformers` trainer, and so inside ms-swift's.
+"""The guards inside a `transformers` trainer, and so inside TRL's and ms-swift's.
 
-    audit = AuditCallback(args.config, template=template, pins="pins.json")
+    audit = AuditCallback()
     trainer = Trainer(…, data_collator=audit.wrap(collator), callbacks=[audit])
+
+It needs no config: then it judges what the collator, the tokenizer, the model and the arguments show. A config of the
+default pipeline adds that pipeline's rules; of any other YAML nothing is demanded, and the manifest keeps it.
 
 It stops a run by raising `InvariantViolation` out of `trainer.train()`: before the first step for config, tokenizer and
 template; before the next optimizer step for a batch, a metric or a checkpoint. Under torchrun every check is a check of
@@ -22,35 +25,39 @@ from coordexp_audit_lib.boundaries.provenance.reference.writer import write_mani
 from coordexp_audit_lib.core.errors import AuditError, one_line
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.guards.collator import GuardedCollator, Inbox
+from coordexp_audit_lib.guards.configs import given_config, written
 from coordexp_audit_lib.guards.diary import Diary
-from coordexp_audit_lib.guards.inputs import check_config, check_template, check_tokenizer, load_config
+from coordexp_audit_lib.guards.inputs import check_config, check_template, check_tokenizer
 from coordexp_audit_lib.guards.outputs import STOPPING, check_checkpoint, check_metrics
-from coordexp_audit_lib.guards.pins import profile_of, prompt_ids, read_pins
+from coordexp_audit_lib.guards.pins import COORD_TOKENS, profile_of, prompt_ids, read_pins, tokenizer_of, vocabulary
 from coordexp_audit_lib.guards.ranks import TIMEOUT_S, Ranks
 from coordexp_audit_lib.kit.profile import Profile
 
 FOLDER = "audit"
 EARLIER = 32
+FINITE = ("metrics.finite",)
 
 
 class AuditCallback(TrainerCallback):
     """Audits a run from its first moment to its last.
 
     Args:
-        config: the run's YAML file; its `extends` are followed. repository: what stage-2 leaves are relative to.
+        config: the run's YAML file, if it has one. One of CoordExp (its `extends` are followed) must keep CoordExp's
+            rules, as must its tokenizer and its log. repository: what stage-2 leaves are relative to.
         tokenizer: the trainer's own by default. template: whose prompt is pinned (see `guards.pins.prompt_ids`).
         pins: what `guards.pins_of` kept, or the JSON file of it; without it tokenizer and prompt are not compared.
         every: judge every n-th collated batch; 0 for none. packing_length: of a pack, the config's
             `global_max_length` by default.
         profile: of the model's family, or its name (`kit.profile.named`); by default read from the model's config, or
             from the tokenizer's vocabulary.
-        metrics: the claims that a logged row must keep. manifest: further arguments of `write_manifest`.
+        metrics: the claims that a logged row must keep; by default all that one row can break under a config of
+            CoordExp, and else that every number is finite. manifest: further arguments of `write_manifest`.
         timeout_s: how long a check waits for the slowest rank.
     """
 
     def __init__(
         self,
-        config: Path | str,
+        config: Path | str | None = None,
         *,
         repository: Path | str = ".",
         tokenizer: Any = None,
@@ -59,18 +66,18 @@ class AuditCallback(TrainerCallback):
         every: int = 1,
         packing_length: int | None = None,
         profile: Profile | str | None = None,
-        metrics: Collection[str] = STOPPING,
+        metrics: Collection[str] | None = None,
         manifest: Mapping[str, Any] | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        self.config, self.repository = Path(config), Path(repository)
+        self.config, self.repository = Path(config) if config is not None else None, Path(repository)
         self.tokenizer, self.template, self.pins = tokenizer, template, pins
         self.every, self.packing_length, self.metrics = every, packing_length, metrics
         self.manifest, self.profile = dict(manifest or {}), profile
         self.ranks, self.inbox = Ranks(timeout_s), Inbox()
         self.collators: list[GuardedCollator] = []
         self.diary = Diary(self.collators)
-        self.stage2 = False
+        self.ruled = self.stage2 = False
 
     def wrap(self, collator: Callable[[list[Any]], Any], *, packed: bool = False) -> GuardedCollator:
         """A collator that judges what it collates, for the trainer.
@@ -98,7 +105,9 @@ class AuditCallback(TrainerCallback):
         self._decide(f"optimizer step {state.global_step + 1}")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        self._look(f"the log of step {state.global_step}", lambda: self._logged(dict(logs or {}), state.global_step))
+        self._look(
+            f"the log of step {state.global_step}", lambda: self._logged(_numbers(logs, args), state.global_step)
+        )
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
@@ -131,38 +140,55 @@ class AuditCallback(TrainerCallback):
             raise
 
     def _begin(self, args: Any, kwargs: Mapping[str, Any]) -> None:
-        chain = load_config(self.config, self.repository)
-        check_config(chain.merged, world_size=args.world_size)
-        self.diary.count("config")
-        self.stage2 = chain.merged["custom"].get("trainer_variant") == pipeline().contract()["config.variants"][0]
-        for collator in self.collators:
-            collator.packing_length = collator.packing_length or chain.merged.get("global_max_length")
+        given = given_config(self.config, self.repository)
+        self.ruled = given.ruled
+        if given.ruled:
+            check_config(given.resolved, world_size=args.world_size)
+            self.diary.count("config")
+            custom = given.resolved["custom"]
+            self.stage2 = custom.get("trainer_variant") == pipeline().contract()["config.variants"][0]
+            for collator in self.collators:
+                collator.packing_length = collator.packing_length or given.resolved.get("global_max_length")
         pins = read_pins(self.pins)
         tokenizer = self.tokenizer or kwargs.get("processing_class")
         profile = self.profile or profile_of(kwargs.get("model"), tokenizer)
         for collator in self.collators:
             collator.profile = collator.profile or profile
-        if tokenizer is not None:
-            check_tokenizer(tokenizer, pins.get("tokenizer"), _rows(kwargs.get("model")))
-            self.diary.count("tokenizer")
+        self._tokens(tokenizer, pins.get("tokenizer"), _rows(kwargs.get("model")))
         if self.template is not None and "prompt" in pins:
             check_template(prompt_ids(self.template), pins["prompt"])
             self.diary.count("template")
         if self.ranks.number == 0:
-            parents = {f.path: self.repository / f.path for f in chain.files[1:]}
-            given = {"seeds": {"seed": args.seed}, "repository": self.repository, **self.manifest}
-            write_manifest(
-                Path(args.output_dir) / FOLDER, config=chain.merged, config_path=self.config, parents=parents, **given
-            )
+            config = given.resolved if given.path is not None else written(args.to_sanitized_dict())
+            about = {"seeds": {"seed": args.seed}, "repository": self.repository, **self.manifest}
+            folder = Path(args.output_dir) / FOLDER
+            write_manifest(folder, config=config, config_path=given.path, parents=given.parents, **about)
+
+    def _tokens(self, tokenizer: Any, pinned: str | None, rows: int | None) -> None:
+        """Outside CoordExp's runs a vocabulary without coordinate tokens must only be the pinned one: some models leave
+        out rows for tokens that they never see."""
+        if tokenizer is None or not (self.ruled or hasattr(tokenizer_of(tokenizer), "get_vocab")):
+            return  # there is none, or it is an image processor
+        coordinates = self.ruled or COORD_TOKENS[0] in vocabulary(tokenizer_of(tokenizer))
+        if coordinates or pinned is not None:
+            check_tokenizer(tokenizer, pinned, rows if coordinates else None, coordinates=coordinates)
+            self.diary.count("tokenizer")
 
     def _logged(self, logs: dict[str, Any], step: int) -> None:
         earlier = self.diary.rows[-EARLIER:]
-        self.diary.row(check_metrics(logs, step=step, earlier=earlier, claims=self.metrics, stage2=self.stage2))
+        claims = self.metrics if self.metrics is not None else STOPPING if self.ruled else FINITE
+        self.diary.row(check_metrics(logs, step=step, earlier=earlier, claims=claims, stage2=self.stage2))
 
     def _saved(self, folder: Path, save_only_model: bool) -> None:
-        if self.ranks.number == 0 and folder.is_dir():
+        if self.ranks.number == 0 and folder.is_dir() and (self.ruled or any(folder.glob("*.safetensors"))):
             check_checkpoint(folder, save_only_model=save_only_model)
             self.diary.count("checkpoint")
+
+
+def _numbers(logs: Any, args: Any) -> dict[str, Any]:
+    """What is logged. With fp16 a gradient that overflows is no mistake: the step is left out and the scale halved."""
+    left_out = ("grad_norm",) if getattr(args, "fp16", False) else ()
+    return {name: value for name, value in dict(logs or {}).items() if name not in left_out}
 
 
 def _rows(model: Any) -> int | None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coordexp_audit_lib.boundaries.geometry.predicates.records import Ordering, Record, Space
-from coordexp_audit_lib.boundaries.packing.artifact import packed
+from coordexp_audit_lib.boundaries.packing.artifact import TENSORS, PackedRow, packed
+from coordexp_audit_lib.boundaries.packing.artifact.names import SEEN
 from coordexp_audit_lib.core.errors import UsageError
+from coordexp_audit_lib.guards.features import PIXELS, Feature, compared
 from coordexp_audit_lib.guards.memory import arrays
-from coordexp_audit_lib.guards.stopping import judge_live, stop_at
+from coordexp_audit_lib.guards.stopping import claim_of, judge_live, judged, stop_at
 from coordexp_audit_lib.kit.profile import Profile, named
 
-WHATEVER_IT_IS, LAST = {"packing.capacity"}, {"packing.fields_aligned"}
+WHOLE = "packing.each_once"
+WHATEVER_IT_IS, FIRST, LAST = {"packing.capacity", WHOLE}, {WHOLE}, {"packing.fields_aligned"}
 
 
 def check_record(record: Any, space: Space = "bins", ordering: Ordering = "random") -> None:
@@ -30,7 +33,11 @@ def check_record(record: Any, space: Space = "bins", ordering: Ordering = "rando
 
 
 def check_packed_batch(
-    batch: Mapping[str, Any], packing_length: int | None = None, profile: Profile | str | None = None
+    batch: Mapping[str, Any],
+    packing_length: int | None = None,
+    profile: Profile | str | None = None,
+    *,
+    features: Sequence[Feature] = (),
 ) -> list[str]:
     """A packed batch keeps its samples apart: fields aligned, positions restart, labels unshifted, images in order.
 
@@ -39,6 +46,8 @@ def check_packed_batch(
             read, on the CPU and on devices: `guards.memory`.
         packing_length: the pack's capacity in tokens; without it, it is not judged.
         profile: of the model's family, or its name (`kit.profile.named`); without it, what the batch itself shows.
+        features: what it was collated from (`guards.features.read_features`): each must be there once, whole, with its
+            own labels and pictures, and the positions must restart where it begins.
 
     Returns:
         The claims that the tensors decide, if only in part.
@@ -48,7 +57,7 @@ def check_packed_batch(
         UsageError: the tensors decide no claim, or none but the capacity, which is not about packs alone; or one can't
             be read.
     """
-    decided = judge_batch(batch, packing_length, profile)
+    decided = _decided(_row(batch, packing_length, profile, features))
     if not set(decided) - WHATEVER_IT_IS:
         remedy = "pass input_ids, labels and position_ids of one packed row, with cu_seq_lens_q if there is one"
         raise UsageError("its tensors decide no claim on packing", where="batch", remedy=remedy)
@@ -56,13 +65,42 @@ def check_packed_batch(
 
 
 def judge_batch(
-    batch: Mapping[str, Any], packing_length: int | None = None, profile: Profile | str | None = None
+    batch: Mapping[str, Any],
+    packing_length: int | None = None,
+    profile: Profile | str | None = None,
+    *,
+    features: Sequence[Feature] = (),
 ) -> list[str]:
-    """As `check_packed_batch`; an empty list where the batch is none of one packed row."""
-    row = packed(arrays(batch), named(profile) if isinstance(profile, str) else profile, packing_length)
+    """As `check_packed_batch`, where the batch is a pack. Of any other it judges only that no sample is missing; an
+    empty list where that can't be told either."""
+    row = _row(batch, packing_length, profile, features)
+    if row.is_pack:
+        return _decided(row)
+    if not row.samples:
+        return []
+    verdict = judged(claim_of(WHOLE), row)
+    stop_at(verdict, "batch")
+    return [WHOLE] if verdict.finding.checked else []
+
+
+def _row(
+    batch: Mapping[str, Any], packing_length: int | None, profile: Profile | str | None, features: Sequence[Feature]
+) -> PackedRow:
+    given, meant = arrays(batch), named(profile) if isinstance(profile, str) else profile
+    own = compared(batch, given, features)
+    # A tensor of another name may tell attention what these do not.
+    whole = not set(batch) - {*TENSORS, *SEEN}
+    lengths = {} if own.lengths is None or "lengths" in given else {"lengths": own.lengths}
+    row = packed({**given, **lengths}, meant, packing_length, samples=own.samples, whole=whole)
+    if own.pixels is not None and PIXELS in row.tensors:
+        row.tensors[PIXELS] = own.pixels  # judged as a whole by now
+    return row
+
+
+def _decided(row: PackedRow) -> list[str]:
     verdicts = judge_live(row, "packing")
-    # That fields disagree comes last, for it is seldom the cause.
-    verdicts.sort(key=lambda v: v.finding.invariant in LAST)
+    # A lost sample is the cause of much else; that fields disagree comes last, for it is seldom the cause.
+    verdicts.sort(key=lambda v: (v.finding.invariant not in FIRST, v.finding.invariant in LAST))
     broken = [v.finding.invariant for v in verdicts if v.first is not None]
     for verdict in sorted(verdicts, key=lambda v: v.first is None):
         stop_at(verdict, "batch", also=broken[1:])

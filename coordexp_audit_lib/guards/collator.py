@@ -14,6 +14,7 @@ from typing import Any
 
 from coordexp_audit_lib.core.errors import AuditError, UsageError
 from coordexp_audit_lib.guards.batches import check_packed_batch, judge_batch
+from coordexp_audit_lib.guards.features import Feature, read_features
 from coordexp_audit_lib.guards.ranks import error_of
 from coordexp_audit_lib.kit.profile import Profile
 
@@ -74,7 +75,7 @@ def written(file: Path, document: Mapping[str, Any]) -> None:
 
 
 class GuardedCollator:
-    """Calls a collator and judges every n-th batch that it gives, in whatever process it runs.
+    """Calls a collator and judges every n-th batch by itself and against what it was made of, in whatever process.
 
     Args:
         collator: the trainer's own; its attributes stay reachable. every: judge the first batch and every n-th after.
@@ -98,24 +99,26 @@ class GuardedCollator:
         self.decided = Counter[str]()
 
     def __call__(self, rows: list[Any], *args: Any, **kwargs: Any) -> Any:
-        batch = self.collator(rows, *args, **kwargs)
         turn, self.seen = self.seen, self.seen + 1
-        if self.every and turn % self.every == 0:
+        looks = bool(self.every) and turn % self.every == 0
+        features = read_features(rows) if looks else []
+        batch = self.collator(rows, *args, **kwargs)
+        if looks:
             try:
-                self._judge(batch)
+                self._judge(batch, features)
             except AuditError as error:
                 if self.inbox is None:
                     raise
                 self.inbox.put(error)
         return batch
 
-    def _judge(self, batch: Any) -> None:
+    def _judge(self, batch: Any, features: list[Feature]) -> None:
         if not isinstance(batch, Mapping):
             if self.packed:
                 raise UsageError(f"is {type(batch).__name__}, not tensors by name", where="batch", remedy=UNPACKED)
             return
         judge = check_packed_batch if self.packed else judge_batch
-        self.decided.update(judge(batch, self.packing_length, self.profile))
+        self.decided.update(judge(batch, self.packing_length, self.profile, features=features))
 
     def __getattr__(self, name: str) -> Any:
         if name == "collator":  # not there yet while this is unpickled

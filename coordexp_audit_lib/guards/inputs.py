@@ -66,18 +66,25 @@ def _stop(verdicts: Iterable[Verdict]) -> None:
         stop_at(verdict)
 
 
-def check_tokenizer(tokenizer: Any, fingerprint: str | None = None, rows: int | None = None) -> None:
+def check_tokenizer(
+    tokenizer: Any, fingerprint: str | None = None, rows: int | None = None, *, coordinates: bool = True
+) -> None:
     """The 1000 coordinate tokens are one id each, wherever they stand; the vocabulary is the pinned one and fits.
 
     Args:
         tokenizer: of `transformers` (or a processor that has one) or of `tokenizers`.
-        fingerprint: of the whole vocabulary, from `pins_of`. rows: of the model's embedding.
+        fingerprint: of the whole vocabulary, from `pins_of`. rows: of the model's embedding. coordinates: whether it is
+            to have coordinate tokens.
 
     Raises:
         InvariantViolation: the message names the first coordinate token, id or fingerprint that is wrong.
     """
     made = pins.tokenizer_of(tokenizer)
     ids = pins.vocabulary(made)
+    if not coordinates:
+        own = pins.fingerprint(made) if fingerprint is not None else ""
+        check("template.vocab_fits", Tokens([], [], own, max(ids.values(), default=0), fingerprint, rows), "tokenizer")
+        return
     texts = [(pins.encoded(made, text), bins) for text, bins in cases.contexts()]
     numbers = [ids.get(t, -1) for t in pins.COORD_TOKENS]
     own = pins.fingerprint(made) if fingerprint is not None else ""

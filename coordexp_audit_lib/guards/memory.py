@@ -60,6 +60,24 @@ def arrays(batch: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
+def columns(pixels: Any, count: int) -> Array | None:
+    """About `count` columns of pixel rows, spread over their width, as an array [rows, columns]; None of rows that are
+    on another device, or of another shape."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(pixels, torch.Tensor):
+        if pixels.device.type != "cpu" or pixels.layout != torch.strided or pixels.ndim != 2 or not pixels.shape[1]:
+            return None
+        return _copied(pixels.detach()[:, :: max(1, pixels.shape[1] // count)])
+    if isinstance(pixels, (list, tuple)):
+        width = len(pixels[0]) if pixels and isinstance(pixels[0], (list, tuple)) else 0
+        if not width or any(len(row) != width for row in pixels):
+            return None
+        return np.asarray([row[:: max(1, width // count)] for row in pixels])
+    if not isinstance(pixels, np.ndarray) or pixels.ndim != 2 or not pixels.shape[1]:
+        return None
+    return pixels[:, :: max(1, pixels.shape[1] // count)]
+
+
 def _readable(name: str, tensor: Any) -> Any:
     """A tensor without its gradient, if it has entries of a dtype that NumPy knows."""
     import torch

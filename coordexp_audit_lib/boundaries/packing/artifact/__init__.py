@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,11 +27,18 @@ from coordexp_audit_lib.core.judge import Artifact
 from coordexp_audit_lib.kit.profile import Profile, of_batch
 
 
-def packed(tensors: Mapping[str, Any], profile: Profile | None = None, packing_length: int | None = None) -> PackedRow:
+def packed(
+    tensors: Mapping[str, Any],
+    profile: Profile | None = None,
+    packing_length: int | None = None,
+    *,
+    samples: Sequence[Unpacked] = (),
+    whole: bool = False,
+) -> PackedRow:
     """The tensors of a batch from anywhere, apart from those that cannot be judged. Unknown names are left out.
 
     A tensor of the wrong dtype, shape or values breaks `fields_aligned` and its own claim, and decides no other. An
-    `Outline` stands for pixel rows.
+    `Outline` stands for pixel rows. samples, whole: see `PackedRow`.
     """
     outlines = {n: t for n in TENSORS if isinstance(t := tensors.get(n), Outline)}
     there = [n for n in TENSORS if tensors.get(n) is not None]
@@ -40,7 +47,7 @@ def packed(tensors: Mapping[str, Any], profile: Profile | None = None, packing_l
     found = {n: next(flaws(n, a, profile.ignore_index, outlines.get(n)), None) for n, a in given.items()}
     wrong = {n: p for n, p in found.items() if p is not None}
     good = {n: a.reshape(()) if n.startswith("max_length") else a for n, a in given.items() if n not in wrong}
-    return PackedRow(good, profile, packing_length=packing_length, flaws=wrong)
+    return PackedRow(good, profile, samples=samples, packing_length=packing_length, flaws=wrong, whole=whole)
 
 
 def of_tensors(

@@ -13,10 +13,12 @@ from coordexp_audit_lib.boundaries.packing.artifact.forms import Array
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.profile import Profile, of_batch
 
+TELLING = ("input_ids", "position_ids", "text_position_ids", "cu_seq_lens_q", "cu_seq_lens_k", "seq_idx")
+
 
 class Unpacked(msgspec.Struct, frozen=True):
     """One sample as it is encoded outside any pack: `input_ids` and `labels` [n], `grid` [images, 3], a digest or the
-    content of each pixel row."""
+    content of each pixel row. But for the tokens, each is None where it is not known."""
 
     input_ids: Any
     labels: Any
@@ -33,7 +35,8 @@ class PackedRow:
             `cu_seq_lens_*`: [S+1]. `lengths`: the samples' own lengths [S]. `pixel_values`: [rows, …].
         profile: of the model's family; by default what the batch itself shows of it. samples: those in the pack, in
             order, as each is encoded by itself. packing_length: the pack's capacity in tokens.
-        flaws: tensors that cannot be judged, each with the reason; they are not among `tensors`.
+        flaws: tensors that cannot be judged, each with the reason; they are not among `tensors`. whole: these are all
+            that the model is given, so that what is not there is not there for attention either.
     """
 
     def __init__(
@@ -44,10 +47,16 @@ class PackedRow:
         samples: Sequence[Unpacked] = (),
         packing_length: int | None = None,
         flaws: Mapping[str, Problem] | None = None,
+        whole: bool = False,
     ) -> None:
         self.tensors = {name: np.asarray(a) for name, a in tensors.items() if a is not None}
         self.samples, self.packing_length, self.flaws = samples, packing_length, dict(flaws or {})
-        self.profile = profile or of_batch(self.tensors)
+        self.profile, self.whole = profile or of_batch(self.tensors), whole
+
+    @property
+    def pictured(self) -> Sequence[Unpacked]:
+        """The samples, if the pictures of all are known."""
+        return self.samples if all(s.grid is not None for s in self.samples) else ()
 
     def get(self, name: str) -> Array | None:
         return self.tensors.get(name)
@@ -60,6 +69,13 @@ class PackedRow:
         """Batch size; a packed batch has one row."""
         a = next((self.tensors[n] for n in ("input_ids", "labels") if n in self.tensors), None)
         return a.shape[0] if a is not None and a.ndim == 2 else 1
+
+    @property
+    def is_pack(self) -> bool:
+        """Whether it is one row of samples: a tensor tells where they begin, or would if it could be judged, or it was
+        made of several."""
+        told = {*self.starts, *(n for n in self.flaws if n in TELLING)} - {"lengths"}
+        return self.rows == 1 and (bool(told) or len(self.samples) > 1)
 
     @cached_property
     def length(self) -> int | None:

@@ -13,7 +13,7 @@ from coordexp_audit_lib.boundaries.packing import surfaces as s
 from coordexp_audit_lib.boundaries.packing.artifact import PackedRow
 from coordexp_audit_lib.boundaries.packing.cases import each_plan, of_plan
 from coordexp_audit_lib.boundaries.packing.faults import replaced
-from coordexp_audit_lib.boundaries.packing.predicates import plans
+from coordexp_audit_lib.boundaries.packing.predicates import plans, samples
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import fault
 from coordexp_audit_lib.core.finding import Violation
@@ -45,7 +45,7 @@ def _note_drops(ctx: Context) -> None:
         ctx.fact(name, f"{gone} of {len(kept.content.packs)}")
 
 
-each_once.not_on(PackedRow, "needs every pack of the plan, and how many samples there are")
+each_once.on(PackedRow, samples.each_once)
 
 fault(each_once, "twice", s.PLAN, "sample 0 stands in the last pack too")(
     replaced(lambda request, made: {"packs": [*made.packs[:-1], [*made.packs[-1], 0]]})

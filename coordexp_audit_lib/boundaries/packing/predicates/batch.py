@@ -96,7 +96,8 @@ def fields_aligned(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
             yield Problem(text, expected=told[names[0]].tolist(), actual=told[name].tolist(), token=token)
     yield from _mask_parts_segments(row, ledger)
     inner = row.segments[row.segments > 0]
-    if inner.size and not row.kept_apart_by and "position_ids" in row.tensors:
+    told_to_model = "position_ids" in row.tensors or (row.whole and "seq_idx" not in row.tensors)
+    if inner.size and not row.kept_apart_by and told_to_model:
         text = (
             f"samples see each other: {' and '.join(names)} alone tell them apart, and no attention kernel reads that"
         )
@@ -288,7 +289,7 @@ def no_cross_boundary_label(row: PackedRow, ledger: Ledger) -> Iterator[Problem]
         text = f"a supervised label is not the token at its place (labels are {how})"
         yield from at_first(supervised & (labels != ids) & ~(first & bool(shift)), text, ids, labels)
     packed = row.flat("labels")
-    if row.samples and packed is not None:
+    if row.samples and packed is not None and all(s.labels is not None for s in row.samples):
         yield from _concatenated("labels", packed, [s.labels for s in row.samples], row.padding, ignored)
     else:
         ledger.left_out("which tokens each sample supervises", "needs the samples")

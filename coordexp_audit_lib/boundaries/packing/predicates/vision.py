@@ -23,7 +23,7 @@ def vision_in_order(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     ids = tokens_of(row)
     for what, pad in (("image", row.profile.image_pad), ("video", row.profile.video_pad)):
         yield from _kind(row, ids, what, pad, ledger)
-    if row.samples:
+    if row.pictured:
         yield from _of_samples(row, ledger)
     elif any(grid in row.tensors for grid, _ in KINDS.values()):
         ledger.left_out("the order of pixel rows", "needs the samples")
@@ -36,7 +36,7 @@ def _kind(row: PackedRow, ids: Array, what: str, pad: int | None, ledger: Ledger
     if pad is None and (grid is not None or pixels is not None):
         raise lacking(row, f"needs the profile: {grid_name} is there and no {what} token that is known")
     first, sizes = mrope.runs(ids == pad) if pad is not None else (np.zeros(0, np.int64),) * 2
-    if grid is None and not (row.samples and what == "image"):
+    if grid is None and not (row.pictured and what == "image"):
         if first.size or pixels is not None:
             raise lacking(row, f"needs {grid_name}")
         return
@@ -52,7 +52,7 @@ def _kind(row: PackedRow, ids: Array, what: str, pad: int | None, ledger: Ledger
         yield Problem(f"{article} {what}'s pads run over a segment boundary", token=spilled[0])
     patches = int(grid.prod(axis=1).sum())
     have = 0 if pixels is None else len(pixels)
-    if pixels is None and not row.samples:
+    if pixels is None and not row.pictured:
         ledger.left_out(f"pixel rows of {what}s", f"needs {pixel_name}")
     elif have != patches:
         yield Problem("pixel rows and grids do not add up", expected=patches, actual=have)
@@ -90,10 +90,13 @@ def _of_samples(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
         ledger.left_out("the order of videos", "the samples at hand tell images only")
     grid, pixels = row.get("image_grid_thw"), row.get("pixel_values")
     grid = np.zeros((0, 3), np.int64) if grid is None else grid
-    grids = np.concatenate([np.asarray(s.grid, dtype=np.int64).reshape(-1, 3) for s in row.samples])
+    grids = np.concatenate([np.asarray(s.grid, dtype=np.int64).reshape(-1, 3) for s in row.pictured])
     if not np.array_equal(grids, grid):
         text = "image_grid_thw is not the samples' own in order"
         yield Problem(text, expected=grids.tolist(), actual=grid.tolist())
+        return
+    if any(s.pixel_rows is None for s in row.samples):
+        ledger.left_out("the order of pixel rows", "needs the samples' own")
         return
     parts = [a for a in (np.asarray(s.pixel_rows) for s in row.samples) if len(a)]
     total, have = sum(map(len, parts)), 0 if pixels is None else len(pixels)

@@ -39,7 +39,7 @@ def write_manifest(
     out_dir: Path | str,
     *,
     config: Any,
-    config_path: Path | str,
+    config_path: Path | str | None = None,
     base_config_path: Path | str | None = None,
     parents: Mapping[str, Path | str] | None = None,
     server: Mapping[str, Any] | None = None,
@@ -60,8 +60,8 @@ def write_manifest(
 
     Args:
         config: the resolved config: a mapping, a dataclass or a `msgspec.Struct`.
-        config_path, base_config_path: the YAML files it was made of. parents: further ones that these extend, by the
-            relative path under which they are named.
+        config_path, base_config_path: the YAML files it was made of; without one it is its own source. parents: others
+            that these extend, by the relative path under which they are named.
         server: the rollout server's flags as launched, in server mode: dtype, data_parallel, tensor_parallel,
             max_model_len, eager, memory_utilisation, and any others.
         datasets: name -> file. tokenizer: a folder, file or tokenizer. template: its text, or what has it.
@@ -73,9 +73,9 @@ def write_manifest(
         UsageError: an input cannot be read or written down; nothing has been written then.
     """
     out, environ, resolved_config = Path(out_dir), os.environ if environ is None else environ, plain(config)
-    texts = _sources(config_path, base_config_path, parents or {})
+    texts = _sources(config_path, base_config_path, parents or {}, resolved_config)
     known = _known(environ, resolved_config, texts.values())
-    sources = {"config_path": str(config_path), "base_config_path": str(base_config_path or "")}
+    sources = {"config_path": str(config_path or d.CONFIG_SOURCE), "base_config_path": str(base_config_path or "")}
     resolved = {"schema_version": SCHEMA_VERSION, **sources, "seeds": dict(seeds or {}), "resolved": resolved_config}
     runtime = {"schema_version": SCHEMA_VERSION, "env": capture.environment(environ, known)}
     files = {d.RESOLVED: _json(resolved, known), d.ENVIRONMENT: _json(runtime, known)}
@@ -127,9 +127,11 @@ def _known(environ: Mapping[str, str], config: Any, texts: Iterable[str]) -> tup
     return longest_first(found)
 
 
-def _sources(config: Path | str, base: Path | str | None, parents: Mapping[str, Path | str]) -> dict[str, str]:
+def _sources(
+    config: Path | str | None, base: Path | str | None, parents: Mapping[str, Path | str], resolved: Any
+) -> dict[str, str]:
     """The YAML sources by the name under which the run's folder will hold them."""
-    wanted = {d.CONFIG_SOURCE: Path(config)}
+    wanted = {d.CONFIG_SOURCE: Path(config)} if config is not None else {}
     if base:
         wanted[d.BASE_SOURCE] = Path(base)
     for relative, path in parents.items():
@@ -137,7 +139,7 @@ def _sources(config: Path | str, base: Path | str | None, parents: Mapping[str, 
         if not steps:
             raise UsageError("a parent needs a relative path", where=relative, remedy="name it as the config does")
         wanted["/".join([d.PARENTS, *steps])] = Path(path)
-    made = {}
+    made = {} if config is not None else {d.CONFIG_SOURCE: yaml.safe_dump(resolved, sort_keys=True)}
     for name, path in wanted.items():
         try:
             made[name] = path.read_text(encoding="utf-8")
