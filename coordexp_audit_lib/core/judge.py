@@ -72,7 +72,9 @@ def _cited(target: Target, claim: Claim, config: str) -> tuple[tuple[Citation, .
     cited = [c for c in target.citations().get(claim.id, ()) if not config or c.covers(config)]
     gone, commit = [c for c in cited if target.holds(c) is False], target.info().commit
     ours = [c for c in gone if commit.startswith(c.commit)]
-    return tuple(c for c in cited if c not in gone) or claim.spec, ours
+    kept = tuple(c for c in cited if c not in gone)
+    # Where its own words permit it, what a library says to its callers is no demand on the project either.
+    return kept or (() if claim.id in target.permitted() else claim.spec), ours
 
 
 def _permitted(target: Target, claim: Claim) -> str:

@@ -60,7 +60,7 @@ def _joined(findings: Iterable[Finding]) -> list[Finding]:
 
 def _both(before: Finding, now: Finding) -> Finding:
     reach = min(before.reach or "unknown", now.reach or "unknown", key=REACHES.index) if before.reach else None
-    kinds = {(k.message, k.reach): k for k in now.kinds} | {(k.message, k.reach): k for k in before.kinds}
+    kinds = {k.message: k for k in now.kinds} | {k.message: k for k in before.kinds}
     seen = {v.kind for v in before.violations}
     examples = [*before.violations, *(v for v in now.violations if v.kind not in seen)]
     return msgspec.structs.replace(

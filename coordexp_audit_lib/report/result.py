@@ -41,7 +41,9 @@ def cell(findings: Sequence[Mapping[str, Any]], boundary: str, config: str | Non
 def matrix(made: Mapping[str, Any]) -> Table:
     """Boundary by config."""
     rows = [[b, *(cell(made["findings"], b, c) for c in columns(made))] for b in made["boundaries"]]
-    return Table(("boundary", *map(config_name, columns(made))), rows)
+    names = [config_name(c) for c in columns(made)]
+    told = [visible(c) if c and names.count(n) > 1 else n for c, n in zip(columns(made), names, strict=True)]
+    return Table(("boundary", *told), rows)
 
 
 def first(made: Mapping[str, Any]) -> Table:

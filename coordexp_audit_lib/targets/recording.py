@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import posixpath
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
 
 SCHEMA = "coordexp-audit-recording/1"
 SUFFIX = ".json.xz"
+NEWER = "the surface is newer than the recording"
 MAX_BYTES = 8 * 1024 * 1024
 KEPT = ("answers", "configs", "reaches", "places", "held")  # what a Recorder keeps, by attribute
 
@@ -28,9 +30,9 @@ class Recording(msgspec.Struct):
     """What a recording file holds.
 
     configs: the configs it was made for, with the name each has in the target. answers: surface -> digest of the
-    request -> `{"value"}`, `{"refusal"}`, `{"failed": one line}`, or `{"sequence": [...]}` of these where the target
-    answered one question in different ways. reaches, places, citations: what was found out about violations and cited
-    requirements (`Target.reach`, `localise`, `holds`), by digest of what was asked.
+    request -> `{"value"}`, `{"refusal"}`, `{"failed": one line}`, `{"unbound": a reason}`, or `{"sequence": [...]}` of
+    these where the target answered one question in different ways. reaches, places, citations: what was found out about
+    violations and cited requirements (`Target.reach`, `localise`, `holds`), by digest of what was asked.
     """
 
     schema: str
@@ -70,8 +72,9 @@ class RecordingTarget(Target):
     def raw(self, question: Surface[Any, Any], request: dict[str, Any]) -> dict[str, Any]:
         known = self.recording.bindings.get(question.name)
         if known is None or known.status in ("missing", "unbound"):
-            note = known.note if known else "the surface is newer than the recording"
-            raise SurfaceUnbound(note or "not answered when recorded", where=question.name, remedy="record again")
+            if known is None:
+                raise SurfaceUnbound(NEWER, where=question.name, remedy="record again")
+            raise SurfaceUnbound(known.note or "not answered when recorded", where=question.name)
         answer = self.recording.answers.get(question.name, {}).get(digest(request))
         if answer is None:
             raise SurfaceFailed(
@@ -83,6 +86,8 @@ class RecordingTarget(Target):
             answer = self._next(question.name + digest(request), answer["sequence"])
         if "failed" in answer:
             raise SurfaceFailed(answer["failed"], where=question.name)
+        if "unbound" in answer:
+            raise SurfaceUnbound(answer["unbound"], where=question.name)
         return answer
 
     def _next(self, key: str, sequence: list[dict[str, Any]]) -> dict[str, Any]:
@@ -92,6 +97,7 @@ class RecordingTarget(Target):
         return sequence[min(turn, len(sequence) - 1)]
 
     def config_path(self, config: str) -> str:
+        config = posixpath.normpath(config)
         if config not in self.recording.configs:
             known = ", ".join(self.recording.configs) or "none"
             raise UsageError("the recording was not made for this config", where=config, remedy=f"use one of: {known}")
@@ -154,6 +160,9 @@ class Recorder(Target):
             answer = self.live.raw(question, request)
         except SurfaceFailed as error:
             self._keep(question.name, key, {"failed": error.what})
+            raise
+        except SurfaceUnbound as error:  # found out once it ran: something that the answer needs is gone from the tree
+            self._keep(question.name, key, {"unbound": error.what})
             raise
         self._keep(question.name, key, answer)
         return answer

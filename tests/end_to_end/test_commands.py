@@ -124,6 +124,7 @@ def test_metrics_of_a_real_run(capsys: pytest.CaptureFixture[str]) -> None:
         "metrics.required_keys",
         "metrics.b_ratio_consistent",
         "metrics.finite",
+        "metrics.reasons_add_up",
     }
     assert found["metrics.identity_not_averaged"]["violation_count"] == 6
 

@@ -84,8 +84,8 @@ def reach(tree, config="", path="", symbol="", **rest):
         (STAGE1, STAGE2_FILE, "Stage2ABTrainingTrainer._inner", "another config"),
         ("", STAGE2_FILE, "Stage2ABTrainingTrainer._inner", "this config"),
         ("", STAGE2_FILE, "Stage2ABTrainingTrainer._prepare_window_packed_batches", "none"),
-        ("", "src/trainers/rollout_matching_sft.py", "RolloutMatchingSFTTrainer", "another config"),
-        ("", "src/infer/engine.py", "infer", "another config"),
+        ("", "src/trainers/rollout_matching_sft.py", "RolloutMatchingSFTTrainer", "none"),
+        ("", "src/infer/engine.py", "infer", "none"),
         ("", "src/infer/engine.py", "idle", "none"),
         ("", "src/config/loader.py", "ConfigLoader.load", "this config"),  # by the launcher
         ("", "src/datasets/preprocessors/augmentation.py", "AugmentationPreprocessor", "none"),
@@ -236,7 +236,7 @@ def test_what_only_the_other_stage_runs_is_said_so(checkout):
     where = Where("src/trainers/stage2_ab_training.py", 2063)
     assert checkout.reach(STAGE1, "supervision.x", where, "")[0] == "another config"
     assert checkout.reach("", "supervision.x", where, "")[0] == "this config"
-    assert checkout.reach(STAGE2, "x.y", Where("src/infer/engine.py", 1346), "")[0] == "another config"
+    assert checkout.reach(STAGE2, "x.y", Where("src/infer/engine.py", 1346), "")[0] == "none"
 
 
 @pytest.mark.parametrize(

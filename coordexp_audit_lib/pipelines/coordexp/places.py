@@ -46,6 +46,10 @@ PLACES: dict[str, tuple[Named, ...]] = {
     "template.prompt_is_prefix": (Named(ROLLOUT_PROMPT, "system", about="vllm"),),
     "template.no_truncation": (Named(key="template.truncation_strategy", about="is cut to"),),
     "packing.positions_restart": (Named(symbols.JOIN_SUFFIXES, "position_ids", about="joined by the trainer"),),
+    "rollout.fail_together": (
+        Named(symbols.ROLLOUT_REDUCE, "has_parse_inputs", about="reduced .rollout_matching"),
+        Named(symbols.STAGE2_REDUCE_OF_ANY_NAME, "has_rollout_parse_inputs", about="reduced .stage2"),
+    ),
     "metrics.reduced_by_key": (Named(symbols.REDUCE_METRICS, "merged_keys"),),
     "supervision.suffix_taught": (Named(symbols.ENCODE_SUFFIX, "FullSuffixTargetStep", about="taught twice"),),
     "supervision.subset_sampling": (Named(symbols.CHOOSE_CANDIDATES, "protected", about="is a candidate"),),
@@ -98,4 +102,5 @@ PLACES: dict[str, tuple[Named, ...]] = {
 }
 
 # A whole run of two ranks: to watch it line by line takes many times as long, and its metrics are found by their names.
-UNTRACED = frozenset({"metrics.log"})
+# The second forks ranks that wait for each other: which of their lines are seen is a matter of time.
+UNTRACED = frozenset({"metrics.log", "rollout.two_ranks"})

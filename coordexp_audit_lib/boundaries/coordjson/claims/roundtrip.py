@@ -1,4 +1,4 @@
-"""Render then parse gives back every desc, geometry and order, for both field orders.
+"""Render then parse gives back every desc (but for blanks at its ends), geometry and order, for both field orders.
 
 Targets are rendered and rollouts parsed by one contract. Where the two do not invert each other, the model is trained
 towards text that its own reader refuses or reads as another object, and matching compares boxes that nobody predicted.

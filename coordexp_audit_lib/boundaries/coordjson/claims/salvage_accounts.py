@@ -24,6 +24,7 @@ STRAY = re.compile(rf"(?:\[|\}}, )(?:{'|'.join(map(re.escape, STRAYS))}), \{{")
 
 @claim(
     severity="P0",
+    root="coordjson.agrees_with_reference",
     kind="B",
     remedy="Count each record of the chosen container once, when it is kept, dropped or cut off.",
 )

@@ -23,7 +23,12 @@ COMMA = re.compile(r",(?=\s*[\]}])")
 FAR = re.compile(r"<\|coord_[0-9]{4,}\|>")
 
 
-@claim(severity="P0", kind="B", remedy="Drop what does not parse as it stands; never complete, clamp or sort it.")
+@claim(
+    severity="P0",
+    root="coordjson.agrees_with_reference",
+    kind="B",
+    remedy="Drop what does not parse as it stands; never complete, clamp or sort it.",
+)
 def salvage_never_repairs(ctx: Context) -> Iterator[Problem]:
     yield from salvaged(ctx, lambda case, parsed: parsing.unrepaired(case.text, parsed))
 

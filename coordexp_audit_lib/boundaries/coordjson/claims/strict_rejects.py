@@ -24,7 +24,12 @@ from coordexp_audit_lib.core.surface import Answer
 from coordexp_audit_lib.kit.coordjson import ORDERS
 
 
-@claim(severity="P0", kind="B", remedy="Refuse the class of text in strict mode, naming objects[i].")
+@claim(
+    severity="P0",
+    root="coordjson.agrees_with_reference",
+    kind="B",
+    remedy="Refuse the class of text in strict mode, naming objects[i].",
+)
 def strict_rejects(ctx: Context) -> Iterator[Problem]:
     tally = Tally()
     for order in ORDERS:

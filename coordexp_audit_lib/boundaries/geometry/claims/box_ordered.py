@@ -13,6 +13,7 @@ from typing import Any
 from coordexp_audit_lib.boundaries.geometry import cases
 from coordexp_audit_lib.boundaries.geometry import surfaces as s
 from coordexp_audit_lib.boundaries.geometry.predicates import grounding, records, text
+from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.fault import Honest, fault
@@ -21,7 +22,10 @@ from coordexp_audit_lib.kit.boxes import BIN_OF_TOKEN, tokens
 
 
 @claim(
-    severity="P1", kind="B", remedy="Refuse the record with the object's path; do not sort, clamp or nudge the corners."
+    severity="P1",
+    kind="B",
+    remedy="Refuse the record with the object's path; do not sort, clamp or nudge the corners.",
+    spec=(Citation("pytorch/vision", "torchvision/ops/boxes.py", "box_iou", "v0.23.0"),),
 )
 def box_ordered(ctx: Context) -> Iterator[Violation]:
     passed: dict[str, list[tuple[list[int], list[int] | None, Where | None]]] = {}

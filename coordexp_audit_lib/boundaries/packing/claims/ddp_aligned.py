@@ -23,7 +23,7 @@ from coordexp_audit_lib.core.surface import Refuse
 
 
 @claim(
-    severity="P1",
+    severity="P2",
     kind="B",
     remedy="Repeat packs cyclically until the plan is a multiple of the ranks, or refuse with both numbers.",
 )

@@ -57,6 +57,7 @@ def by_default(ctx: Context) -> bool:
 
 
 def _of_config(ctx: Context) -> Iterator[Violation]:
+    ctx.target.config_path(ctx.config)  # a config that the tree lacks leaves it undecided
     ctx.judged()
     plan = ctx.value(s.EVAL, s.EvalRequest(config=ctx.config))
     says = "silent" if plan.asked is None else str(plan.asked).lower()

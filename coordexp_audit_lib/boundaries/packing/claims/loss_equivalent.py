@@ -32,7 +32,7 @@ ALL_TOGETHER, APART = 4096, 300  # tokens of a pack: all samples, or the long on
 
 
 @claim(
-    severity="P0",
+    severity="P1",
     kind="B",
     remedy="Sum the cross-entropy over all supervised tokens and divide by their number once: of the pack, and of a "
     "step of several packs, each of which then weighs as many tokens as it supervises.",

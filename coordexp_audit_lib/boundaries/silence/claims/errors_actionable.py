@@ -15,7 +15,6 @@ from coordexp_audit_lib.boundaries.silence.predicates import lacks
 from coordexp_audit_lib.core.claim import Context, claim, provocations
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.core.fault import fault
-from coordexp_audit_lib.core.finding import Authority
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.core.surface import Refuse
 
@@ -42,9 +41,7 @@ def errors_actionable(ctx: Context) -> Iterator[Problem]:
                 told.add(kind)
                 message = f"an error names no {' and no '.join(m.removeprefix('a ') for m in missing)}"
                 shown = f"{answer.refusal.type}: {answer.refusal.message}"
-                # That an error says what to do is demanded of errors that replace an exception; of others it is advice.
-                whose: Authority | None = "practice" if missing == ["a remedy"] else None
-                yield Problem(message, subject=f"{name}: {label}", actual=shown, authority=whose)
+                yield Problem(message, subject=f"{name}: {label}", actual=shown)
     ctx.fact("surfaces that provoke errors and are not answered", sorted(silent))
 
 

@@ -24,7 +24,7 @@ from coordexp_audit_lib.kit.tokenizer import encode
 
 
 @claim(
-    severity="P0",
+    severity="P1",
     kind="B",
     remedy="Tokenize the last kept token's text together with the appended text, or report the difference in training.",
 )

@@ -30,6 +30,7 @@ from coordexp_audit_lib.kit.tokenizer import COORD_0
 
 @claim(
     severity="P0",
+    root="supervision.fp_neutral",
     kind="B",
     remedy="Supervise the record's tokens without those of the desc, and give each slot the ground truth's bin.",
 )

@@ -27,7 +27,7 @@ from coordexp_audit_lib.kit.coordjson import salvage
 from coordexp_audit_lib.kit.tokenizer import encode
 
 
-@claim(severity="P0", kind="B", remedy="Cut the list of sampled tokens; never decode and encode the whole prefix.")
+@claim(severity="P1", kind="B", remedy="Cut the list of sampled tokens; never decode and encode the whole prefix.")
 def prefix_kept(ctx: Context) -> Iterator[Violation | Problem]:
     asked = [c.request.samples[0].rollout for c in rollouts.targets() if c.request.order == "desc_first"]
     asked += [*rollouts.truncations(), *(ids for i, (_, ids) in enumerate(rollouts.real_texts()) if i % 2 == 0)]

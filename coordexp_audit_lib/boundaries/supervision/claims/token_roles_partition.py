@@ -28,6 +28,7 @@ from coordexp_audit_lib.core.problem import Problem
 
 @claim(
     severity="P0",
+    root="supervision.fp_neutral",
     kind="B",
     remedy="Give a straddling token one role in both places where roles are derived: matched prefix and appended tail.",
 )

@@ -5,9 +5,14 @@ from coordexp_audit_lib.pipelines.coordexp.citing import code, matching, spec
 FIELDS = spec("packing-dataset", "Multimodal field preservation and position_ids")
 SELECTION = matching("Stage-2 post-rollout packing selection uses deterministic ms-swift-like binpacking")
 ROLLOUTS = matching("Post-rollout packing is supported under rollout-matching training")
+STATIC = "openspec/changes/stage1-static-packing/specs/packing-dataset/spec.md"
+
 CITATIONS = {
     "packing.capacity": (spec("packing-dataset", "Oversized sample handling"), SELECTION),
-    "packing.each_once": (spec("packing-dataset", "Bin-packing with carry-over buffer"),),
+    "packing.each_once": (
+        code(STATIC, "Static pack-plan mode yields a countable packed dataset"),
+        spec("packing-dataset", "Bin-packing with carry-over buffer"),
+    ),
     "packing.ddp_aligned": (code("src/datasets/wrappers/packed_caption.py", "_align_pack_plan_for_ddp"),),
     "packing.fill_at_least_fifo": (SELECTION,),
     "packing.fields_aligned": (FIELDS,),

@@ -7,6 +7,11 @@ SOFTCTX = stage2("Channel-A performs iterative soft self-context via N× full-fo
 APPEND = matching("Mandatory FN append (recall recovery)")
 TARGET = matching("Single-path training constructs one canonical teacher-forced target sequence")
 CHANNEL_B = stage2("Channel-B reuses rollout-matching infra (strict parse/match + mandatory FN append)")
+# It removed the neutral stop; the capability's own text still has the older wording, which masks the closure.
+STOP = code(
+    "openspec/changes/archive/2026-02-14-2026-02-11-remove-stage2-ab-stop-neutral/specs/stage2-ab-training/spec.md",
+    "Hybrid objective preserves JSON structure CE and adds bbox geometry losses",
+)
 COMPUTE_LOSS = code("src/trainers/stage2_ab_training.py", "Stage2ABTrainingTrainer.compute_loss")
 
 SET_CONTINUATION, CHANGE = "stage1-set-continuation-training", "add-stage1-set-continuation-training"
@@ -36,7 +41,7 @@ CITATIONS = {
     ),
     "supervision.append_tokenization": (APPEND, TARGET),
     "supervision.ce_from_first_forward": (OBJECTIVE,),
-    "supervision.closure": (OBJECTIVE,),
+    "supervision.closure": (STOP, newest(REGISTRY, "Channel-B rollout context is FP-neutral and EOS-enforced")),
     "supervision.coord_out_of_ce": (OBJECTIVE,),
     "supervision.expectation_decode": (OBJECTIVE, stage2("Coord quantization is globally consistent (k/999 only)")),
     "supervision.fn_injected": (APPEND, CHANNEL_B),

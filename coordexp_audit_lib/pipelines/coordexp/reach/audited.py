@@ -239,13 +239,13 @@ class Audited:
         for config in self._others:
             said = self._place(config, where)
             if said.reached:
-                return "another config", f"{config}, which is not under audit, reaches it ({said.why})"
+                return "none", f"only {config}, which is not under audit, leads there ({said.why})"
         for script in filter(self.tree.exists, tables.OTHER_PROGRAMS):
             if script not in self._graphs:
                 self._graphs[script] = Graph(self.program, Settings({}), [Node(script, "")], tables.HOOKS)
             spot = self._graphs[script].at(where.path, where.line, where.symbol)
             if spot.reached:
-                return "another config", f"{script} reads configs of its own and reaches it ({spot.why})"
+                return "none", f"only {script}, which reads configs of its own, leads there ({spot.why})"
         if not where.path.startswith(f"{_package()}/"):
             return "unknown", f"{where.path} is a program of its own, run by hand"
         return None

@@ -112,10 +112,16 @@ WINDOW_PACKS = Feeder(
     symbols.WINDOW_PACKS,
     "only there a value is fed on some micro-steps and not on others; where packs are trained, each carries it",
 )
+SAMPLED = Setting("rollout_matching.decoding.temperature", bool, "decoding is greedy, and no seed counts")
 CLAIMS: dict[str, Setting | Feeder] = {
     "metrics.identity_not_averaged": WINDOW_PACKS,
     "metrics.no_dilution": WINDOW_PACKS,
     "geometry.augment_identity": AUGMENTING,
+    "rollout.seeds_nonzero": SAMPLED,
+    "supervision.rollout_seed": SAMPLED,
+    "supervision.multiplier_scope": Setting(
+        "stage2_ab.channel_b.drop_invalid_struct_ce_multiplier", lambda v: v not in (None, 1, 1.0), "it weighs nothing"
+    ),
 }
 # By claim and words of a violation's subject.
 SUBJECTS: dict[tuple[str, str], Setting] = {

@@ -7,6 +7,7 @@ gives the loss and the terms of the request.
 import importlib
 import types
 
+from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 from coordexp_audit_lib.kit.stand_ins import replaced
 from coordexp_audit_lib.pipelines.api import binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
@@ -56,7 +57,7 @@ def candidate_loss(request, here):
 
     def loss_of(rows, steps):
         """Row n of the logits predicts the label n+1."""
-        labels = torch.tensor([[-100, *(s["teacher"] for s in steps)]])
+        labels = torch.tensor([[IGNORE_INDEX, *(s["teacher"] for s in steps)]])
         logits = torch.tensor([[*rows, [0.0] * len(rows[0])]])
         made = []
         for n, one in enumerate(steps):
