@@ -30,6 +30,7 @@ from coordexp_audit_lib.guards.diary import Diary
 from coordexp_audit_lib.guards.inputs import check_config, check_template, check_tokenizer
 from coordexp_audit_lib.guards.losses import Losses
 from coordexp_audit_lib.guards.outputs import STOPPING, check_checkpoint, check_metrics
+from coordexp_audit_lib.guards.parameters import Parameters
 from coordexp_audit_lib.guards.pins import COORD_TOKENS, profile_of, prompt_ids, read_pins, tokenizer_of, vocabulary
 from coordexp_audit_lib.guards.ranks import TIMEOUT_S, Ranks
 from coordexp_audit_lib.guards.stopping import claim_of, judged, stop_at
@@ -80,7 +81,7 @@ class AuditCallback(TrainerCallback):
         self.ranks, self.inbox = Ranks(timeout_s), Inbox()
         self.collators: list[GuardedCollator] = []
         self.diary = Diary(self.collators)
-        self.losses = Losses()
+        self.losses, self.parameters = Losses(), Parameters()
         self.ruled = self.stage2 = False
 
     def wrap(self, collator: Callable[[list[Any]], Any], *, packed: bool = False) -> GuardedCollator:
@@ -108,6 +109,7 @@ class AuditCallback(TrainerCallback):
         self._decide(f"step {state.global_step + 1}")
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.parameters.look(kwargs.get("model"), kwargs.get("optimizer"))
         self._decide(f"optimizer step {state.global_step + 1}")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
@@ -123,7 +125,7 @@ class AuditCallback(TrainerCallback):
         self.losses.end()
         self._decide("the end")
         self.inbox.close()
-        self.diary.ended(state.global_step)
+        self.diary.ended(state.global_step, self.parameters.told())
 
     def _look(self, place: str, work: Callable[[], None]) -> None:
         """Judge something. A run of one rank stops here; with several, all stop at the next decision, for a program may

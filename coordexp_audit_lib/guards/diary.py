@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,11 @@ class Diary:
         self.rows.append(row)
         del self.rows[:-KEPT_ROWS]
 
-    def ended(self, step: int) -> None:
-        """Write that the run went through, with what the whole log says beyond single rows."""
-        self._write({"status": "completed", "steps": step, "log": self._log()})
+    def ended(self, step: int, parameters: Mapping[str, Any]) -> None:
+        """Write that the run went through, with what the whole log says beyond single rows, and which parameters did
+        not train."""
+        told = {"log": self._log(), **({"parameters": parameters} if parameters else {})}
+        self._write({"status": "completed", "steps": step, **told})
 
     def stopped(self, error: AuditError, place: str) -> None:
         """Write why the run was stopped."""

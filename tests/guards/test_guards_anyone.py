@@ -491,3 +491,33 @@ def test_a_vision_model_whose_positions_count_one_by_one_needs_no_mrope() -> Non
     assert (of_values(config).position_rows, of_values(config).image_pad) == (1, 7)
     sections = {"text_config": {"rope_scaling": {"mrope_section": [4, 2, 2]}}}
     assert of_values(config | sections).position_rows == 4
+
+
+class Idle(hub.LlamaForCausalLM):  # type: ignore[misc]
+    """A model with an adapter that nothing calls."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.adapter = torch.nn.Linear(2, 2)
+
+
+class Partial(hub.Trainer):  # type: ignore[misc]
+    """A trainer whose optimizer is given all but the head."""
+
+    def create_optimizer(self) -> Any:
+        chosen = [p for name, p in self.model.named_parameters() if "lm_head" not in name]
+        self.optimizer = torch.optim.SGD(chosen, lr=1e-3)
+        return self.optimizer
+
+
+def test_parameters_that_do_not_train_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train(tmp_path / "sound", flat(), steps=10)
+    sound = {"steps": 8, "without a gradient": [], "in no optimizer group": []}
+    assert diary(tmp_path / "sound")["parameters"] == sound and "should train" not in caplog.text
+    train(tmp_path / "idle", flat(), steps=3, kind=Idle)
+    idle = ["adapter.bias", "adapter.weight"]
+    assert diary(tmp_path / "idle")["parameters"] == {**sound, "steps": 3, "without a gradient": idle}
+    assert "got no gradient in 3 steps: adapter.bias, adapter.weight" in caplog.text
+    train(tmp_path / "partial", flat(), steps=10, trainer=Partial)
+    assert diary(tmp_path / "partial")["parameters"] == {**sound, "in no optimizer group": ["lm_head.weight"]}
+    assert "stand in no optimizer group in 8 steps: lm_head.weight" in caplog.text
