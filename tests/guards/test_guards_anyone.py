@@ -521,3 +521,18 @@ def test_parameters_that_do_not_train_are_told(tmp_path: Path, caplog: pytest.Lo
     train(tmp_path / "partial", flat(), steps=10, trainer=Partial)
     assert diary(tmp_path / "partial")["parameters"] == {**sound, "in no optimizer group": ["lm_head.weight"]}
     assert "stand in no optimizer group in 8 steps: lm_head.weight" in caplog.text
+
+
+class Spoilt(hub.Trainer):  # type: ignore[misc]
+    """A trainer whose second loss is no number."""
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        return super().compute_loss(*args, **kwargs) * (float("nan") if self.state.global_step == 1 else 1.0)
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_loss_that_is_no_number_stops_the_run_though_the_trainer_logs_a_mean_in_its_place(
+    tmp_path: Path, every: int
+) -> None:
+    with pytest.raises(InvariantViolation, match=r"metrics\.finite\].*grad_norm is nan"):
+        train(tmp_path, flat(), trainer=Spoilt, logging_steps=every)
