@@ -16,6 +16,7 @@ import numpy as np
 
 from coordexp_audit_lib.boundaries.packing.artifact import Array, Unpacked
 from coordexp_audit_lib.boundaries.packing.predicates.samples import found
+from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.guards.memory import arrays, columns
 
 GRID, PIXELS = "image_grid_thw", "pixel_values"
@@ -72,7 +73,10 @@ def _grid(row: Mapping[str, Any]) -> Array | None:
     """The grids of a sample's pictures; empty where it has none, None where nothing tells."""
     if row.get(GRID) is None:
         return None if row.get(PIXELS) is not None else np.zeros((0, 3), np.int64)
-    grid = np.asarray(arrays({GRID: row[GRID]})[GRID])
+    try:
+        grid = np.asarray(arrays({GRID: row[GRID]})[GRID])
+    except (ValueError, UsageError):
+        return None
     return grid.reshape(-1, 3).astype(np.int64) if grid.dtype.kind in "iu" and grid.size % 3 == 0 else None
 
 
@@ -82,7 +86,7 @@ def _numbers(row: Mapping[str, Any], name: str) -> Array | None:
         return None
     try:
         made = np.asarray(arrays({name: row[name]})[name])
-    except ValueError:  # of several lengths
+    except (ValueError, UsageError):  # of several lengths, or sparse
         return None
     if made.ndim == 2 and len(made) == 1:
         made = made[0]

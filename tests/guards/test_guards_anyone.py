@@ -381,6 +381,8 @@ def test_a_regression_and_features_that_are_no_mappings_are_let_pass() -> None:
     GuardedCollator(scores, packed=False)(data()[:2])
     GuardedCollator(lambda rows: flat()(data()[:2]), packed=False)([0, 1])
     GuardedCollator(lambda rows: flat()(data()[:2]), packed=False)(["text", "more"])
+    for odd in ([[1, 2], [3]], torch.ones(4).to_sparse(), ["a", "b"], torch.ones(3), None, {"a": 1}):
+        GuardedCollator(lambda rows: flat()(data()[:2]), packed=False)([{"input_ids": odd, "image_grid_thw": odd}])
 
 
 def vision_features() -> list[dict[str, Any]]:
