@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,15 @@ LONGEST = ("test_detection.py", "test_anywhere.py", "test_nothing_vacuous.py", "
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+@pytest.fixture(autouse=True)
+def _figures_closed() -> Iterator[None]:
+    """pyplot keeps every figure until it is closed, and warns of many: of tests that share a process, not of one."""
+    yield
+    drawn = sys.modules.get("matplotlib.pyplot")
+    if drawn is not None:
+        drawn.close("all")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -18,6 +18,7 @@ from coordexp_audit_lib.boundaries.geometry.predicates.records import Record
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row
 from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import vocabulary
 from coordexp_audit_lib.boundaries.packing import artifact, cases, surfaces
+from coordexp_audit_lib.boundaries.packing.predicates.accumulation import Logged
 from coordexp_audit_lib.boundaries.provenance.artifact.reading import Saved
 from coordexp_audit_lib.boundaries.provenance.artifact.run import RunFolder
 from coordexp_audit_lib.boundaries.supervision.predicates.targets import Kept
@@ -85,6 +86,7 @@ def empty(tmp_path: Path) -> Iterator[Any]:
     yield Continued(trace([]), trace([]), 0, "none")
     yield Rendered(trace([]), trace([]), "none")
     yield Kept([], [])
+    yield Logged(0.0, [])
 
 
 def test_every_kind_of_artifact_is_asked(tmp_path: Path) -> None:

@@ -157,14 +157,17 @@ def test_a_claim_whose_violation_comes_about_in_one_function_is_reached_with_it(
             "static call path scripts/train.sh → src/config/loader.py:ConfigLoader.load",
         ),
         ({"path": "scripts/train_stage2.sh"}, "scripts/train_stage2.sh launches it (in ab_mixed.yaml)"),
-        ({"path": "src/infer/engine.py", "symbol": "infer"}, "scripts/run_infer.py reads configs of its own"),
+        (
+            {"path": "src/infer/engine.py", "symbol": "infer"},
+            "only scripts/run_infer.py, which reads configs of its own, leads there",
+        ),
         (
             {"path": "src/optim/coord_offset_optimizer.py", "symbol": "create_multimodal_coord_offset_optimizer"},
             "another optimizer is chosen: training.optimizer is 'multimodal'",
         ),
         (
             {"path": "src/trainers/rollout_matching_sft.py", "symbol": "RolloutMatchingSFTTrainer"},
-            "configs/other/rollout.yaml, which is not under audit, reaches it",
+            "only configs/other/rollout.yaml, which is not under audit, leads there",
         ),
     ],
 )

@@ -34,7 +34,7 @@ def token_weighted(logged: Logged, ledger: Ledger) -> Iterator[Problem]:
     Only the two usual mistakes are told, for a trainer's objective may have terms of its own: that each micro-step
     weighs alike, and that their means are summed.
     """
-    if any(micro.tokens == 0 for step in logged.steps for micro in step) or not all(logged.steps):
+    if not logged.steps or any(micro.tokens == 0 for step in logged.steps for micro in step) or not all(logged.steps):
         raise Undecided("a micro-step supervises no token")
     right = fmean(sum(m.total for m in step) / sum(m.tokens for m in step) for step in logged.steps)
     means = [[m.total / m.tokens for m in step] for step in logged.steps]
