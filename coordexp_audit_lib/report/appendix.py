@@ -11,11 +11,16 @@ from coordexp_audit_lib.report import result
 from coordexp_audit_lib.report.tables import Table
 from coordexp_audit_lib.report.text import shown
 
+# The first page's title is the book's in LaTeX, which leaves the page itself without one.
+_CHAPTER = "```{raw} latex\n\\chapter*{Result}\n\\addcontentsline{toc}{chapter}{Result}\n```"
+
 
 def result_page(made: Mapping[str, Any]) -> str:
     """The book's first page, as a notebook's JSON: what the audit came to, and what matters first."""
     cells = [
-        _prose("# Result", "What the audit came to, for each boundary of the pipeline and each audited configuration."),
+        _prose(
+            "# Result", _CHAPTER, "What the audit came to, for each boundary of the pipeline and each configuration."
+        ),
         *_tables([result.matrix(made)]),
         _prose("## What matters first"),
         *_tables([result.first(made)]),
@@ -31,11 +36,13 @@ def compared_page(made: Mapping[str, Any], changes: Table) -> str:
     """The page of another recording of the same pipeline: its result, and what changed on the way to it."""
     cells = [
         _prose("# Another commit", "The same claims, asked of another recorded commit of the pipeline."),
-        *_tables([_target(made), result.matrix(made)]),
+        *_tables([result.matrix(made)]),
         _prose("## What matters first there"),
         *_tables([result.first(made)]),
         _prose("## What changed", "From the commit that this book is about to the other, the worse first."),
         *_tables([changes]),
+        _prose("## What was audited there"),
+        *_tables([_target(made)]),
     ]
     return _notebook(cells)
 
