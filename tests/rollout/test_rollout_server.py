@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from typing import Any
@@ -70,7 +71,9 @@ def test_a_closed_port_is_unreachable_and_the_message_has_no_port() -> None:
     server = stub.Stub()
     server.close()
     server.close()
-    with pytest.raises(client.ServerUnreachable) as caught:
+    with socket.socket() as held, pytest.raises(client.ServerUnreachable) as caught:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", server.port))  # and nobody listens: no other test's server gets the port meanwhile
         client.connect(server.url, 0.2)
     assert server.without_port(str(caught.value)) == "http://<server> did not answer /health/ within timeout_s=0.2"
     assert server.without_port(f"host='127.0.0.1', port={server.port}): x") == "host='<server>'): x"
