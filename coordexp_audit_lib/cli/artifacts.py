@@ -95,10 +95,10 @@ def _data(arguments: argparse.Namespace) -> Audited:
     from coordexp_audit_lib.boundaries.geometry.artifact import audit_data
 
     total = sum(p.stat().st_size for p in arguments.file if p.is_file())
+    order: Ordering = "sorted" if arguments.sorted else "random"
     found: list[Finding] = []
     with tqdm(total=total, unit="B", unit_scale=True, desc="data", file=sys.stderr, disable=None, leave=False) as bar:
         for path in arguments.file:
-            order: Ordering = "sorted" if arguments.sorted else "random"
             found += audit_data(path, order, bar.update, form=arguments.form, frame=arguments.frame)
     taken = dict.fromkeys(f"{f.config}: read as {e.value}" for f in found for e in f.evidence if e.symbol == "read as")
     return Audited(", ".join(p.name for p in arguments.file), found, "; ".join(taken))

@@ -185,7 +185,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
     target, configs, names = _opened(arguments)
     with target:
-        configs = list(dict.fromkeys(map(target.named, configs)))
+        configs = target.all_named(configs)
         checks, judged, _ = _planned(names, configs)
         bar = Bar(judged, "check")
         judges = side_by_side(arguments.jobs)
@@ -204,7 +204,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     target, configs, names = _opened(arguments)
     with target:
-        configs = list(dict.fromkeys(map(target.named, configs)))
+        configs = target.all_named(configs)
         _, judged, shown = _planned(names, configs)
         asked = judged + shown if target.info().kind == "checkout" else 0
         bar = Bar(len(boundaries.load(names)) * len(configs) + asked, "run")

@@ -50,7 +50,7 @@ def judge(target: Target, claim: Claim, config: str, seed: int = 0) -> Finding:
     """
     ctx = Context(target, config if claim.per_config else "", seed, claim.id)
     cited, lost = _cited(target, claim, ctx.config)
-    authority: Authority = "practice" if not cited else "upstream" if cited == claim.spec else "spec"
+    authority = _authority(claim, cited)
     trail = Trail(ctx)
     sheet = Sheet(claim, ctx, authority=authority, finish=lambda v: _reached(trail.placed(v, claim.id), ctx, claim))
     sheet.run(lambda: trail.followed(claim.check(ctx)))
@@ -77,6 +77,13 @@ def _cited(target: Target, claim: Claim, config: str) -> tuple[tuple[Citation, .
     return kept or (() if claim.id in target.permitted() else claim.spec), ours
 
 
+def _authority(claim: Claim, cited: tuple[Citation, ...]) -> Authority:
+    """Whose demand the claim is, by what is cited for it."""
+    if not cited:
+        return "practice"
+    return "upstream" if cited == claim.spec else "spec"
+
+
 def _permitted(target: Target, claim: Claim) -> str:
     why = target.permitted().get(claim.id, "")
     return f"our practice; theirs permits it: {why}" if why else "our practice"
@@ -101,8 +108,7 @@ def judge_artifact(artifact: Artifact, claim: Claim, finish: Callable[[Violation
 
 def sheet_for(claim: Claim, finish: Callable[[Violation], Violation] | None = None) -> Sheet:
     """A sheet for a claim that is judged on an artifact. What is wrong in it is reached: it was written, or is used."""
-    cited = _cited_for_artifacts(claim)
-    authority: Authority = "practice" if not cited else "upstream" if cited == claim.spec else "spec"
+    authority = _authority(claim, _cited_for_artifacts(claim))
     return Sheet(claim, authority=authority, reach="this config", finish=finish)
 
 

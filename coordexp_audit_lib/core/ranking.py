@@ -92,17 +92,11 @@ def counted(findings: Sequence[Finding]) -> dict[str, Any]:
     return {**total, "by_severity": by_severity}
 
 
-def top(findings: Mapping[str, Any] | Sequence[Mapping[str, Any]], many: int) -> list[Mapping[str, Any]]:
-    """The first of a document's findings that are violated and count."""
-    chosen = findings["findings"] if isinstance(findings, Mapping) else findings
-    return [f for f in chosen if counts(f)][:many]
-
-
 def counts(f: Mapping[str, Any]) -> bool:
     """`Finding.counts` of a document's finding."""
     return f["status"] == "violated" and f.get("reach") != "none" and not f.get("same_as")
 
 
-def first(f: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The weightiest example of a document's finding."""
-    return next(iter(f["violations"]), None)
+def is_latent(f: Mapping[str, Any]) -> bool:
+    """Whether a document's finding is violated only where no audited config leads, and under its own name."""
+    return f["status"] == "violated" and f.get("reach") == "none" and not f.get("same_as")

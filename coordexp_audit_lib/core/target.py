@@ -138,6 +138,10 @@ class Target(ABC):
         raw = self.raw(question, msgspec.to_builtins(request))
         return typed_answer(question, raw)
 
+    def all_named(self, configs: Sequence[str]) -> list[str]:
+        """The configs by the names that they have in this target (`named`), each once."""
+        return list(dict.fromkeys(map(self.named, configs)))
+
     def spread(self, jobs: int) -> bool:
         """Get ready to be asked in as many processes forked from this one; False where that would gain nothing."""
         return False

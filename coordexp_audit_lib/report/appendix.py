@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from coordexp_audit_lib.core.ranking import counts
+from coordexp_audit_lib.core.ranking import counts, is_latent
 from coordexp_audit_lib.report import result
 from coordexp_audit_lib.report.tables import Table
 from coordexp_audit_lib.report.text import shown
@@ -110,7 +110,7 @@ def _target(made: Mapping[str, Any]) -> Table:
 
 def _violations(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     counted = [f for f in findings if counts(f)]
-    latent = result.latent({"findings": findings})
+    latent = [f for f in findings if is_latent(f)]
     cells = _tables(map(_violation, counted)) or [_prose("No claim is violated by what an audited config leads to.")]
     if latent:
         cells += [_prose("## Latent violations", "No audited config leads to these; they count nowhere.")]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coordexp_audit_lib.core.finding import SEVERITIES, STATUSES
-from coordexp_audit_lib.core.ranking import counts, top
+from coordexp_audit_lib.core.ranking import counts
 from coordexp_audit_lib.report.tables import Table
 from coordexp_audit_lib.report.text import visible
 
@@ -50,15 +50,15 @@ def first(made: Mapping[str, Any]) -> Table:
     """The findings that matter most: where each is to be mended, what happens there, and the remedy."""
     rows = [
         (f["severity"], ", ".join([f["invariant"], *f["also"]]), place(f), f["violations"][0]["message"], f["remedy"])
-        for f in top(made, TOP)
+        for f in top(made["findings"])
     ]
     header = ("severity", "claim", "place to mend", "what is wrong", "remedy")
     return Table(header, rows or [("-", "-", "-", "nothing that counts is violated", "-")])
 
 
-def latent(made: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Findings that are violated only where no audited config leads."""
-    return [f for f in made["findings"] if f["status"] == "violated" and f["reach"] == "none" and not f["same_as"]]
+def top(findings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Of a document's findings, which are ranked, the first that count."""
+    return [f for f in findings if counts(f)][:TOP]
 
 
 def place(f: Mapping[str, Any]) -> str:

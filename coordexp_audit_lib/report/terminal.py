@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from coordexp_audit_lib.core.finding import SEVERITIES, STATUSES
-from coordexp_audit_lib.core.ranking import counts, top
+from coordexp_audit_lib.core.ranking import counts, is_latent
 from coordexp_audit_lib.report import result
 from coordexp_audit_lib.report.text import cut, shown, visible
 
@@ -42,7 +42,7 @@ def _matrix(made: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _top(findings: Sequence[Mapping[str, Any]], colour: bool) -> Iterator[str]:
-    chosen = top(findings, result.TOP)
+    chosen = result.top(findings)
     for number, f in enumerate(chosen, 1):
         v = f["violations"][0]
         names = ", ".join([f["invariant"], *f["also"]])
@@ -54,7 +54,7 @@ def _top(findings: Sequence[Mapping[str, Any]], colour: bool) -> Iterator[str]:
             yield cut(f"    remedy: {visible(f['remedy'])}", WIDTH)
     more = sum(map(counts, findings)) - len(chosen)
     rest = [f"{more} more that count"] if more else []
-    latent = len(result.latent({"findings": findings}))
+    latent = len([f for f in findings if is_latent(f)])
     rest += [f"{latent} that no audited config leads to"] if latent else []
     if chosen or rest:
         told = "every finding: --verbose, --json, or --out FOLDER"

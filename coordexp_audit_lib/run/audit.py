@@ -53,7 +53,7 @@ def run(
         replace: whether an earlier run of other things in that folder may be removed.
         workers: processes that ask a checkout.
     """
-    configs = list(dict.fromkeys(map(target.named, configs)))
+    configs = target.all_named(configs)
     claim_folder(out, target.info(), configs, seed, replace)
     live: list[Finding] | None = None
     if target.info().kind == "checkout":

@@ -45,7 +45,7 @@ def take(
         progress: called with the name of what starts.
     """
     recorder = Recorder(live, _earlier(partial, live))
-    configs = list(dict.fromkeys(map(recorder.named, configs)))
+    configs = recorder.all_named(configs)
     saver = _Saver(recorder, partial)
 
     def report(name: str) -> None:

@@ -21,6 +21,7 @@ from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.finding import Finding, Violation
 from coordexp_audit_lib.core.judge import Asked, audit
 from coordexp_audit_lib.run.parallel import grouped, side_by_side
+from coordexp_audit_lib.sandbox.limits import FOLDERS
 from coordexp_audit_lib.sandbox.supervisor import landlock_version
 from coordexp_audit_lib.targets.checkout import CheckoutTarget
 from coordexp_audit_lib.targets.recording import Recorder
@@ -81,7 +82,8 @@ def test_a_worker_cannot_write_to_the_scratch_of_another(forking: CheckoutTarget
     ask(first, questions, pids, "honest")
     assert first._worker is not None
     question = questions["deed"]
-    request = question.request(deed=f"write to {first._worker.base}/work/planted", pids=str(pids))
+    planted = Path(first._worker.base) / FOLDERS[-1] / "planted"
+    request = question.request(deed=f"write to {planted}", pids=str(pids))
     refusal = second.ask(question, request).refusal
     assert refusal is not None and refusal.type == "PermissionError"
     first.close()
