@@ -14,16 +14,19 @@ from coordexp_audit_lib.core.finding import AUTHORITIES, REACHES, SEVERITIES, ST
 def ranked(findings: Iterable[Finding]) -> list[Finding]:
     """Findings of several configs as one list: alike ones joined, names of one root counted once, by weight.
 
-    First what is violated and counts, by effect, reach and authority; then what could not be judged, what is latent,
-    and what holds. Equals keep their order.
+    A violation is counted with its root only where that one weighs at least as much: a reached one is never hidden
+    behind a latent one, nor a heavy one behind a light one. First what is violated and counts, by effect, reach and
+    authority; then what could not be judged, what is latent, and what holds. Equals keep their order.
     """
     joined = _joined(findings)
     roots = {c.id: c.root for c in claims() if c.root}
-    violated = {(f.invariant, c) for f in joined if f.status == "violated" for c in _scope(f)}
+    violated = [f for f in joined if f.status == "violated"]
+    heaviest = {(f.invariant, c): _burden(f) for f in sorted(violated, key=_burden, reverse=True) for c in _scope(f)}
     told = []
     for f in joined:
         root = roots.get(f.invariant, "")
-        shared = root and f.status == "violated" and any((root, c) in violated for c in (*_scope(f), None))
+        of_root = [heaviest[root, c] for c in (*_scope(f), None) if (root, c) in heaviest]
+        shared = f.status == "violated" and of_root and min(of_root) <= _burden(f)
         told.append(msgspec.structs.replace(f, same_as=root) if shared else f)
     names = [(f.same_as, f.invariant) for f in told if f.same_as]
     told = [_named(f, tuple(sorted({n for root, n in names if root == f.invariant}))) for f in told]
@@ -38,6 +41,11 @@ def weight(f: Finding) -> tuple[int, int, int, int]:
         return (group, SEVERITIES.index(f.severity), reach, AUTHORITIES.index(f.authority))
     group = {"error": 1, "unbound": 2, "held": 4}[f.status]
     return (group, SEVERITIES.index(f.severity), 0, AUTHORITIES.index(f.authority))
+
+
+def _burden(f: Finding) -> tuple[bool, int]:
+    """How little a violation weighs: reached before latent, then by severity."""
+    return f.latent, SEVERITIES.index(f.severity)
 
 
 def _scope(f: Finding) -> tuple[str | None, ...]:

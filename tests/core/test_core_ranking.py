@@ -139,6 +139,30 @@ def test_two_names_of_one_root_count_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert alone.counts
 
 
+@pytest.mark.parametrize(
+    ("root", "second", "folded"),
+    [
+        ({}, {}, True),
+        ({}, {"severity": "P1"}, True),
+        ({"severity": "P2"}, {}, False),
+        ({"target": Silent("none")}, {}, False),
+        ({"target": Silent("none")}, {"target": Silent("none")}, True),
+        ({}, {"target": Silent("none")}, True),
+    ],
+)
+def test_a_violation_is_never_hidden_behind_a_lighter_or_latent_root(
+    root: dict[str, Any], second: dict[str, Any], folded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_CLAIMS", {})
+    declared = registry.claim(severity="P0", kind="B", remedy="", id="test.second", root="test.first", spec=CITED)
+    declared(lambda ctx: iter([Violation("bad")]))
+    of_root = judged(Violation("bad"), name="first", spec=CITED, **root)
+    of_second = judged(Violation("bad"), name="second", spec=CITED, **second)
+    told = {f.invariant: f for f in ranked([of_second, of_root])}
+    assert bool(told["test.second"].same_as) is folded
+    assert bool(told["test.first"].also) is folded
+
+
 def test_findings_are_ranked_by_effect_then_reach_then_authority() -> None:
     told = [
         judged(name="fine", spec=CITED),
