@@ -24,6 +24,7 @@ from transformers import TrainerCallback
 from coordexp_audit_lib.boundaries.provenance.reference.writer import write_manifest
 from coordexp_audit_lib.core.errors import AuditError, one_line
 from coordexp_audit_lib.core.pipeline import pipeline
+from coordexp_audit_lib.guards.calls import APART, Calls
 from coordexp_audit_lib.guards.collator import GuardedCollator, Inbox
 from coordexp_audit_lib.guards.configs import given_config, written
 from coordexp_audit_lib.guards.diary import Diary
@@ -56,7 +57,8 @@ class AuditCallback(TrainerCallback):
             from the tokenizer's vocabulary.
         metrics: the claims that a logged row must keep; by default all that one row can break under a config of
             CoordExp, and else that every number is finite. manifest: further arguments of `write_manifest`.
-        timeout_s: how long a check waits for the slowest rank.
+        isolation: what `coordexp-audit isolation --out FILE` measured under this release of transformers; by default
+            what is recorded of it, if anything is. timeout_s: how long a check waits for the slowest rank.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class AuditCallback(TrainerCallback):
         profile: Profile | str | None = None,
         metrics: Collection[str] | None = None,
         manifest: Mapping[str, Any] | None = None,
+        isolation: Path | str | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self.config, self.repository = Path(config) if config is not None else None, Path(repository)
@@ -82,6 +85,7 @@ class AuditCallback(TrainerCallback):
         self.collators: list[GuardedCollator] = []
         self.diary = Diary(self.collators)
         self.losses, self.parameters = Losses(), Parameters()
+        self.calls = Calls(self.inbox, isolation)
         self.ruled = self.stage2 = False
 
     def wrap(self, collator: Callable[[list[Any]], Any], *, packed: bool = False) -> GuardedCollator:
@@ -103,6 +107,7 @@ class AuditCallback(TrainerCallback):
         self._look("the start", lambda: self._begin(args, kwargs))
         self._decide("the start")
         self.losses.listen(kwargs.get("model"), args)
+        self.calls.listen(kwargs.get("model"))
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.losses.step()
@@ -123,6 +128,8 @@ class AuditCallback(TrainerCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.losses.end()
+        self.calls.end()
+        self.diary.count(APART, self.calls.decided)
         self._decide("the end")
         self.inbox.close()
         self.diary.ended(state.global_step, self.parameters.told())
