@@ -100,8 +100,7 @@ def _data(arguments: argparse.Namespace) -> Audited:
     with tqdm(total=total, unit="B", unit_scale=True, desc="data", file=sys.stderr, disable=None, leave=False) as bar:
         for path in arguments.file:
             found += audit_data(path, order, bar.update, form=arguments.form, frame=arguments.frame)
-    taken = dict.fromkeys(f"{f.config}: read as {e.value}" for f in found for e in f.evidence if e.symbol == "read as")
-    return Audited(", ".join(p.name for p in arguments.file), found, "; ".join(taken))
+    return Audited(", ".join(p.name for p in arguments.file), found, _read_as(found))
 
 
 def _batch(arguments: argparse.Namespace) -> Audited:
@@ -139,7 +138,14 @@ def _batches_in(path: Path) -> list[Path]:
 def _metrics(arguments: argparse.Namespace) -> Audited:
     from coordexp_audit_lib.boundaries.metrics.artifact.run import audit_log
 
-    return Audited(arguments.path.name, audit_log(arguments.path))
+    found = audit_log(arguments.path)
+    return Audited(arguments.path.name, found, _read_as(found))
+
+
+def _read_as(found: Sequence[Finding]) -> str:
+    """What each file was taken for, once."""
+    taken = dict.fromkeys(f"{f.config}: read as {e.value}" for f in found for e in f.evidence if e.symbol == "read as")
+    return "; ".join(taken)
 
 
 def _manifest(arguments: argparse.Namespace) -> Audited:
