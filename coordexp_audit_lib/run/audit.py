@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.boundaries.policies import applicable
 from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.errors import AuditError, UsageError
 from coordexp_audit_lib.core.evidence import digest
@@ -18,7 +19,7 @@ from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.folder import OwnFolder, write_atomically
 from coordexp_audit_lib.core.judge import audit
 from coordexp_audit_lib.core.reading import content
-from coordexp_audit_lib.core.target import Target, TargetInfo
+from coordexp_audit_lib.core.target import LIVE, Target, TargetInfo
 from coordexp_audit_lib.report.sources import fingerprint, folder
 from coordexp_audit_lib.run.notebooks import Failed, Job, lacking_outputs, run_jobs
 from coordexp_audit_lib.run.record import take
@@ -63,7 +64,7 @@ def run(
     configs = target.all_named(configs)
     live: list[Finding] | None = None
     with claimed(out, target.info(), configs, seed, replace) as own:
-        if target.info().kind == "checkout":
+        if target.info().kind in LIVE:
             partial = out / f"partial{SUFFIX}"
             taken = take(target, configs, seed=seed, names=names, partial=partial, jobs=workers, progress=progress)
             word = str((out / f"recording{SUFFIX}").resolve())
@@ -148,7 +149,9 @@ def collect(
     for b in boundaries.load(names):
         for config in configs:
             made = found_in(out / "findings" / f"{boundaries.page(b, config)}.json")
-            for finding in audit(target, claims(b.name), [config], seed) if made is None else made:
+            if made is None:
+                made = audit(target, applicable(claims(b.name), target.pipeline()), [config], seed)
+            for finding in made:
                 key = (finding.invariant, finding.config)
                 if key in kept and not same(kept[key], finding):
                     raise AuditError("two runs of one check disagree", where=finding.invariant, remedy="report a bug")
