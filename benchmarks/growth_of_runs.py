@@ -49,8 +49,8 @@ def stage2(n: int, *, seeds_vary: bool = False) -> Rows:
 
 def metrics(path: Path) -> object:
     from coordexp_audit_lib.boundaries.metrics.artifact.run import audit_log
-    from coordexp_audit_lib.report.document import dumps, document
     from coordexp_audit_lib.core.target import TargetInfo
+    from coordexp_audit_lib.report.document import document, dumps
 
     found = audit_log(path)
     return dumps(document(TargetInfo(kind="artifact", name=path.name), {}, [], found))

@@ -128,8 +128,9 @@ def rates_divide(log: Log, ledger: Ledger) -> Iterator[Problem]:
 def _culprit(rate: float, terms: Terms) -> tuple[str, str]:
     """The term that is wrong where the row proves it, and how what is wrong is told; empty where it does not.
 
-    A count that is no whole number was averaged (another claim's matter). One that is a whole multiple of what the rate was made of was summed
-    once for each of that many micro-steps or ranks; it is named if the row has what the rate was made of elsewhere.
+    A count that is no whole number was averaged, which is another claim's matter. One that is a whole multiple of what
+    the rate was made of was summed once for each of that many micro-steps or ranks; it is named if the row has what the
+    rate was made of elsewhere.
     """
     broken = [n for n in (*terms.over_names, *terms.under_names) if not _whole(terms.row[n]) and not n.endswith("_s")]
     if len(broken) == 1:
