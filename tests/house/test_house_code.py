@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.core.claim import Claim, claims
+from coordexp_audit_lib.core.claim import Claim, claims, declared
 from coordexp_audit_lib.core.fault import faults
 from coordexp_audit_lib.core.pipeline import pipelines
 
@@ -142,10 +142,10 @@ def test_every_boundary_has_the_same_rooms(b: boundaries.Boundary) -> None:
     assert rooms <= ROOMS
     assert {"surfaces", "claims", "reference"} <= rooms
     files = {p.stem for p in (folder / "claims").glob("*.py")} - {"__init__"}
-    assert files == {c.id.partition(".")[2] for c in claims(b.name)}, "one claim a file, and no other file"
+    assert files == {c.id.partition(".")[2] for c in declared(b.name)}, "one claim a file, and no other file"
 
 
-@pytest.mark.parametrize("claim", claims(), ids=lambda c: c.id)
+@pytest.mark.parametrize("claim", declared(), ids=lambda c: c.id)
 def test_every_claim_says_what_is_demanded_why_and_an_example(claim: Claim) -> None:
     demand, *why = claim.doc.split("\n\n")
     assert demand.strip()

@@ -24,7 +24,7 @@ from coordexp_audit_lib.boundaries.provenance.artifact.run import RunFolder
 from coordexp_audit_lib.boundaries.supervision.predicates.targets import Kept
 from coordexp_audit_lib.boundaries.template.predicates import Continued, Rendered, Tokens
 from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import Release
-from coordexp_audit_lib.core.claim import claims, claims_on
+from coordexp_audit_lib.core.claim import claims_on, declared
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import Artifact, judge_artifact
 from coordexp_audit_lib.core.pipeline import pipeline
@@ -91,7 +91,7 @@ def empty(tmp_path: Path) -> Iterator[Any]:
 
 def test_every_kind_of_artifact_is_asked(tmp_path: Path) -> None:
     asked = {type(s) for s in empty(tmp_path)}
-    known = {kind for c in claims() for kind in c.predicates}
+    known = {kind for c in declared() for kind in c.predicates}
     # Two runs; a segment in a trainer's hands; an answer in a client's.
     assert {k.__name__ for k in known - asked} <= {"RunPair", "Supervised", "Replied"}
 
