@@ -15,6 +15,7 @@ from tqdm import tqdm
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.geometry.predicates.grounding import FORMS, LIMITS
 from coordexp_audit_lib.boundaries.geometry.predicates.records import Ordering
+from coordexp_audit_lib.cli.streams import say
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import judge_all
@@ -100,8 +101,7 @@ def _data(arguments: argparse.Namespace) -> Audited:
     with tqdm(total=total, unit="B", unit_scale=True, desc="data", file=sys.stderr, disable=None, leave=False) as bar:
         for path in arguments.file:
             found += audit_data(path, order, bar.update, form=arguments.form, frame=arguments.frame)
-    taken = dict.fromkeys(f"{f.config}: read as {e.value}" for f in found for e in f.evidence if e.symbol == "read as")
-    return Audited(", ".join(p.name for p in arguments.file), found, "; ".join(taken))
+    return Audited(", ".join(p.name for p in arguments.file), found, _read_as(found))
 
 
 def _batch(arguments: argparse.Namespace) -> Audited:
@@ -139,7 +139,14 @@ def _batches_in(path: Path) -> list[Path]:
 def _metrics(arguments: argparse.Namespace) -> Audited:
     from coordexp_audit_lib.boundaries.metrics.artifact.run import audit_log
 
-    return Audited(arguments.path.name, audit_log(arguments.path))
+    found = audit_log(arguments.path)
+    return Audited(arguments.path.name, found, _read_as(found))
+
+
+def _read_as(found: Sequence[Finding]) -> str:
+    """What each file was taken for, once."""
+    taken = dict.fromkeys(f"{f.config}: read as {e.value}" for f in found for e in f.evidence if e.symbol == "read as")
+    return "; ".join(taken)
 
 
 def _manifest(arguments: argparse.Namespace) -> Audited:
@@ -150,8 +157,8 @@ def _manifest(arguments: argparse.Namespace) -> Audited:
     pair = RunPair(arguments.against, arguments.run)
     if not arguments.json:
         rows = [(d.rank, d.field, json.dumps(d.before), json.dumps(d.after)) for d in pair.differences]
-        print(Table(("can change", "field", "before", "after"), rows or [("-", "no difference", "-", "-")]).text())
-        print()
+        say(Table(("can change", "field", "before", "after"), rows or [("-", "no difference", "-", "-")]).text())
+        say("")
     return Audited(f"{arguments.against.name} and {arguments.run.name}", audit_pair(pair))
 
 
@@ -161,8 +168,8 @@ def _upstream(arguments: argparse.Namespace) -> Audited:
     made = matrix.read_matrix(arguments.release, arguments.cache)
     if not arguments.json:
         for header, lines in tables.rows(made).values():
-            print(Table(header, lines).text())
-            print()
-        print(Table(("releases", "surface", "symbol", "verdict", "what"), tables.details(made)).text())
-        print()
+            say(Table(header, lines).text())
+            say("")
+        say(Table(("releases", "surface", "symbol", "verdict", "what"), tables.details(made)).text())
+        say("")
     return Audited(", ".join(arguments.release) or "the packaged verdicts", matrix.audit(made))

@@ -19,12 +19,13 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import msgspec
 
 from coordexp_audit_lib.core.citation import Citation
-from coordexp_audit_lib.core.errors import AuditError
+from coordexp_audit_lib.core.errors import AuditError, CaseUnsupported
 from coordexp_audit_lib.core.evidence import Evidence, Where, digest
 from coordexp_audit_lib.core.finding import Kind, Severity, Violation
 from coordexp_audit_lib.core.problem import Problem, Undecided
@@ -50,7 +51,11 @@ class Ledger:
 
     def __init__(self) -> None:
         self.checked = 0
-        self.unjudged: list[str] = []
+        self._unjudged: dict[str, None] = {}
+
+    @property
+    def unjudged(self) -> list[str]:
+        return list(self._unjudged)
 
     def judged(self, cases: int = 1) -> None:
         """Count cases that were judged. A check that judges nothing can't hold."""
@@ -58,9 +63,7 @@ class Ledger:
 
     def left_out(self, part: str, why: str = "") -> None:
         """Say that a part of the claim was not judged: `left_out("dynamic packing", "not in this tree")`."""
-        said = f"{part}: {why}" if why else part
-        if said not in self.unjudged:
-            self.unjudged.append(said)
+        self._unjudged.setdefault(f"{part}: {why}" if why else part)
 
 
 class Claim:
@@ -161,6 +164,29 @@ class Context(Ledger):
     def value(self, question: Surface[Request, Response], request: Request) -> Response:
         """Ask and take the value; a refusal becomes an `error` finding, for it was not expected."""
         return self.ask(question, request).value
+
+    @contextmanager
+    def case(self, name: str) -> Iterator[None]:
+        """One of several cases: where the target does not offer what it asks for, that is noted; the others decide."""
+        try:
+            yield
+        except CaseUnsupported as error:
+            note = Evidence(kind="fact", symbol=f"not asked: {name}", value=f"not supported: {error.what}")
+            if note not in self.notes:
+                self.notes.append(note)
+
+    def offered(self, name: str, question: Surface[Request, Response], request: Request) -> Answer[Response] | None:
+        """The answer to one case of several; None where the target does not offer what it asks for (`case`)."""
+        with self.case(name):
+            return self.ask(question, request)
+        return None
+
+    def not_there(self, part: str, why: str) -> None:
+        """A part that the target does not answer: left out, unless an adapter's silence says that there is none."""
+        if self.target.declaration() is None:
+            self.left_out(part, why)
+        else:
+            self.fact(f"not asked: {part}", "the adapter does not answer it")
 
     def answers(self, question: Surface[Any, Any]) -> bool:
         """Whether the target has a function behind the surface."""
@@ -274,7 +300,7 @@ def claims(boundary: str | None = None) -> list[Claim]:
 
 
 def declared(boundary: str | None = None) -> list[Claim]:
-    """All declared claims, those that only artifacts decide too; in the order of `claims`."""
+    """All declared claims, those too that only artifacts decide, in the order of `claims`."""
     order = {b: i for i, b in enumerate(dict.fromkeys(c.boundary for c in _CLAIMS.values()))}
     chosen = (c for c in _CLAIMS.values() if boundary in (None, c.boundary))
     return sorted(chosen, key=lambda c: (order[c.boundary], c.id))
