@@ -13,8 +13,8 @@ import msgspec
 from tqdm import tqdm
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.boundaries.geometry.predicates.grounding import FORMS, LIMITS
-from coordexp_audit_lib.boundaries.geometry.predicates.records import Ordering
+from coordexp_audit_lib.boundaries.geometry.predicates.frames import FRAMES
+from coordexp_audit_lib.boundaries.geometry.predicates.grounding import FORMS
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import judge_all
@@ -53,11 +53,7 @@ def declare(add: Add, judged: argparse.ArgumentParser, report: Report) -> None:
 
         return add(name, run, help, judged)
 
-    data = command("data", _data, "stream-audit cooked datasets of any size")
-    data.add_argument("file", nargs="+", type=Path, help="JSON lines, a JSON array or COCO; .gz, .xz, .bz2, .zst")
-    data.add_argument("--form", choices=FORMS, default="", help="of the records; by default as the first one shows")
-    data.add_argument("--frame", choices=("real", *LIMITS), default="", help="of boxes that do not say theirs")
-    data.add_argument("--sorted", action="store_true", help="also demand that objects stand in top-left order")
+    _declare_data(command("data", _data, "stream-audit datasets of any size"))
     batch = command("batch", _batch, "audit one packed training batch, from any framework")
     batch.add_argument("file", nargs="+", type=Path, help="npz or safetensors, or a folder of them")
     batch.add_argument("--packing-length", type=int, help="the pack's capacity, if it is to be judged")
@@ -84,6 +80,20 @@ def declare(add: Add, judged: argparse.ArgumentParser, report: Report) -> None:
     upstream.add_argument("--cache", type=Path, help="where PACKAGE==VERSION is downloaded to")
 
 
+def _declare_data(data: argparse.ArgumentParser) -> None:
+    packed = "JSON lines, a JSON array, COCO, Parquet or Arrow; .gz, .xz, .bz2, .zst; a pattern or an URL"
+    data.add_argument("file", nargs="+", help=packed)
+    data.add_argument("--form", choices=FORMS, default="", help="of the records; by default as the first one shows")
+    data.add_argument("--frame", choices=FRAMES, default="", help="of boxes that do not say theirs")
+    data.add_argument("--sorted", action="store_true", help="also demand that objects stand in top-left order")
+    data.add_argument(
+        "--images", metavar="DIR", default="", help="where images lie, `none` to look at none; beside the file"
+    )
+    data.add_argument("--max-pixels", type=int, default=0, help="of an image, as the run resizes or allows them")
+    data.add_argument("--min-pixels", type=int, default=0, help="of an image, as the run resizes them")
+    data.add_argument("--multiple-of", type=int, default=0, help="what both sides of an image are a multiple of")
+
+
 def _document(audited: Audited) -> dict[str, Any]:
     from coordexp_audit_lib.report.document import document
 
@@ -92,16 +102,20 @@ def _document(audited: Audited) -> dict[str, Any]:
 
 
 def _data(arguments: argparse.Namespace) -> Audited:
-    from coordexp_audit_lib.boundaries.geometry.artifact import audit_data
+    from coordexp_audit_lib.boundaries.geometry.artifact import How, audit_file
+    from coordexp_audit_lib.boundaries.geometry.artifact.files import expanded
 
-    total = sum(p.stat().st_size for p in arguments.file if p.is_file())
-    order: Ordering = "sorted" if arguments.sorted else "random"
+    names = [name for word in arguments.file for name in expanded(word)]
+    a = arguments
+    how = How("sorted" if a.sorted else "random", a.form, a.frame, a.images, a.max_pixels, a.min_pixels, a.multiple_of)
+    total = sum(Path(n).stat().st_size for n in names if Path(n).is_file())
     found: list[Finding] = []
     with tqdm(total=total, unit="B", unit_scale=True, desc="data", file=sys.stderr, disable=None, leave=False) as bar:
-        for path in arguments.file:
-            found += audit_data(path, order, bar.update, form=arguments.form, frame=arguments.frame)
-    taken = dict.fromkeys(f"{f.config}: read as {e.value}" for f in found for e in f.evidence if e.symbol == "read as")
-    return Audited(", ".join(p.name for p in arguments.file), found, "; ".join(taken))
+        for name in names:
+            found += audit_file(name, how, bar.update)
+    said = {"read as": "read as ", "boxes in": "boxes are "}
+    taken = [f"{f.config}: {said[e.symbol]}{e.value}" for f in found for e in f.evidence if e.symbol in said]
+    return Audited(", ".join(Path(n).name for n in names), found, "; ".join(dict.fromkeys(taken)))
 
 
 def _batch(arguments: argparse.Namespace) -> Audited:

@@ -14,6 +14,7 @@ from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.config.predicates.chains import Followed
 from coordexp_audit_lib.boundaries.config.predicates.rules import Resolved
 from coordexp_audit_lib.boundaries.geometry.predicates.grounding import FORMS, Talk
+from coordexp_audit_lib.boundaries.geometry.predicates.pictured import Pictured
 from coordexp_audit_lib.boundaries.geometry.predicates.records import Record
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row
 from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import vocabulary
@@ -73,6 +74,7 @@ def empty(tmp_path: Path) -> Iterator[Any]:
     yield Record(None)
     for form in FORMS[1:]:
         yield from (Talk(None, form), Talk({}, form), Talk(TALK, form))
+    yield Pictured(())
     yield Log("empty.jsonl", [], vocabulary())
     yield Log("other.jsonl", [Row("train", 1, 1, {})], vocabulary())
     yield RunFolder(tmp_path)
