@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from tqdm import tqdm
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.boundaries.geometry.predicates.frames import FRAMES
-from coordexp_audit_lib.boundaries.geometry.predicates.grounding import FORMS
+from coordexp_audit_lib.cli import data
+from coordexp_audit_lib.cli.streams import say
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import judge_all
@@ -53,7 +51,7 @@ def declare(add: Add, judged: argparse.ArgumentParser, report: Report) -> None:
 
         return add(name, run, help, judged)
 
-    _declare_data(command("data", _data, "stream-audit datasets of any size"))
+    data.declare(command("data", _data, "stream-audit datasets of any size"))
     batch = command("batch", _batch, "audit one packed training batch, from any framework")
     batch.add_argument("file", nargs="+", type=Path, help="npz or safetensors, or a folder of them")
     batch.add_argument("--packing-length", type=int, help="the pack's capacity, if it is to be judged")
@@ -80,20 +78,6 @@ def declare(add: Add, judged: argparse.ArgumentParser, report: Report) -> None:
     upstream.add_argument("--cache", type=Path, help="where PACKAGE==VERSION is downloaded to")
 
 
-def _declare_data(data: argparse.ArgumentParser) -> None:
-    packed = "JSON lines, a JSON array, COCO, Parquet or Arrow; .gz, .xz, .bz2, .zst; a pattern or an URL"
-    data.add_argument("file", nargs="+", help=packed)
-    data.add_argument("--form", choices=FORMS, default="", help="of the records; by default as the first one shows")
-    data.add_argument("--frame", choices=FRAMES, default="", help="of boxes that do not say theirs")
-    data.add_argument("--sorted", action="store_true", help="also demand that objects stand in top-left order")
-    data.add_argument(
-        "--images", metavar="DIR", default="", help="where images lie, `none` to look at none; beside the file"
-    )
-    data.add_argument("--max-pixels", type=int, default=0, help="of an image, as the run resizes or allows them")
-    data.add_argument("--min-pixels", type=int, default=0, help="of an image, as the run resizes them")
-    data.add_argument("--multiple-of", type=int, default=0, help="what both sides of an image are a multiple of")
-
-
 def _document(audited: Audited) -> dict[str, Any]:
     from coordexp_audit_lib.report.document import document
 
@@ -102,20 +86,7 @@ def _document(audited: Audited) -> dict[str, Any]:
 
 
 def _data(arguments: argparse.Namespace) -> Audited:
-    from coordexp_audit_lib.boundaries.geometry.artifact import How, audit_file
-    from coordexp_audit_lib.boundaries.geometry.artifact.files import expanded
-
-    names = [name for word in arguments.file for name in expanded(word)]
-    a = arguments
-    how = How("sorted" if a.sorted else "random", a.form, a.frame, a.images, a.max_pixels, a.min_pixels, a.multiple_of)
-    total = sum(Path(n).stat().st_size for n in names if Path(n).is_file())
-    found: list[Finding] = []
-    with tqdm(total=total, unit="B", unit_scale=True, desc="data", file=sys.stderr, disable=None, leave=False) as bar:
-        for name in names:
-            found += audit_file(name, how, bar.update)
-    said = {"read as": "read as ", "boxes in": "boxes are "}
-    taken = [f"{f.config}: {said[e.symbol]}{e.value}" for f in found for e in f.evidence if e.symbol in said]
-    return Audited(", ".join(Path(n).name for n in names), found, "; ".join(dict.fromkeys(taken)))
+    return Audited(*data.audited(arguments))
 
 
 def _batch(arguments: argparse.Namespace) -> Audited:
@@ -153,7 +124,14 @@ def _batches_in(path: Path) -> list[Path]:
 def _metrics(arguments: argparse.Namespace) -> Audited:
     from coordexp_audit_lib.boundaries.metrics.artifact.run import audit_log
 
-    return Audited(arguments.path.name, audit_log(arguments.path))
+    found = audit_log(arguments.path)
+    return Audited(arguments.path.name, found, _read_as(found))
+
+
+def _read_as(found: Sequence[Finding]) -> str:
+    """What each file was taken for, once."""
+    taken = dict.fromkeys(f"{f.config}: read as {e.value}" for f in found for e in f.evidence if e.symbol == "read as")
+    return "; ".join(taken)
 
 
 def _manifest(arguments: argparse.Namespace) -> Audited:
@@ -164,8 +142,8 @@ def _manifest(arguments: argparse.Namespace) -> Audited:
     pair = RunPair(arguments.against, arguments.run)
     if not arguments.json:
         rows = [(d.rank, d.field, json.dumps(d.before), json.dumps(d.after)) for d in pair.differences]
-        print(Table(("can change", "field", "before", "after"), rows or [("-", "no difference", "-", "-")]).text())
-        print()
+        say(Table(("can change", "field", "before", "after"), rows or [("-", "no difference", "-", "-")]).text())
+        say("")
     return Audited(f"{arguments.against.name} and {arguments.run.name}", audit_pair(pair))
 
 
@@ -175,8 +153,8 @@ def _upstream(arguments: argparse.Namespace) -> Audited:
     made = matrix.read_matrix(arguments.release, arguments.cache)
     if not arguments.json:
         for header, lines in tables.rows(made).values():
-            print(Table(header, lines).text())
-            print()
-        print(Table(("releases", "surface", "symbol", "verdict", "what"), tables.details(made)).text())
-        print()
+            say(Table(header, lines).text())
+            say("")
+        say(Table(("releases", "surface", "symbol", "verdict", "what"), tables.details(made)).text())
+        say("")
     return Audited(", ".join(arguments.release) or "the packaged verdicts", matrix.audit(made))

@@ -26,6 +26,7 @@ from coordexp_audit_lib.core.finding import (
     Severity,
     Status,
     Violation,
+    brief,
     tidy,
 )
 from coordexp_audit_lib.core.problem import Problem, Undecided
@@ -280,9 +281,9 @@ def _weighed(v: Violation, weight: Weight) -> Violation:
         v,
         message=tidy(v.message),
         subject=tidy(v.subject),
-        expected=tidy(v.expected),
-        actual=tidy(v.actual),
-        counterexample=tidy(v.counterexample),
+        expected=tidy(brief(v.expected)),
+        actual=tidy(brief(v.actual)),
+        counterexample=tidy(brief(v.counterexample)),
         severity=weight.severity,
         authority=weight.authority,
         reach=weight.reach,

@@ -8,8 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from coordexp_audit_lib import __version__, boundaries
+from coordexp_audit_lib.boundaries.policies import applicable
 from coordexp_audit_lib.core.claim import Context, Exhibit, claims, exhibits
-from coordexp_audit_lib.core.errors import AuditError
+from coordexp_audit_lib.core.errors import AuditError, UsageError
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import audit
 from coordexp_audit_lib.core.target import Target
@@ -54,7 +55,7 @@ def take(
             progress(name)
 
     chosen = [b.name for b in boundaries.load(names)]
-    checks = [i for name in chosen for i in claims(name)]
+    checks = applicable([i for name in chosen for i in claims(name)], live.pipeline())
     findings = audit(recorder, checks, configs, seed, lambda inv, config: report(inv.id), judges=side_by_side(jobs))
     recorder.reuse()  # a figure shows what was judged
     shown = [list(exhibits(name).items()) for name in chosen]
@@ -67,7 +68,7 @@ def take(
 
 def _shown(target: Target, name: str, function: Exhibit, configs: Sequence[str], seed: int) -> None:
     """Ask what a figure asks."""
-    for config in configs:
+    for config in configs or ("",):
         with suppress(AuditError):  # the notebook shows why; what was asked is kept
             function(Context(target, config, seed, name))
 
@@ -89,8 +90,11 @@ class _Saver:
 
 def _earlier(path: Path | None, live: Target) -> Recording | None:
     """What an interrupted recording knows, if it is of this very commit and the tree is clean."""
-    if path is None or not path.is_file():
+    try:
+        before, now = read_recording(path) if path else None, live.info()
+    except UsageError:  # there is none, or not a whole one
         return None
-    before, now = read_recording(path), live.info()
+    if before is None:
+        return None
     same = before.tool == __version__ and before.target.commit == now.commit and bool(now.commit)
     return before if same and now.dirty is False else None

@@ -12,17 +12,22 @@ import msgspec
 
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.clue import Clue
-from coordexp_audit_lib.core.errors import AuditError, SurfaceFailed, SurfaceUnbound, UsageError
+from coordexp_audit_lib.core.declared import Declaration, Declared
+from coordexp_audit_lib.core.errors import AuditError, CaseUnsupported, SurfaceFailed, SurfaceUnbound, UsageError
 from coordexp_audit_lib.core.evidence import Where, canonical_json, digest
 from coordexp_audit_lib.core.finding import Place, Reach
-from coordexp_audit_lib.core.pipeline import pipelines
+from coordexp_audit_lib.core.folder import write_atomically
+from coordexp_audit_lib.core.pipeline import Pipeline, folders, pipeline
+from coordexp_audit_lib.core.reading import content
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
 
 SCHEMA = "coordexp-audit-recording/1"
 SUFFIX = ".json.xz"
 NEWER = "the surface is newer than the recording"
-MAX_BYTES = 8 * 1024 * 1024
+MAX_BYTES = 8 << 20
+MAX_UNPACKED = 128 << 20
+MAX_VALUES = 4_000_000
 KEPT = ("answers", "configs", "reaches", "places", "held")  # what a Recorder keeps, by attribute
 
 
@@ -30,9 +35,10 @@ class Recording(msgspec.Struct):
     """What a recording file holds.
 
     configs: the configs it was made for, with the name each has in the target. answers: surface -> digest of the
-    request -> `{"value"}`, `{"refusal"}`, `{"failed": one line}`, `{"unbound": a reason}`, or `{"sequence": [...]}` of
-    these where the target answered one question in different ways. reaches, places, citations: what was found out about
-    violations and cited requirements (`Target.reach`, `localise`, `holds`), by digest of what was asked.
+    request -> `{"value"}`, `{"refusal"}`, `{"failed": one line}`, `{"unbound": a reason}`, `{"unsupported": what}`, or
+    `{"sequence": [...]}` of these where the target answered one question in different ways. reaches, places, citations:
+    what was found out about violations and cited requirements (`Target.reach`, `localise`, `holds`), by digest of what
+    was asked. declared: what an adapter said of the pipeline, where one answered.
     """
 
     schema: str
@@ -45,6 +51,7 @@ class Recording(msgspec.Struct):
     reaches: dict[str, tuple[Reach, str]] = {}
     places: dict[str, list[Place]] = {}
     citations: dict[str, bool | None] = {}
+    declared: Declaration | None = None
 
     def count(self) -> int:
         return sum(len(a) for a in self.answers.values())
@@ -60,6 +67,13 @@ class RecordingTarget(Target):
         if recording.count() == 0:
             raise UsageError("the recording holds no answer", where=name, remedy="record again")
         self.recording, self.name = recording, name
+        self._pipeline = Declared(recording.declared) if recording.declared else pipeline()
+
+    def pipeline(self) -> Pipeline:
+        return self._pipeline
+
+    def declaration(self) -> Declaration | None:
+        return self.recording.declared
 
     def info(self) -> TargetInfo:
         made = self.recording.target
@@ -88,6 +102,8 @@ class RecordingTarget(Target):
             raise SurfaceFailed(answer["failed"], where=question.name)
         if "unbound" in answer:
             raise SurfaceUnbound(answer["unbound"], where=question.name)
+        if "unsupported" in answer:
+            raise CaseUnsupported(answer["unsupported"], where=question.name)
         return answer
 
     def _next(self, key: str, sequence: list[dict[str, Any]]) -> dict[str, Any]:
@@ -147,6 +163,12 @@ class Recorder(Target):
     def info(self) -> TargetInfo:
         return self.live.info()
 
+    def pipeline(self) -> Pipeline:
+        return self.live.pipeline()
+
+    def declaration(self) -> Declaration | None:
+        return self.live.declaration()
+
     def bindings(self) -> dict[str, Binding]:
         return self.live.bindings()
 
@@ -160,6 +182,9 @@ class Recorder(Target):
             answer = self.live.raw(question, request)
         except SurfaceFailed as error:
             self._keep(question.name, key, {"failed": error.what})
+            raise
+        except CaseUnsupported as error:
+            self._keep(question.name, key, {"unsupported": error.what})
             raise
         except SurfaceUnbound as error:  # found out once it ran: something that the answer needs is gone from the tree
             self._keep(question.name, key, {"unbound": error.what})
@@ -253,7 +278,7 @@ class Recorder(Target):
             whole._gather()
             return whole.recording(tool, date)
         known = dict(self.configs), self.bindings(), self.answers, self.reaches, self.places, self.held
-        return Recording(SCHEMA, self.info(), tool, date, *known)
+        return Recording(SCHEMA, self.info(), tool, date, *known, self.declaration())
 
 
 def merged(before: Recording, now: Recording) -> Recording:
@@ -277,32 +302,46 @@ def write_recording(recording: Recording, path: Path) -> int:
     """Write atomically; returns the size in bytes.
 
     Raises:
-        AuditError: the recording is empty or larger than 8 MiB.
+        AuditError: the recording is empty, or larger than one may be.
     """
     if recording.count() == 0:
         raise AuditError(
             "the recording holds no answer", where=str(path), remedy="check that the target answers at all"
         )
     packed = lzma.compress(canonical_json(msgspec.to_builtins(recording)).encode(), preset=9)
+    try:
+        _unpacked(packed)
+    except ValueError as error:
+        raise AuditError(str(error), where=str(path), remedy="record fewer configs") from error
     if len(packed) > MAX_BYTES:
         raise AuditError(f"{len(packed)} bytes, more than {MAX_BYTES}", where=str(path), remedy="record fewer configs")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(packed)
-    temporary.replace(path)
+    write_atomically(path, packed)
     return len(packed)
 
 
 def read_recording(path: Path) -> Recording:
-    """Read a recording; a file that is none is a `UsageError`."""
+    """Read a recording; a file that is none, or that unpacks to more than a recording may, is a `UsageError`."""
     try:
-        return msgspec.json.decode(lzma.decompress(path.read_bytes()), type=Recording)
-    except (OSError, lzma.LZMAError, EOFError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return msgspec.json.decode(_unpacked(content(path, MAX_BYTES)), type=Recording)
+    except (OSError, lzma.LZMAError, EOFError, ValueError, msgspec.MsgspecError, RecursionError) as error:
         remedy = "make one with `coordexp-audit record`"
         raise UsageError(f"not a recording: {error}", where=str(path), remedy=remedy) from error
 
 
+def _unpacked(packed: bytes) -> bytes:
+    """What a recording's file holds. Its size and the number of its values are known before anything is made of it."""
+    data = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_UNPACKED).decompress(packed, MAX_UNPACKED + 1)
+    if len(data) > MAX_UNPACKED:
+        raise ValueError(f"it unpacks to more than {MAX_UNPACKED} bytes")
+    values = sum(map(data.count, (b",", b"[", b"{")))
+    if values > MAX_VALUES:
+        raise ValueError(f"it holds {values} values, more than {MAX_VALUES}")
+    return data
+
+
 def packaged() -> dict[str, Path]:
     """The recordings that come with the library, by name."""
-    found = (p for known in pipelines().values() for p in sorted(known.recordings.glob(f"*{SUFFIX}")))
+    own = pipeline().recordings
+    others = (f / own.name for f in folders() if f / own.name != own)
+    found = (p for folder in (own, *others) for p in sorted(folder.glob(f"*{SUFFIX}")))
     return {p.name.removesuffix(SUFFIX): p for p in found}
