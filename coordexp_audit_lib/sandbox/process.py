@@ -12,7 +12,6 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 import weakref
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ import msgspec
 
 from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.sandbox import leftovers, supervisor, worker
-from coordexp_audit_lib.sandbox.limits import FOLDERS, Limits, environment
+from coordexp_audit_lib.sandbox.limits import FOLDERS, Limits, environment, new_scratch
 
 CHUNK = 1 << 16
 OVERHEAD = 1024
@@ -74,7 +73,7 @@ class WorkerProcess:
     """
 
     def __init__(self, python: str, tree: Path, answers: Path, limits: Limits) -> None:
-        self._make(limits, Path(tempfile.mkdtemp(prefix="coordexp-audit-")).resolve())
+        self._make(limits, new_scratch(limits))
         theirs = self._pipes()
         self._start([python, "-s", "-B", str(worker.__file__), str(theirs.read), str(theirs.write)], theirs)
         self._begin({"tree": str(tree), "answers": str(answers)}, limits.start_seconds)
