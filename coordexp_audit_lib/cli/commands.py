@@ -14,12 +14,13 @@ from tqdm import tqdm
 
 from coordexp_audit_lib import __version__, boundaries
 from coordexp_audit_lib.cli.artifacts import declare
-from coordexp_audit_lib.core.claim import Claim, claims, exhibits
+from coordexp_audit_lib.cli.opening import declare_audit, described, opened, planned
+from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.errors import AuditError, UsageError, one_line
 from coordexp_audit_lib.core.fault import faults
 from coordexp_audit_lib.core.finding import SEVERITIES, Finding
 from coordexp_audit_lib.core.pipeline import pipeline
-from coordexp_audit_lib.targets.resolve import default, open_target
+from coordexp_audit_lib.core.target import LIVE
 
 ANCHORED = pipeline().configs
 HELD, VIOLATED, UNUSABLE, UNDECIDED = 0, 1, 2, 3
@@ -93,14 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument("--json", action="store_true", help="print one JSON document on stdout and nothing else")
     shared.add_argument("--debug", action="store_true", help="show a traceback where something fails")
     audited = Parser(add_help=False)
-    audited.add_argument(
-        "--target", default=default(), help=f"a checkout's folder, a recording, or `reference` ({default()})"
-    )
-    audited.add_argument("--python", help="the interpreter of the checkout's own environment")
-    audited.add_argument("--config", nargs="+", action="extend", help="configs, relative to the target (both anchored)")
-    audited.add_argument("--boundary", nargs="+", action="extend", help="only these boundaries")
-    audited.add_argument("--seed", type=int, default=0, help="of every random choice (0)")
-    audited.add_argument("--jobs", type=_jobs, default=_cores(), help="processes that ask a checkout (all cores)")
+    declare_audit(audited)
     judged = Parser(add_help=False)
     judged.add_argument("--verbose", "-v", action="store_true", help="print every finding with all its examples")
     judged.add_argument(
@@ -140,31 +134,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _jobs(word: str) -> int:
-    if not word.isdecimal() or int(word) < 1:
-        raise argparse.ArgumentTypeError(f"{word!r} is no number of processes")
-    return int(word)
-
-
-def _opened(arguments: argparse.Namespace) -> tuple[Any, list[str], list[str] | None]:
-    names = [boundaries.boundary(n).name for n in arguments.boundary] if arguments.boundary else None
-    boundaries.load(None if names is None or boundaries.ALL_OTHERS in names else names)
-    return open_target(arguments.target, python=arguments.python), list(arguments.config or ANCHORED), names
-
-
-def _planned(names: list[str] | None, configs: Sequence[str]) -> tuple[list[Claim], int, int]:
-    """The checks of the chosen boundaries, how often they are judged in all, and the number of exhibits."""
-    chosen = boundaries.load(names)
-    checks = [i for b in chosen for i in claims(b.name)]
-    judged = sum(len(configs) if i.per_config else 1 for i in checks)
-    return checks, judged, sum(len(exhibits(b.name)) for b in chosen)
-
-
 def _report(
     arguments: argparse.Namespace, document: dict[str, Any], findings: Sequence[Finding], partial: bool = False
 ) -> int:
@@ -183,18 +152,19 @@ def _check(arguments: argparse.Namespace) -> int:
     from coordexp_audit_lib.report.document import document, write_documents
     from coordexp_audit_lib.run.parallel import side_by_side
 
-    target, configs, names = _opened(arguments)
+    told = opened(arguments)
+    target, configs, names = told
     with target:
         configs = target.all_named(configs)
-        checks, judged, _ = _planned(names, configs)
+        checks, judged, _ = planned(names, told)
         bar = Bar(judged, "check")
         judges = side_by_side(arguments.jobs)
         findings = audit(target, checks, configs, arguments.seed, lambda inv, config: bar(inv.id), judges=judges)
         bar.close()
-        made = document(target.info(), target.bindings(), configs, findings)
+        made = document(described(target, names), target.bindings(), configs, findings)
     if arguments.out:
         write_documents(arguments.out, made)
-    return _report(arguments, made, findings)
+    return _report(arguments, made, findings, partial=target.declaration() is not None)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -202,11 +172,12 @@ def _run(arguments: argparse.Namespace) -> int:
     from coordexp_audit_lib.run.audit import run
     from coordexp_audit_lib.run.compared import compare_recordings
 
-    target, configs, names = _opened(arguments)
+    told = opened(arguments)
+    target, configs, names = told
     with target:
         configs = target.all_named(configs)
-        _, judged, shown = _planned(names, configs)
-        asked = judged + shown if target.info().kind == "checkout" else 0
+        _, judged, shown = planned(names, told)
+        asked = judged + shown if target.info().kind in LIVE else 0
         bar = Bar(len(boundaries.load(names)) * len(configs) + asked, "run")
         ran = run(
             target,
@@ -220,12 +191,12 @@ def _run(arguments: argparse.Namespace) -> int:
             progress=bar,
         )
         bar.close()
-        made = document(target.info(), target.bindings(), configs, ran.findings)
+        made = document(described(target, names), target.bindings(), configs, ran.findings)
     write_documents(arguments.out, made)
     compare_recordings(arguments.target, arguments.out, names, arguments.seed)
     for failed in ran.failed:
         print(f"coordexp-audit: {failed.job.output.name}: the notebook raised: {failed.reason}", file=sys.stderr)
-    status = _report(arguments, made, ran.findings)
+    status = _report(arguments, made, ran.findings, partial=target.declaration() is not None)
     return UNDECIDED if ran.failed and status == HELD else status
 
 
@@ -248,13 +219,13 @@ def _record(arguments: argparse.Namespace) -> int:
     path = arguments.out / f"{arguments.name}{SUFFIX}"
     if Path(arguments.name).name != arguments.name or not arguments.name:
         raise UsageError("a recording's name is a plain file name", where=arguments.name, remedy="leave out folders")
-    target, configs, names = _opened(arguments)
+    target, configs, names = named = opened(arguments)
     with target:
-        _, judged, shown = _planned(names, configs)
+        _, judged, shown = planned(names, named)
         bar = Bar(judged + shown, "record")
         partial = arguments.out / f".{arguments.name}.partial{SUFFIX}"
-        told = {"seed": arguments.seed, "names": names, "jobs": arguments.jobs}
-        taken = take(target, configs, **told, partial=partial, progress=bar)
+        how = {"seed": arguments.seed, "names": names, "jobs": arguments.jobs}
+        taken = take(target, configs, **how, partial=partial, progress=bar)
         bar.close()
     recording = taken.recording
     if names is not None and path.is_file():

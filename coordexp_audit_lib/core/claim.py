@@ -19,12 +19,13 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import msgspec
 
 from coordexp_audit_lib.core.citation import Citation
-from coordexp_audit_lib.core.errors import AuditError
+from coordexp_audit_lib.core.errors import AuditError, CaseUnsupported
 from coordexp_audit_lib.core.evidence import Evidence, Where, digest
 from coordexp_audit_lib.core.finding import Kind, Severity, Violation
 from coordexp_audit_lib.core.problem import Problem, Undecided
@@ -158,6 +159,29 @@ class Context(Ledger):
     def value(self, question: Surface[Request, Response], request: Request) -> Response:
         """Ask and take the value; a refusal becomes an `error` finding, for it was not expected."""
         return self.ask(question, request).value
+
+    @contextmanager
+    def case(self, name: str) -> Iterator[None]:
+        """One of several cases: where the target does not offer what it asks for, that is noted; the others decide."""
+        try:
+            yield
+        except CaseUnsupported as error:
+            note = Evidence(kind="fact", symbol=f"not asked: {name}", value=f"not supported: {error.what}")
+            if note not in self.notes:
+                self.notes.append(note)
+
+    def offered(self, name: str, question: Surface[Request, Response], request: Request) -> Answer[Response] | None:
+        """The answer to one case of several; None where the target does not offer what it asks for (`case`)."""
+        with self.case(name):
+            return self.ask(question, request)
+        return None
+
+    def not_there(self, part: str, why: str) -> None:
+        """A part that the target does not answer: left out, unless an adapter's silence says that there is none."""
+        if self.target.declaration() is None:
+            self.left_out(part, why)
+        else:
+            self.fact(f"not asked: {part}", "the adapter does not answer it")
 
     def answers(self, question: Surface[Any, Any]) -> bool:
         """Whether the target has a function behind the surface."""

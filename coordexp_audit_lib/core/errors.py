@@ -35,6 +35,10 @@ class SurfaceUnbound(AuditError):
     """The target has no such surface. A finding becomes `unbound`, never `held`."""
 
 
+class CaseUnsupported(SurfaceUnbound):
+    """The target has the surface and not what this one case asks for: the other cases decide the claim without it."""
+
+
 class SurfaceFailed(AuditError):
     """The target could not answer: crash, hang, flood, malformed answer. A finding becomes `error`."""
 

@@ -56,7 +56,7 @@ def judge(target: Target, claim: Claim, config: str, seed: int = 0) -> Finding:
     sheet.run(lambda: trail.followed(claim.check(ctx)))
     made = sheet.finding(
         kind=claim.kind,
-        config=ctx.config if claim.per_config else None,
+        config=ctx.config or None,
         evidence=_evidence(ctx),
         spec="; ".join(map(str, cited)) or _permitted(target, claim),
     )
@@ -154,7 +154,8 @@ def audit(
     judges: who judges what is to be judged, and in which processes; by default it is judged here, one after the other.
     """
     target.audited = tuple(configs)
-    asked = [(claim, config) for claim in chosen for config in (configs if claim.per_config else configs[:1])]
+    named = configs or ("",)  # a target may have no config
+    asked = [(claim, config) for claim in chosen for config in (named if claim.per_config else named[:1])]
     return (judges or one_by_one)(target, asked, seed, progress)
 
 

@@ -91,6 +91,10 @@ class Pipeline(ABC):
     def citations(self, era: str = "") -> Mapping[str, tuple[Citation, ...]]:
         """By claim, where the pipeline's own specification demands it in an era; "": the reference era."""
 
+    def keeps(self, policy: str) -> bool:
+        """Whether it promises what the claims of a policy demand; by default it does."""
+        return True
+
     @abstractmethod
     def permitted(self) -> Mapping[str, str]:
         """By claim that it does not demand, what its own words say instead; there a verdict is advice."""
@@ -135,11 +139,15 @@ def pipeline(name: str = "") -> Pipeline:
 
 
 def import_builtin() -> None:
-    """Import what stands below `pipelines`: each package there registers its own."""
+    """Import what stands below `pipelines`: each package there that has a `pipeline` registers its own."""
     import importlib
-    import pkgutil
 
-    found = importlib.import_module("coordexp_audit_lib.pipelines")
-    for package in pkgutil.iter_modules(found.__path__):
-        if package.ispkg:
-            importlib.import_module(f"{found.__name__}.{package.name}.pipeline")
+    for folder in folders():
+        if (folder / "pipeline.py").is_file():
+            importlib.import_module(f"coordexp_audit_lib.pipelines.{folder.name}.pipeline")
+
+
+def folders() -> list[Path]:
+    """The folders of the pipelines that come along, each with a `pipeline.py` or an `adapter.py`."""
+    home = Path(__file__).resolve().parents[1] / "pipelines"
+    return [p for p in sorted(home.iterdir()) if (p / "pipeline.py").is_file() or (p / "adapter.py").is_file()]

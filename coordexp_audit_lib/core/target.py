@@ -10,11 +10,14 @@ import msgspec
 
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.clue import Clue
+from coordexp_audit_lib.core.declared import Declaration
 from coordexp_audit_lib.core.errors import SurfaceFailed, SurfaceUnbound
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.finding import Place, Reach
 from coordexp_audit_lib.core.pipeline import Pipeline, pipeline
 from coordexp_audit_lib.core.surface import Answer, Refusal, Request, Response, StandIn, Surface
+
+LIVE = ("checkout", "adapter")  # kinds of targets that are asked live
 
 
 class Binding(msgspec.Struct, frozen=True):
@@ -80,6 +83,10 @@ class Target(ABC):
         """The pipeline that the target belongs to; the default one if it does not say."""
         return pipeline()
 
+    def declaration(self) -> Declaration | None:
+        """What an adapter says of the target's pipeline; None where the library knows it."""
+        return None
+
     def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
         """Whether a run from `config` ("": from any audited one) comes by the place of a violation, and how that is
         known; by default it is not."""
@@ -129,7 +136,7 @@ class Target(ABC):
             UsageError: the target has no such config.
         """
         try:
-            return self.config_path(config)
+            return self.config_path(config) if config else ""
         except SurfaceUnbound:
             return config
 

@@ -12,6 +12,9 @@ then the names that it had or got at other commits. The first candidate that the
 A pipeline's answers are the modules of one folder, packages in it included. A target's modules are imported inside the
 functions, through `here`, never at the top. An answer that finds, once it runs, that the tree cannot give it raises
 `Unbound`.
+
+Any other pipeline is described by an adapter: one file that makes an `Adapter`, and decorates a function for each
+surface that it can answer (`coordexp-audit adapter new` writes one).
 """
 
 from __future__ import annotations
@@ -41,6 +44,10 @@ class Unbound(Exception):
     """Raised by a binding: this tree has nothing that answers the surface. The message says why."""
 
 
+class NotSupported(Exception):
+    """Raised by an answer: the pipeline has no such option. That case is left out, and the others decide the claim."""
+
+
 class CannotImport(Exception):
     """A symbol that stands in the source could not be imported."""
 
@@ -63,6 +70,87 @@ def binds(surface, **symbols):
         return function
 
     return register
+
+
+class Adapter:
+    """A pipeline, as its adapter describes it.
+
+        adapter = Adapter("my-packer", distributions=("torch", "transformers"), profile="qwen3_vl")
+
+        @adapter.setup
+        def setup(here): ...                       # once in a worker; what it returns is `here.parts`
+
+        @adapter.answers("packing.plan")
+        def plan(request, here):                   # request.lengths, or request["lengths"]
+            return replies.plan(here.call(my_packer, request.lengths, request.packing_length))
+
+    Args:
+        name, title: as `--pipeline` takes it, and as people write it. distributions: packages whose versions count.
+        profile: the model family, as `kit.profile.named` takes it. policies: those that the pipeline keeps; claims of
+        others are not judged. contract: further values that claims read, by `boundary.name`. repository: its public
+        one, `owner/name`. demands: by claim, (path, requirement, commit) in that repository that demand it; by default
+        whoever wrote the adapter demands every claim that holds of any pipeline. preload: packages that every worker
+        needs; they are imported once.
+    """
+
+    def __init__(
+        self,
+        name,
+        *,
+        title="",
+        distributions=(),
+        profile="",
+        policies=(),
+        contract=None,
+        repository="",
+        demands=None,
+        preload=(),
+    ):
+        if (demands is not None) and not repository:
+            raise ValueError("adapter %s: demands are cited from a repository, and none is named" % name)
+        self.name = name
+        lists = {"distributions": distributions, "policies": policies, "preload": preload}
+        cited = None if demands is None else {claim: list(where) for claim, where in demands.items()}
+        self.said: dict[str, object] = {k: [v] if isinstance(v, str) else list(v) for k, v in lists.items()}
+        self.said.update(name=name, title=title, profile=profile, contract=dict(contract or {}))
+        self.said.update(repository=repository, demands=cited)
+        self.bound, self.named, self.make = {}, {}, None
+
+    def setup(self, function):
+        """Declare what is run once in a worker, before the first question: `(here) -> parts`."""
+        self.make = function
+        return function
+
+    def answers(self, surface, of=""):
+        """Declare the function that answers `surface`: `(request, here) -> a dict or one of `kit.replies``.
+
+        of: the pipeline's own function behind it, as `module:qualname`; findings then point to its file and line.
+        """
+
+        def register(function):
+            if surface in self.bound:
+                raise ValueError("surface %s is answered twice" % surface)
+            self.bound[surface], self.named[surface] = Bound(surface, function, {}), of
+            return function
+
+        return register
+
+
+class Asked(dict[str, object]):
+    """A request: its fields by name or as attributes, those of what it holds too."""
+
+    def __getattr__(self, name):
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError("the request has no %r: it has %s" % (name, ", ".join(self))) from None
+
+
+def asked(value):
+    """A request as it came, with its objects as `Asked`."""
+    if isinstance(value, dict):
+        return Asked((k, asked(v)) for k, v in value.items())
+    return [asked(v) for v in value] if isinstance(value, list) else value
 
 
 def remembered(answer):
@@ -115,11 +203,12 @@ class Here:
     """What a binding sees: the tree, a scratch directory of its own, and the resolved symbols as attributes.
 
     tree: absolute path of the checkout (never written to). scratch: absolute path of an empty directory that
-    lives as long as the worker. chosen: local name -> `module:qualname` that the audit found in the tree.
+    lives as long as the worker. chosen: local name -> `module:qualname` that the audit found in the tree. config: the
+    file that the user named, or None. parts: what an adapter's `setup` made.
     """
 
-    def __init__(self, tree, scratch, chosen):
-        self.tree, self.scratch, self.chosen = tree, scratch, chosen
+    def __init__(self, tree, scratch, chosen, config=None):
+        self.tree, self.scratch, self.chosen, self.config = tree, scratch, chosen, config
 
     def __getattr__(self, name):
         chosen = self.__dict__.get("chosen", {})

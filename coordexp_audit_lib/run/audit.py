@@ -13,7 +13,7 @@ from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.errors import AuditError, UsageError
 from coordexp_audit_lib.core.evidence import digest
 from coordexp_audit_lib.core.finding import Finding
-from coordexp_audit_lib.core.target import Target, TargetInfo
+from coordexp_audit_lib.core.target import LIVE, Target, TargetInfo
 from coordexp_audit_lib.report.sources import fingerprint, folder
 from coordexp_audit_lib.run.notebooks import Failed, Job, require_outputs, run_jobs
 from coordexp_audit_lib.run.record import take
@@ -56,7 +56,7 @@ def run(
     configs = target.all_named(configs)
     claim_folder(out, target.info(), configs, seed, replace)
     live: list[Finding] | None = None
-    if target.info().kind == "checkout":
+    if target.info().kind in LIVE:
         partial = out / f"partial{SUFFIX}"
         taken = take(target, configs, seed=seed, names=names, partial=partial, jobs=workers, progress=progress)
         word = str((out / f"recording{SUFFIX}").resolve())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.boundaries.policies import applicable
 from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.judge import audit
 from coordexp_audit_lib.report.book import COMPARED
@@ -17,13 +18,17 @@ def compare_recordings(word: str, out: Path, names: list[str] | None = None, see
     """Judge every packaged recording but the target itself, each on the configs that it was made for, and write its
     document to `out/compared`; nothing where the target is no packaged recording."""
     written = []
+    own = read_recording(packaged()[word]).declared if word in packaged() else None
     for name in packaged() if word in packaged() else ():
         if name == word:
             continue
         recording = read_recording(packaged()[name])
+        if recording.declared != own:
+            continue  # of another pipeline
         with RecordingTarget(recording, name) as other:
             configs = list(dict.fromkeys(v for v in recording.configs.values() if v in recording.configs))
-            found = audit(other, [c for b in boundaries.load(names) for c in claims(b.name)], configs, seed)
+            chosen = [c for b in boundaries.load(names) for c in claims(b.name)]
+            found = audit(other, applicable(chosen, other.pipeline()), configs, seed)
             made = document(other.info(), other.bindings(), configs, found)
         written.append(write_atomically(out / COMPARED / f"{name}.json", dumps(made)))
     return written

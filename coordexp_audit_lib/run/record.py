@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from coordexp_audit_lib import __version__, boundaries
+from coordexp_audit_lib.boundaries.policies import applicable
 from coordexp_audit_lib.core.claim import Context, Exhibit, claims, exhibits
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.finding import Finding
@@ -54,7 +55,7 @@ def take(
             progress(name)
 
     chosen = [b.name for b in boundaries.load(names)]
-    checks = [i for name in chosen for i in claims(name)]
+    checks = applicable([i for name in chosen for i in claims(name)], live.pipeline())
     findings = audit(recorder, checks, configs, seed, lambda inv, config: report(inv.id), judges=side_by_side(jobs))
     recorder.reuse()  # a figure shows what was judged
     shown = [list(exhibits(name).items()) for name in chosen]
@@ -67,7 +68,7 @@ def take(
 
 def _shown(target: Target, name: str, function: Exhibit, configs: Sequence[str], seed: int) -> None:
     """Ask what a figure asks."""
-    for config in configs:
+    for config in configs or ("",):
         with suppress(AuditError):  # the notebook shows why; what was asked is kept
             function(Context(target, config, seed, name))
 

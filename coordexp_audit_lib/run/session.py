@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.boundaries.policies import applicable
 from coordexp_audit_lib.core.claim import Context, claims, exhibits
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.evidence import Evidence
@@ -51,7 +52,8 @@ class Session:
         boundaries.load(None if boundary == boundaries.ALL_OTHERS else [boundary])
         self.target = open_target(target, python=python or None)
         self.config, self.out, self.seed, self.fail_on = self.target.named(config), out, seed, fail_on
-        self.found: list[Finding] = audit(self.target, claims(boundary), [self.config], seed)
+        chosen = applicable(claims(boundary), self.target.pipeline())
+        self.found: list[Finding] = audit(self.target, chosen, [self.config], seed)
 
     def exhibit(self, name: str) -> dict[str, Any]:
         """The data of a figure."""

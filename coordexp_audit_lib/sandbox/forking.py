@@ -25,15 +25,20 @@ FDS = 5  # those that an order comes with: to read, to write, to print, the life
 
 
 def preload(tree, place, folder):
-    """Import and build what all workers need, by `module:function` of ours, which gets the folder to write to.
+    """Import and build what all workers need, by `module:function` of ours, which gets the folder to write to; or, by
+    `import name name …`, import these packages.
 
     The tree's own modules are not in reach meanwhile. Where this fails, each worker finds out for itself.
     """
     before = sys.path[:]
     sys.path[:] = [p for p in sys.path if p != tree]
     try:
-        module, _, name = place.partition(":")
-        getattr(importlib.import_module(module), name)(folder, shadowed(tree))
+        if place.startswith("import "):
+            for module in place.split()[1:]:
+                importlib.import_module(module)
+        else:
+            module, _, name = place.partition(":")
+            getattr(importlib.import_module(module), name)(folder, shadowed(tree))
     except BaseException:
         traceback.print_exc()
     finally:

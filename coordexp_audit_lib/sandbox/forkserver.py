@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ class ForkServer(WorkerProcess):
 
     Args:
         preload: what it calls first, as `module:function` of this library's (`sandbox.forking.preload`).
+        more: what the first frame of it and of all workers says beside.
         workers: how many are forked at most at a time; the limits of all together are as many times those of one.
 
     Raises:
@@ -32,11 +34,19 @@ class ForkServer(WorkerProcess):
     """
 
     def __init__(
-        self, python: str, tree: Path, answers: Path, limits: Limits, *, preload: str = "", workers: int = 1
+        self,
+        python: str,
+        tree: Path,
+        answers: Path,
+        limits: Limits,
+        *,
+        preload: str = "",
+        workers: int = 1,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         self._make(limits, new_scratch(limits))
         tokenizer.hand_on(self.base / "home")
-        self.setup = {"tree": str(tree), "answers": str(answers)}
+        self.setup = {"tree": str(tree), "answers": str(answers), **(more or {})}
         self.control, passed = (s.detach() for s in socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))
         theirs = self._pipes(self.control)
         command = [python, "-s", "-B", str(worker.__file__), *map(str, (theirs.read, theirs.write, passed))]

@@ -58,12 +58,8 @@ def new_scratch(limits: Limits) -> Path:
     home = None
     with contextlib.suppress(OSError):
         room = os.statvfs(MEMORY)
-        if (
-            not os.environ.get("TMPDIR")
-            and room.f_bavail * room.f_frsize > 2 * limits.disk
-            and os.access(MEMORY, os.W_OK)
-        ):
-            home = MEMORY
+        has_room = room.f_bavail * room.f_frsize > 2 * limits.disk and os.access(MEMORY, os.W_OK)
+        home = MEMORY if has_room and not os.environ.get("TMPDIR") else None
     return Path(tempfile.mkdtemp(prefix="coordexp-audit-", dir=home)).resolve()
 
 

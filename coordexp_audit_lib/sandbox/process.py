@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -68,15 +68,20 @@ class Supervisor:
 class WorkerProcess:
     """A started worker. Every failure is a `SurfaceFailed` with one line, after which the worker is gone.
 
+    Args:
+        more: what its first frame says beside.
+
     Raises:
         SurfaceFailed: the interpreter cannot run the worker.
     """
 
-    def __init__(self, python: str, tree: Path, answers: Path, limits: Limits) -> None:
+    def __init__(
+        self, python: str, tree: Path, answers: Path, limits: Limits, more: Mapping[str, Any] | None = None
+    ) -> None:
         self._make(limits, new_scratch(limits))
         theirs = self._pipes()
         self._start([python, "-s", "-B", str(worker.__file__), str(theirs.read), str(theirs.write)], theirs)
-        self._begin({"tree": str(tree), "answers": str(answers)}, limits.start_seconds)
+        self._begin({"tree": str(tree), "answers": str(answers), **(more or {})}, limits.start_seconds)
 
     def _make(self, limits: Limits, base: Path) -> None:
         self.limits, self.base = limits, base

@@ -9,6 +9,9 @@ of its `supervisor`), `about`, `value`, `refusal` {"type", "message", and `where
 of the tree, if one raised}, `traced` (what ran, of a question that came with `trace`; `kit.lines`), `unbound` (a
 reason) or `failed` (a reason, one line; with `spent` the worker is not to be asked again). With an answer come its
 `stand_ins`: [what is not installed, what stood in for it, whether the answer is the same], if there were any.
+
+With an `adapter` (a path) in the first frame, that file answers (`sandbox/adapting.py`); `config` is the user's file
+for it. It tells what it `declared`, and answers also `unsupported` (an option): of this case there is no answer.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import sysconfig
 import traceback
 import types
 import zlib
+from typing import Any
 
 LIBRARY, OWN_ANSWERS = "coordexp_audit_lib", "coordexp_audit_answers"
 ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,16}\b")
@@ -94,7 +98,10 @@ class Worker:
         self.stand_ins = importlib.import_module(LIBRARY + ".kit.stand_ins")
         self.answers = setup["answers"]
         self.heres = {}
-        if self.tree not in sys.path:
+        self.adapted: Any = None
+        if setup.get("adapter"):
+            self.adapted = importlib.import_module(LIBRARY + ".sandbox.adapting").Adapted(setup, load_answers)
+        if self.tree not in sys.path and setup.get("importable", True):
             sys.path.insert(0, self.tree)
         os.chdir(self.scratch)
 
@@ -111,7 +118,16 @@ class Worker:
     def said(self, message):
         if "about" in message:
             return {"about": about(message["about"])}
+        if "declare" in message:
+            return self.declared()
         return self.trace(message) if "trace" in message else self.ask(message)
+
+    def declared(self):
+        """What the adapter says of itself."""
+        try:
+            return {"declared": self.adapted.declaration()}
+        except BaseException as error:  # whatever its file raises
+            return {"failed": "%s: %s%s" % (type(error).__name__, short(error), place(error))}
 
     def trace(self, message):
         """Answer anew, and tell which lines of the tree ran instead of the answer's value."""
@@ -150,18 +166,25 @@ class Worker:
         """Call the binding; whatever is raised outside the target's own call is a failure, never a refusal."""
         api = self.api
         try:
-            bound, here = self.find(message)
-            return {"value": bound.function(message["request"], here)}
+            return {"value": self.value(message)}
         except api.Refused as refused:
             return {"refusal": self.refusal(refused)}
-        except api.Unbound as error:
-            return {"unbound": escaped(str(error))}
+        except (api.Unbound, api.NotSupported) as error:
+            word = "unbound" if isinstance(error, api.Unbound) else "unsupported"
+            return {word: escaped(str(error))}
         except api.CannotImport as error:
             return {"failed": "cannot import " + short(error)}
         except MemoryError:
             return {"failed": "it ran out of memory", "spent": True}
         except BaseException as error:  # SystemExit and KeyboardInterrupt of the target end nothing here
             return {"failed": "%s: %s%s" % (type(error).__name__, short(error), place(error))}
+
+    def value(self, message):
+        """What the binding, or the adapter, answers."""
+        if self.adapted is not None:
+            return self.adapted.answer(message["surface"], message["request"])
+        bound, here = self.find(message)
+        return bound.function(message["request"], here)
 
     def find(self, message):
         """The binding of the surface and its `Here`, made when first asked for."""

@@ -14,7 +14,7 @@ import msgspec
 
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.clue import Clue
-from coordexp_audit_lib.core.errors import SurfaceFailed, SurfaceUnbound, UsageError
+from coordexp_audit_lib.core.errors import CaseUnsupported, SurfaceFailed, SurfaceUnbound, UsageError
 from coordexp_audit_lib.core.evidence import Where, canonical_json
 from coordexp_audit_lib.core.finding import Place, Reach
 from coordexp_audit_lib.core.pipeline import Pipeline, pipelines
@@ -53,11 +53,15 @@ class CheckoutTarget(Target):
         limits: Limits | None = None,
         bindings_dir: Path | None = None,
     ) -> None:
-        self.tree = Tree(root)
-        self._pipeline = _owner(self.tree.root)
-        self.python = _interpreter(python, self._pipeline.variable)
-        self.limits = limits or Limits()
-        self.answers = bindings_dir or self._pipeline.answers
+        self._pipeline = _owner(Tree(root).root)
+        found = interpreter_at(python, self._pipeline.variable)
+        self._open(root, found, limits, bindings_dir or self._pipeline.answers)
+        self._about = self._asked_about()
+
+    def _open(self, root: Path | str, python: str, limits: Limits | None, answers: Path, **more: Any) -> None:
+        """Nothing asked yet. more: what a worker's first frame says beside."""
+        self.tree, self.python, self.limits, self.answers = Tree(root), python, limits or Limits(), answers
+        self._more: dict[str, Any] = more
         self._rows: dict[str, table.Row] | None = None
         self._worker: WorkerProcess | None = None
         self._server: ForkServer | None = None
@@ -67,7 +71,6 @@ class CheckoutTarget(Target):
         self._statements = Statements(self.tree)
         self._localiser: Localiser | None = None
         self._failed_starts = self._hangs = 0
-        self._about = self._asked_about()
 
     def info(self) -> TargetInfo:
         if self._info is None:
@@ -141,8 +144,9 @@ class CheckoutTarget(Target):
             raise SurfaceFailed(f"what was read is no answer: {error}", where=question.name) from error
 
     def _said(self, surface: str, answer: dict[str, Any]) -> dict[str, Any]:
-        if isinstance(answer.get("unbound"), str):
-            raise SurfaceUnbound(answer["unbound"], where=surface)
+        for word, error in (("unbound", SurfaceUnbound), ("unsupported", CaseUnsupported)):
+            if isinstance(answer.get(word), str):
+                raise error(answer[word], where=surface)
         if answer.get("spent"):
             self._end_worker()
         with_it = {"stand_ins": answer["stand_ins"]} if answer.get("stand_ins") else {}
@@ -176,15 +180,18 @@ class CheckoutTarget(Target):
 
     def spread(self, jobs: int) -> bool:
         if self._server is None and not self._is_copy:
-            preload = self._pipeline.preload if self.answers == self._pipeline.answers else ""
+            preload = self._preload()
             places = self.python, self.tree.root, self.answers
             with contextlib.suppress(SurfaceFailed):  # then each worker starts by itself, and says what is wrong
-                self._server = ForkServer(*places, self.limits, preload=preload, workers=jobs)
+                self._server = ForkServer(*places, self.limits, preload=preload, workers=jobs, more=self._more)
             self._end_worker()  # it was asked nothing but its versions
         self.info()  # what follows is read once here, not in every process, and while the server imports
         where = next((row.binding.where for row in self._table().values() if row.binding.where), None)
         self.reach("", "", where, "")
         return True
+
+    def _preload(self) -> str:
+        return self._pipeline.preload if self.answers == self._pipeline.answers else ""
 
     def apart(self) -> CheckoutTarget:
         other = copy.copy(self)
@@ -228,12 +235,15 @@ class CheckoutTarget(Target):
         if self._failed_starts >= self.limits.starts:
             raise SurfaceFailed(f"not asked: the worker could not be started {self._failed_starts} times in a row")
         try:
-            worker = self._forked() or WorkerProcess(self.python, self.tree.root, self.answers, self.limits)
+            worker = self._forked() or self._fresh()
         except SurfaceFailed:
             self._failed_starts += 1
             raise
         self._failed_starts = 0
         return worker
+
+    def _fresh(self) -> WorkerProcess:
+        return WorkerProcess(self.python, self.tree.root, self.answers, self.limits, self._more)
 
     def _forked(self) -> WorkerProcess | None:
         """A worker from the fork server; None where there is no server, or none that forks."""
@@ -266,7 +276,7 @@ def _owner(root: Path) -> Pipeline:
     raise UsageError("it is no tree of a known pipeline", where=str(root), remedy=f"give one with {wanted}")
 
 
-def _interpreter(python: str | None, variable: str) -> str:
+def interpreter_at(python: str | None, variable: str) -> str:
     """The absolute path of the interpreter to use; links are kept, for a virtual environment is known by its link."""
     word = python or os.environ.get(variable, "")
     remedy = f"give --python or {variable}: the Python of the environment that the checkout trains in"

@@ -12,10 +12,11 @@ import msgspec
 
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.clue import Clue
-from coordexp_audit_lib.core.errors import AuditError, SurfaceFailed, SurfaceUnbound, UsageError
+from coordexp_audit_lib.core.declared import Declaration, Declared
+from coordexp_audit_lib.core.errors import AuditError, CaseUnsupported, SurfaceFailed, SurfaceUnbound, UsageError
 from coordexp_audit_lib.core.evidence import Where, canonical_json, digest
 from coordexp_audit_lib.core.finding import Place, Reach
-from coordexp_audit_lib.core.pipeline import pipelines
+from coordexp_audit_lib.core.pipeline import Pipeline, folders, pipeline
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
 
@@ -30,9 +31,10 @@ class Recording(msgspec.Struct):
     """What a recording file holds.
 
     configs: the configs it was made for, with the name each has in the target. answers: surface -> digest of the
-    request -> `{"value"}`, `{"refusal"}`, `{"failed": one line}`, `{"unbound": a reason}`, or `{"sequence": [...]}` of
-    these where the target answered one question in different ways. reaches, places, citations: what was found out about
-    violations and cited requirements (`Target.reach`, `localise`, `holds`), by digest of what was asked.
+    request -> `{"value"}`, `{"refusal"}`, `{"failed": one line}`, `{"unbound": a reason}`, `{"unsupported": what}`, or
+    `{"sequence": [...]}` of these where the target answered one question in different ways. reaches, places, citations:
+    what was found out about violations and cited requirements (`Target.reach`, `localise`, `holds`), by digest of what
+    was asked. declared: what an adapter said of the pipeline, where one answered.
     """
 
     schema: str
@@ -45,6 +47,7 @@ class Recording(msgspec.Struct):
     reaches: dict[str, tuple[Reach, str]] = {}
     places: dict[str, list[Place]] = {}
     citations: dict[str, bool | None] = {}
+    declared: Declaration | None = None
 
     def count(self) -> int:
         return sum(len(a) for a in self.answers.values())
@@ -60,6 +63,13 @@ class RecordingTarget(Target):
         if recording.count() == 0:
             raise UsageError("the recording holds no answer", where=name, remedy="record again")
         self.recording, self.name = recording, name
+        self._pipeline = Declared(recording.declared) if recording.declared else pipeline()
+
+    def pipeline(self) -> Pipeline:
+        return self._pipeline
+
+    def declaration(self) -> Declaration | None:
+        return self.recording.declared
 
     def info(self) -> TargetInfo:
         made = self.recording.target
@@ -88,6 +98,8 @@ class RecordingTarget(Target):
             raise SurfaceFailed(answer["failed"], where=question.name)
         if "unbound" in answer:
             raise SurfaceUnbound(answer["unbound"], where=question.name)
+        if "unsupported" in answer:
+            raise CaseUnsupported(answer["unsupported"], where=question.name)
         return answer
 
     def _next(self, key: str, sequence: list[dict[str, Any]]) -> dict[str, Any]:
@@ -147,6 +159,12 @@ class Recorder(Target):
     def info(self) -> TargetInfo:
         return self.live.info()
 
+    def pipeline(self) -> Pipeline:
+        return self.live.pipeline()
+
+    def declaration(self) -> Declaration | None:
+        return self.live.declaration()
+
     def bindings(self) -> dict[str, Binding]:
         return self.live.bindings()
 
@@ -160,6 +178,9 @@ class Recorder(Target):
             answer = self.live.raw(question, request)
         except SurfaceFailed as error:
             self._keep(question.name, key, {"failed": error.what})
+            raise
+        except CaseUnsupported as error:
+            self._keep(question.name, key, {"unsupported": error.what})
             raise
         except SurfaceUnbound as error:  # found out once it ran: something that the answer needs is gone from the tree
             self._keep(question.name, key, {"unbound": error.what})
@@ -253,7 +274,7 @@ class Recorder(Target):
             whole._gather()
             return whole.recording(tool, date)
         known = dict(self.configs), self.bindings(), self.answers, self.reaches, self.places, self.held
-        return Recording(SCHEMA, self.info(), tool, date, *known)
+        return Recording(SCHEMA, self.info(), tool, date, *known, self.declaration())
 
 
 def merged(before: Recording, now: Recording) -> Recording:
@@ -304,5 +325,7 @@ def read_recording(path: Path) -> Recording:
 
 def packaged() -> dict[str, Path]:
     """The recordings that come with the library, by name."""
-    found = (p for known in pipelines().values() for p in sorted(known.recordings.glob(f"*{SUFFIX}")))
+    own = pipeline().recordings
+    others = (f / own.name for f in folders() if f / own.name != own)
+    found = (p for folder in (own, *others) for p in sorted(folder.glob(f"*{SUFFIX}")))
     return {p.name.removesuffix(SUFFIX): p for p in found}

@@ -15,16 +15,23 @@ def default() -> str:
     return next(iter(packaged()))
 
 
-def open_target(word: str = "", *, python: str | None = None) -> Target:
+def open_target(word: str = "", *, python: str | None = None, adapter: Path | None = None, config: str = "") -> Target:
     """Open a target: `reference`, a packaged recording's name, a recording file, or a checkout's folder.
 
     Args:
-        word: "" is the `default`.
-        python: the checkout's interpreter; ignored for the other kinds.
+        word: "" is the `default`; with an adapter, the folder of the pipeline's source or "".
+        python: the checkout's or adapter's interpreter; ignored for the other kinds.
+        adapter: a file that describes the pipeline. config: what it is given.
 
     Raises:
         UsageError: the word names nothing that can be audited.
     """
+    if adapter is not None:
+        from coordexp_audit_lib.targets.adapter import AdapterTarget
+
+        if word and not Path(word).expanduser().is_dir():
+            raise UsageError("there is no such folder", where=word, remedy="give that of the pipeline's source")
+        return AdapterTarget(adapter, python=python, root=Path(word).expanduser() if word else None, config=config)
     word = word or default()
     if word == "reference":
         return ReferenceTarget()

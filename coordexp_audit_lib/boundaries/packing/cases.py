@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -119,11 +119,11 @@ def join_requests() -> list[tuple[str, s.JoinRequest]]:
 def packed_cases(ctx: Context) -> Iterator[tuple[str, Surface[Any, s.BatchResponse], Any]]:
     """Every case of every way to pack that this pipeline has: its name, the question and the request."""
     for name, request in batch_requests():
-        if request.path == "post_rollout" and not ctx.answers(s.DRAIN):
-            ctx.left_out("post-rollout packs", "not in this tree")
-        else:
+        if request.path != "post_rollout" or ctx.answers(s.DRAIN):
             yield name, s.BATCH, request
-    if ctx.contract.get("packing.trainer_joins"):
+        elif ROLLOUT in packers(ctx):
+            ctx.left_out("post-rollout packs", "not in this tree")
+    if ctx.contract.get("packing.trainer_joins", ctx.answers(s.JOIN)):
         yield from ((name, s.JOIN, request) for name, request in join_requests())
 
 
@@ -155,6 +155,12 @@ def pictured_samples() -> list[s.Sample]:
     ]
 
 
+def packers(ctx: Context) -> Sequence[str]:
+    """The packers that a run may take: as the contract says, else those that the target answers for."""
+    said: Sequence[str] | None = ctx.contract.get("packing.packers")
+    return [name for question, name in PACKERS.items() if ctx.answers(question)] if said is None else said
+
+
 def each_plan(ctx: Context) -> Iterator[tuple[Surface[Any, Any], Any, Any]]:
     """Every (surface, request, answer) of the packers that this target has; the ones it lacks are left out.
 
@@ -164,14 +170,16 @@ def each_plan(ctx: Context) -> Iterator[tuple[Surface[Any, Any], Any, Any]]:
         raise SurfaceUnbound("the target has no packer at all", where=s.PLAN.name)
     makers: tuple[Any, ...] = (plan_requests, stream_requests, drain_requests)
     for (question, name), make in zip(PACKERS.items(), makers, strict=True):
-        if name not in ctx.contract.get("packing.packers", PACKERS.values()):
+        if name not in packers(ctx):
             ctx.fact(name, "not asked: no run may take this packer")
             continue
         if not ctx.answers(question):
             ctx.left_out(name, "not in this tree")
             continue
         for request in make(ctx.rng("plans")):
-            yield question, request, ctx.ask(question, request)
+            answer = ctx.offered(name, question, request)
+            if answer is not None:
+                yield question, request, answer
 
 
 def of_plan(question: Surface[Any, Any], request: Any, problem: Problem) -> Violation:
@@ -209,8 +217,12 @@ def each_batch(ctx: Context, predicate: Predicate) -> Iterator[Violation]:
     """Judge every batch of every case; a pipeline that lacks what the claim is about is unbound, not right."""
     packs = tokens = images = 0
     for name, question, request in packed_cases(ctx):
-        encoded = ctx.value(s.ENCODE, s.EncodeRequest(request.samples)).encoded
-        batches = ctx.value(question, request).batches
+        batches = None
+        with ctx.case(name):
+            encoded = ctx.value(s.ENCODE, s.EncodeRequest(request.samples)).encoded
+            batches = ctx.value(question, request).batches
+        if batches is None:
+            continue
         if sorted(m for b in batches for m in b.members) != list(range(len(encoded))):
             yield Violation("the packs do not hold each sample once", name, len(encoded), [b.members for b in batches])
             continue
@@ -233,13 +245,17 @@ def each_forward(
 ) -> Iterator[Violation]:
     """Judge every pack under the kernels that the pipeline lets packed training use; the rest is measured and noted."""
     for name, request in forward_requests():
-        label = f"{name}, {KERNELS[request.attention]}"
+        label, answer = f"{name}, {KERNELS[request.attention]}", None
+        if request.path != "dataset" and ROLLOUT not in packers(ctx):
+            continue
         try:
-            answer = ctx.value(s.FORWARD, request)
+            with ctx.case(label):
+                answer = ctx.value(s.FORWARD, request)
         except SurfaceUnbound as error:
             if request.path == "dataset":
                 raise
             ctx.left_out(label, error.what)
+        if answer is None:
             continue
         refused = request.attention == "sdpa" and not answer.sdpa_accepted
         ctx.fact(label, measured(answer.packs) + ("; the pipeline refuses sdpa for packed training" if refused else ""))

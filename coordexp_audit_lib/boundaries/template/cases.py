@@ -16,6 +16,8 @@ LETTERS, SIGNS = "\n\taZ9é街\U0001f9ca\"'[]{},", ".:|<>"
 NEIGHBOURS = ("", " ", "  ", *LETTERS, ", ", *SIGNS, "<|", "|>", "<|coord_", "_0|>", *"\\/-", "<|im_end|>", "<image>")
 NEIGHBOURS = (*NEIGHBOURS, "</think>", "0|>")
 BINS_PER_TEXT = 15
+ORDERS = ("desc_first",)  # of a record's fields, where the contract has none
+SETTINGS = {"orderings": ("sorted",), "field_orders": ORDERS, "variants": ("default",)}
 Part = tuple[Surface[Any, Any], str, Callable[[Context], Iterator[Any]]]  # a question, what it tells, who judges it
 
 
@@ -28,9 +30,10 @@ def judged_parts(ctx: Context, *parts: Part) -> Iterator[Any]:
     """What each part's judge finds; a part whose surface the target does not answer is left out."""
     for surface, part, judge in parts:
         if ctx.answers(surface):
-            yield from judge(ctx)
+            with ctx.case(part):
+                yield from judge(ctx)
         else:
-            ctx.left_out(part, "not in this tree")
+            ctx.not_there(part, "not in this tree")
 
 
 def contexts() -> list[tuple[str, list[int]]]:
@@ -50,7 +53,7 @@ def contexts() -> list[tuple[str, list[int]]]:
 
 def prompt_requests(promised: Mapping[str, Any]) -> list[s.PromptRequest]:
     """Every setting of the pipeline's prompts: orderings of objects, orders of fields, variants."""
-    names = (promised[f"template.{n}"] for n in ("orderings", "field_orders", "variants"))
+    names = (promised.get(f"template.{n}", default) for n, default in SETTINGS.items())
     return [s.PromptRequest(*setting) for setting in itertools.product(*names)]
 
 
@@ -85,7 +88,7 @@ def records() -> list[s.Record]:
 
 def encode_requests(promised: Mapping[str, Any]) -> Iterator[tuple[str, s.EncodeRequest]]:
     """The records under a short prompt, for each order of fields, and some under a long one."""
-    orders = promised["template.field_orders"]
+    orders = promised.get("template.field_orders", ORDERS)
     for order in orders:
         yield f"short prompt, {order}", s.EncodeRequest(records(), "Locate.", "Every object.", order)
     long = "List what you see, from top to bottom. Use <|coord_0|> to <|coord_999|>.\n- No more.\n"
@@ -94,7 +97,7 @@ def encode_requests(promised: Mapping[str, Any]) -> Iterator[tuple[str, s.Encode
 
 def control_requests(promised: Mapping[str, Any]) -> Iterator[tuple[str, s.EncodeRequest]]:
     """Records whose desc spells a token that steers the chat: its end, or the place of an image."""
-    order = promised["template.field_orders"][0]
+    order = promised.get("template.field_orders", ORDERS)[0]
     for sign in ("<|im_end|>", "<|image_pad|>"):
         record = s.Record([(f"a sign that says {sign}", [12, 34, 256, 480])], ((64, 64),))
         yield sign, s.EncodeRequest([record], "Locate.", "Every object.", order)

@@ -35,13 +35,18 @@ def ddp_aligned(ctx: Context) -> Iterator[Violation]:
         for world in range(1, 9):
             for drop_last in (False, True):
                 request = s.PlanRequest(lengths, length, world_size=world, dataloader_drop_last=drop_last)
-                answer = ctx.ask(s.PLAN, request)
-                ctx.judged()
-                if answer.refusal:
-                    found = _refusal_unfit(answer.refusal.type, answer.refusal.message, drop_last)
-                else:
-                    found = list(plans.ranks_aligned(answer.value, world, drop_last))
-                yield from (cases.of_plan(s.PLAN, request, problem) for problem in found)
+                with ctx.case(f"{world} ranks{', dataloader_drop_last' if drop_last else ''}"):
+                    yield from _of_ranks(ctx, request)
+
+
+def _of_ranks(ctx: Context, request: s.PlanRequest) -> Iterator[Violation]:
+    answer = ctx.ask(s.PLAN, request)
+    ctx.judged()
+    if answer.refusal:
+        found = _refusal_unfit(answer.refusal.type, answer.refusal.message, request.dataloader_drop_last)
+    else:
+        found = list(plans.ranks_aligned(answer.value, request.world_size, request.dataloader_drop_last))
+    yield from (cases.of_plan(s.PLAN, request, problem) for problem in found)
 
 
 def _refusal_unfit(kind: str, message: str, drop_last: bool) -> list[Problem]:

@@ -33,7 +33,8 @@ def each_once(ctx: Context) -> Iterator[Violation]:
         for problem in plans.each_once(len(request.lengths), answer.value.packs, skipped, dropped):
             yield of_plan(question, request, problem)
     if ctx.answers(s.PLAN):
-        _note_drops(ctx)
+        with ctx.case("drop_last"):
+            _note_drops(ctx)
 
 
 def _note_drops(ctx: Context) -> None:

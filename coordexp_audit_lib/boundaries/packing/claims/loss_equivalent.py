@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from coordexp_audit_lib.boundaries.packing.artifact import PackedRow
-from coordexp_audit_lib.boundaries.packing.cases import each_forward
+from coordexp_audit_lib.boundaries.packing.cases import ROLLOUT, each_forward, packers
 from coordexp_audit_lib.boundaries.packing.faults import calls
 from coordexp_audit_lib.boundaries.packing.predicates import accumulation, isolation
 from coordexp_audit_lib.boundaries.packing.reference import steps
@@ -39,9 +39,12 @@ ALL_TOGETHER, APART = 4096, 300  # tokens of a pack: all samples, or the long on
 )
 def loss_equivalent(ctx: Context) -> Iterator[Violation]:
     yield from each_forward(ctx, lambda pack, attention: isolation.loss_equivalent(pack), _measured)
+    if ROLLOUT not in packers(ctx) and not ctx.answers(STEP):
+        return
     for channel in ("A", "B"):
         try:
-            yield from _step(ctx, channel)
+            with ctx.case(f"a step of Channel-{channel}"):
+                yield from _step(ctx, channel)
         except SurfaceUnbound as error:
             ctx.left_out(f"a step of Channel-{channel}", error.what)
 

@@ -27,7 +27,9 @@ from coordexp_audit_lib.core.problem import Problem
 )
 def stable_order(ctx: Context) -> Iterator[Violation]:
     for question, request, answer in each_plan(ctx):
-        again = ctx.ask(question, msgspec.structs.replace(request, repeat=1))
+        again = answer
+        with ctx.case("the same input again"):
+            again = ctx.ask(question, msgspec.structs.replace(request, repeat=1))
         ctx.judged(not answer.refused and bool(answer.value.packs))
         if again != answer:
             text = "the same input gives another plan"

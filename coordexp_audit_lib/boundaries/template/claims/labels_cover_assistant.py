@@ -40,7 +40,10 @@ def labels_cover_assistant(ctx: Context) -> Iterator[Violation]:
     ignored = profile.ignore_index
     supervised = pads = 0
     for name, request in cases.encode_requests(ctx.contract):
-        made = ctx.value(s.ENCODE, request)
+        answer = ctx.offered(name, s.ENCODE, request)
+        if answer is None:
+            continue
+        made = answer.value
         count = len(request.records)
         if not len(made.unpacked) == len(made.padded_ids) == len(made.padded_labels) == count:
             yield Violation("a record was lost", name, count, len(made.unpacked), {"case": name})
@@ -63,9 +66,9 @@ def _control(ctx: Context, header: list[int]) -> Iterator[Violation]:
     """A desc that spells a control token ends the turn in the middle of the answer, or opens an image there."""
     profile = cases.profile(ctx)
     for sign, request in cases.control_requests(ctx.contract):
-        answer = ctx.ask(s.ENCODE, request)
-        ctx.judged()
-        if answer.content is None:
+        answer = ctx.offered(sign, s.ENCODE, request)
+        ctx.judged(answer is not None)
+        if answer is None or answer.content is None:
             continue
         sample = answer.content.unpacked[0]
         found = [*predicates.label_problems(sample.input_ids, sample.labels, profile, header)]

@@ -131,7 +131,9 @@ def laid_over(root, files):
 
 def plain(value):
     """Builtins that strict JSON can hold; floats that it cannot are named as YAML writes them."""
-    if value is None or type(value) in (bool, int, str):
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
@@ -139,12 +141,7 @@ def plain(value):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
-    if isinstance(value, Set):
-        return sorted((plain(v) for v in value), key=repr)
-    if isinstance(value, float) and not math.isfinite(value):
-        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
-    known = isinstance(value, (bool, int, float, str))
-    return value if known else "<%s>" % type(value).__name__
+    return sorted(map(plain, value), key=repr) if isinstance(value, Set) else "<%s>" % type(value).__name__
 
 
 def shortened(value, key=""):

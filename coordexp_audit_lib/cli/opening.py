@@ -1,0 +1,108 @@
+"""What a command that audits a target is told of it, and the target that comes of it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.boundaries.policies import applicable, left_out
+from coordexp_audit_lib.core.claim import Claim, claims, exhibits
+from coordexp_audit_lib.core.errors import UsageError
+from coordexp_audit_lib.core.pipeline import pipelines
+from coordexp_audit_lib.core.target import Target, TargetInfo
+from coordexp_audit_lib.targets.resolve import default, open_target
+
+
+class Opened(NamedTuple):
+    """A target with the configs as the user names them (an adapter may have none), and the boundaries to judge."""
+
+    target: Target
+    configs: list[str]
+    names: list[str] | None
+
+
+def declare_target(parser: argparse.ArgumentParser) -> None:
+    """The options that name a target."""
+    add = parser.add_argument
+    add("--target", default="", help=f"a checkout's folder, a recording, or `reference` ({default()})")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--adapter", type=Path, metavar="FILE", help="a file that describes the pipeline and asks it")
+    how.add_argument("--pipeline", metavar="NAME", help="a pipeline that comes along or is installed")
+    add("--python", help="the interpreter of the pipeline's own environment")
+    add("--config", nargs="+", action="extend", help="configs, relative to the target (both anchored), or an adapter's")
+
+
+def declare_audit(parser: argparse.ArgumentParser) -> None:
+    """The options of a whole audit."""
+    declare_target(parser)
+    add = parser.add_argument
+    add("--boundary", nargs="+", action="extend", help="only these boundaries")
+    add("--seed", type=int, default=0, help="of every random choice (0)")
+    add("--jobs", type=_jobs, default=_cores(), help="processes that ask a checkout (all cores)")
+
+
+def opened(arguments: argparse.Namespace) -> Opened:
+    """Open what the command names.
+
+    Raises:
+        UsageError: it names nothing that can be audited.
+    """
+    given = getattr(arguments, "boundary", None)
+    names = [boundaries.boundary(n).name for n in given] if given else None
+    boundaries.load(None if names is None or boundaries.ALL_OTHERS in names else names)
+    adapter = adapter_named(arguments)
+    if adapter is None:
+        target = open_target(arguments.target, python=arguments.python)
+        if target.declaration() is None:
+            return Opened(target, list(arguments.config or target.pipeline().configs), names)
+        kept = [c for c in getattr(target, "recording").configs if c]  # noqa: B009  a recording of an adapter's answers
+        return Opened(target, list(arguments.config or kept), names)
+    configs = list(arguments.config or [])
+    if len(configs) > 1:
+        raise UsageError("an adapter is given one config", where=configs[1], remedy="audit one config at a time")
+    target = open_target(arguments.target, python=arguments.python, adapter=adapter, config="".join(configs))
+    return Opened(target, configs, names)
+
+
+def adapter_named(arguments: argparse.Namespace) -> Path | None:
+    """The adapter's file that the command names; None for a pipeline that the library itself knows."""
+    from coordexp_audit_lib.targets.adapter import adapter_of
+
+    if arguments.pipeline and arguments.pipeline not in pipelines():
+        return adapter_of(arguments.pipeline)
+    path: Path | None = arguments.adapter
+    return path
+
+
+def planned(names: list[str] | None, opened: Opened) -> tuple[list[Claim], int, int]:
+    """The checks of the chosen boundaries, how often they are judged in all, and the number of exhibits."""
+    chosen = boundaries.load(names)
+    checks = applicable([i for b in chosen for i in claims(b.name)], opened.target.pipeline())
+    times = max(1, len(opened.configs))
+    judged = sum(times if i.per_config else 1 for i in checks)
+    return checks, judged, sum(len(exhibits(b.name)) for b in chosen)
+
+
+def described(target: Target, names: list[str] | None) -> TargetInfo:
+    """Who was audited, with what it was not judged by."""
+    every = [i for b in boundaries.load(names) for i in claims(b.name)]
+    counts, info = left_out(every, target.pipeline()), target.info()
+    told = ", ".join(f"{policy} ({n})" for policy, n in counts.items())
+    note = f"not judged, for the adapter names none of these policies (with so many claims): {told}" if told else ""
+    return msgspec.structs.replace(info, note="; ".join(filter(None, (info.note, note))))
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _jobs(word: str) -> int:
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is no number of processes")
+    return int(word)

@@ -1,0 +1,172 @@
+"""The adapter target: a pipeline that one file describes, answered live by a contained worker in its interpreter."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from coordexp_audit_lib.core.citation import Citation
+from coordexp_audit_lib.core.clue import Clue
+from coordexp_audit_lib.core.declared import Declaration, Declared
+from coordexp_audit_lib.core.errors import SurfaceFailed, UsageError
+from coordexp_audit_lib.core.evidence import Where
+from coordexp_audit_lib.core.finding import Place, Reach
+from coordexp_audit_lib.core.pipeline import folders
+from coordexp_audit_lib.core.surface import Surface, surfaces
+from coordexp_audit_lib.core.target import Binding, TargetInfo
+from coordexp_audit_lib.kit.git import git_state
+from coordexp_audit_lib.sandbox.limits import Limits
+from coordexp_audit_lib.targets.checkout import CheckoutTarget, interpreter_at
+from coordexp_audit_lib.targets.table import Row
+
+GROUP = "coordexp_audit.pipelines"
+BUILT_IN = "adapter.py"
+
+
+class AdapterTarget(CheckoutTarget):
+    """Answers by an adapter.
+
+    Args:
+        file: the adapter. python: the interpreter of the pipeline's environment; by default this one.
+        root: the pipeline's own source tree, where there is one to read; else nothing is asked of source text.
+        config: a file that the adapter is given (`here.config`).
+
+    Raises:
+        UsageError: the file is no adapter, or the interpreter can't run it.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        *,
+        python: str | None = None,
+        root: Path | None = None,
+        config: str = "",
+        limits: Limits | None = None,
+    ) -> None:
+        self.file, self.has_tree = file.expanduser().resolve(), root is not None
+        if not self.file.is_file() or self.file.suffix != ".py":
+            raise UsageError("there is no such adapter", where=str(file), remedy="give a Python file")
+        self.config = config
+        given = {"adapter": str(self.file), "config": self._full(config), "importable": self.has_tree or not _own(file)}
+        self._open(
+            root or self.file.parent, interpreter_at(python or sys.executable, ""), limits, self.file.parent, **given
+        )
+        try:
+            told = self._exchange({"declare": True}, self.limits.first_seconds)
+            if "declared" not in told:
+                raise SurfaceFailed(str(told.get("failed", "it declares nothing")))
+            self.said = msgspec.convert(told["declared"], Declaration)
+        except (SurfaceFailed, msgspec.ValidationError) as error:
+            remedy = "`coordexp-audit adapter new` writes one to begin with"
+            what = f"it is no adapter: {getattr(error, 'what', error)}"
+            raise UsageError(what, where=str(file), remedy=remedy) from error
+        self._pipeline: Declared = Declared(self.said, self.file.parent)
+        self._about = self._asked_about()
+
+    def _full(self, config: str) -> str | None:
+        if not config:
+            return None
+        path = Path(config).expanduser().resolve()
+        if not path.is_file():
+            raise UsageError("there is no such config", where=config, remedy="give a file, or leave --config out")
+        return str(path)
+
+    def info(self) -> TargetInfo:
+        if self._info is None:
+            state = git_state(self.tree.root) if self.has_tree else None
+            self._info = TargetInfo(
+                kind="adapter",
+                name=self._pipeline.title,
+                interpreter=self._about["interpreter"],
+                versions=self._about["versions"],
+                note=f"answered by {self.said.file}",
+                commit=state.commit if state else "",
+                dirty=state.dirty if state else None,
+                date=state.date if state else "",
+            )
+        return self._info
+
+    def declaration(self) -> Declaration:
+        return self.said
+
+    def config_path(self, config: str) -> str:
+        if config and config != self.config:
+            raise UsageError("the adapter was given another config", where=config, remedy="audit one config at a time")
+        return config
+
+    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
+        return "this config", "the adapter calls it as training does"
+
+    def localise(
+        self,
+        question: Surface[Any, Any],
+        failing: Sequence[dict[str, Any]],
+        passing: Sequence[dict[str, Any]],
+        clue: Clue,
+    ) -> list[Place]:
+        return super().localise(question, failing, passing, clue) if self.has_tree else []
+
+    def holds(self, citation: Citation) -> bool | None:
+        return None
+
+    def _preload(self) -> str:
+        return f"import {' '.join(self.said.preload)}" if self.said.preload else ""
+
+    def _table(self) -> dict[str, Row]:
+        if self._rows is None:
+            self._rows = {name: Row(self._binding(question), chosen={}) for name, question in surfaces().items()}
+        return self._rows
+
+    def _binding(self, question: Surface[Any, Any]) -> Binding:
+        place = self.said.surfaces.get(question.name)
+        if place is not None:
+            return Binding(question.name, "bound", **msgspec.to_builtins(place))
+        if question.static is not None and self.has_tree:
+            return Binding(question.name, "bound", note="read from the source, not run")
+        return Binding(question.name, "unbound", note="the adapter does not answer it")
+
+
+def _own(file: Path) -> bool:
+    return file.resolve().parent in folders()
+
+
+def adapter_of(name: str) -> Path:
+    """The adapter of a pipeline that comes along or is installed, by its name; nothing of it is imported.
+
+    Raises:
+        UsageError: there is none.
+    """
+    known = adapters()
+    if name not in known:
+        remedy = f"use one of {', '.join(known) or 'none'}, or --adapter FILE"
+        raise UsageError(f"no pipeline is called {name!r}", where=name, remedy=remedy)
+    return known[name]
+
+
+def adapters() -> dict[str, Path]:
+    """The adapters that come along, and those that installed packages name (entry points of `GROUP`)."""
+    found = {f.name.replace("_", "-"): f / BUILT_IN for f in folders() if (f / BUILT_IN).is_file()}
+    for entry in metadata.entry_points(group=GROUP):
+        path = module_file(entry)
+        if path is not None:
+            found[entry.name] = path
+    return found
+
+
+def module_file(entry: metadata.EntryPoint) -> Path | None:
+    """The file of the module that an entry point names, without importing it."""
+    head, *rest = entry.value.partition(":")[0].split(".")
+    try:
+        spec = util.find_spec(head)
+    except (ImportError, ValueError):
+        return None
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin)
+    return path.parent.joinpath(*rest).with_suffix(".py") if rest else path

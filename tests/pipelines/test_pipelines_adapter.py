@@ -1,0 +1,139 @@
+"""A pipeline that one file describes: what is judged of it, what is left out, and what is no adapter."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.boundaries.policies import POLICIES, policy_of
+from coordexp_audit_lib.cli.commands import HELD, UNUSABLE, VIOLATED, main
+from coordexp_audit_lib.core.claim import claims
+
+HEAD = """
+from coordexp_audit_lib.pipelines.api import Adapter, NotSupported
+
+adapter = Adapter("my-packer", profile="qwen3_vl"{more})
+
+
+@adapter.setup
+def setup(here):
+    print("noise on stdout")
+    return {{"config": here.config, "room": 0}}
+
+
+def packed(lengths, room):
+    packs, left = [], 0
+    for i, length in enumerate(lengths):
+        if length > left:
+            packs.append([])
+            left = room
+        packs[-1].append(i)
+        left -= length
+    return packs
+"""
+PLAN = """
+@adapter.answers("packing.plan")
+def plan(request, here):
+    if request.world_size > 1:
+        raise NotSupported("world_size")
+    if request.drop_last:
+        raise NotSupported("drop_last")
+    if max(request.lengths) > request.packing_length:
+        raise NotSupported("samples longer than a pack")
+    packs = here.call(packed, request.lengths, request["packing_length"]){edit}
+    ranks = [list(range(len(packs)))]
+    return dict(packs=packs, aligned=packs, ranks=ranks, rank_digests=["one"], repeated=[], single_long=None,
+                skipped_long=None)
+"""
+LOSES = "[:-1] if len(request.lengths) == 12 else here.call(packed, request.lengths, request.packing_length)"
+
+
+def written(folder: Path, *, edit: str = "", more: str = "", body: str = PLAN) -> Path:
+    path = folder / "adapter.py"
+    path.write_text(HEAD.format(more=more) + body.format(edit=edit))
+    return path
+
+
+def checked(capsys: pytest.CaptureFixture[str], path: Path, *more: str) -> tuple[int, dict[str, Any]]:
+    status = main(["check", "--adapter", str(path), "--jobs", "1", "--json", *more])
+    told = capsys.readouterr()
+    return status, json.loads(told.out) if told.out else {"error": told.err}
+
+
+def by_claim(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {f["invariant"]: f for f in document["findings"]}
+
+
+def test_a_packer_that_nobody_knew_is_judged_by_what_it_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No tree, no config, no other surface; what is only some pipelines' promise is no part of the verdict."""
+    status, document = checked(capsys, written(tmp_path))
+    found = by_claim(document)
+    held = {name for name, f in found.items() if f["status"] == "held"}
+    assert status == HELD
+    assert held == {"packing.capacity", "packing.each_once", "packing.stable_order", "packing.ddp_aligned"}
+    assert {f["status"] for name, f in found.items() if name not in held} == {"unbound"}
+    assert not {policy_of(name) for name in found} - {""}
+    assert document["target"]["kind"] == "adapter"
+    assert "config (" in document["target"]["note"]
+
+
+def test_an_option_that_it_does_not_have_costs_that_case_and_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, document = checked(capsys, written(tmp_path), "--boundary", "packing")
+    aligned = by_claim(document)["packing.ddp_aligned"]
+    notes = {e["symbol"]: e["value"] for e in aligned["evidence"] if e["kind"] == "fact"}
+    assert aligned["checked"] > 0
+    assert notes["not asked: 2 ranks, dataloader_drop_last"] == "not supported: world_size"
+
+
+def test_a_packer_that_loses_samples_fails_with_the_place_and_whose_demand_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, document = checked(capsys, written(tmp_path, edit=LOSES), "--boundary", "packing")
+    lost = by_claim(document)["packing.each_once"]
+    assert (status, lost["status"], lost["severity"], lost["authority"]) == (VIOLATED, "violated", "P0", "spec")
+    assert lost["violations"][0]["where"]["path"] == "adapter.py"
+    assert lost["violations"][0]["where"]["symbol"] == "adapter:plan"
+
+
+def test_a_policy_that_it_keeps_is_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, more=", policies=['unpacked-evaluation']")
+    _, document = checked(capsys, path, "--boundary", "packing")
+    assert "packing.eval_unpacked" in by_claim(document)
+    assert "packing.own_check" not in by_claim(document)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x = 1", "makes 0 adapters"),
+        ("import no_such_package", "No module named 'no_such_package'"),
+        ("raise SystemExit('bye')", "SystemExit"),
+    ],
+)
+def test_what_is_no_adapter_is_said_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, says: str
+) -> None:
+    path = tmp_path / "adapter.py"
+    path.write_text(text)
+    status, told = checked(capsys, path)
+    assert status == UNUSABLE
+    assert says in told["error"]
+    assert told["error"].count("\n") == 1
+
+
+def test_every_policy_has_claims_and_every_claim_one_policy_at_most() -> None:
+    boundaries.load()
+    known = {c.id for c in claims()}
+    named = [n for _, names in POLICIES.values() for n in names]
+    assert len(named) == len(set(named))
+    assert {n for n in named if not n.endswith(".")} <= known
+    assert {n.rstrip(".") for n in named if n.endswith(".")} <= {b.name for b in boundaries.BOUNDARIES}
+    assert {policy_of(c) for c in known} >= set(POLICIES)
