@@ -17,7 +17,7 @@ from typing import Any
 from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.kit import tokenizer
 from coordexp_audit_lib.sandbox import worker
-from coordexp_audit_lib.sandbox.limits import FOLDERS, Limits, environment, new_scratch
+from coordexp_audit_lib.sandbox.limits import FOLDERS, Limits, environment
 from coordexp_audit_lib.sandbox.process import Theirs, WorkerProcess, bounds
 
 
@@ -44,7 +44,7 @@ class ForkServer(WorkerProcess):
         workers: int = 1,
         more: Mapping[str, Any] | None = None,
     ) -> None:
-        self._make(limits, new_scratch(limits))
+        self._make(limits, Path(tempfile.mkdtemp(prefix="coordexp-audit-")).resolve())
         tokenizer.hand_on(self.base / "home")
         self.setup = {"tree": str(tree), "answers": str(answers), **(more or {})}
         self.control, passed = (s.detach() for s in socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))

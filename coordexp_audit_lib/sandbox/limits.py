@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from pathlib import Path
 
 import msgspec
 
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH")
 FOLDERS = ("home", "tmp", "work")
-MEMORY = "/dev/shm"
 TOKEN = "AUDIT_WORKER_TOKEN"
 
 
@@ -48,19 +45,6 @@ class Limits(msgspec.Struct, frozen=True):
             "RLIMIT_NOFILE": self.open_files,
             "RLIMIT_CORE": 0,
         }
-
-
-def new_scratch(limits: Limits) -> Path:
-    """A new folder for a worker, in memory where the machine has room there, else where temporary files go.
-
-    A disk makes and removes thousands of small files many times slower. `TMPDIR` overrules it.
-    """
-    home = None
-    with contextlib.suppress(OSError):
-        room = os.statvfs(MEMORY)
-        has_room = room.f_bavail * room.f_frsize > 2 * limits.disk and os.access(MEMORY, os.W_OK)
-        home = MEMORY if has_room and not os.environ.get("TMPDIR") else None
-    return Path(tempfile.mkdtemp(prefix="coordexp-audit-", dir=home)).resolve()
 
 
 def environment(scratch: Path, token: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import weakref
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ import msgspec
 
 from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.sandbox import leftovers, supervisor, worker
-from coordexp_audit_lib.sandbox.limits import FOLDERS, Limits, environment, new_scratch
+from coordexp_audit_lib.sandbox.limits import FOLDERS, Limits, environment
 
 CHUNK = 1 << 16
 OVERHEAD = 1024
@@ -78,7 +79,7 @@ class WorkerProcess:
     def __init__(
         self, python: str, tree: Path, answers: Path, limits: Limits, more: Mapping[str, Any] | None = None
     ) -> None:
-        self._make(limits, new_scratch(limits))
+        self._make(limits, Path(tempfile.mkdtemp(prefix="coordexp-audit-")).resolve())
         theirs = self._pipes()
         self._start([python, "-s", "-B", str(worker.__file__), str(theirs.read), str(theirs.write)], theirs)
         self._begin({"tree": str(tree), "answers": str(answers), **(more or {})}, limits.start_seconds)
