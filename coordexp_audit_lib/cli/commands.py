@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tqdm import tqdm
-
 from coordexp_audit_lib import __version__, boundaries
 from coordexp_audit_lib.cli import adapters, streams
 from coordexp_audit_lib.cli.artifacts import declare
@@ -48,6 +46,8 @@ class Bar:
     """A progress bar on stderr; nothing where stderr is not a terminal."""
 
     def __init__(self, total: int, what: str) -> None:
+        from tqdm import tqdm  # most commands need none, and it costs a tenth of a second
+
         self.bar = tqdm(total=total, desc=what, file=sys.stderr, mininterval=0.2, disable=None, leave=False)
 
     def __call__(self, name: str) -> None:
