@@ -6,7 +6,7 @@ that was not measured (a padded mask, videos, positions that run on, a family of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from coordexp_audit_lib.boundaries.packing.artifact import PackedRow, packed
 from coordexp_audit_lib.boundaries.packing.artifact.isolation import Facts, called, read
-from coordexp_audit_lib.core.errors import AuditError, UsageError
+from coordexp_audit_lib.core.errors import InvariantViolation
 from coordexp_audit_lib.guards.collator import Inbox
 from coordexp_audit_lib.guards.memory import arrays
 from coordexp_audit_lib.guards.stopping import claim_of, judged, stop_at
@@ -128,11 +128,21 @@ def _positions(row: PackedRow) -> str | None:
     return "copied" if kind == "four" and row.copied_temporal else kind
 
 
-class Calls:
-    """Listens to how a model is called in training. inbox: where to leave what is found."""
+Failed = Callable[[str, Exception], object]
 
-    def __init__(self, inbox: Inbox, facts: Path | str | None = None) -> None:
-        self.inbox, self.decided = inbox, 0
+
+def unheard(place: str, error: Exception) -> None:
+    """Leave it at that."""
+
+
+class Calls:
+    """Listens to how a model is called in training. inbox: where to leave what is found. facts: own ones. failed: told
+    of a look that failed by itself, which stops nothing."""
+
+    def __init__(
+        self, inbox: Inbox, facts: Path | str | None = None, failed: Failed = lambda place, error: None
+    ) -> None:
+        self.inbox, self.decided, self.failed = inbox, 0, failed
         self._facts = read(facts) if facts is not None else None
         self._kinds: set[tuple[Any, ...]] = set()
         self._hook: Any = None
@@ -157,7 +167,7 @@ class Calls:
         self._kinds.add(kind)
         try:
             self.decided += check_model_call(module, kwargs, self._facts)
-        except UsageError:
-            return  # tensors that can't be read: nothing is known of the call
-        except AuditError as error:
+        except InvariantViolation as error:
             self.inbox.put(error)
+        except Exception as error:
+            self.failed("a look at the model's call", error)
