@@ -1,4 +1,5 @@
-"""The commands that audit what a run left behind, or what it stands on: data, batch, metrics, manifest, upstream."""
+"""The commands that audit what a run left behind, or what it stands on: data, batch, rollout, metrics, manifest,
+upstream."""
 
 from __future__ import annotations
 
@@ -27,6 +28,7 @@ Add = Callable[..., argparse.ArgumentParser]
 _BOUNDARY = {
     "data": "geometry",
     "batch": "packing",
+    "rollout": "rollout",
     "metrics": "metrics",
     "manifest": "provenance",
     "upstream": "upstream",
@@ -73,6 +75,23 @@ def declare(add: Add, judged: argparse.ArgumentParser, report: Report) -> None:
         choices=("shifted", "unshifted"),
         help="how labels stand to the tokens; by default as the tokens show it, which is said",
     )
+    rollout = command("rollout", _rollout, "audit training batches against the rollouts that they were made of")
+    rollout.add_argument(
+        "exchange",
+        nargs="+",
+        type=Path,
+        help="recorded requests and responses with token ids, as JSON or one record a line: ms-swift, vLLM, SGLang, "
+        'TRL, any server that speaks OpenAI\'s protocol; a record is {"request": …, "response": …} or a response',
+    )
+    rollout.add_argument(
+        "--batch",
+        nargs="+",
+        type=Path,
+        required=True,
+        help="npz, safetensors or JSON: prompt_ids and completion_ids (TRL, verl), or input_ids with labels or "
+        "completion_mask (ms-swift), padded or packed",
+    )
+    rollout.add_argument("--temperature", type=float, help="of the trainer's log-probabilities")
     metrics = command("metrics", _metrics, "audit a run's metrics")
     metrics.add_argument(
         "path", type=Path, help="logging.jsonl, trainer_state.json, an event file, or a folder of them"
@@ -134,6 +153,13 @@ def _batches_in(path: Path) -> list[Path]:
     if not found:
         raise UsageError("holds no .npz and no .safetensors", where=str(path), remedy="name a file")
     return found
+
+
+def _rollout(arguments: argparse.Namespace) -> Audited:
+    from coordexp_audit_lib.boundaries.rollout.artifact import audit_exchange
+
+    found = audit_exchange(arguments.exchange, arguments.batch, arguments.temperature)
+    return Audited(", ".join(p.name for p in [*arguments.exchange, *arguments.batch]), found, partial=True)
 
 
 def _metrics(arguments: argparse.Namespace) -> Audited:

@@ -90,6 +90,7 @@ def empty(tmp_path: Path) -> Iterator[Any]:
     yield Rendered(trace([]), trace([]), "none")
     yield Kept([], [])
     yield Logged(0.0, [])
+    yield from (Exchanged([]), Exchanged([], 3))
     yield from (running.Trained(0, 0), running.Frozen(0), running.Modes(0, 0), running.Weights(0, 0))
     yield running.Tied(declared=False, before=False, after=True, equal=True)
     yield from (
@@ -131,8 +132,8 @@ def test_a_claim_that_holds_needs_something_of_what_is_there(
 ) -> None:
     """Each field is left out in turn; a claim that is held whatever is left out has judged nothing.
 
-    But for three that many fields decide: any of the token fields tells a pack's length, each value may be finite, and a
-    row stands once whatever it holds.
+    But for three that many fields decide: any of the token fields tells a pack's length, each value may be finite, and
+    a row stands once whatever it holds.
     """
     fields = whole()
     sound = set(held(made(fields)))
