@@ -14,6 +14,7 @@ from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.config.predicates.chains import Followed
 from coordexp_audit_lib.boundaries.config.predicates.rules import Resolved
 from coordexp_audit_lib.boundaries.geometry.predicates.grounding import FORMS, Talk
+from coordexp_audit_lib.boundaries.geometry.predicates.pictured import Pictured
 from coordexp_audit_lib.boundaries.geometry.predicates.records import Record
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row
 from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import vocabulary
@@ -22,14 +23,17 @@ from coordexp_audit_lib.boundaries.packing.predicates import epochs
 from coordexp_audit_lib.boundaries.packing.predicates.accumulation import Logged
 from coordexp_audit_lib.boundaries.provenance.artifact.reading import Saved
 from coordexp_audit_lib.boundaries.provenance.artifact.run import RunFolder
+from coordexp_audit_lib.boundaries.rollout.predicates.exchanges import Exchanged
 from coordexp_audit_lib.boundaries.supervision.predicates import running
 from coordexp_audit_lib.boundaries.supervision.predicates.targets import Kept
+from coordexp_audit_lib.boundaries.template.artifact import BatchSamples
 from coordexp_audit_lib.boundaries.template.predicates import Continued, Rendered, Tokens
 from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import Release
 from coordexp_audit_lib.core.claim import claims_on, declared
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import Artifact, judge_artifact
 from coordexp_audit_lib.core.pipeline import pipeline
+from coordexp_audit_lib.kit.profile import QWEN3_VL
 from coordexp_audit_lib.kit.prompt_trace import trace
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
@@ -71,11 +75,13 @@ def packing_row(target: ReferenceTarget, asked: Any) -> artifact.PackedRow:
 
 def empty(tmp_path: Path) -> Iterator[Any]:
     yield artifact.PackedRow({})
+    yield BatchSamples([], [], QWEN3_VL)
     yield Record({})
     yield Record({**RECORD, "objects": []}, ordering="sorted")
     yield Record(None)
     for form in FORMS[1:]:
         yield from (Talk(None, form), Talk({}, form), Talk(TALK, form))
+    yield Pictured(())
     yield Log("empty.jsonl", [], vocabulary())
     yield Log("other.jsonl", [Row("train", 1, 1, {})], vocabulary())
     yield RunFolder(tmp_path)
