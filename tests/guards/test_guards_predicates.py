@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ NAMES = [f"{p.__module__.split('.')[1]}.{p.__name__}" for p, *_ in TABLE]
 @pytest.fixture
 def replaced(request: pytest.FixtureRequest) -> Iterator[None]:
     """The predicate's own code is exchanged, so that whoever holds the function is met, by whatever name."""
-    predicate = request.param
+    predicate = inspect.unwrap(request.param)
     code = predicate.__code__
     predicate.__code__ = sabotaged.__code__
     yield

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from coordexp_audit_lib.boundaries.packing.artifact.dialects import PLACES, UNPADDED
 from coordexp_audit_lib.boundaries.packing.artifact.forms import TENSORS, Array
 from coordexp_audit_lib.boundaries.packing.artifact.names import named
 from coordexp_audit_lib.core.errors import UsageError
@@ -18,6 +19,7 @@ from coordexp_audit_lib.core.reading import regular
 
 ZIP, NPY = b"PK", b"\x93NUMPY"
 MOST = 16 << 30
+READ = {*UNPADDED, *PLACES}
 REMEDY = f"save a dict with any of {', '.join(TENSORS)} as npz (numpy.savez) or safetensors"
 
 
@@ -52,7 +54,7 @@ def _wanted(names: Iterable[str]) -> set[str]:
     """Of the names in a file, those of tensors that a judge reads."""
     by_name = dict.fromkeys(names)
     made = named(by_name, TENSORS)
-    return {made.renamed.get(n, n) for n in made.tensors}
+    return {made.renamed.get(n, n) for n in made.tensors} | {n for n in made.others if n.rpartition(".")[2] in READ}
 
 
 def _npz(file: Path) -> dict[str, Array | None]:
