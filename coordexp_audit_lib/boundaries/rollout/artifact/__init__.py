@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from coordexp_audit_lib.boundaries.rollout.artifact.recorded import answers_in, read_exchange
 from coordexp_audit_lib.boundaries.rollout.artifact.batches import read_batch, rows_of, temperature_of
 from coordexp_audit_lib.boundaries.rollout.artifact.pairing import paired
+from coordexp_audit_lib.boundaries.rollout.artifact.recorded import answers_in, read_exchange
 from coordexp_audit_lib.boundaries.rollout.predicates.exchanges import Exchanged
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import Artifact, judge_all
