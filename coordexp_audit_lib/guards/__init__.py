@@ -15,7 +15,12 @@ from coordexp_audit_lib.guards.calls import check_model_call
 from coordexp_audit_lib.guards.inputs import check_config, check_template, check_tokenizer, load_config
 from coordexp_audit_lib.guards.outputs import check_checkpoint, check_metrics
 from coordexp_audit_lib.guards.pins import pins_of
-from coordexp_audit_lib.guards.rollouts import check_rollout_prefix, check_rollout_response, check_supervision
+from coordexp_audit_lib.guards.rollouts import (
+    check_rollout_batch,
+    check_rollout_prefix,
+    check_rollout_response,
+    check_supervision,
+)
 
 __all__ = [
     "InvariantViolation",
@@ -26,6 +31,7 @@ __all__ = [
     "check_model_call",
     "check_packed_batch",
     "check_record",
+    "check_rollout_batch",
     "check_rollout_prefix",
     "check_rollout_response",
     "check_supervision",
