@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -28,3 +31,29 @@ def checkout() -> Iterator[Target]:
         pytest.skip("set COORDEXP_REPO and COORDEXP_PYTHON to run the tests that need a CoordExp checkout")
     with open_target(repo, python=python) as target:
         yield target
+
+
+@pytest.fixture(scope="session")
+def lines_run() -> Callable[[Callable[[], object]], int]:
+    """`lines_run(call)`: how many lines of this library a call runs, as a measure of work that no machine changes."""
+
+    def count(call: Callable[[], object]) -> int:
+        lines = 0
+
+        def inside(frame: FrameType, event: str, arg: Any) -> Any:
+            nonlocal lines
+            lines += event == "line"
+            return inside
+
+        def entered(frame: FrameType, event: str, arg: Any) -> Any:
+            return inside if "coordexp_audit_lib" in frame.f_code.co_filename else None
+
+        before = sys.gettrace()
+        sys.settrace(entered)
+        try:
+            call()
+        finally:
+            sys.settrace(before)
+        return lines
+
+    return count

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from tqdm import tqdm
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.boundaries.geometry.predicates.grounding import FORMS, LIMITS
-from coordexp_audit_lib.boundaries.geometry.predicates.records import Ordering
+from coordexp_audit_lib.cli import data
+from coordexp_audit_lib.cli.streams import say
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import judge_all
@@ -53,11 +51,7 @@ def declare(add: Add, judged: argparse.ArgumentParser, report: Report) -> None:
 
         return add(name, run, help, judged)
 
-    data = command("data", _data, "stream-audit cooked datasets of any size")
-    data.add_argument("file", nargs="+", type=Path, help="JSON lines, a JSON array or COCO; .gz, .xz, .bz2, .zst")
-    data.add_argument("--form", choices=FORMS, default="", help="of the records; by default as the first one shows")
-    data.add_argument("--frame", choices=("real", *LIMITS), default="", help="of boxes that do not say theirs")
-    data.add_argument("--sorted", action="store_true", help="also demand that objects stand in top-left order")
+    data.declare(command("data", _data, "stream-audit datasets of any size"))
     batch = command("batch", _batch, "audit one packed training batch, from any framework")
     batch.add_argument("file", nargs="+", type=Path, help="npz or safetensors, or a folder of them")
     batch.add_argument("--packing-length", type=int, help="the pack's capacity, if it is to be judged")
@@ -92,16 +86,7 @@ def _document(audited: Audited) -> dict[str, Any]:
 
 
 def _data(arguments: argparse.Namespace) -> Audited:
-    from coordexp_audit_lib.boundaries.geometry.artifact import audit_data
-
-    total = sum(p.stat().st_size for p in arguments.file if p.is_file())
-    order: Ordering = "sorted" if arguments.sorted else "random"
-    found: list[Finding] = []
-    with tqdm(total=total, unit="B", unit_scale=True, desc="data", file=sys.stderr, disable=None, leave=False) as bar:
-        for path in arguments.file:
-            found += audit_data(path, order, bar.update, form=arguments.form, frame=arguments.frame)
-    taken = dict.fromkeys(f"{f.config}: read as {e.value}" for f in found for e in f.evidence if e.symbol == "read as")
-    return Audited(", ".join(p.name for p in arguments.file), found, "; ".join(taken))
+    return Audited(*data.audited(arguments))
 
 
 def _batch(arguments: argparse.Namespace) -> Audited:
@@ -139,7 +124,14 @@ def _batches_in(path: Path) -> list[Path]:
 def _metrics(arguments: argparse.Namespace) -> Audited:
     from coordexp_audit_lib.boundaries.metrics.artifact.run import audit_log
 
-    return Audited(arguments.path.name, audit_log(arguments.path))
+    found = audit_log(arguments.path)
+    return Audited(arguments.path.name, found, _read_as(found))
+
+
+def _read_as(found: Sequence[Finding]) -> str:
+    """What each file was taken for, once."""
+    taken = dict.fromkeys(f"{f.config}: read as {e.value}" for f in found for e in f.evidence if e.symbol == "read as")
+    return "; ".join(taken)
 
 
 def _manifest(arguments: argparse.Namespace) -> Audited:
@@ -150,8 +142,8 @@ def _manifest(arguments: argparse.Namespace) -> Audited:
     pair = RunPair(arguments.against, arguments.run)
     if not arguments.json:
         rows = [(d.rank, d.field, json.dumps(d.before), json.dumps(d.after)) for d in pair.differences]
-        print(Table(("can change", "field", "before", "after"), rows or [("-", "no difference", "-", "-")]).text())
-        print()
+        say(Table(("can change", "field", "before", "after"), rows or [("-", "no difference", "-", "-")]).text())
+        say("")
     return Audited(f"{arguments.against.name} and {arguments.run.name}", audit_pair(pair))
 
 
@@ -161,8 +153,8 @@ def _upstream(arguments: argparse.Namespace) -> Audited:
     made = matrix.read_matrix(arguments.release, arguments.cache)
     if not arguments.json:
         for header, lines in tables.rows(made).values():
-            print(Table(header, lines).text())
-            print()
-        print(Table(("releases", "surface", "symbol", "verdict", "what"), tables.details(made)).text())
-        print()
+            say(Table(header, lines).text())
+            say("")
+        say(Table(("releases", "surface", "symbol", "verdict", "what"), tables.details(made)).text())
+        say("")
     return Audited(", ".join(arguments.release) or "the packaged verdicts", matrix.audit(made))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,10 +13,12 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from coordexp_audit_lib import __version__, boundaries
+from coordexp_audit_lib.cli import streams
 from coordexp_audit_lib.cli.artifacts import declare
 from coordexp_audit_lib.cli.opening import declare_audit, described, opened, planned
+from coordexp_audit_lib.cli.streams import say
 from coordexp_audit_lib.core.claim import claims
-from coordexp_audit_lib.core.errors import AuditError, UsageError, one_line
+from coordexp_audit_lib.core.errors import AuditError, UsageError, one_line, unusable
 from coordexp_audit_lib.core.fault import faults
 from coordexp_audit_lib.core.finding import SEVERITIES, Finding
 from coordexp_audit_lib.core.pipeline import pipeline
@@ -65,28 +67,34 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    if not streams.opened():
+        return UNUSABLE
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:
         command: Callable[[argparse.Namespace], int] = arguments.command
-        return command(arguments)
-    except AuditError as error:
-        if arguments.debug:
-            raise
-        print(f"coordexp-audit: {error}", file=sys.stderr)
-        return UNUSABLE
-    except KeyboardInterrupt:
-        print("coordexp-audit: interrupted; start it again to go on where it stopped", file=sys.stderr)
-        return 130
+        with streams.ended_by_signals():
+            return command(arguments)
+    except KeyboardInterrupt as ended:
+        number = getattr(ended, "number", signal.SIGINT)
+        return _told("interrupted; start it again to go on where it stopped", 128 + number)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.discard_output()
         return UNUSABLE
     except Exception as error:
         if arguments.debug:
             raise
-        what = one_line(f"this is a bug of the audit: {type(error).__name__}: {error}", remedy="run again with --debug")
-        print(f"coordexp-audit: {what}", file=sys.stderr)
-        return UNUSABLE
+        if isinstance(error, OSError) and error.errno is not None:
+            error = unusable(error)
+        if not isinstance(error, AuditError):
+            what = f"this is a bug of the audit: {type(error).__name__}: {error}"
+            return _told(one_line(what, remedy="run again with --debug"), UNUSABLE)
+        return _told(str(error), UNUSABLE)
+
+
+def _told(line: str, status: int) -> int:
+    print(f"coordexp-audit: {line}", file=sys.stderr)
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -141,17 +149,21 @@ def _report(
     from coordexp_audit_lib.report.document import dumps
 
     if arguments.json:
-        print(dumps(document), end="")
+        say(dumps(document), end="")
     else:
-        print(terminal.render(document, verbose=arguments.verbose), end="")
+        say(terminal.render(document, verbose=arguments.verbose), end="")
     return exit_status(findings, arguments.fail_on, partial)
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from coordexp_audit_lib.core.folder import usable
     from coordexp_audit_lib.core.judge import audit
-    from coordexp_audit_lib.report.document import document, write_documents
+    from coordexp_audit_lib.report.document import document, refuse_foreign, write_documents
     from coordexp_audit_lib.run.parallel import side_by_side
 
+    if arguments.out:
+        with usable(arguments.out):
+            refuse_foreign(arguments.out)
     told = opened(arguments)
     target, configs, names = told
     with target:
@@ -205,20 +217,23 @@ def _book(arguments: argparse.Namespace) -> int:
 
     made = build_book(arguments.run, formats=tuple(arguments.format))
     if arguments.json:
-        print(json.dumps({name: str(path) for name, path in made.items()}, sort_keys=True, indent=1))
+        say(json.dumps({name: str(path) for name, path in made.items()}, sort_keys=True, indent=1))
     else:
         for name, path in made.items():
-            print(f"{name}: {path}")
+            say(f"{name}: {path}")
     return HELD
 
 
 def _record(arguments: argparse.Namespace) -> int:
+    from coordexp_audit_lib.core.folder import usable
     from coordexp_audit_lib.run.record import take
     from coordexp_audit_lib.targets.recording import SUFFIX, merged, read_recording, write_recording
 
     path = arguments.out / f"{arguments.name}{SUFFIX}"
     if Path(arguments.name).name != arguments.name or not arguments.name:
         raise UsageError("a recording's name is a plain file name", where=arguments.name, remedy="leave out folders")
+    with usable(arguments.out):
+        earlier = read_recording(path) if path.exists() else None  # a file of another kind is not written over
     target, configs, names = named = opened(arguments)
     with target:
         _, judged, shown = planned(names, named)
@@ -228,12 +243,12 @@ def _record(arguments: argparse.Namespace) -> int:
         taken = take(target, configs, **how, partial=partial, progress=bar)
         bar.close()
     recording = taken.recording
-    if names is not None and path.is_file():
-        recording = merged(read_recording(path), recording)
+    if names is not None and earlier is not None:
+        recording = merged(earlier, recording)
     size = write_recording(recording, path)
     partial.unlink(missing_ok=True)
     told = {"recording": str(path), "bytes": size, "answers": recording.count()}
-    print(json.dumps(told, sort_keys=True) if arguments.json else f"{path}: {told['answers']} answers, {size} bytes")
+    say(json.dumps(told, sort_keys=True) if arguments.json else f"{path}: {told['answers']} answers, {size} bytes")
     return HELD
 
 
@@ -246,11 +261,11 @@ def _diff(arguments: argparse.Namespace) -> int:
     before, after = read_audit(arguments.before), read_audit(arguments.after)
     changes = compare(before, after)
     if arguments.json:
-        print(json.dumps({"schema": SCHEMA, "changes": msgspec.to_builtins(changes)}, sort_keys=True, indent=1))
+        say(json.dumps({"schema": SCHEMA, "changes": msgspec.to_builtins(changes)}, sort_keys=True, indent=1))
     elif changes:
-        print(changes_table(before, after).text())
+        say(changes_table(before, after).text())
     else:
-        print("no change")
+        say("no change")
     return VIOLATED if is_worse(changes) else HELD
 
 
@@ -265,13 +280,13 @@ def _faults(arguments: argparse.Namespace) -> int:
     proof = prove(claims(), faults(), ANCHORED[1], progress=bar)
     bar.close()
     if arguments.json:
-        print(json.dumps(msgspec.to_builtins(proof), sort_keys=True, indent=1))
+        say(json.dumps(msgspec.to_builtins(proof), sort_keys=True, indent=1))
     else:
-        print(Table(("fault", "surface", "expected", "caught", "missed"), rows(proof)).text())
+        say(Table(("fault", "surface", "expected", "caught", "missed"), rows(proof)).text())
         for name, why in proof.unsound.items():
-            print(f"unsound: {name} does not hold on the unbroken reference: {why}")
+            say(f"unsound: {name} does not hold on the unbroken reference: {why}")
         for name in proof.unproven:
-            print(f"unproven: no fault is caught by {name}")
+            say(f"unproven: no fault is caught by {name}")
         verdict = "all proven" if proof.complete else "NOT proven"
-        print(f"{len(proof.detections)} faults, {len(claims())} checks, {verdict}")
+        say(f"{len(proof.detections)} faults, {len(claims())} checks, {verdict}")
     return HELD if proof.complete else VIOLATED

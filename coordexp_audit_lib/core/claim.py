@@ -51,7 +51,11 @@ class Ledger:
 
     def __init__(self) -> None:
         self.checked = 0
-        self.unjudged: list[str] = []
+        self._unjudged: dict[str, None] = {}
+
+    @property
+    def unjudged(self) -> list[str]:
+        return list(self._unjudged)
 
     def judged(self, cases: int = 1) -> None:
         """Count cases that were judged. A check that judges nothing can't hold."""
@@ -59,9 +63,7 @@ class Ledger:
 
     def left_out(self, part: str, why: str = "") -> None:
         """Say that a part of the claim was not judged: `left_out("dynamic packing", "not in this tree")`."""
-        said = f"{part}: {why}" if why else part
-        if said not in self.unjudged:
-            self.unjudged.append(said)
+        self._unjudged.setdefault(f"{part}: {why}" if why else part)
 
 
 class Claim:
@@ -71,8 +73,11 @@ class Claim:
     highest that a violation may have. kind: `B` the pipeline's own function is asked, `S` source is read, `A` an
     artifact is judged. spec: citations that hold for any pipeline (a library's own demand); what one pipeline's
     specification says stands in that pipeline. per_config: the claim is about a config and is judged for each.
-    root: the claim that this one is counted with where both are violated, for they then have one cause.
+    root: the claim that this one is counted with where both are violated, for they then have one cause. of_targets:
+    False where only what a run left behind can break it, so that no target is asked.
     """
+
+    of_targets = True
 
     def __init__(
         self,
@@ -239,6 +244,28 @@ def claim(
     return register
 
 
+def artifact_claim(
+    *, severity: Severity, remedy: str, on: Mapping[type, Predicate], spec: tuple[Citation, ...] = (), doc: str, id: str
+) -> Claim:
+    """Declare a claim that only artifacts can break: a run's log, its folder, a release. No target is asked.
+
+    Args:
+        on: by type of artifact, the predicate `(subject, ledger) -> problems`. doc: the module's `__doc__`. id: as in
+            `claim`.
+    """
+
+    def asks_nothing(ctx: Context) -> Iterator[Violation | Problem]:
+        raise Undecided("only what a run left behind can decide it")
+
+    if id in _CLAIMS:
+        raise AuditError(f"claim {id} is declared twice", where=id, remedy="rename one of them")
+    made = Claim(id, doc, asks_nothing, severity=severity, kind="A", remedy=remedy, spec=spec)
+    made.of_targets = False
+    made.predicates.update(on)
+    _CLAIMS[id] = made
+    return made
+
+
 def exhibit(name: str) -> Callable[[Exhibit], Exhibit]:
     """Declare the data of a figure: `(ctx) -> JSON-able dict`. What it asks is recorded with the checks' questions."""
 
@@ -267,7 +294,13 @@ def provocations() -> list[Provocation]:
 
 
 def claims(boundary: str | None = None) -> list[Claim]:
-    """Declared claims, of one boundary if named: boundaries in the order in which they were loaded, ids sorted."""
+    """Declared claims that a target is asked about, of one boundary if named: boundaries in the order in which they
+    were loaded, ids sorted."""
+    return [c for c in declared(boundary) if c.of_targets]
+
+
+def declared(boundary: str | None = None) -> list[Claim]:
+    """All declared claims, those too that only artifacts decide, in the order of `claims`."""
     order = {b: i for i, b in enumerate(dict.fromkeys(c.boundary for c in _CLAIMS.values()))}
     chosen = (c for c in _CLAIMS.values() if boundary in (None, c.boundary))
     return sorted(chosen, key=lambda c: (order[c.boundary], c.id))
@@ -275,7 +308,7 @@ def claims(boundary: str | None = None) -> list[Claim]:
 
 def claims_on(kind: type, boundary: str | None = None) -> list[Claim]:
     """The claims that say how a subject of the type `kind` decides them, or why it can't."""
-    return [c for c in claims(boundary) if kind in c.predicates]
+    return [c for c in declared(boundary) if kind in c.predicates]
 
 
 def exhibits(boundary: str | None = None) -> dict[str, Exhibit]:

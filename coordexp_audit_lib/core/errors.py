@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
+
+_OTHER = "give a place that there is and that can hold it"
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free space there, or give another place"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "give a place that you may read and write"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit of open files (`ulimit -n`)"),
+    errno.ENOMEM: "free memory",
+    errno.EFBIG: "give a smaller file, or raise the limit of file sizes",
+    errno.EILSEQ: "give a name in UTF-8",
+}
 
 
 class AuditError(Exception):
@@ -55,6 +66,17 @@ class InvariantViolation(AuditError):
     ) -> None:
         self.invariant, self.expected, self.actual = invariant, expected, actual
         super().__init__(f"[{invariant}] {what}", where=where, remedy=remedy)
+
+
+def unusable(error: OSError, where: str = "") -> UsageError:
+    """What the system refused, as a user can act on it.
+
+    Args:
+        where: the place, where the error names none or one of ours.
+    """
+    place = where or str(error.filename or "")
+    what = error.strerror or str(error) or type(error).__name__
+    return UsageError(f"{what[:1].lower()}{what[1:]}", where=place, remedy=_REMEDIES.get(error.errno or 0, _OTHER))
 
 
 def one_line(what: str, where: str = "", remedy: str = "") -> str:

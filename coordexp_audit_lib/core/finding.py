@@ -20,6 +20,9 @@ SEVERITIES: tuple[Severity, ...] = ("P0", "P1", "P2")
 AUTHORITIES: tuple[Authority, ...] = ("spec", "upstream", "practice")
 REACHES: tuple[Reach, ...] = ("this config", "another config", "unknown", "none")  # from near to far
 MAX_TEXT = 2000
+MAX_BITS = 2048  # of an integer: Python refuses to write one of more than some thousand digits
+MAX_NESTED = 64
+MAX_SHOWN = 20_000  # characters of one value of a violation
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -59,7 +62,7 @@ class Violation(msgspec.Struct, frozen=True):
 
     def size(self) -> tuple[int, str]:
         """Sort key: smaller counterexamples first, then by text."""
-        text = canonical_json(tidy(self.counterexample))
+        text = canonical_json(tidy(brief(self.counterexample)))
         return (len(text), self.message + text)
 
 
@@ -137,5 +140,57 @@ def tidy(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [tidy(v) for v in value]
     if value is None or isinstance(value, (bool, int)):
-        return value
+        return value if value is None or value.bit_length() < MAX_BITS else f"an integer of {value.bit_length()} bits"
     return tidy(msgspec.to_builtins(value))
+
+
+def brief(value: Any, budget: int = MAX_SHOWN) -> Any:
+    """Builtins of no more than about `budget` characters of JSON: what comes later is left out, and how much is said.
+
+    A value that fits is given back as it is.
+    """
+    return _Brief(budget).cut(value)
+
+
+class _Brief:
+    """What is left of a budget of characters, spent in the order of reading."""
+
+    def __init__(self, budget: int) -> None:
+        self.left = budget
+
+    def cut(self, value: Any, depth: int = 0) -> Any:
+        self.left -= 4
+        if isinstance(value, str):
+            kept = value[: max(0, min(MAX_TEXT, self.left))]
+            self.left -= len(kept)
+            return value if len(kept) == len(value) else f"{kept}… (+{len(value) - len(kept)} characters)"
+        if isinstance(value, (dict, list, tuple)):
+            return (
+                "…"
+                if depth > MAX_NESTED
+                else self._mapping(value, depth)
+                if isinstance(value, dict)
+                else self._list(value, depth)
+            )
+        if isinstance(value, msgspec.Struct):
+            return self.cut(msgspec.to_builtins(value), depth)
+        self.left -= 8
+        return value
+
+    def _mapping(self, value: dict[Any, Any], depth: int) -> dict[Any, Any]:
+        made = {}
+        for n, (key, below) in enumerate(value.items()):
+            if self.left <= 0:
+                made["…"] = f"(+{len(value) - n} entries)"
+                break
+            made[self.cut(key)] = self.cut(below, depth + 1)
+        return made
+
+    def _list(self, value: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
+        made: list[Any] = []
+        for n, below in enumerate(value):
+            if self.left <= 0:
+                made.append(f"… (+{len(value) - n} entries)")
+                break
+            made.append(self.cut(below, depth + 1))
+        return made

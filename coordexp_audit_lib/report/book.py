@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,17 @@ import yaml
 
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.errors import AuditError, UsageError
+from coordexp_audit_lib.core.folder import OwnFolder, write_atomically
 from coordexp_audit_lib.report import tex
 from coordexp_audit_lib.report.appendix import compared_page, findings_page, result_page
 from coordexp_audit_lib.report.compare import changes_table
 from coordexp_audit_lib.report.document import read_audit
-from coordexp_audit_lib.report.files import write_atomically
 from coordexp_audit_lib.report.outputs import check
 from coordexp_audit_lib.report.sources import PACKAGE, folder
 from coordexp_audit_lib.report.text import visible
 
 FORMATS = ("html", "pdf")
+PARTS = ("source", "html", "latex")  # folders of a built book
 TEX = "audit"
 TIMEOUT = 600
 COMPARED = "compared"  # where a run leaves the audits of other recordings
@@ -44,22 +46,38 @@ def build_book(run_dir: Path, formats: Sequence[str] = FORMATS) -> dict[str, Pat
     unknown = [f for f in formats if f not in FORMATS]
     if unknown or not formats:
         raise UsageError(f"no format is called {', '.join(unknown) or 'nothing'}", remedy=f"use {' or '.join(FORMATS)}")
-    made = read_audit(run_dir)
-    book = run_dir / "book"
-    if book.exists():
-        shutil.rmtree(book)
-    source = book / "source"
-    toc = write_source(run_dir, made, source)
-    check_source(source, toc)
-    builders = [("html", book / "html")] if "html" in formats else []
-    builders += [("latex", book / "latex")] if "pdf" in formats else []
-    run_sphinx(source, builders, _edition(made))
-    for left in (".doctrees-html", ".doctrees-latex", "jupyter_execute"):
-        shutil.rmtree(book / left, ignore_errors=True)
-    outputs = {"html": check_html(book / "html", toc)} if "html" in formats else {}
-    if "pdf" in formats:
-        outputs |= _latex(book / "latex", _epoch(made))
-    return outputs
+    made, outputs = read_audit(run_dir), {}
+    with _claimed(run_dir / "book") as book:
+        building = book.passing()
+        toc = write_source(run_dir, made, building / "source")
+        check_source(building / "source", toc)
+        builders = [("html", building / "html")] if "html" in formats else []
+        builders += [("latex", building / "latex")] if "pdf" in formats else []
+        run_sphinx(building / "source", builders, _edition(made))
+        if "html" in formats:
+            outputs["html"] = check_html(building / "html", toc)
+        try:
+            outputs |= _latex(building / "latex", _epoch(made)) if "pdf" in formats else {}
+        finally:  # also where LaTeX failed: its log is to be read
+            for name in PARTS:
+                book.drop(book.root / name)
+                if (building / name).is_dir():
+                    book.adopt(building / name, book.root / name)
+    return {name: run_dir / "book" / path.relative_to(building) for name, path in outputs.items()}
+
+
+@contextlib.contextmanager
+def _claimed(folder_: Path) -> Iterator[OwnFolder]:
+    """The book's folder, ours alone; where it was made for nothing, it is gone again."""
+    book = OwnFolder.claim(folder_, "book")
+    book.lock()
+    try:
+        book.refuse_foreign()
+        yield book
+    finally:
+        book.sweep()
+        book.unlock()
+        book.leave_empty()
 
 
 def write_source(run_dir: Path, made: Mapping[str, Any], source: Path) -> dict[str, Any]:

@@ -14,20 +14,59 @@ import msgspec
 
 from coordexp_audit_lib import __version__
 from coordexp_audit_lib.core.errors import UsageError
-from coordexp_audit_lib.core.finding import Finding, tidy
+from coordexp_audit_lib.core.finding import Authority, Finding, Like, Reach, Severity, Status, tidy
+from coordexp_audit_lib.core.folder import write_together
 from coordexp_audit_lib.core.ranking import counted, ranked
+from coordexp_audit_lib.core.reading import content
 from coordexp_audit_lib.core.target import Binding, TargetInfo
-from coordexp_audit_lib.report.files import write_atomically
 
 SCHEMA = "coordexp-audit/2"
 AUDIT = "audit.json"
 SARIF = "audit.sarif"
 JUNIT = "junit.xml"
+NAME = b"coordexp-audit"  # stands in each of them
+MOST = 256 << 20  # bytes of a document that are read
 
 # What the verdicts can depend on; the whole environment would be noise.
 PACKAGES = ("dashscope", "msgspec", "numpy", "safetensors", "tiktoken", "torch", "transformers")
 
-_KEYS = {"schema", "created", "tool", "target", "configs", "boundaries", "summary", "findings"}
+
+class _Summary(msgspec.Struct):
+    """Counts of findings."""
+
+    held: int
+    violated: int
+    unbound: int
+    error: int
+    advice: int
+    latent: int
+    same: int
+    by_severity: dict[Severity, dict[Status, int]]
+
+
+class _Told(Finding, frozen=True):
+    """A finding as it stands in a document, where every key is written out."""
+
+    authority: Authority
+    reach: Reach | None
+    reach_by: str
+    kinds: tuple[Like, ...]
+    configs: tuple[str, ...]
+    also: tuple[str, ...]
+    same_as: str
+
+
+class _Document(msgspec.Struct):
+    """What a document holds; readers of it rely on no more."""
+
+    schema: str
+    created: str
+    tool: dict[str, Any]
+    target: TargetInfo
+    configs: list[str]
+    boundaries: list[str]
+    summary: _Summary
+    findings: list[_Told]
 
 
 def document(
@@ -81,15 +120,34 @@ def dumps(made: Mapping[str, Any]) -> str:
 
 
 def write_documents(out: Path, made: Mapping[str, Any]) -> list[Path]:
-    """Write `audit.sarif`, `junit.xml` and `audit.json` into `out`, each whole or not at all."""
+    """Write `audit.sarif`, `junit.xml` and `audit.json` into `out`, all of them whole or none.
+
+    Raises:
+        UsageError: they can't be written, or what is there under these names is not ours.
+    """
     from coordexp_audit_lib.report.junit import junit
     from coordexp_audit_lib.report.sarif import sarif
 
-    return [
-        write_atomically(out / SARIF, dumps(sarif(made))),
-        write_atomically(out / JUNIT, junit(made)),
-        write_atomically(out / AUDIT, dumps(made)),  # last: who sees it may rely on the other two
-    ]
+    refuse_foreign(out)
+    # audit.json is last: who sees it may rely on the other two
+    return write_together({out / SARIF: dumps(sarif(made)), out / JUNIT: junit(made), out / AUDIT: dumps(made)})
+
+
+def refuse_foreign(out: Path) -> None:
+    """Refuse a folder in which a file of another program has the name of one of the documents.
+
+    Raises:
+        UsageError: it has.
+    """
+    for name in (SARIF, JUNIT, AUDIT):
+        path = out / name
+        try:
+            ours = not path.is_symlink() and (not path.exists() or NAME in content(path, MOST))
+        except OSError:
+            ours = False
+        if not ours:
+            remedy = "move it away, or give another folder"
+            raise UsageError("it is there already and is no document of ours", where=str(path), remedy=remedy)
 
 
 def read_audit(path: Path) -> dict[str, Any]:
@@ -101,7 +159,7 @@ def read_audit(path: Path) -> dict[str, Any]:
     file = path / AUDIT if path.is_dir() else path
     remedy = "give the folder that `coordexp-audit run` or `check` wrote with --out"
     try:
-        made = json.loads(file.read_text(encoding="utf-8"))
+        made = json.loads(content(file, MOST))
     except FileNotFoundError as error:
         raise UsageError("there is no such file", where=str(file), remedy=remedy) from error
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
@@ -109,9 +167,11 @@ def read_audit(path: Path) -> dict[str, Any]:
     if not isinstance(made, dict) or made.get("schema") != SCHEMA:
         found = made.get("schema") if isinstance(made, dict) else type(made).__name__
         raise UsageError(f"its schema is {found!r}, not {SCHEMA!r}", where=str(file), remedy=remedy)
-    missing = sorted(_KEYS - made.keys())
-    if missing:
-        raise UsageError(f"it lacks {', '.join(missing)}", where=str(file), remedy="run the audit again")
+    try:
+        made["findings"] = json.loads(msgspec.json.encode(msgspec.convert(made, type=_Document).findings))
+    except (msgspec.ValidationError, RecursionError) as error:
+        what = f"it is no document that this version wrote: {error}"
+        raise UsageError(what, where=str(file), remedy="run the audit again") from error
     return made
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.policies import applicable
 from coordexp_audit_lib.core.claim import claims
+from coordexp_audit_lib.core.folder import write_atomically
 from coordexp_audit_lib.core.judge import audit
 from coordexp_audit_lib.report.book import COMPARED
 from coordexp_audit_lib.report.document import document, dumps
-from coordexp_audit_lib.report.files import write_atomically
 from coordexp_audit_lib.targets.recording import RecordingTarget, packaged, read_recording
 
 

@@ -6,6 +6,10 @@ for engines; the notebooks do not notice.
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from jupyter_client.manager import AsyncKernelManager
@@ -13,6 +17,9 @@ from jupyter_core.utils import ensure_event_loop
 from nbclient.util import run_sync
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
+
+from coordexp_audit_lib.core.folder import removed
+from coordexp_audit_lib.sandbox.supervisor import SET_PDEATHSIG, control
 
 ENGINE = "coordexp-audit-shared-kernel"
 CELL_TIMEOUT = 600  # seconds
@@ -31,24 +38,39 @@ get_ipython().reset(new_session=True)
 
 
 class SharedKernel:
-    """One worker's kernel; used from one thread only, because its client lives on that thread's event loop."""
+    """One worker's kernel; used from one thread only, because its client lives on that thread's event loop.
 
-    def __init__(self) -> None:
+    Args:
+        folder: for what a kernel writes for itself (connection, history, temporary files); removed at the end.
+    """
+
+    def __init__(self, folder: Path) -> None:
         self._manager: Any = None
+        self.folder = folder
 
     def manager(self) -> Any:
         """The running kernel's manager; a kernel that died is replaced."""
         if self._manager is None or not run_sync(self._manager._async_is_alive)():
             self.close()
-            self._manager = AsyncKernelManager(kernel_name="python3")
-            run_sync(self._manager._async_start_kernel)(extra_arguments=QUIET)
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            connection = str(self.folder / "connection.json")
+            self._manager = AsyncKernelManager(kernel_name="python3", connection_file=connection)
+            start = run_sync(self._manager._async_start_kernel)
+            start(extra_arguments=QUIET, env=_environment(self.folder), preexec_fn=_bound_to(os.getpid()))
         return self._manager
+
+    def kill(self) -> None:
+        """End the kernel from another thread; who waits for its answer is told that it died."""
+        process = getattr(getattr(self._manager, "provisioner", None), "process", None)
+        if process is not None:
+            process.kill()
 
     def close(self) -> None:
         """End the kernel at once: nothing in it is worth a grace period."""
         if self._manager is not None:
             run_sync(self._manager._async_shutdown_kernel)(now=True)
             self._manager = None
+        removed(self.folder)
 
     def __enter__(self) -> SharedKernel:
         return self
@@ -56,6 +78,25 @@ class SharedKernel:
     def __exit__(self, *exc: object) -> None:
         self.close()
         ensure_event_loop().close()  # the clients made one for this thread and leave it open
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Ours, but that the kernel keeps what it writes in the folder; matplotlib's cache only where it has no home."""
+    own = {"IPYTHONDIR": str(folder / "ipython"), "TMPDIR": str(folder)}
+    if not os.access(Path.home(), os.W_OK):
+        own["MPLCONFIGDIR"] = str(folder / "matplotlib")
+    return {**os.environ, **own}
+
+
+def _bound_to(parent: int) -> Callable[[], None]:
+    """What the kernel's process does first: it is never to outlive the one that started it."""
+
+    def prepare() -> None:
+        control(SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return prepare
 
 
 class _Client(PapermillNotebookClient):  # type: ignore[misc]

@@ -17,8 +17,9 @@ from typing import Any
 import msgspec
 import nbformat
 
-from coordexp_audit_lib.core.errors import AuditError, UsageError, one_line
+from coordexp_audit_lib.core.errors import UsageError, one_line
 from coordexp_audit_lib.core.evidence import digest
+from coordexp_audit_lib.core.folder import OwnFolder, write_atomically
 
 PARAMETERS = ("target", "python", "config", "out", "seed", "fail_on")  # what every notebook takes
 WORKERS = 2
@@ -30,6 +31,7 @@ class Job(msgspec.Struct, frozen=True):
     source: Path
     output: Path
     parameters: dict[str, Any]
+    findings: Path = Path()  # what it is to leave beside its output
 
     @property
     def key(self) -> str:
@@ -66,9 +68,13 @@ def check_parameters(source: Path, given: dict[str, Any]) -> None:
 
 
 def run_jobs(
-    jobs: Sequence[Job], *, workers: int = WORKERS, progress: Callable[[str], None] | None = None
+    jobs: Sequence[Job], own: OwnFolder, *, workers: int = WORKERS, progress: Callable[[str], None] | None = None
 ) -> list[Failed]:
-    """Run the jobs that are not done; returns those that raised (their output shows the error)."""
+    """Run the jobs that are not done; returns those that raised (their output shows the error).
+
+    Args:
+        own: the folder that the outputs lie in; what kernels write for themselves goes to a folder in it, too.
+    """
     todo = [job for job in jobs if not is_done(job)]
     for source, names in {(job.source, tuple(job.parameters)) for job in todo}:
         check_parameters(source, dict.fromkeys(names))
@@ -79,41 +85,57 @@ def run_jobs(
     waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
     for job in todo:
         waiting.put(job)
-    failed: list[Failed] = []
-    stop = threading.Event()
+    crew = Crew(own, waiting, progress)
     with ThreadPoolExecutor(max_workers=workers) as pool, _quiet():
-        futures = [pool.submit(_work, waiting, stop, failed, progress) for _ in range(min(workers, len(todo)))]
+        futures = [pool.submit(crew.work) for _ in range(min(workers, len(todo)))]
         try:
             for future in as_completed(futures):
                 future.result()
         except BaseException:
-            stop.set()
+            crew.stop()
             raise
-    return sorted(failed, key=lambda f: f.job.output.name)
+    return sorted(crew.failed, key=lambda f: f.job.output.name)
 
 
-def _work(
-    waiting: queue.SimpleQueue[Job], stop: threading.Event, failed: list[Failed], progress: Callable[[str], None] | None
-) -> None:
-    """Run jobs on one kernel until none is left."""
-    from coordexp_audit_lib.run.kernel import SharedKernel  # papermill takes 1.2 s to import
+class Crew:
+    """Threads that run jobs, each on one kernel until none is left."""
 
-    with SharedKernel() as kernel:
-        while not stop.is_set():
-            try:
-                job = waiting.get_nowait()
-            except queue.Empty:
-                return
-            reason = _run(job, kernel.manager())
-            if reason:
-                failed.append(Failed(job, reason))
-            if progress:
-                progress(job.output.stem)
+    def __init__(
+        self, own: OwnFolder, waiting: queue.SimpleQueue[Job], progress: Callable[[str], None] | None = None
+    ) -> None:
+        self.own, self.waiting, self.progress = own, waiting, progress
+        self.failed: list[Failed] = []
+        self.kernels: list[Any] = []
+        self.stopped = threading.Event()
+
+    def stop(self) -> None:
+        """End at once: what is under way is not waited for."""
+        self.stopped.set()
+        for kernel in self.kernels:
+            kernel.kill()
+
+    def work(self) -> None:
+        from coordexp_audit_lib.run.kernel import SharedKernel  # papermill takes 1.2 s to import
+
+        with SharedKernel(self.own.passing()) as kernel:
+            self.kernels.append(kernel)
+            while not self.stopped.is_set():
+                try:
+                    job = self.waiting.get_nowait()
+                except queue.Empty:
+                    return
+                reason = _run(job, kernel.manager(), self.own)
+                if self.stopped.is_set():
+                    return
+                if reason:
+                    self.failed.append(Failed(job, reason))
+                if self.progress:
+                    self.progress(job.output.stem)
 
 
 def is_done(job: Job) -> bool:
-    """Whether the output is there, complete, and of this very notebook and these parameters."""
-    if not job.output.is_file():
+    """Whether the output is there, complete, and of this very notebook and these parameters, with its findings."""
+    if not job.output.is_file() or (job.findings.name and not job.findings.is_file()):
         return False
     try:
         notebook = nbformat.read(job.output, as_version=4)
@@ -122,7 +144,7 @@ def is_done(job: Job) -> bool:
     return bool(notebook.metadata.get("coordexp_audit") == job.key)
 
 
-def _run(job: Job, manager: Any) -> str:
+def _run(job: Job, manager: Any, own: OwnFolder) -> str:
     """Execute one notebook on a running kernel; returns why it failed, or nothing."""
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -130,13 +152,12 @@ def _run(job: Job, manager: Any) -> str:
 
     from coordexp_audit_lib.run.kernel import ENGINE
 
-    job.output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = job.output.with_name(f".{job.output.name}")
+    temporary = own.passing(".ipynb")
     reason = ""
     try:
         execute_notebook(
-            str(job.source),
-            str(temporary),
+            _literal(job.source),
+            _literal(temporary),
             parameters=job.parameters,
             progress_bar=False,
             log_output=False,
@@ -151,12 +172,17 @@ def _run(job: Job, manager: Any) -> str:
         reason = one_line(f"{type(error).__name__}: {error}")
         shutil.copyfile(job.source, temporary)
     notebook = nbformat.read(temporary, as_version=4)
+    temporary.unlink()
     normalise(notebook)
     if not reason:
         notebook.metadata["coordexp_audit"] = job.key
-    nbformat.write(notebook, temporary)
-    temporary.replace(job.output)
+    write_atomically(job.output, nbformat.writes(notebook) + "\n")
     return reason
+
+
+def _literal(path: Path) -> str:
+    """A path as papermill takes it: absolute, for it knows schemes; and it fills in parameters between braces."""
+    return str(path.absolute()).replace("{", "{{").replace("}", "}}")
 
 
 def normalise(notebook: nbformat.NotebookNode) -> None:
@@ -190,13 +216,10 @@ def _quiet() -> Iterator[None]:
             logging.disable(before)
 
 
-def require_outputs(path: Path) -> None:
-    """Refuse a notebook whose code cells carry no outputs: nbval would compare nothing.
-
-    Raises:
-        AuditError: no code cell has run, or none has an output.
-    """
+def lacking_outputs(path: Path) -> str:
+    """Why a notebook's page would show nothing, or an empty text."""
     notebook = nbformat.read(path, as_version=4)
     code = [c for c in notebook.cells if c.cell_type == "code" and c.source.strip()]
     if not code or not any(c.outputs for c in code) or any(c.execution_count is None for c in code):
-        raise AuditError("its outputs are stripped", where=path.name, remedy="execute it and commit it with outputs")
+        return "its outputs are stripped"
+    return ""

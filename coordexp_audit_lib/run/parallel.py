@@ -140,7 +140,8 @@ def _received(ours: Connection) -> Any:
 def _serve(theirs: Connection, target: Target, groups: Sequence[Sequence[Work[Any]]]) -> None:
     """Judge the groups that are named through the pipe, until this process is ended."""
     control(SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     parent = os.getppid()
 
     def begun(number: int, at: int) -> None:

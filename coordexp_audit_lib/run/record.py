@@ -10,7 +10,7 @@ from pathlib import Path
 from coordexp_audit_lib import __version__, boundaries
 from coordexp_audit_lib.boundaries.policies import applicable
 from coordexp_audit_lib.core.claim import Context, Exhibit, claims, exhibits
-from coordexp_audit_lib.core.errors import AuditError
+from coordexp_audit_lib.core.errors import AuditError, UsageError
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import audit
 from coordexp_audit_lib.core.target import Target
@@ -90,8 +90,11 @@ class _Saver:
 
 def _earlier(path: Path | None, live: Target) -> Recording | None:
     """What an interrupted recording knows, if it is of this very commit and the tree is clean."""
-    if path is None or not path.is_file():
+    try:
+        before, now = read_recording(path) if path else None, live.info()
+    except UsageError:  # there is none, or not a whole one
         return None
-    before, now = read_recording(path), live.info()
+    if before is None:
+        return None
     same = before.tool == __version__ and before.target.commit == now.commit and bool(now.commit)
     return before if same and now.dirty is False else None

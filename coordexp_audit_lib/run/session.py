@@ -14,8 +14,8 @@ from coordexp_audit_lib.core.claim import Context, claims, exhibits
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.evidence import Evidence
 from coordexp_audit_lib.core.finding import SEVERITIES, Finding
+from coordexp_audit_lib.core.folder import write_atomically
 from coordexp_audit_lib.core.judge import audit
-from coordexp_audit_lib.report.files import write_atomically
 from coordexp_audit_lib.report.tables import Table
 from coordexp_audit_lib.targets.resolve import open_target
 
@@ -54,6 +54,8 @@ class Session:
         self.config, self.out, self.seed, self.fail_on = self.target.named(config), out, seed, fail_on
         chosen = applicable(claims(boundary), self.target.pipeline())
         self.found: list[Finding] = audit(self.target, chosen, [self.config], seed)
+        if out:  # at once: a figure that fails later costs no finding
+            write_findings(Path(out), self.boundary, self.config, self.found)
 
     def exhibit(self, name: str) -> dict[str, Any]:
         """The data of a figure."""
@@ -99,10 +101,8 @@ class Session:
         return Table(("surface", "symbol", "where", "calls", "source digest"), rows)
 
     def close(self) -> None:
-        """Keep the findings, let the target go, and raise if one is violated at or above `fail_on`."""
+        """Let the target go, and raise if a finding is violated at or above `fail_on`."""
         self.target.close()
-        if self.out:
-            _write_findings(Path(self.out) / f"{boundaries.page(self.boundary, self.config)}.json", self.found)
         if self.fail_on == "never":
             return
         worst = SEVERITIES[: SEVERITIES.index(self.fail_on) + 1]
@@ -115,6 +115,7 @@ class Session:
             )
 
 
-def _write_findings(path: Path, found: list[Finding]) -> None:
-    """Not the audit's own document (`coordexp-audit run` writes that), but this notebook's share of it."""
-    write_atomically(path, json.dumps(msgspec.to_builtins(found), sort_keys=True, indent=1) + "\n")
+def write_findings(folder: Path, boundary: boundaries.Boundary, config: str, found: list[Finding]) -> None:
+    """Not the audit's own document (`coordexp-audit run` writes that), but a notebook's share of it."""
+    text = json.dumps(msgspec.to_builtins(found), sort_keys=True, indent=1) + "\n"
+    write_atomically(folder / f"{boundaries.page(boundary, config)}.json", text)

@@ -16,14 +16,18 @@ from coordexp_audit_lib.core.declared import Declaration, Declared
 from coordexp_audit_lib.core.errors import AuditError, CaseUnsupported, SurfaceFailed, SurfaceUnbound, UsageError
 from coordexp_audit_lib.core.evidence import Where, canonical_json, digest
 from coordexp_audit_lib.core.finding import Place, Reach
+from coordexp_audit_lib.core.folder import write_atomically
 from coordexp_audit_lib.core.pipeline import Pipeline, folders, pipeline
+from coordexp_audit_lib.core.reading import content
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
 
 SCHEMA = "coordexp-audit-recording/1"
 SUFFIX = ".json.xz"
 NEWER = "the surface is newer than the recording"
-MAX_BYTES = 8 * 1024 * 1024
+MAX_BYTES = 8 << 20
+MAX_UNPACKED = 128 << 20
+MAX_VALUES = 4_000_000
 KEPT = ("answers", "configs", "reaches", "places", "held")  # what a Recorder keeps, by attribute
 
 
@@ -298,29 +302,41 @@ def write_recording(recording: Recording, path: Path) -> int:
     """Write atomically; returns the size in bytes.
 
     Raises:
-        AuditError: the recording is empty or larger than 8 MiB.
+        AuditError: the recording is empty, or larger than one may be.
     """
     if recording.count() == 0:
         raise AuditError(
             "the recording holds no answer", where=str(path), remedy="check that the target answers at all"
         )
     packed = lzma.compress(canonical_json(msgspec.to_builtins(recording)).encode(), preset=9)
+    try:
+        _unpacked(packed)
+    except ValueError as error:
+        raise AuditError(str(error), where=str(path), remedy="record fewer configs") from error
     if len(packed) > MAX_BYTES:
         raise AuditError(f"{len(packed)} bytes, more than {MAX_BYTES}", where=str(path), remedy="record fewer configs")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(packed)
-    temporary.replace(path)
+    write_atomically(path, packed)
     return len(packed)
 
 
 def read_recording(path: Path) -> Recording:
-    """Read a recording; a file that is none is a `UsageError`."""
+    """Read a recording; a file that is none, or that unpacks to more than a recording may, is a `UsageError`."""
     try:
-        return msgspec.json.decode(lzma.decompress(path.read_bytes()), type=Recording)
-    except (OSError, lzma.LZMAError, EOFError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return msgspec.json.decode(_unpacked(content(path, MAX_BYTES)), type=Recording)
+    except (OSError, lzma.LZMAError, EOFError, ValueError, msgspec.MsgspecError, RecursionError) as error:
         remedy = "make one with `coordexp-audit record`"
         raise UsageError(f"not a recording: {error}", where=str(path), remedy=remedy) from error
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """What a recording's file holds. Its size and the number of its values are known before anything is made of it."""
+    data = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_UNPACKED).decompress(packed, MAX_UNPACKED + 1)
+    if len(data) > MAX_UNPACKED:
+        raise ValueError(f"it unpacks to more than {MAX_UNPACKED} bytes")
+    values = sum(map(data.count, (b",", b"[", b"{")))
+    if values > MAX_VALUES:
+        raise ValueError(f"it holds {values} values, more than {MAX_VALUES}")
+    return data
 
 
 def packaged() -> dict[str, Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.cli import streams
 from coordexp_audit_lib.cli.commands import ANCHORED, exit_status, main
 from coordexp_audit_lib.core import claim as registry
 from coordexp_audit_lib.core.citation import Citation
@@ -38,6 +40,11 @@ def breaks(ctx: Context) -> Iterator[Violation]:
 def is_unbound(ctx: Context) -> Iterator[Violation]:
     yield from ()
     raise SurfaceUnbound("the target has none", where="test.surface")
+
+
+def never_judged(ctx: Context) -> Iterator[Violation]:
+    raise AssertionError("it was judged")
+    yield
 
 
 CITED = (Citation("somebody/below", "README.md", "what is demanded", "v1"),)
@@ -129,6 +136,117 @@ def test_a_process_ends_with_the_status_and_progress_stays_off_stdout() -> None:
     document = json.loads(done.stdout)
     assert {f["status"] for f in document["findings"]} == {"held"}
     assert all(f["checked"] > 0 and f["evidence"] for f in document["findings"])
+
+
+CHECK = ["check", "--target", "reference", "--boundary", "config"]
+
+
+def one_clear_line(told: str, place: str) -> None:
+    assert told.count("\n") == 1 and place in told and "Remedy: " in told and "bug of the audit" not in told, told
+
+
+@pytest.mark.parametrize("out", ["file", "file/below", "/proc/none/such", "/dev/null", "link", "l" * 300])
+def test_a_folder_that_cannot_be_used_is_told_before_anything_is_done(
+    out: str, only: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only((never_judged, "P0"))
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("mine")
+    Path("link").symlink_to("nowhere")
+    before = sorted(tmp_path.iterdir())
+    assert main([*CHECK, "--out", out]) == 2
+    one_clear_line(capsys.readouterr().err, out)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_document_of_another_program_is_not_written_over(
+    only: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only((never_judged, "P0"))
+    (tmp_path / "junit.xml").write_text("<testsuites name='theirs'/>")
+    assert main([*CHECK, "--out", str(tmp_path)]) == 2
+    one_clear_line(capsys.readouterr().err, "junit.xml")
+    assert [p.name for p in tmp_path.iterdir()] == ["junit.xml"]
+
+
+def test_where_one_document_cannot_be_written_none_is(
+    only: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only((holds, "P0"))
+    written = os.write
+
+    def full(fd: int, data: Any) -> int:
+        if b"<testsuites" in bytes(data):
+            raise OSError(28, "No space left on device")
+        return written(fd, data)
+
+    monkeypatch.setattr(os, "write", full)
+    assert main([*CHECK, "--out", str(tmp_path / "new" / "out")]) == 2
+    one_clear_line(capsys.readouterr().err, "junit.xml: no space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_output_that_cannot_be_written_is_told(
+    only: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only((holds, "P0"))
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(CHECK) == 2
+    one_clear_line(capsys.readouterr().err, "standard output: no space left on device")
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(CHECK) == 2
+    one_clear_line(capsys.readouterr().err, "standard output is closed")
+
+
+def test_output_that_cannot_be_encoded_is_escaped(monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path) -> None:
+    with (tmp_path / "printed").open("w", encoding="ascii") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert streams.opened()
+        streams.say("caf\u00e9 \ud800")
+    assert (tmp_path / "printed").read_text() == "caf\\xe9 \\ud800\n"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d["findings"][0].pop("configs"),
+        lambda d: d.update(findings={}),
+        lambda d: d.update(findings=["x"]),
+        lambda d: d.update(target=None),
+        lambda d: d["findings"][0].update(violations=None),
+        lambda d: d["findings"][0].update(violation_count="many"),
+        lambda d: d["findings"][0].update(config=[1]),
+        lambda d: d.pop("boundaries"),
+        lambda d: d.update(summary={}),
+        lambda d: d.update(schema="coordexp-audit/1"),
+    ],
+)
+def test_a_document_that_was_tampered_with_is_one_clear_line(
+    change: Callable[[dict[str, Any]], object], only: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only((breaks, "P1"))
+    main([*CHECK, "--out", str(tmp_path / "a")])
+    document = json.loads((tmp_path / "a" / "audit.json").read_text())
+    change(document)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "audit.json").write_text(json.dumps(document))
+    capsys.readouterr()
+    for command in (["diff", str(tmp_path / "a"), str(tmp_path / "b")], ["book", str(tmp_path / "b")]):
+        assert main(command) == 2
+        one_clear_line(capsys.readouterr().err, "b/audit.json")
+
+
+def test_a_signal_to_end_is_an_end_in_order(only: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    def ends(ctx: Context) -> Iterator[Violation]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield from ()
+
+    before = signal.getsignal(signal.SIGTERM)
+    only((ends, "P0"))
+    assert main(CHECK) == 128 + signal.SIGTERM
+    assert "interrupted" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_an_empty_run_is_no_pass() -> None:

@@ -8,8 +8,9 @@ from typing import Any
 import nbformat
 import pytest
 
-from coordexp_audit_lib.core.errors import AuditError, UsageError
-from coordexp_audit_lib.run.notebooks import Job, check_parameters, is_done, require_outputs, run_jobs
+from coordexp_audit_lib.core.errors import UsageError
+from coordexp_audit_lib.core.folder import OwnFolder
+from coordexp_audit_lib.run.notebooks import Failed, Job, check_parameters, is_done, lacking_outputs, run_jobs
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
@@ -24,6 +25,11 @@ def notebook(path: Path, *code: str, tagged: bool = True) -> Path:
 
 def job(source: Path, tmp_path: Path, **parameters: Any) -> Job:
     return Job(source, tmp_path / "done" / source.name, parameters)
+
+
+def ran(*jobs: Job) -> list[Failed]:
+    """Run them into a folder of ours; they may be finished already."""
+    return run_jobs(jobs, OwnFolder.claim(jobs[0].output.parent, "run"))
 
 
 def stream_of(path: Path) -> str:
@@ -49,10 +55,10 @@ def test_a_finished_notebook_is_not_run_again_unless_it_or_a_parameter_changed(t
     code = f"with open({str(log)!r}, 'a') as f: _ = f.write('ran ')"
     source = notebook(tmp_path / "a.ipynb", "x = 0", code, "print('x is', x)")
     first = job(source, tmp_path, x=1)
-    assert run_jobs([first]) == []
+    assert ran(first) == []
     assert stream_of(first.output) == "x is 1\n"
     assert is_done(first)
-    assert run_jobs([first]) == []
+    assert ran(first) == []
     assert log.read_text() == "ran "
     assert not is_done(job(source, tmp_path, x=2))
     notebook(source, "x = 0", code, "print('changed', x)")
@@ -62,7 +68,7 @@ def test_a_finished_notebook_is_not_run_again_unless_it_or_a_parameter_changed(t
 def test_two_runs_of_a_notebook_leave_the_same_bytes(tmp_path: Path) -> None:
     source = notebook(tmp_path / "a.ipynb", "x = 0", "print(x)")
     jobs = [Job(source, tmp_path / name / "a.ipynb", {"x": 3}) for name in ("one", "two")]
-    assert run_jobs(jobs) == []
+    assert ran(jobs[0]) + ran(jobs[1]) == []
     one, two = (j.output.read_bytes() for j in jobs)
     assert one == two
     assert str(tmp_path).encode() not in one
@@ -71,7 +77,7 @@ def test_two_runs_of_a_notebook_leave_the_same_bytes(tmp_path: Path) -> None:
 def test_a_notebook_that_raises_is_told_and_is_not_done(tmp_path: Path) -> None:
     bad = job(notebook(tmp_path / "bad.ipynb", "x = 0", "raise ValueError('the claim fails')"), tmp_path)
     good = job(notebook(tmp_path / "good.ipynb", "x = 0", "print(x)"), tmp_path)
-    (failed,) = run_jobs([bad, good])
+    (failed,) = ran(bad, good)
     assert failed.job == bad
     assert "ValueError: the claim fails" in failed.reason
     assert is_done(good)
@@ -79,18 +85,17 @@ def test_a_notebook_that_raises_is_told_and_is_not_done(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", ["clear", "count"])
-def test_a_notebook_with_stripped_outputs_is_refused(spoil: str, tmp_path: Path) -> None:
+def test_a_notebook_with_stripped_outputs_is_noticed(spoil: str, tmp_path: Path) -> None:
     done = job(notebook(tmp_path / "a.ipynb", "x = 0", "print(x)"), tmp_path)
-    run_jobs([done])
-    require_outputs(done.output)
+    ran(done)
+    assert lacking_outputs(done.output) == ""
     content = nbformat.read(done.output, 4)
     for cell in content.cells:
         if cell.cell_type == "code":
             cell.outputs = [] if spoil == "clear" else cell.outputs
             cell.execution_count = None if spoil == "count" else cell.execution_count
     nbformat.write(content, done.output)
-    with pytest.raises(AuditError, match="stripped"):
-        require_outputs(done.output)
+    assert "stripped" in lacking_outputs(done.output)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "not json", '{"cells": []}'])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 import tracemalloc
 from collections.abc import Callable
@@ -82,8 +83,8 @@ def test_a_folder_gives_each_log_its_findings(tmp_path: Path) -> None:
     (tmp_path / "args.json").write_text("{}")
     findings = audit_log(tmp_path)
     names = ["checkpoint-8/trainer_state.json", "logging.jsonl", f"runs/{EVENTS}"]
-    assert [f.config for f in findings[::10]] == names
-    assert len(findings) == 30
+    assert [f.config for f in findings[::11]] == names
+    assert len(findings) == 33
     assert {f.evidence[0].path for f in findings} == set(names)
 
 
@@ -160,7 +161,7 @@ def test_a_stage1_log_is_unbound_where_claims_are_about_stage2(tmp_path: Path) -
     path.write_text("".join(json.dumps({"loss": 1.0, "step": n, "coord_diag/acc_top5": 0.5}) + "\n" for n in (1, 2)))
     status = {f.invariant: f.status for f in audit_log(path)}
     held = {i for i, s in status.items() if s == "held"}
-    assert held == {"metrics.finite", "metrics.schema_stable"}
+    assert held == {"metrics.finite", "metrics.schema_stable", "metrics.step_once"}
     assert {s for i, s in status.items() if i not in held} == {"unbound"}
 
 
@@ -228,8 +229,21 @@ def test_logs_of_too_many_values_are_refused(tmp_path: Path, monkeypatch: pytest
 
 
 def test_event_files_keep_float32_seeds_near_enough(tmp_path: Path) -> None:
-    seeds = [(s + 1, {"train/loss": 1.0, "train/rollout/seed_base": float(17 + s * 1_000_003)}) for s in range(30, 40)]
+    own = {"train/loss": 1.0, "train/stage2/channel_b": 1.0}
+    seeds = [(s + 1, {**own, "train/rollout/seed_base": float(17 + s * 1_000_003)}) for s in range(30, 40)]
     path = write_events(tmp_path / EVENTS, seeds)
     found = {f.invariant: f for f in audit_log(path)}["metrics.identity_not_averaged"]
     assert found.status == "held"
     assert events.is_event_file(path)
+
+
+def statuses(path: Path) -> dict[str, str]:
+    return {f.invariant: f.status for f in audit_log(path)}
+
+
+def test_a_value_of_the_same_step_hides_no_other(tmp_path: Path) -> None:
+    path = write_events(tmp_path / "events.out.tfevents.1", [(1, {"train/loss": math.nan}), (1, {"train/loss": 1.0})])
+    assert statuses(path) == {"metrics.finite": "violated", "metrics.step_once": "violated"}
+    # transformers writes the epoch beside each kind of row
+    rows = [(1, {"train/loss": 1.0, "train/epoch": 0.1}), (1, {"eval/loss": 1.0, "train/epoch": 0.1})]
+    assert set(statuses(write_events(path, rows)).values()) == {"held"}

@@ -231,9 +231,14 @@ def test_every_metric_is_a_finite_number(extra: dict[str, Any], broken: list[str
     ("extra", "broken", "left"),
     [
         ({"loss": "nan"}, ["loss"] * 2, []),
-        ({"x": "inf", "y": "1.0"}, ["x", "y"] * 2, []),
-        ({"loss": [1]}, [], ["loss: it is a list, and a number in no row"]),
-        ({"a": "text", "b": True, "c": {}}, [], ["a: it is a str, and a number in no row, and 2 more such keys"]),
+        ({"x": "inf"}, ["x"] * 2, []),
+        ({**A, "x": "inf", "y": "1.0", "z": None}, ["x", "y", "z"] * 2, []),
+        ({"loss": [1]}, ["loss"] * 2, []),
+        ({"a": "text", "b": True, "c": {}, "d": [1.0, None]}, [], []),
+        ({"a": {"b": [1.0, math.nan]}}, ["a"] * 2, []),
+        ({"a": [0.0] * 20_000}, [], ["a: it is a value of more than 10000 entries, and a number in no row"]),
+        ({"x": None, "y": None}, [], ["x: it is a null, and a number in no row, and 1 more such keys"]),
+        ({"x": "1.0"}, [], ["x: it is a number written as text, and a number in no row"]),
         ({"elapsed_time": "1m 3s", "percentage": "50%", "memory(GiB)": "1.0"}, [], []),
     ],
 )

@@ -4,7 +4,7 @@
   micro-steps that had none.
 - time/sft_total_time and time/rollout_total_time grow from step to step; the latter stands in the A steps 1 and 5 too.
 - rollout/matched_for_supervision_count is 18 times (19 at step 6) the matches: once for each micro-step. The rate
-  beside it is over the matches themselves.
+  beside it is over the matches themselves, so it is the count that is named.
 - the explorer's object and pair counts are fractions where the anchor's are whole; dup/raw/max_desc_count is 0.08.
 - the bucket missing_desc stands in the B steps 4 and 7 only, where it is not 0.
 Everything else that the claims are about is right: ratio and schedule, the required keys, the buckets' sums, 1,528
@@ -61,12 +61,13 @@ EXPECTED = {
     }
     | {(f"{EXPLORER}near_iou90_any", step) for step in (2, 7, 8)},
     "reasons_add_up": set(),
-    "rates_divide": {("rollout/matched_for_supervision_over_valid_pred", step) for step in B_STEPS},
+    "rates_divide": {("rollout/matched_for_supervision_count", step) for step in B_STEPS},
     "identity_not_averaged": {("rollout/seed_base", step) for step in B_STEPS},
     "per_step_not_cumulative": {
         (key, step) for key in ("time/sft_total_time", "time/rollout_total_time") for step in range(1, 9)
     },
     "finite": set(),
+    "step_once": set(),
     "schema_stable": {
         ("stage2_ab/channel_b/strict_drop/reason/missing_desc", step) for step in B_STEPS if step not in (4, 7)
     },
@@ -108,6 +109,7 @@ def test_findings_name_the_file_the_line_and_how_much_was_judged() -> None:
         "metrics.finite",
         "metrics.reasons_add_up",
         "metrics.required_keys",
+        "metrics.step_once",
     ]
     assert all(f.status in ("held", "violated") for f in findings.values())
     assert findings["metrics.finite"].checked == sum(

@@ -12,6 +12,7 @@ import pytest
 
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.errors import AuditError, UsageError
+from coordexp_audit_lib.core.folder import MARKER, OwnFolder, write_atomically
 from coordexp_audit_lib.report import book, tex
 from coordexp_audit_lib.report.book import build_book, check_source, run_sphinx, write_source
 from coordexp_audit_lib.report.document import read_audit
@@ -67,6 +68,26 @@ def test_a_book_that_would_lack_something_is_refused(broken: Break, says: str, r
     with pytest.raises(AuditError, match=says) as caught:
         build_book(run, ("html",))
     assert caught.value.remedy
+
+
+def test_a_folder_called_book_that_is_not_ours_is_left_alone(run: Path) -> None:
+    (run / "book").mkdir()
+    (run / "book" / "thesis.tex").write_text("years of work")
+    with pytest.raises(UsageError, match=r"holds no book of ours.*Remedy"):
+        build_book(run, ("html",))
+    assert (run / "book" / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_book_that_cannot_be_built_leaves_nothing_and_the_one_before_stays(run: Path) -> None:
+    (run / PAGE).unlink()
+    with pytest.raises(AuditError):
+        build_book(run, ("html",))
+    assert not (run / "book").exists()
+    book_ = OwnFolder.claim(run / "book", "book")
+    write_atomically(book_.root / "html" / "index.html", "<h1>")
+    with pytest.raises(AuditError):
+        build_book(run, ("html",))
+    assert {p.name for p in (run / "book").rglob("*")} == {MARKER, "html", "index.html"}
 
 
 def listed_too(entry: str) -> Callable[[Path, dict[str, Any]], object]:

@@ -118,7 +118,7 @@ def test_what_is_written_is_ascii_json_with_sorted_keys_that_reads_back(
         ("{", "not an audit document"),
         ("[]", "its schema is 'list'"),
         ('{"schema": "coordexp-audit/0"}', "not 'coordexp-audit/2'"),
-        ('{"schema": "coordexp-audit/2", "created": ""}', "it lacks boundaries"),
+        ('{"schema": "coordexp-audit/2", "created": ""}', "missing required field"),
         ("[" * 100_000, "not an audit document"),
     ],
 )

@@ -80,7 +80,7 @@ def _reasons(rows: list[Row], prefix: str) -> dict[str, list[float]]:
 
 def judged(log: Log) -> Iterator[tuple[str, list[Problem], str]]:
     """For each claim on logs its problems, or why the log can't tell."""
-    for claim in claims_on(Log, "metrics"):
+    for claim in (c for c in claims_on(Log, "metrics") if c.of_targets):
         try:
             yield claim.id, list(claim.predicates[Log](log, Ledger())), ""
         except Undecided as error:

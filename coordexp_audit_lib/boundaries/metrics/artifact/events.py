@@ -6,7 +6,9 @@ first, so that a file that was cut in a record is named as such and no record la
 
 from __future__ import annotations
 
+import math
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,15 +21,24 @@ from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabula
 from coordexp_audit_lib.core.errors import UsageError
 
 MAX_RECORD = 16 << 20
+AGAIN = frozenset({"epoch"})
 HEADER, FOOTER = 12, 4
 
 
 def is_event_file(path: Path) -> bool:
-    return "tfevents" in path.name
+    """Whether the file is one by its name, or opens as one: the first record says its version."""
+    if "tfevents" in path.name:
+        return True
+    try:
+        with path.open("rb") as file:
+            return b"brain.Event:" in file.read(64)
+    except OSError:
+        return False
 
 
 def read_events(path: Path, words: Vocabulary) -> Log:
-    """The scalars of one event file, grouped by step; evaluation and summary values stand in rows of their own.
+    """The scalars of one event file, grouped by step; evaluation and summary values stand in rows of their own, and so
+    does a value that the step has already. transformers writes `epoch` beside each kind of row: that is one value.
 
     transformers writes `train/` before each training metric and `eval/` for the others' `eval_`; that is undone.
 
@@ -35,20 +46,25 @@ def read_events(path: Path, words: Vocabulary) -> Log:
         UsageError: the file is empty, cut in a record, has a record of more than `MAX_RECORD`, or a wrong checksum.
     """
     _check_lengths(path)
-    groups: dict[tuple[int, str], dict[str, Any]] = {}
     values: list[tuple[int, str, float]] = list(_scalars(path))
     prefixed = all(tag.startswith(("train/", *EVAL)) for _, tag, _ in values)
+    groups: dict[tuple[int, str, int], dict[str, Any]] = {}
+    times: Counter[tuple[int, str]] = Counter()
     for step, tag, value in values:
         key = tag.removeprefix("train/") if prefixed else tag
         kind = "eval" if key.startswith(EVAL) else "summary" if key in SUMMARY else "train"
-        groups.setdefault((step, kind), {})[key] = value
+        again = times[step, key]
+        if again and key in AGAIN and math.isfinite(value):
+            continue
+        times[step, key] += 1
+        groups.setdefault((step, kind, again), {})[key] = value
     order = {"train": 0, "eval": 1, "summary": 2}
-    numbered = enumerate(sorted(groups, key=lambda g: (g[0], order[g[1]])), 1)
+    numbered = enumerate(sorted(groups, key=lambda g: (g[0], order[g[1]], g[2])), 1)
     rows = (_row(groups[group], group, number, words) for number, group in numbered)
-    return Log(path.name, bounded(rows, path.name), words)
+    return Log(path.name, bounded(rows, path.name), words, form="a TensorBoard event file")
 
 
-def _row(values: dict[str, Any], group: tuple[int, str], number: int, words: Vocabulary) -> Row:
+def _row(values: dict[str, Any], group: tuple[int, str, int], number: int, words: Vocabulary) -> Row:
     return msgspec.structs.replace(row_of(values, number, words), kind=group[1], step=group[0])
 
 

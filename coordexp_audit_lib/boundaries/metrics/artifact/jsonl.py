@@ -7,17 +7,38 @@ number belongs) is kept for the predicates.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
-from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row, row_of
+from coordexp_audit_lib.boundaries.metrics.predicates.log import COLUMNS, Log, Row, row_of
 from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabulary
 from coordexp_audit_lib.core.errors import UsageError
 
 MAX_LINE = 8 << 20
 MAX_STATE = 64 << 20
 MAX_VALUES = 5_000_000
+PEEKED = 64 << 10
+MANY = 64  # rows of which the keys tell who wrote them
+HISTORY = re.compile(rb'"log_history"\s*:\s*\[')
+OTHER = "rows of metrics"
+FORMS: dict[str, tuple[frozenset[str], ...]] = {
+    "LLaMA-Factory's trainer log": (COLUMNS,),
+    "ms-swift's log": (
+        frozenset({"global_step/max_steps"}),
+        frozenset({"train_speed(iter/s)"}),
+        frozenset({"train_speed(s/it)"}),
+    ),
+    "an export of W&B": (frozenset({"_step", "_runtime"}), frozenset({"_step", "_timestamp"})),
+    "rows of a trainer": (
+        *(frozenset({"loss", step}) for step in ("step", "global_step", "epoch", "learning_rate", "lr")),
+        frozenset({"train_loss", "train_runtime"}),
+        frozenset({"eval_loss", "epoch"}),
+        frozenset({"learning_rate", "grad_norm"}),
+    ),
+}
 BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
@@ -28,10 +49,12 @@ def read_jsonl(path: Path, words: Vocabulary) -> Log:
         UsageError: the file is empty or binary, starts with a byte order mark, or has a line that is longer than
             `MAX_LINE`, cut off, no JSON object, or names a key twice.
     """
-    return Log(path.name, bounded(_jsonl_rows(path, words), path.name), words, numbered=True)
+    seen: set[str] = set()
+    rows = bounded(_jsonl_rows(path, words, seen), path.name)
+    return Log(path.name, rows, words, numbered=True, form=form_of(seen))
 
 
-def _jsonl_rows(path: Path, words: Vocabulary) -> Iterator[Row]:
+def _jsonl_rows(path: Path, words: Vocabulary, seen: set[str]) -> Iterator[Row]:
     with _opened(path) as file:
         number = 0
         while line := file.readline(MAX_LINE + 1):
@@ -43,11 +66,19 @@ def _jsonl_rows(path: Path, words: Vocabulary) -> Iterator[Row]:
                 remedy = "take the file that ms-swift wrote; a log's lines are some KiB long"
                 raise UsageError(f"the line is longer than {MAX_LINE >> 20} MiB", where=where, remedy=remedy)
             if line.strip():
-                yield row_of(parse(line, where, last=not line.endswith(b"\n")), number, words)
+                record = parse(line, where, last=not line.endswith(b"\n"))
+                if number <= MANY:
+                    seen.update(record)
+                yield row_of(record, number, words)
+
+
+def form_of(keys: AbstractSet[str]) -> str:
+    """Who writes rows with such keys, in words; `OTHER` where nothing tells."""
+    return next((form for form, marks in FORMS.items() if any(keys >= mark for mark in marks)), OTHER)
 
 
 def read_state(path: Path, words: Vocabulary) -> Log:
-    """Read the `log_history` of a trainer_state.json; its rows are numbered by entry, from 1.
+    """Read the `log_history` of a trainer_state.json, or a JSON array of such rows; they are numbered from 1.
 
     Raises:
         UsageError: the file is larger than `MAX_STATE`, no JSON object, or has no list `log_history` of objects.
@@ -58,12 +89,46 @@ def read_state(path: Path, words: Vocabulary) -> Log:
         raise UsageError(f"is larger than {MAX_STATE >> 20} MiB", where=path.name, remedy="audit logging.jsonl instead")
     if text.startswith(BOMS):
         raise UsageError("starts with a byte order mark", where=path.name, remedy="save it as UTF-8 without one")
-    history = parse(text, path.name, last=True).get("log_history")
+    value = _value(text, path.name, last=True)
+    history = value.get("log_history") if isinstance(value, dict) else value if is_rows(value) else None
+    if not isinstance(value, dict) and history is None:
+        value = _object(value, path.name)
     if not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
         remedy = "give the file that the trainer wrote with a checkpoint"
         raise UsageError("has no list of objects `log_history`", where=path.name, remedy=remedy)
     rows = (row_of(e, n, words) for n, e in enumerate(history, 1))
-    return Log(path.name, bounded(rows, path.name), words)
+    form = "a transformers trainer state" if isinstance(value, dict) else "a JSON array of rows"
+    return Log(path.name, bounded(rows, path.name), words, form=form)
+
+
+def is_rows(value: Any) -> bool:
+    """Whether a JSON value is a list of rows of metrics."""
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def holds_state(path: Path) -> bool:
+    """Whether a file is one JSON value that holds rows, and no JSON lines: told by its content."""
+    with _opened(path) as file:
+        line = file.readline(PEEKED)
+        more = bool(file.read(1))
+    try:
+        first = json.loads(line)
+    except (ValueError, RecursionError):
+        # Cut by the limit, or broken over lines; a line that is just no JSON is for the reader of lines to tell.
+        return line.strip() in (b"{", b"[") or line.lstrip().startswith(b"[{") or HISTORY.search(line) is not None
+    return is_rows(first) or (isinstance(first, dict) and not more and isinstance(first.get("log_history"), list))
+
+
+def looks_like_log(path: Path) -> bool:
+    """Whether a file below a folder is a log, by the keys of its first line, or its `log_history`."""
+    with _opened(path) as file:
+        head = file.read(PEEKED)
+    line = head.splitlines()[0] if head else b""
+    try:
+        first = json.loads(line)
+    except (ValueError, RecursionError):
+        return HISTORY.search(head) is not None
+    return isinstance(first, dict) and ("log_history" in first or form_of(first.keys()) != OTHER)
 
 
 def bounded(rows: Iterator[Row], source: str) -> list[Row]:
@@ -81,15 +146,22 @@ def bounded(rows: Iterator[Row], source: str) -> list[Row]:
 
 def parse(text: bytes, where: str, *, last: bool) -> dict[str, Any]:
     """One JSON object without repeated keys; NaN and infinities are let through. `last`: nothing stands behind it."""
+    return _object(_value(text, where, last=last), where)
+
+
+def _value(text: bytes, where: str, *, last: bool) -> Any:
     try:
-        record = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
+        return json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
     except (_Twice, RecursionError, ValueError) as error:
         what, remedy = _told(error, last and text.lstrip().startswith(b"{"))
         raise UsageError(what, where=where, remedy=remedy) from error
-    if not isinstance(record, dict):
-        what = f"is a JSON {type(record).__name__}, no object"
+
+
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        what = f"is a JSON {type(value).__name__}, no object"
         raise UsageError(what, where=where, remedy="give a log, one object a line")
-    return record
+    return value
 
 
 def _told(error: Exception, may_be_cut: bool) -> tuple[str, str]:

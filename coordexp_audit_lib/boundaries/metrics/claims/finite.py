@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from coordexp_audit_lib.boundaries.metrics import cases
 from coordexp_audit_lib.boundaries.metrics import surfaces as s
+from coordexp_audit_lib.boundaries.metrics.artifact.run import Unread, unread
 from coordexp_audit_lib.boundaries.metrics.faults import edited
 from coordexp_audit_lib.boundaries.metrics.predicates import steps
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log
@@ -26,6 +27,7 @@ def finite(ctx: Context) -> cases.Found:
 
 
 finite.on(Log, steps.finite)
+finite.on(Unread, unread)
 
 fault(finite, "nan_loss", s.LOG, "the third step's loss is NaN")(
     edited(lambda row, words, index: row.update({"loss": "nan"} if index == 2 else {}))

@@ -6,6 +6,7 @@ import math
 import numbers
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -15,14 +16,26 @@ from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.problem import Problem
 
 SUMMARY = frozenset({"train_runtime", "train_samples_per_second", "train_steps_per_second", "total_flos", "train_loss"})
-EVAL = ("eval/", "eval_", "test/", "test_")
-# What ms-swift's progress callback writes as text beside the metrics.
+# The last row of ms-swift's log: what it says of the run as a whole, its rows among it.
+CLOSING = frozenset({"log_history", "last_model_checkpoint", "best_model_checkpoint", "best_metric", "train_dataset"})
+EVAL = ("eval/", "eval_", "test/", "test_", "predict_")
+# What progress callbacks write as text beside the metrics: ms-swift's, its Megatron trainer's, LLaMA-Factory's.
 PROGRESS = (
     *("global_step/max_steps", "percentage", "elapsed_time", "remaining_time", "memory(GiB)", "train_speed(iter/s)"),
+    *("train_speed(s/it)", "iteration", "cur_time"),
 )
+# LLaMA-Factory writes every column in every row, and null where a row has no value.
+COLUMNS = frozenset({"current_steps", "total_steps"})
+NUMBERS = frozenset({"loss", "grad_norm"})  # what is a number in every row that has it, whoever writes
 MAX_ODD = 100
+MAX_ITEMS = 10_000  # of a list, looked at for what is no finite number
 NUMBER_TEXT = "number written as text"
+NO_NUMBER = "NaN or infinity written as text"
+NULL = "null"
+HOLDS = " that holds "
+UNREAD = f"value of more than {MAX_ITEMS} entries"
 MAX_STEPS = 50
+LARGEST_STEP = 1 << 62
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -44,11 +57,11 @@ class Row(msgspec.Struct, frozen=True):
         return f"step {self.step}" if self.step is not None else f"line {self.line}"
 
 
-class Log(msgspec.Struct, frozen=True):
+class Log(msgspec.Struct, frozen=True, dict=True):
     """Rows in the order written. source: the file's name. words: how its writer names what it logs.
 
     numbered: a row's `line` is a line of that file. stage2: it is known to be of a Stage-2 trainer, whatever keys it
-    has.
+    has. form: what it was read as.
     """
 
     source: str
@@ -56,15 +69,32 @@ class Log(msgspec.Struct, frozen=True):
     words: Vocabulary
     numbered: bool = False
     stage2: bool = False
+    form: str = ""
 
-    @property
+    @cached_property
     def train(self) -> list[Row]:
         return [r for r in self.rows if r.kind == "train"]
 
-    @property
+    @cached_property
+    def keys(self) -> dict[str, set[str]]:
+        """By kind of row, the keys that are a number in some row."""
+        found: dict[str, set[str]] = {}
+        for row in self.rows:
+            found.setdefault(row.kind, set()).update(row.values)
+        return found
+
+    @cached_property
     def is_stage2(self) -> bool:
         """Whether a Stage-2 trainer wrote it: some row has a key of its own."""
-        return self.stage2 or any(k.startswith(self.words.stage2) for r in self.rows for k in r.values)
+        return self.stage2 or self._has(self.words.stage2)
+
+    @cached_property
+    def is_own(self) -> bool:
+        """Whether a trainer of the pipeline wrote it of which `words` are, so that its policy is asked of it."""
+        return self.is_stage2 or self._has(self.words.own)
+
+    def _has(self, prefixes: tuple[str, ...]) -> bool:
+        return any(k.startswith(prefixes) for keys in self.keys.values() for k in keys)
 
     def problem(
         self, message: str, subject: str, rows: Sequence[Row], expected: Any = None, actual: Any = None
@@ -79,13 +109,39 @@ def row_of(record: Mapping[str, Any], line: int, words: Vocabulary) -> Row:
     """Sort one record's entries: numbers, progress texts (left out), and what should be a number but is not."""
     values: dict[str, float] = {}
     odd: dict[str, str] = {}
+    columns = record.keys() >= COLUMNS
     for key, given in record.items():
         value = given if type(given) in (float, int, str) else plain(given)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             values[key] = _float(value)
-        elif key not in PROGRESS and len(odd) < MAX_ODD:
-            odd[key] = NUMBER_TEXT if _is_number_text(value) else "null" if value is None else type(value).__name__
-    return Row(_kind([*values, *odd], words), _step(record), line, values, odd, _channel(values, words))
+        elif key not in PROGRESS and key not in CLOSING and not (columns and value is None) and len(odd) < MAX_ODD:
+            odd[key] = _what(value)
+    return Row(_kind(record, values, odd, words), _step(record), line, values, odd, _channel(values, words))
+
+
+def _what(value: Any) -> str:
+    """What stands where a number could."""
+    if value is None:
+        return NULL
+    if isinstance(value, (list, dict)):
+        return _inside(value) or type(value).__name__
+    return _number_text(value) or type(value).__name__
+
+
+def _inside(value: Any) -> str:
+    """What a list or an object of numbers holds that is no finite one; empty if there is nothing."""
+    waiting, seen = [value], 0
+    while waiting:
+        one = waiting.pop()
+        below = list(one.values()) if isinstance(one, dict) else one if isinstance(one, list) else []
+        seen += len(below)
+        if seen > MAX_ITEMS:
+            return UNREAD
+        for item in below:
+            if isinstance(item, float) and not math.isfinite(item):
+                return f"{type(value).__name__}{HOLDS}{item}"
+        waiting += [item for item in below if isinstance(item, (list, dict))]
+    return ""
 
 
 def plain(value: Any) -> Any:
@@ -102,15 +158,14 @@ def plain(value: Any) -> Any:
     return _float(one) if isinstance(one, (numbers.Real, Decimal)) else value
 
 
-def _is_number_text(value: Any) -> bool:
-    """Whether a text is a number for any reader of numbers: "1.0", "nan", "-inf"."""
+def _number_text(value: Any) -> str:
+    """What a text is that any reader of numbers takes for one ("1.0", "nan", "-inf"); empty if it is none."""
     if not isinstance(value, str) or len(value) > 40:
-        return False
+        return ""
     try:
-        float(value)
+        return NUMBER_TEXT if math.isfinite(float(value)) else NO_NUMBER
     except ValueError:
-        return False
-    return True
+        return ""
 
 
 def _float(value: Any) -> float:
@@ -122,12 +177,16 @@ def _float(value: Any) -> float:
         return math.inf if value > 0 else -math.inf
 
 
-def _kind(keys: list[str], words: Vocabulary) -> str:
-    if "loss" in keys or words.ratio in keys:
+def _kind(record: Mapping[str, Any], values: Mapping[str, float], odd: Mapping[str, str], words: Vocabulary) -> str:
+    if "loss" in values or words.ratio in values or words.ratio in odd:
         return "train"
-    if any(k.startswith(EVAL) for k in keys):
+    if CLOSING.intersection(record):
+        return "summary"
+    if any(k.startswith(EVAL) for k in values):
         return "eval"
-    return "summary" if SUMMARY.intersection(keys) else "train"
+    if SUMMARY.intersection(values) or (record.keys() >= COLUMNS and not odd and values.keys() <= _PLACE):
+        return "summary"
+    return "eval" if any(k.startswith(EVAL) for k in odd) and "loss" not in odd else "train"
 
 
 def _channel(values: Mapping[str, float], words: Vocabulary) -> str:
@@ -136,11 +195,22 @@ def _channel(values: Mapping[str, float], words: Vocabulary) -> str:
     return "B" if any(k.startswith(words.rollout_families) for k in values) else "A"
 
 
+# Where a row says its step: transformers, ms-swift before 3, LLaMA-Factory, exports of W&B; then as text, "3/8".
+_STEPS = ("step", "global_step", "current_steps", "iteration", "train/global_step", "_step")
+_PLACE = frozenset({*_STEPS, "total_steps", "epoch", "percentage", "throughput", "total_tokens"})
+
+
 def _step(record: Mapping[str, Any]) -> int | None:
-    """From `step` (trainer_state.json) or ms-swift's `global_step/max_steps`, "3/8"."""
-    step = plain(record.get("step"))
-    if isinstance(step, int) and not isinstance(step, bool):
-        return step
-    progress = record.get("global_step/max_steps")
-    head = progress.split("/")[0] if isinstance(progress, str) else ""
-    return int(head) if head.isascii() and head.isdigit() and len(head) < 19 else None
+    """A row's optimizer step, None where no key says it."""
+    for key in _STEPS:
+        step = plain(record.get(key))
+        if isinstance(step, float) and step.is_integer():
+            step = int(step)
+        if isinstance(step, int) and not isinstance(step, bool) and abs(step) < LARGEST_STEP:
+            return step
+    for key in ("global_step/max_steps", "iteration"):
+        progress = record.get(key)
+        head = progress.split("/")[0].strip() if isinstance(progress, str) else ""
+        if head.isascii() and head.isdigit() and len(head) < 19:
+            return int(head)
+    return None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import accumulate
 
-from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row
+from coordexp_audit_lib.boundaries.metrics.predicates.log import MAX_STEPS, Log, Row
 from coordexp_audit_lib.boundaries.metrics.predicates.steps import TOLERANCE, near, stage2_rows
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem, Undecided
@@ -48,13 +50,10 @@ class Interval:
 
 def shares(channels: Iterable[str], window: int | None = None) -> list[float]:
     """After each step, the share of B among all steps so far, or among the last `window`."""
-    seen: list[int] = []
-    found = []
-    for channel in channels:
-        seen.append(int(channel == "B"))
-        taken = seen if window is None else seen[-window:]
-        found.append(sum(taken) / len(taken))
-    return found
+    ran = [0, *accumulate(int(channel == "B") for channel in channels)]
+    ends = range(1, len(ran))
+    starts = [0 if window is None else max(0, n - window) for n in ends]
+    return [(ran[n] - ran[first]) / (n - first) for n, first in zip(ends, starts, strict=True)]
 
 
 def b_ratio_consistent(log: Log, ledger: Ledger) -> Iterator[Problem]:
@@ -133,7 +132,7 @@ def per_step_not_cumulative(log: Log, ledger: Ledger) -> Iterator[Problem]:
         if min(steps) >= 0 and values[-1] > 2 * max(steps):
             message = f"{key} is a running total: it grows from {values[0]:.6g} to {values[-1]:.6g} and never falls"
             expected = f"at most about {max(steps):.6g} s in a step"
-            yield log.problem(message, key, rows, expected, [round(v, 3) for v in values])
+            yield log.problem(message, key, rows, expected, [round(v, 3) for v in values[:MAX_STEPS]])
 
 
 def schema_stable(log: Log, ledger: Ledger) -> Iterator[Problem]:
@@ -154,8 +153,33 @@ def schema_stable(log: Log, ledger: Ledger) -> Iterator[Problem]:
             continue
         kept = [{k for k in (*r.values, *r.odd) if log.words.role(k) != "repeat"} for r in rows]
         ledger.judged(len(rows))
-        for key in sorted(set().union(*kept) - kept[0].intersection(*kept)):
-            without = [r for r, keys in zip(rows, kept, strict=True) if key not in keys]
-            message = f"{key} stands in {len(rows) - len(without)} of {len(rows)} {label} rows"
-            having = [r.step for r, keys in zip(rows, kept, strict=True) if key in keys]
-            yield log.problem(message, key, without, "in all or in none", having)
+        yield from _come_and_go(log, label, rows, kept)
+
+
+def _come_and_go(log: Log, label: str, rows: list[Row], kept: list[set[str]]) -> Iterator[Problem]:
+    """A problem for each key that some of the rows lack; keys that stand in few rows cost no more than those."""
+    counts = Counter(key for keys in kept for key in keys)
+    partial = {key for key, count in counts.items() if count < len(rows)}
+    having: dict[str, list[int]] = {}
+    for n, keys in enumerate(kept):
+        for key in keys & partial:
+            having.setdefault(key, []).append(n)
+    for key in sorted(partial):
+        message = f"{key} stands in {counts[key]} of {len(rows)} {label} rows"
+        with_it = [rows[n].step for n in having[key][:MAX_STEPS]]
+        yield log.problem(message, key, _lacking(rows, having[key]), "in all or in none", with_it)
+
+
+def _lacking(rows: list[Row], having: list[int]) -> list[Row]:
+    """The first rows, as many as a problem names, that are not among the numbers `having`, which ascend."""
+    found: list[Row] = []
+    taken = iter(having)
+    next_one = next(taken, None)
+    for n, row in enumerate(rows):
+        if n == next_one:
+            next_one = next(taken, None)
+        else:
+            found.append(row)
+            if len(found) == MAX_STEPS:
+                break
+    return found

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 
-from coordexp_audit_lib.boundaries.metrics.predicates.log import NUMBER_TEXT, Log, Row
+from coordexp_audit_lib.boundaries.metrics.predicates.log import (
+    HOLDS,
+    NO_NUMBER,
+    NULL,
+    NUMBER_TEXT,
+    NUMBERS,
+    UNREAD,
+    Log,
+    Row,
+)
+from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Terms
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem, Undecided
 from coordexp_audit_lib.kit.schedule import seed_base, training_seed
@@ -91,22 +102,47 @@ def reasons_add_up(log: Log, ledger: Ledger) -> Iterator[Problem]:
 
 
 def rates_divide(log: Log, ledger: Ledger) -> Iterator[Problem]:
-    """A rate whose terms are logged is their quotient. Judged: quotients."""
+    """A rate whose terms are logged is their quotient. Judged: quotients.
+
+    Where the rate is the quotient of a term that the row holds a whole multiple of, that term is what is wrong.
+    """
     quotients = 0
     for row in log.rows:
         for key, value in row.values.items():
             found = None if log.words.role(key) == "repeat" else log.words.terms(key, row.values)
-            if found is None or not any(found[1]):
+            if found is None or not any(found.under):
                 continue
             quotients += 1
-            over, under = found
-            possible = [over / d for d in under if d]
+            possible = [found.over / d for d in found.under if d]
             if not any(near(value, p) for p in possible):
-                message = f"{row.name}: {key} is {value:.6g}, its terms give {over:.6g}/{under[0]:.6g}"
-                yield log.problem(message, key, [row], possible[0], value)
+                wrong, said = _culprit(value, found)
+                message = (
+                    f"{row.name}: {key} is {value:.6g}, its terms give {found.over:.6g}/{found.under[0]:.6g}{said}"
+                )
+                yield log.problem(message, wrong or key, [row], possible[0], value)
     ledger.judged(quotients)
     if not quotients:
         ledger.left_out("rates", "no row has one with its terms")
+
+
+def _culprit(rate: float, terms: Terms) -> tuple[str, str]:
+    """The term that is wrong where the row proves it, and how what is wrong is told; empty where it does not.
+
+    A count that is no whole number was averaged, which is another claim's matter. One that is a whole multiple of what
+    the rate was made of was summed once for each of that many micro-steps or ranks; it is named if the row has what the
+    rate was made of elsewhere.
+    """
+    broken = [n for n in (*terms.over_names, *terms.under_names) if not _whole(terms.row[n]) and not n.endswith("_s")]
+    if len(broken) == 1:
+        return "", f": {broken[0]} is no whole number"
+    if len(terms.over_names) != 1 or len(terms.under_names) != 1 or rate <= 0 or terms.over <= 0:
+        return "", ""
+    name, made_of = terms.over_names[0], rate * terms.under[0]
+    times = terms.over / made_of
+    alike = [k for k, v in terms.row.items() if k != name and near(v, made_of) and name.startswith(k)]
+    if times > 1.5 and _whole(round(times, 4)) and alike:
+        return name, f": {name} is {round(times)} times {alike[0]}, {made_of:.6g}, of which the rate was made"
+    return "", ""
 
 
 def identity_not_averaged(log: Log, ledger: Ledger) -> Iterator[Problem]:
@@ -129,7 +165,8 @@ def identity_not_averaged(log: Log, ledger: Ledger) -> Iterator[Problem]:
         else:
             placeless += 1
     training = [t for _, _, t in seeds]
-    usual = max(sorted(set(training)), key=training.count, default=0)
+    counted = Counter(training)
+    usual = max(sorted(counted), key=counted.__getitem__, default=0)
     for row, seed, own in seeds:
         wanted = seed_base(usual, row.step or 0)
         # A float32 event file keeps 24 bits: a larger seed is only near.
@@ -149,20 +186,24 @@ def identity_not_averaged(log: Log, ledger: Ledger) -> Iterator[Problem]:
 def finite(log: Log, ledger: Ledger) -> Iterator[Problem]:
     """Every metric of every row is a number, and finite. Judged: values, and what stands where a number belongs.
 
-    A number belongs under a key that is a number in some row, under one that holds null, and where a number is written
-    as text. Whether it belongs under any other key, nothing tells.
+    A number belongs under a key that is a number in some row of the kind; a loss is always one; a list of numbers holds
+    finite ones. Text, lists and flags under other keys are no metrics. Where a training or evaluation row has null, or
+    a number as text, and none has a number, nothing tells whether one belongs; the pipeline's own trainers write none.
     """
-    usual = {key for row in log.rows for key in row.values}
     unknown: dict[str, str] = {}
     for row in log.rows:
-        odd = {key: what for key, what in row.odd.items() if key in usual or what in ("null", NUMBER_TEXT)}
-        unknown |= {key: what for key, what in row.odd.items() if key not in odd}
-        ledger.judged(len(row.values) + len(odd))
+        usual = log.keys[row.kind]
+        ledger.judged(len(row.values))
         for key, value in row.values.items():
             if not math.isfinite(value):
                 yield log.problem(f"{row.name}: {key} is {value}", key, [row], "a finite number", repr(value))
-        for key, what in odd.items():
-            yield log.problem(f"{row.name}: {key} is no number but a {what}", key, [row], "a number", what)
+        for key, what in row.odd.items():
+            known = key in usual or (key in NUMBERS and row.kind == "train")
+            if known or HOLDS in what or what == NO_NUMBER or (log.is_own and what in (NULL, NUMBER_TEXT)):
+                ledger.judged()
+                yield log.problem(f"{row.name}: {key} is no number but a {what}", key, [row], "a number", what)
+            elif what in (NULL, NUMBER_TEXT, UNREAD) and row.kind != "summary":
+                unknown.setdefault(key, what)
     if unknown:
         first, what = next(iter(unknown.items()))
         more = f", and {len(unknown) - 1} more such keys" if len(unknown) > 1 else ""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import msgspec
 
 from coordexp_audit_lib.core.pipeline import pipeline
 
-MAX_KNOWN = 65536
+MAX_KNOWN = 1 << 18
 
 
 class Rule(msgspec.Struct, frozen=True, array_like=True):
@@ -33,13 +34,15 @@ class Rate(msgspec.Struct, frozen=True, array_like=True):
     any_under: bool = False
 
 
-class Vocabulary(msgspec.Struct, eq=False):
+class Vocabulary(msgspec.Struct, eq=False, dict=True):
     """Keys of single metrics, prefixes of families (`reason`, `rollout_time`, `stage2`, `rollout_families`), endings.
 
-    reasons: the buckets that are always there. running: endings of timings that may run on. rollout_only: rates that
-    are of training rollouts, and only below `rollout/`.
+    own: prefixes of what its trainers alone log, in any stage. reasons: the buckets that are always there. running:
+    endings of timings that may run on. rollout_only: rates that are of training rollouts, and only below
+    `rollout/`.
     """
 
+    own: tuple[str, ...]
     stage2: tuple[str, ...]
     ratio: str
     channel_a: str
@@ -71,29 +74,51 @@ class Vocabulary(msgspec.Struct, eq=False):
             self.known[key] = found
         return found
 
-    def terms(self, key: str, row: Mapping[str, float]) -> tuple[float, list[float]] | None:
-        """Numerator and possible denominators of a rate; None if it is no rate, or the row lacks a term."""
+    def terms(self, key: str, row: Mapping[str, float]) -> Terms | None:
+        """Numerator and denominators of a rate; None if it is no rate, or the row lacks a term."""
         folder, _, leaf = key.rpartition("/")
         folder = f"{folder}/" if folder else ""
         if leaf.endswith("_rate"):
             stem = leaf.removesuffix("_rate")
             for name in (f"{folder}{leaf}", f"{folder}{stem}", f"{folder}_{stem}"):
                 if f"{name}_num" in row and f"{name}_den" in row:
-                    return row[f"{name}_num"], [row[f"{name}_den"]]
-        rate = next((r for r in self.rates if r.name == leaf), None)
+                    return Terms((f"{name}_num",), (f"{name}_den",), row)
+        rate = self._rates.get(leaf)
         if rate is None or (leaf in self.rollout_only and folder != "rollout/"):
             return None
         over, under = ([_at_hand(group, folder, row) for group in groups] for groups in (rate.over, rate.under))
         if not all(over) or not all(under):
             return None
-        below = under[0] if rate.any_under else [sum(found[0] for found in under)]
-        return sum(found[0] for found in over), below
+        below = tuple(under[0]) if rate.any_under else tuple(found[0] for found in under)
+        return Terms(tuple(found[0] for found in over), below, row, rate.any_under)
+
+    @cached_property
+    def _rates(self) -> dict[str, Rate]:
+        return {r.name: r for r in reversed(self.rates)}
 
 
-def _at_hand(group: tuple[str, ...], folder: str, row: Mapping[str, float]) -> list[float]:
-    """The values of a group's names that a row has, in the folder of the rate unless a name says its own."""
+class Terms:
+    """Numerator and denominator of a rate, by name, and the values that a row gives them.
+
+    any_under: each of `under_names` is a denominator of its own; otherwise they are one, summed.
+    """
+
+    def __init__(
+        self,
+        over_names: tuple[str, ...],
+        under_names: tuple[str, ...],
+        row: Mapping[str, float],
+        any_under: bool = False,
+    ) -> None:
+        self.over_names, self.under_names, self.row = over_names, under_names, row
+        self.over = sum(row[name] for name in over_names)
+        self.under = [row[n] for n in under_names] if any_under else [sum(row[n] for n in under_names)]
+
+
+def _at_hand(group: tuple[str, ...], folder: str, row: Mapping[str, float]) -> list[str]:
+    """A group's names that a row has, in the folder of the rate unless a name says its own."""
     names = (name if "/" in name else folder + name for name in group)
-    return [row[name] for name in names if name in row]
+    return [name for name in names if name in row]
 
 
 def vocabulary(contract: Mapping[str, Any] | None = None) -> Vocabulary:

@@ -16,6 +16,8 @@ ROLLOUTS = "stage2/raw_rollouts"
 RUNNING = ("_cumulative", "_since_start", "_elapsed", "_so_far")
 
 NAMES = {
+    # What no other trainer logs: a log with one of these is CoordExp's, and its policy is asked of it.
+    "own": ("stage1/", "stage2/", "stage2_ab/", "coord_diag/", "snapshot/", "loss/coord", "time/coco_eval"),
     "stage2": ("stage2/", "stage2_ab/"),
     "ratio": "stage2_ab/b_ratio_realized",
     "channel_a": "stage2/channel_a",

@@ -1,0 +1,145 @@
+"""How the time of `metrics`, `check` and `manifest` grows with the input: exponents between 10³, 10⁴ and 10⁵.
+
+Each case is judged in this process, from written files; the time is the processor's, the best of two at the smallest
+size. The exponent is log(time ratio) / log(size ratio); above 1.1 the program ends with status 1.
+
+    python benchmarks/growth_of_runs.py [CASE …]
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from coordexp_audit_lib import boundaries
+
+SIZES = (1_000, 10_000, 100_000)
+LIMIT = 1.1
+Made = tuple[Path, Callable[[Path], object]]
+Rows = Iterator[dict[str, Any]]
+
+
+def swift(n: int) -> Rows:
+    """A sound ms-swift log."""
+    for s in range(1, n + 1):
+        words = {"global_step/max_steps": f"{s}/{n}", "percentage": f"{s / n:.2%}", "elapsed_time": f"{s}s"}
+        yield {"loss": 1 + 1 / s, "grad_norm": 0.5, "learning_rate": 1e-5, "token_acc": 0.7, "epoch": s / n, **words}
+
+
+def stage2(n: int, *, seeds_vary: bool = False) -> Rows:
+    """A sound log of both channels; with seeds that are all their own."""
+    rng = random.Random(0)
+    for s, row in enumerate(swift(n), 1):
+        ran = 3 * s // 4
+        is_b = ran > 3 * (s - 1) // 4
+        row |= {"stage2/channel_a": float(not is_b), "stage2/channel_b": float(is_b)}
+        row |= {"stage2_ab/b_ratio_realized": ran / s, "time/forward_s": rng.random()}
+        if is_b:
+            shift = rng.randrange(10**9) if seeds_vary else 0
+            row |= {"rollout/seed_base": 17 + (s - 1) * 1_000_003 + shift, "time/rollout_generate_s": rng.random()}
+        yield row
+
+
+def metrics(path: Path) -> object:
+    from coordexp_audit_lib.boundaries.metrics.artifact.run import audit_log
+    from coordexp_audit_lib.core.target import TargetInfo
+    from coordexp_audit_lib.report.document import document, dumps
+
+    found = audit_log(path)
+    return dumps(document(TargetInfo(kind="artifact", name=path.name), {}, [], found))
+
+
+def lines(folder: Path, rows: Rows) -> Path:
+    path = folder / "logging.jsonl"
+    with path.open("w") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    return path
+
+
+def state(folder: Path, rows: Rows) -> Path:
+    path = folder / "trainer_state.json"
+    path.write_text(json.dumps({"log_history": list(rows)}))
+    return path
+
+
+def events(folder: Path, rows: Rows) -> Path:
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    path = folder / "events.out.tfevents.1"
+    with path.open("wb") as file:
+        writer = RecordWriter(file)
+        for s, row in enumerate(rows, 1):
+            value = Summary.Value(tag="train/loss", simple_value=row["loss"])
+            writer.write(Event(step=s, summary=Summary(value=[value])).SerializeToString())
+    return path
+
+
+def every_second(n: int) -> Rows:
+    yield from ({**row, **({"sometimes": 1.0} if s % 2 else {})} for s, row in enumerate(stage2(n)))
+
+
+def own_keys(n: int) -> Rows:
+    yield from ({**row, f"coord_diag/{s}": 1.0, f"coord_diag/null_{s}": None} for s, row in enumerate(swift(n)))
+
+
+def all_broken(n: int) -> Rows:
+    yield from ({**row, "loss": math.nan, "rollout/x_total": 0.5} for row in stage2(n))
+
+
+def doubled(n: int) -> Rows:
+    yield from (row for once in swift(n // 2) for row in (once, once))
+
+
+CASES: dict[str, Callable[[Path, int], Made]] = {
+    "metrics: ms-swift's log": lambda folder, n: (lines(folder, swift(n)), metrics),
+    "metrics: both channels": lambda folder, n: (lines(folder, stage2(n)), metrics),
+    "metrics: seeds that vary": lambda folder, n: (lines(folder, stage2(n, seeds_vary=True)), metrics),
+    "metrics: a key in every second row": lambda folder, n: (lines(folder, every_second(n)), metrics),
+    "metrics: keys of one row each": lambda folder, n: (lines(folder, own_keys(n)), metrics),
+    "metrics: every row broken": lambda folder, n: (lines(folder, all_broken(n)), metrics),
+    "metrics: two processes": lambda folder, n: (lines(folder, doubled(n)), metrics),
+    "metrics: a trainer state": lambda folder, n: (state(folder, swift(n)), metrics),
+    "metrics: TensorBoard": lambda folder, n: (events(folder, swift(n)), metrics),
+}
+
+
+def seconds(made: Made, rounds: int) -> float:
+    path, judge = made
+    taken = []
+    for _ in range(rounds):
+        started = time.process_time()
+        judge(path)
+        taken.append(time.process_time() - started)
+    return min(taken)
+
+
+def main(chosen: list[str]) -> int:
+    boundaries.load()
+    worst = 0.0
+    print(f"{'case':44}" + "".join(f"{n:>12,}" for n in SIZES) + "   exponents")
+    for name, make in CASES.items():
+        if chosen and not any(word in name for word in chosen):
+            continue
+        times = []
+        for n in SIZES:
+            with tempfile.TemporaryDirectory() as folder:
+                times.append(seconds(make(Path(folder), n), 2 if n < SIZES[-1] else 1))
+        pairs = zip(zip(times, SIZES, strict=True), zip(times[1:], SIZES[1:], strict=True), strict=False)
+        grown = [math.log(b / a) / math.log(m / n) for (a, n), (b, m) in pairs]
+        worst = max(worst, *grown)
+        print(f"{name:44}" + "".join(f"{t:11.3f}s" for t in times) + "   " + ", ".join(f"{g:.2f}" for g in grown))
+    print(f"largest exponent: {worst:.2f}, at most {LIMIT}")
+    return int(worst > LIMIT)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
