@@ -8,13 +8,10 @@ import itertools
 import multiprocessing
 import types
 
-from coordexp_audit_lib.kit import chat, influence, template, varlen
-from coordexp_audit_lib.kit.profile import IGNORE_INDEX
-from coordexp_audit_lib.kit.tokenizer import IM_END
+from coordexp_audit_lib.kit import chat, parts, replies, template, varlen
 from coordexp_audit_lib.pipelines.api import Adapter, NotSupported, Refused, remembered
 
-from . import measured
-from .parts import Directly, Lengths, World, on_cpu, part, place, rank_of, settings_of
+from .world import Directly, Lengths, World, on_cpu, part, place, rank_of, settings_of
 
 DOCS = "docs/source_en/Instruction/Command-line-parameters.md"
 PACKS_WHOLE, APART, DELETED = ((DOCS, name, "v4.5.2") for name in ("packing", "padding_free", "truncation_strategy"))
@@ -54,8 +51,7 @@ def plan(request, here):
         raise NotSupported("fewer packs than ranks where the last are to be dropped: none is left")
     dealt = [shares(packs, rank, request, here) for rank in range(request.world_size)]
     reached = 1 + max(itertools.chain(*dealt), default=-1) if request.dataloader_drop_last else len(packs)
-    told = {"packs": packs, "aligned": packs[:reached], "ranks": dealt, "repeated": []}
-    return {**told, "rank_digests": [digest(packs)] * request.world_size, "single_long": 0, "skipped_long": 0}
+    return replies.plan(packs, ranks=dealt, aligned=packs[:reached])
 
 
 def fits(request):
@@ -97,7 +93,7 @@ def stream(request, here):
         made = here.ask(part("streaming"), world.made, samples, **asked, **options)
     made._in_queue = made._out_queue = Directly(lambda sample: sample)
     packs = here.call(lambda: [[sample["number"] for sample in pack] for pack in made])
-    return {"packs": packs, "single_long": 0, "skipped_long": 0}
+    return replies.stream(packs)
 
 
 def encoded(samples, here):
@@ -109,7 +105,7 @@ def encoded(samples, here):
 
 @adapter.answers("packing.encode", of=place("template", "encode"))
 def encode(request, here):
-    return {"encoded": [measured.sample(e, here.parts.images) for e in encoded(request.samples, here)]}
+    return replies.encoded(encoded(request.samples, here), here.parts.images)
 
 
 def packs_of(request, here):
@@ -128,34 +124,35 @@ def batch(request, here):
     found = []
     for members, pack in packs_of(request, here)[1]:
         with template.packing(world.made, True):
-            found.append(measured.batch(members, here.call(world.made.data_collator, pack, **extra), world.images))
-    return {"batches": found}
+            found.append((members, here.call(world.made.data_collator, pack, **extra)))
+    return replies.batches(found, world.images)
 
 
 @adapter.answers("packing.forward", of=place("trainer", "compute_loss"))
 @remembered
 def forward(request, here):
     """Packs and samples through the trainer's own loss; every token's logits are asked for, to be compared."""
-    world, accepted = here.parts, accepts(request.attention)
+    world = here.parts
     samples, packs = packs_of(request, here)
     trainer = world.trainer(use_logits_to_keep=False)
     with varlen.attending(world.small, request.attention):
         with template.packing(world.made, False):
             alone = [ran(here, trainer, [dict(s)]) for s in samples]
         with template.packing(world.made, True):
-            found = [measured.pack(m, ran(here, trainer, p), alone, request.by_token) for m, p in packs]
-    return {"packs": found, "sdpa_accepted": accepted if request.attention == "sdpa" else True}
+            found = [replies.pack(m, ran(here, trainer, p), alone, request.by_token) for m, p in packs]
+    return replies.forward(found, sdpa_accepted=request.attention != "sdpa" or accepts("sdpa"))
 
 
 def ran(here, trainer, pack):
-    """One forward by the trainer's own loss: what was seen, the loss, and the labels."""
+    """One forward by the trainer's own loss."""
     world = here.parts
     collated = here.call(world.made.data_collator, pack)
-    labels = collated["labels"][0].clone()
     world.small.train()
-    with influence.watching(world.small) as seen:
-        loss = here.call(lambda: trainer.compute_loss(world.small, trainer._prepare_inputs(dict(collated))))
-    return seen, loss, labels
+
+    def loss():
+        return here.call(lambda: trainer.compute_loss(world.small, trainer._prepare_inputs(dict(collated))))
+
+    return replies.ran(world.small, collated["labels"], loss)
 
 
 def accepts(attention):
@@ -175,8 +172,7 @@ def step(request, here):
     if request.channel != "A":
         raise NotSupported("rollouts")
     world = here.parts
-    asked = [types.SimpleNamespace(turns=measured.answering(n), pictures=[]) for n in request.objects]
-    samples = encoded(asked, here)
+    samples = encoded([answering(n) for n in request.objects], here)
     numbers = packed([int(s["length"]) for s in samples], request.packing_length, here, samples)
     trainer = world.trainer([[samples[i] for i in pack] for pack in numbers], gradient_accumulation_steps=len(numbers))
     losses, backward = [], trainer.accelerator.backward
@@ -192,21 +188,35 @@ def step(request, here):
     return {"packs": [len(pack) for pack in numbers], "loss": round(sum(losses), 4)}
 
 
+def answering(count):
+    """A chat about so many objects."""
+    objects = [("thing %d" % i, [10 * i, 10 * i, 10 * i + 300, 10 * i + 300]) for i in range(count)]
+    turns = [("user", "Locate every object."), ("assistant", parts.answer(objects))]
+    return types.SimpleNamespace(turns=turns, pictures=[])
+
+
 @adapter.answers("template.encode", of=place("template", "encode"))
 def encode_records(request, here):
-    for record in request.records:
-        if any("<|" in desc for desc, _ in record.objects):
-            raise NotSupported("text that spells a control token: it is taken as the token")
-    with template.packing(here.parts.made, False):
-        unpacked = [encode_record(here, here.parts.made, r, request.system, request.user) for r in request.records]
-        rows = here.call(here.parts.made.data_collator, [dict(e) for e in unpacked])
-    padded = {"padded_ids": rows["input_ids"].tolist(), "padded_labels": rows["labels"].tolist()}
-    shown = [measured.sample(e, None) for e in unpacked]
-    return {"unpacked": shown, "pad": int(here.parts.made.tokenizer.pad_token_id), **padded}
+    if any("<|" in desc for record in request.records for desc, _ in record.objects):
+        raise NotSupported("text that spells a control token: it is taken as the token")
+    made = here.parts.made
+    with template.packing(made, False):
+        samples = [encode_record(here, made, r, request.system, request.user) for r in request.records]
+        padded = here.call(made.data_collator, [dict(one) for one in samples])
+    return replies.records(samples, padded, made.tokenizer.pad_token_id)
 
 
 def encode_record(here, made, record, system, user):
-    return here.call(made.encode, measured.conversation(record, system, user), return_length=True)
+    return here.call(made.encode, conversation(record, system, user), return_length=True)
+
+
+def conversation(record, system, user):
+    return chat.conversation(**parts.chat_of(record, system, user))
+
+
+def crowded(count):
+    """A record of so many objects in one picture."""
+    return {"objects": [("object", [k % 1000, (k + 1) % 1000, 999, 999]) for k in range(count)], "pictures": [(64, 64)]}
 
 
 @adapter.answers("template.settings")
@@ -220,21 +230,12 @@ def settings(request, here):
 
 @adapter.answers("template.limit", of=place("template", "_encode_truncated"))
 def limit(request, here):
-    record = measured.crowded(request.objects)
+    def one(most):
+        given = {"max_length": most, "truncation_strategy": request.strategy}
+        made = template.build(here.parts.processor, here.parts.small, **given)
+        return encode_record(here, made, crowded(request.objects), "Locate.", "Every object.")
 
-    def lengths(most):
-        made = template.build(
-            here.parts.processor, here.parts.small, max_length=most, truncation_strategy=request.strategy
-        )
-        one = encode_record(here, made, record, "Locate.", "Every object.")
-        return list(one["input_ids"]), [y for y in one["labels"] if y != IGNORE_INDEX]
-
-    whole, whole_answer = lengths(1_000_000)
-    ids, answer = lengths(request.max_length)
-    return {
-        **{"length": len(ids), "answer": len(answer), "ended": IM_END in answer},
-        **{"whole_length": len(whole), "whole_answer": len(whole_answer)},
-    }
+    return replies.limit(one(request.max_length), one(1_000_000))
 
 
 @adapter.answers("template.state", of=place("template", "encode"))
@@ -242,7 +243,7 @@ def state(request, here):
     made = template.build(here.parts.processor, here.parts.small)
     before, told = flags(made), []
     for one in request.steps:
-        asked = measured.conversation(measured.crowded(1), one.system, "Every object.")
+        asked = conversation(crowded(1), one.system, "Every object.")
         asked["images"] = ["no such picture.png"] if one.fails else asked["images"]
         ids, raised = "", ""
         try:
