@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import types
+from typing import Any
 
 from coordexp_audit_lib.kit import model, template, tokenizer
 from coordexp_audit_lib.kit.stand_ins import replaced
@@ -100,7 +101,7 @@ class World:
         return made
 
 
-class Rows(list):
+class Rows(list[Any]):
     """Packs as a dataset: each item a pack, of which the collator may take out what it wants."""
 
     def __getitem__(self, index):
