@@ -1,4 +1,5 @@
-"""The commands that audit what a run left behind, or what it stands on: data, batch, metrics, manifest, upstream."""
+"""The commands that audit what a run left behind, or what it stands on: data, batch, rollout, metrics, manifest,
+upstream."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.cli import batches, data
+from coordexp_audit_lib.cli import batches, data, rollouts
 from coordexp_audit_lib.cli.streams import say
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.target import TargetInfo
@@ -20,6 +21,7 @@ Add = Callable[..., argparse.ArgumentParser]
 _BOUNDARIES = {
     "data": ["geometry"],
     "batch": ["packing", "template"],
+    "rollout": ["rollout"],
     "metrics": ["metrics"],
     "manifest": ["provenance"],
     "upstream": ["upstream"],
@@ -49,6 +51,8 @@ def declare(add: Add, judged: argparse.ArgumentParser, report: Report) -> None:
 
     data.declare(command("data", _data, "stream-audit datasets of any size"))
     batches.declare(command("batch", _batch, "audit one training batch, packed or padded, from any framework"))
+    what = "audit training batches against the rollouts that they were made of"
+    rollouts.declare(command("rollout", _rollout, what))
     metrics = command("metrics", _metrics, "audit a run's metrics")
     metrics.add_argument(
         "path", type=Path, help="logging.jsonl, trainer_state.json, an event file, or a folder of them"
@@ -74,6 +78,10 @@ def _data(arguments: argparse.Namespace) -> Audited:
 
 def _batch(arguments: argparse.Namespace) -> Audited:
     return Audited(*batches.audited(arguments), partial=True)
+
+
+def _rollout(arguments: argparse.Namespace) -> Audited:
+    return Audited(*rollouts.audited(arguments), partial=True)
 
 
 def _metrics(arguments: argparse.Namespace) -> Audited:

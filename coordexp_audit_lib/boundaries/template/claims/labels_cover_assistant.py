@@ -60,7 +60,7 @@ def labels_cover_assistant(ctx: Context) -> Iterator[Violation]:
             yield from (p.violation(name, {"case": name, "record": number}) for p in found)
     yield from _control(ctx, header)
     if not pads:
-        ctx.left_out("labels of pads", "no row was padded")
+        ctx.not_there("labels of pads", "no row was padded")
     ctx.fact("supervised tokens", supervised)
 
 
