@@ -1,4 +1,5 @@
-"""The commands that audit what a run left behind, or what it stands on: data, batch, metrics, manifest, upstream."""
+"""The commands that audit what a run left behind, or what it stands on: data, batch, rollout, metrics, manifest,
+upstream."""
 
 from __future__ import annotations
 
@@ -8,25 +9,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.cli import data
+from coordexp_audit_lib.cli import batches, data, rollouts
 from coordexp_audit_lib.cli.streams import say
-from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.finding import Finding
-from coordexp_audit_lib.core.judge import judge_all
 from coordexp_audit_lib.core.target import TargetInfo
 from coordexp_audit_lib.report.tables import Table
 
 Report = Callable[[argparse.Namespace, dict[str, Any], Sequence[Finding], bool], int]
 Add = Callable[..., argparse.ArgumentParser]
-_BOUNDARY = {
-    "data": "geometry",
-    "batch": "packing",
-    "metrics": "metrics",
-    "manifest": "provenance",
-    "upstream": "upstream",
+_BOUNDARIES = {
+    "data": ["geometry"],
+    "batch": ["packing", "template"],
+    "rollout": ["rollout"],
+    "metrics": ["metrics"],
+    "manifest": ["provenance"],
+    "upstream": ["upstream"],
 }
 
 
@@ -45,27 +43,16 @@ def declare(add: Add, judged: argparse.ArgumentParser, report: Report) -> None:
 
     def command(name: str, function: Callable[[argparse.Namespace], Audited], help: str) -> Any:
         def run(arguments: argparse.Namespace) -> int:
-            boundaries.load([_BOUNDARY[name]])
+            boundaries.load(_BOUNDARIES[name], rooms=("claims",))
             audited = function(arguments)
             return report(arguments, _document(audited), audited.findings, audited.partial)
 
         return add(name, run, help, judged)
 
     data.declare(command("data", _data, "stream-audit datasets of any size"))
-    batch = command("batch", _batch, "audit one packed training batch, from any framework")
-    batch.add_argument("file", nargs="+", type=Path, help="npz or safetensors, or a folder of them")
-    batch.add_argument("--packing-length", type=int, help="the pack's capacity, if it is to be judged")
-    batch.add_argument(
-        "--profile",
-        metavar="NAME|FOLDER|config.json",
-        help="the model's family: qwen2_vl, qwen2_5_vl, qwen3_vl, text, a tokenizer's or model's folder, or a "
-        "config.json; then single values, as in qwen3_vl,label_shift=1; by default what the batch shows",
-    )
-    batch.add_argument(
-        "--labels",
-        choices=("shifted", "unshifted"),
-        help="how labels stand to the tokens; by default as the tokens show it, which is said",
-    )
+    batches.declare(command("batch", _batch, "audit one training batch, packed or padded, from any framework"))
+    what = "audit training batches against the rollouts that they were made of"
+    rollouts.declare(command("rollout", _rollout, what))
     metrics = command("metrics", _metrics, "audit a run's metrics")
     metrics.add_argument(
         "path", type=Path, help="logging.jsonl, trainer_state.json, an event file, or a folder of them"
@@ -90,35 +77,11 @@ def _data(arguments: argparse.Namespace) -> Audited:
 
 
 def _batch(arguments: argparse.Namespace) -> Audited:
-    from coordexp_audit_lib.boundaries.packing import artifact
-    from coordexp_audit_lib.kit.profile import named
-
-    try:
-        profile = named(arguments.profile) if arguments.profile else None
-    except ValueError as error:
-        raise UsageError(str(error), where="--profile") from error
-    shift = {"shifted": 1, "unshifted": 0}.get(arguments.labels)
-    found: list[Finding] = []
-    notes = []
-    files = [f for path in arguments.file for f in _batches_in(path)]
-    for path in files:
-        made = artifact.of_tensors(artifact.read(path), arguments.packing_length, path.name, profile, shift)
-        if len(files) > 1:
-            made = msgspec.structs.replace(made, config=path.name)
-        told = "; ".join(f"{e.symbol}: {e.value}" for e in made.evidence() if e.symbol not in artifact.TENSORS)
-        notes += [f"{path.name}: {told}" if len(files) > 1 else told] if told else []
-        found += judge_all(made, "packing")
-    return Audited(", ".join(p.name for p in files), found, " | ".join(notes), partial=True)
+    return Audited(*batches.audited(arguments), partial=True)
 
 
-def _batches_in(path: Path) -> list[Path]:
-    """The file, or those in the folder that may hold a batch."""
-    if not path.is_dir():
-        return [path]
-    found = sorted(p for p in path.iterdir() if p.suffix in (".npz", ".safetensors") and p.is_file())
-    if not found:
-        raise UsageError("holds no .npz and no .safetensors", where=str(path), remedy="name a file")
-    return found
+def _rollout(arguments: argparse.Namespace) -> Audited:
+    return Audited(*rollouts.audited(arguments), partial=True)
 
 
 def _metrics(arguments: argparse.Namespace) -> Audited:

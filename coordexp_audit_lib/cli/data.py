@@ -6,8 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
 from coordexp_audit_lib.boundaries.geometry.predicates.frames import FRAMES
 from coordexp_audit_lib.boundaries.geometry.predicates.grounding import FORMS
 from coordexp_audit_lib.core.finding import Finding
@@ -32,6 +30,8 @@ def declare(data: argparse.ArgumentParser) -> None:
 
 def audited(arguments: argparse.Namespace) -> tuple[str, list[Finding], str]:
     """The files' names, the findings, and what each file was taken for."""
+    from tqdm import tqdm
+
     from coordexp_audit_lib.boundaries.geometry.artifact import How, audit_file
     from coordexp_audit_lib.boundaries.geometry.artifact.files import expanded
 

@@ -14,6 +14,7 @@ from typing import Any
 from coordexp_audit_lib.kit import chat, coordjson, picture
 from coordexp_audit_lib.kit import model as models
 from coordexp_audit_lib.kit import tokenizer as words
+from coordexp_audit_lib.kit.asked import Asked
 from coordexp_audit_lib.kit.stand_ins import replaced, used
 from coordexp_audit_lib.kit.template import IMAGES
 
@@ -129,7 +130,7 @@ def messages(turns: Sequence[Sequence[str]], pictures: Sequence[Mapping[str, Any
     return told
 
 
-def chat_of(record: Mapping[str, Any], system: str, user: str, order: str = "desc_first") -> dict[str, Any]:
+def chat_of(record: Mapping[str, Any], system: str, user: str, order: str = "desc_first") -> Asked:
     """The chat of a `template` record: turns and pictures as in `packing` samples.
 
     record: objects (desc, bins) and pictures (width, height). order: of an object's fields.
@@ -138,7 +139,7 @@ def chat_of(record: Mapping[str, Any], system: str, user: str, order: str = "des
     text = answer(record["objects"], order)
     turns = [("system", system), ("user", slots + user), ("assistant", text)]
     pictures = [{"number": n, "width": w, "height": h} for n, (w, h) in enumerate(record["pictures"])]
-    return {"turns": turns[0 if system else 1 :], "pictures": pictures}
+    return Asked(turns=turns[0 if system else 1 :], pictures=[Asked(p) for p in pictures])
 
 
 def answer(objects: Sequence[Sequence[Any]], order: Any = "desc_first") -> str:

@@ -83,12 +83,20 @@ def encoded(samples: Sequence[Mapping[str, Any]], images: Any = None) -> dict[st
 
 
 def batch(members: Sequence[int], tensors: Mapping[str, Any], images: Any = None) -> dict[str, Any]:
-    """One packed batch: which samples are in it, in order, and its tensors: integers in full, pixel rows by digest."""
+    """One packed batch: which samples are in it, in order, and its tensors: integers in full, pixel rows by digest.
+
+    Plain numbers count as tensors without a dimension.
+    """
     found, pixels = arrays(tensors), tensors.get("pixel_values")
+    plain = [k for k, v in tensors.items() if isinstance(v, int) and not isinstance(v, bool)]
+    told = shaped(found)
+    told["shapes"].update((k, []) for k in plain)
+    told["dtypes"].update((k, "int64") for k in plain)
+    ints = {k: v.tolist() for k, v in found.items() if "float" not in str(v.dtype)}
     return {
         "members": _list(members),
-        "ints": {k: v.tolist() for k, v in found.items() if "float" not in str(v.dtype)},
-        **shaped(found),
+        "ints": {**ints, **{k: tensors[k] for k in plain}},
+        **told,
         "pixel_rows": None if pixels is None else picture.digests(pixels, images),
     }
 
@@ -171,11 +179,14 @@ def portable_losses(losses: Sequence[float], counts: Sequence[int], whole: float
     return shared, mean(shared) + rounded(whole - mean(losses), ROUNDING * abs(mean(losses)))
 
 
-def records(samples: Sequence[Mapping[str, Any]], padded: Mapping[str, Any], pad: int) -> dict[str, Any]:
+def records(
+    samples: Sequence[Mapping[str, Any]], padded: Mapping[str, Any] | None = None, pad: int = -1
+) -> dict[str, Any]:
     """`template.encode`: each record by itself (as for `sample`), and one padded batch of all: input_ids and labels
-    [records, longest]. pad: the id that fills up."""
+    [records, longest], None where the pipeline never pads. pad: the id that fills up."""
     plain = [{k: v for k, v in sample(one).items() if k in ("input_ids", "labels", "grid")} for one in samples]
-    rows = {f"padded_{name}": _lists(padded[key]) for name, key in (("ids", "input_ids"), ("labels", "labels"))}
+    whole = {k: [p[k] for p in plain] for k in ("input_ids", "labels")} if padded is None else padded
+    rows = {f"padded_{name}": _lists(whole[key]) for name, key in (("ids", "input_ids"), ("labels", "labels"))}
     return {"unpacked": plain, **rows, "pad": int(pad)}
 
 

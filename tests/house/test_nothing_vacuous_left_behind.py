@@ -23,14 +23,17 @@ from coordexp_audit_lib.boundaries.packing.predicates import epochs
 from coordexp_audit_lib.boundaries.packing.predicates.accumulation import Logged
 from coordexp_audit_lib.boundaries.provenance.artifact.reading import Saved
 from coordexp_audit_lib.boundaries.provenance.artifact.run import RunFolder
+from coordexp_audit_lib.boundaries.rollout.predicates.exchanges import Exchanged
 from coordexp_audit_lib.boundaries.supervision.predicates import running
 from coordexp_audit_lib.boundaries.supervision.predicates.targets import Kept
+from coordexp_audit_lib.boundaries.template.artifact import BatchSamples
 from coordexp_audit_lib.boundaries.template.predicates import Continued, Rendered, Tokens
 from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import Release
 from coordexp_audit_lib.core.claim import claims_on, declared
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import Artifact, judge_artifact
 from coordexp_audit_lib.core.pipeline import pipeline
+from coordexp_audit_lib.kit.profile import QWEN3_VL
 from coordexp_audit_lib.kit.prompt_trace import trace
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
@@ -72,6 +75,7 @@ def packing_row(target: ReferenceTarget, asked: Any) -> artifact.PackedRow:
 
 def empty(tmp_path: Path) -> Iterator[Any]:
     yield artifact.PackedRow({})
+    yield BatchSamples([], [], QWEN3_VL)
     yield Record({})
     yield Record({**RECORD, "objects": []}, ordering="sorted")
     yield Record(None)
@@ -92,6 +96,7 @@ def empty(tmp_path: Path) -> Iterator[Any]:
     yield Rendered(trace([]), trace([]), "none")
     yield Kept([], [])
     yield Logged(0.0, [])
+    yield from (Exchanged([]), Exchanged([], 3))
     yield from (running.Trained(0, 0), running.Frozen(0), running.Modes(0, 0), running.Weights(0, 0))
     yield running.Tied(declared=False, before=False, after=True, equal=True)
     yield from (

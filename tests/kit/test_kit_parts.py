@@ -9,7 +9,6 @@ import pytest
 from coordexp_audit_lib.kit import parts, replies
 from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 
-QUESTION = ("user", "No?")
 TURNS = [
     ("system", "Be brief."),
     ("user", "<image>What? <image>"),

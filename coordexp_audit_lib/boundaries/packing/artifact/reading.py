@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from coordexp_audit_lib.boundaries.packing.artifact.dialects import PLACES, UNPADDED
 from coordexp_audit_lib.boundaries.packing.artifact.forms import TENSORS, Array
 from coordexp_audit_lib.boundaries.packing.artifact.names import named
 from coordexp_audit_lib.core.errors import UsageError
+from coordexp_audit_lib.core.reading import regular
 
 ZIP, NPY = b"PK", b"\x93NUMPY"
 MOST = 16 << 30
+READ = {*UNPADDED, *PLACES}
 REMEDY = f"save a dict with any of {', '.join(TENSORS)} as npz (numpy.savez) or safetensors"
 
 
@@ -29,7 +32,7 @@ def read(path: Path | str) -> dict[str, Array | None]:
     """
     file, where = Path(path), str(path)
     try:
-        with file.open("rb") as opened:
+        with regular(file) as opened:
             head = opened.read(8)
     except OSError as error:
         raise UsageError(f"cannot be read: {error.strerror}", where=where, remedy="name a file") from error
@@ -51,7 +54,7 @@ def _wanted(names: Iterable[str]) -> set[str]:
     """Of the names in a file, those of tensors that a judge reads."""
     by_name = dict.fromkeys(names)
     made = named(by_name, TENSORS)
-    return {made.renamed.get(n, n) for n in made.tensors}
+    return {made.renamed.get(n, n) for n in made.tensors} | {n for n in made.others if n.rpartition(".")[2] in READ}
 
 
 def _npz(file: Path) -> dict[str, Array | None]:

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from coordexp_audit_lib.boundaries.packing.artifact.forms import Array
+from coordexp_audit_lib.boundaries.packing.artifact.rows import Part, parts, tail
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.profile import Profile, of_batch
 
@@ -70,6 +71,27 @@ class PackedRow:
         a = next((self.tensors[n] for n in ("input_ids", "labels") if n in self.tensors), None)
         return a.shape[0] if a is not None and a.ndim == 2 else 1
 
+    @cached_property
+    def parts(self) -> list[Part]:
+        """Each row by itself, without the pads before its tokens (`rows.parts`)."""
+        return parts(self)
+
+    def like(
+        self,
+        tensors: Mapping[str, Array],
+        samples: Sequence[Unpacked] | None = None,
+        flaws: Mapping[str, Problem] | None = None,
+    ) -> PackedRow:
+        """The same batch with other tensors; samples, flaws: of it, if others."""
+        return PackedRow(
+            tensors,
+            self.profile,
+            samples=self.samples if samples is None else samples,
+            packing_length=self.packing_length,
+            flaws=self.flaws if flaws is None else flaws,
+            whole=self.whole,
+        )
+
     @property
     def is_pack(self) -> bool:
         """Whether it is one row of samples: a tensor tells where they begin, or would if it could be judged, or it was
@@ -105,15 +127,22 @@ class PackedRow:
     def shown_shift(self) -> int:
         """How labels are shifted, as the tokens show it: by one where they are not the tokens at their place and are
         the next ones, but for each sample's last, whose next one is not in the pack."""
-        ids, labels, ours = self.flat("input_ids"), self.flat("labels"), self.profile.label_shift
-        if ids is None or labels is None or ours:
-            return ours
-        weights = self.flat("loss_mask")
+        if self.profile.label_shift:
+            return self.profile.label_shift
+        unshifted, shifted = np.sum([(0, 0), *(part.row.misfits for part in self.parts)], axis=0).tolist()
+        return 1 if 2 * shifted < unshifted else 0
+
+    @cached_property
+    def misfits(self) -> tuple[int, int]:
+        """How many supervised labels of the row are not the tokens at their place, and how many not the next ones, but
+        for the last of each sample."""
+        ids, labels, weights = self.flat("input_ids"), self.flat("labels"), self.flat("loss_mask")
+        if ids is None or labels is None:
+            return 0, 0
         supervised = (labels != self.profile.ignore_index) & (True if weights is None else weights != 0)
-        fits = {0: labels == ids, 1: np.append(labels[:-1] == ids[1:], False)}
-        wrong = {shift: int((supervised & ~fit).sum()) for shift, fit in fits.items()}
-        spared = len(self.segments) + 1
-        return 1 if wrong[0] > spared >= wrong[1] else 0
+        next_one = np.append(labels[:-1] == ids[1:], True)
+        next_one[self.segments[self.segments > 0] - 1] = True
+        return int((supervised & (labels != ids)).sum()), int((supervised & ~next_one).sum())
 
     @cached_property
     def position_rows(self) -> Array | None:
@@ -191,15 +220,20 @@ class PackedRow:
     def padding(self) -> int:
         """Where trailing padding begins; L if there is none.
 
-        Padding shows as a rest beyond `lengths`, as zeros at the end of `attention_mask`, or as a run of at least two
-        text positions 0 at the end, none of them supervised.
+        Padding shows as a rest beyond `lengths`, as zeros at the end of `attention_mask`, as pad tokens at the end or
+        as a run of at least two text positions 0 there, none of them supervised.
         """
         total = self.length or 0
         lengths, mask, positions, labels = (self.get("lengths"), self.flat_mask, self.text_positions, self.labels)
         found = [total, total if lengths is None else int(lengths.sum())]
-        found.append(total if mask is None else total - _tail(mask == 0))
+        found.append(total if mask is None else total - tail(mask == 0))
+        ids, pad = self.flat("input_ids"), self.profile.pad
+        ignored = labels is None or labels == self.profile.ignore_index
+        if ids is not None and pad is not None:
+            filled = tail((ids == pad) & ignored)
+            found.append(total - filled if filled < total else total)
         if positions is not None:
-            idle = _tail((positions == 0) & (labels is None or labels == self.profile.ignore_index))
+            idle = tail((positions == 0) & ignored)
             found.append(total - idle if idle > 1 else total)
         return min(found)
 
@@ -256,9 +290,3 @@ def _changes(numbers: Array, skip: int | None = None) -> Array:
     """Where a row of segment numbers changes; `skip`: the number of what is no segment."""
     begins = np.concatenate([[True], numbers[1:] != numbers[:-1]])
     return np.flatnonzero(begins if skip is None else begins & (numbers != skip))
-
-
-def _tail(flags: Array) -> int:
-    """How many of the last entries are true."""
-    stops = np.flatnonzero(~flags)
-    return len(flags) - int(stops[-1]) - 1 if stops.size else len(flags)

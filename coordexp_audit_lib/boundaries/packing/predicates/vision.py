@@ -9,13 +9,16 @@ import numpy as np
 
 from coordexp_audit_lib.boundaries.packing.artifact import Array, PackedRow
 from coordexp_audit_lib.boundaries.packing.predicates.batch import flawed, lacking, tokens_of
+from coordexp_audit_lib.boundaries.packing.predicates.rows import over_all_rows
 from coordexp_audit_lib.core.claim import Ledger
+from coordexp_audit_lib.core.finding import Severity
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit import mrope
 
 KINDS = {"image": ("image_grid_thw", "pixel_values"), "video": ("video_grid_thw", "pixel_values_videos")}
 
 
+@over_all_rows
 def vision_in_order(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     """Each run of pads is as long as its merged grid; grids and pixel rows add up and keep the samples' order. Counts
     images and videos; of a batch without any it says nothing."""
@@ -37,14 +40,11 @@ def _kind(row: PackedRow, ids: Array, what: str, pad: int | None, ledger: Ledger
         raise lacking(row, f"needs the profile: {grid_name} is there and no {what} token that is known")
     first, sizes = mrope.runs(ids == pad) if pad is not None else (np.zeros(0, np.int64),) * 2
     if grid is None and not (row.pictured and what == "image"):
-        if first.size or pixels is not None:
-            raise lacking(row, f"needs {grid_name}")
+        yield from _without_grid(row, what, first, ledger)
         return
     grid = np.zeros((0, 3), np.int64) if grid is None else grid.reshape(-1, 3)
-    if what == "video" and not row.profile.videos:
-        ledger.left_out("videos", "needs the profile: families lay out a video's frames differently")
-        return
     ledger.judged(max(len(grid), int(first.size)) if what == "image" else len(grid))
+    # Of a family that is not known a video's frames are one run: where each is its own, the batch shows the family.
     yield from _runs_fit(what, first, sizes, mrope.frames(grid, row.profile) if what == "video" else grid, row)
     spilled = [int(s) for s in row.segments if s and ids[s] == pad and ids[s - 1] == pad]
     if spilled:
@@ -52,10 +52,37 @@ def _kind(row: PackedRow, ids: Array, what: str, pad: int | None, ledger: Ledger
         yield Problem(f"{article} {what}'s pads run over a segment boundary", token=spilled[0])
     patches = int(grid.prod(axis=1).sum())
     have = 0 if pixels is None else len(pixels)
-    if pixels is None and not row.pictured:
+    if pixels is None and not row.pictured and patches and _is_all(row, what):
+        text = f"there are pads and grids of {len(grid)} {what}s, and no {pixel_name}"
+        yield Problem(text, expected=patches, actual=0, token=int(first[0]) if first.size else None)
+    elif pixels is None and not row.pictured:
         ledger.left_out(f"pixel rows of {what}s", f"needs {pixel_name}")
     elif have != patches:
-        yield Problem("pixel rows and grids do not add up", expected=patches, actual=have)
+        yield Problem(f"pixel rows and grids of {what}s do not add up", expected=patches, actual=have)
+
+
+def _without_grid(row: PackedRow, what: str, first: Array, ledger: Ledger) -> Iterator[Problem]:
+    """Pads or pixel rows without a grid. With neither grid nor pixels they may have been left out of a file."""
+    grid_name, pixel_name = KINDS[what]
+    pixels = row.get(pixel_name)
+    if grid_name in row.flaws:
+        raise lacking(row, f"needs {grid_name}")
+    if pixels is not None:
+        ledger.judged(int(first.size))
+        text = f"there are pixel rows of {what}s, and no {grid_name}"
+        yield Problem(text, expected=f"{first.size} grids", actual=0, token=int(first[0]) if first.size else None)
+    elif first.size:
+        ledger.judged(int(first.size))
+        text = f"there are pads of {first.size} {what}s, and neither {grid_name} nor {pixel_name}"
+        more = "" if _is_all(row, what) else ": where the file holds all that the model is given, it reads them as text"
+        severity: Severity | None = None if _is_all(row, what) else "P2"
+        yield Problem(f"{text}{more}", expected=grid_name, token=int(first[0]), severity=severity)
+
+
+def _is_all(row: PackedRow, what: str) -> bool:
+    """Whether what is not there was not left out: it is said so, or the other kind's pixels are there."""
+    other = KINDS["video" if what == "image" else "image"][1]
+    return row.whole or other in row.tensors
 
 
 def _runs_fit(what: str, first: Array, sizes: Array, grid: Array, row: PackedRow) -> Iterator[Problem]:
