@@ -7,8 +7,9 @@ It needs no config: then it judges what the collator, the tokenizer, the model a
 default pipeline adds that pipeline's rules; of any other YAML nothing is demanded, and the manifest keeps it.
 
 It stops a run by raising `InvariantViolation` out of `trainer.train()`: before the first step for config, tokenizer and
-template; before the next optimizer step for a batch, a metric or a checkpoint. Under torchrun every check is a check of
-all ranks: what one rank finds, all raise (`guards.ranks`).
+template; before the next optimizer step for a batch, a metric, the weights or a checkpoint. What a program may mean is
+only told (`guards.watching`). Under torchrun every check is a check of all ranks: what one rank finds, all raise
+(`guards.ranks`).
 
 In `<output_dir>/audit/` it leaves the manifest (`provenance.write_manifest`) and, at the end, `audit.json`.
 """
@@ -30,10 +31,10 @@ from coordexp_audit_lib.guards.diary import Diary
 from coordexp_audit_lib.guards.inputs import check_config, check_template, check_tokenizer
 from coordexp_audit_lib.guards.losses import Losses
 from coordexp_audit_lib.guards.outputs import STOPPING, check_checkpoint, check_metrics
-from coordexp_audit_lib.guards.parameters import Parameters
 from coordexp_audit_lib.guards.pins import COORD_TOKENS, profile_of, prompt_ids, read_pins, tokenizer_of, vocabulary
 from coordexp_audit_lib.guards.ranks import TIMEOUT_S, Ranks
 from coordexp_audit_lib.guards.stopping import claim_of, judged, stop_at
+from coordexp_audit_lib.guards.watching import RunWatch
 from coordexp_audit_lib.kit.profile import Profile
 
 FOLDER = "audit"
@@ -81,7 +82,7 @@ class AuditCallback(TrainerCallback):
         self.ranks, self.inbox = Ranks(timeout_s), Inbox()
         self.collators: list[GuardedCollator] = []
         self.diary = Diary(self.collators)
-        self.losses, self.parameters = Losses(), Parameters()
+        self.losses, self.watch = Losses(), RunWatch(self.diary, self.inbox.folder)
         self.ruled = self.stage2 = False
 
     def wrap(self, collator: Callable[[list[Any]], Any], *, packed: bool = False) -> GuardedCollator:
@@ -101,31 +102,55 @@ class AuditCallback(TrainerCallback):
         self.ranks.open()
         self.diary.began(Path(args.output_dir) / FOLDER, writes=self.ranks.number == 0)
         self._look("the start", lambda: self._begin(args, kwargs))
+        folder = Path(args.output_dir) / FOLDER
+        self._watch("the start", lambda: self.watch.began(args, state.global_step, kwargs, folder))
         self._decide("the start")
         self.losses.listen(kwargs.get("model"), args)
 
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.watch.samples.epoch_began()
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._watch(f"the epoch's end at step {state.global_step}", self.watch.epoch_ended)
+
+    def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.watch.samples.micro_step()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.watch.samples.micro_step()
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._watch("an evaluation", lambda: self.watch.modes.predicted(kwargs.get("model")))
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.watch.modes.evaluated()
+
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.losses.step()
+        self._watch(f"step {state.global_step}", lambda: self.watch.after_step(state.global_step))
         self._decide(f"step {state.global_step + 1}")
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.parameters.look(kwargs.get("model"), kwargs.get("optimizer"))
+        self._watch(f"optimizer step {state.global_step + 1}", lambda: self.watch.before_step(kwargs))
         self._decide(f"optimizer step {state.global_step + 1}")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        self._look(
-            f"the log of step {state.global_step}", lambda: self._logged(_numbers(logs, args), state.global_step)
-        )
+        place = f"the log of step {state.global_step}"
+        self._look(place, lambda: self._logged(_numbers(logs, args), state.global_step))
+        self._watch(place, lambda: self.watch.after_step(state.global_step, wait=True))
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         self._look(folder.name, lambda: self._saved(folder, bool(args.save_only_model)))
+        self._watch(folder.name, lambda: self.watch.samples.saved(state.global_step))
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.losses.end()
+        facts: dict[str, Any] = {}
+        self._watch("the end", lambda: facts.update(self.watch.ended()))
         self._decide("the end")
         self.inbox.close()
-        self.diary.ended(state.global_step, self.parameters.told())
+        self.diary.ended(state.global_step, facts)
 
     def _look(self, place: str, work: Callable[[], None]) -> None:
         """Judge something. A run of one rank stops here; with several, all stop at the next decision, for a program may
@@ -138,6 +163,19 @@ class AuditCallback(TrainerCallback):
             self.inbox.put(AuditError(one_line(f"the guard failed: {type(error).__name__}: {error}"), where=place))
         if self.ranks.size == 1:
             self._decide(place)
+
+    def _watch(self, place: str, work: Callable[[], None]) -> None:
+        """As `_look`, for what is mostly told: a look that crashes is told too, and stops nothing."""
+
+        def quietly() -> None:
+            try:
+                work()
+            except AuditError:
+                raise
+            except Exception as error:
+                self.diary.failed(place, error)
+
+        self._look(place, quietly)
 
     def _decide(self, place: str) -> None:
         """Go on or stop, together with all ranks; only where every rank comes by in every step."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -72,13 +73,16 @@ def slug(config: str) -> str:
     return plain if plain == short.replace("/", "-") and "-" not in short else f"{plain}-{digest(config)[:8]}"
 
 
-def load(names: list[str] | None = None) -> list[Boundary]:
-    """Import what the named boundaries declare (all of them by default): every module of the rooms in `DECLARE`."""
+def load(names: list[str] | None = None, rooms: Sequence[str] = DECLARE) -> list[Boundary]:
+    """Import what the named boundaries declare (all of them by default): every module of the rooms in `DECLARE`.
+
+    rooms: only these; where an artifact is judged, `claims` is enough.
+    """
     chosen = [b for b in BOUNDARIES if names is None or b.name in names]
     for b in chosen:
         package = importlib.import_module(f"{__name__}.{b.name}")
         found = {m.name: m for m in pkgutil.iter_modules(package.__path__)}
-        for room in DECLARE:
+        for room in rooms:
             if room in found:
                 _import(f"{package.__name__}.{room}")
     return chosen

@@ -1,35 +1,30 @@
-"""The commands that audit what a run left behind, or what it stands on: data, batch, metrics, manifest, upstream."""
+"""The commands that audit what a run left behind, or what it stands on: data, batch, rollout, metrics, manifest,
+upstream."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-from tqdm import tqdm
-
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.boundaries.geometry.predicates.grounding import FORMS, LIMITS
-from coordexp_audit_lib.boundaries.geometry.predicates.records import Ordering
+from coordexp_audit_lib.cli import batches, data, rollouts
 from coordexp_audit_lib.cli.streams import say
-from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.finding import Finding
-from coordexp_audit_lib.core.judge import judge_all
 from coordexp_audit_lib.core.target import TargetInfo
 from coordexp_audit_lib.report.tables import Table
 
 Report = Callable[[argparse.Namespace, dict[str, Any], Sequence[Finding], bool], int]
 Add = Callable[..., argparse.ArgumentParser]
-_BOUNDARY = {
-    "data": "geometry",
-    "batch": "packing",
-    "metrics": "metrics",
-    "manifest": "provenance",
-    "upstream": "upstream",
+_BOUNDARIES = {
+    "data": ["geometry"],
+    "batch": ["packing", "template"],
+    "rollout": ["rollout"],
+    "metrics": ["metrics"],
+    "manifest": ["provenance"],
+    "upstream": ["upstream"],
 }
 
 
@@ -48,31 +43,16 @@ def declare(add: Add, judged: argparse.ArgumentParser, report: Report) -> None:
 
     def command(name: str, function: Callable[[argparse.Namespace], Audited], help: str) -> Any:
         def run(arguments: argparse.Namespace) -> int:
-            boundaries.load([_BOUNDARY[name]])
+            boundaries.load(_BOUNDARIES[name], rooms=("claims",))
             audited = function(arguments)
             return report(arguments, _document(audited), audited.findings, audited.partial)
 
         return add(name, run, help, judged)
 
-    data = command("data", _data, "stream-audit cooked datasets of any size")
-    data.add_argument("file", nargs="+", type=Path, help="JSON lines, a JSON array or COCO; .gz, .xz, .bz2, .zst")
-    data.add_argument("--form", choices=FORMS, default="", help="of the records; by default as the first one shows")
-    data.add_argument("--frame", choices=("real", *LIMITS), default="", help="of boxes that do not say theirs")
-    data.add_argument("--sorted", action="store_true", help="also demand that objects stand in top-left order")
-    batch = command("batch", _batch, "audit one packed training batch, from any framework")
-    batch.add_argument("file", nargs="+", type=Path, help="npz or safetensors, or a folder of them")
-    batch.add_argument("--packing-length", type=int, help="the pack's capacity, if it is to be judged")
-    batch.add_argument(
-        "--profile",
-        metavar="NAME|FOLDER|config.json",
-        help="the model's family: qwen2_vl, qwen2_5_vl, qwen3_vl, text, a tokenizer's or model's folder, or a "
-        "config.json; then single values, as in qwen3_vl,label_shift=1; by default what the batch shows",
-    )
-    batch.add_argument(
-        "--labels",
-        choices=("shifted", "unshifted"),
-        help="how labels stand to the tokens; by default as the tokens show it, which is said",
-    )
+    data.declare(command("data", _data, "stream-audit datasets of any size"))
+    batches.declare(command("batch", _batch, "audit one training batch, packed or padded, from any framework"))
+    what = "audit training batches against the rollouts that they were made of"
+    rollouts.declare(command("rollout", _rollout, what))
     metrics = command("metrics", _metrics, "audit a run's metrics")
     metrics.add_argument(
         "path", type=Path, help="logging.jsonl, trainer_state.json, an event file, or a folder of them"
@@ -93,47 +73,15 @@ def _document(audited: Audited) -> dict[str, Any]:
 
 
 def _data(arguments: argparse.Namespace) -> Audited:
-    from coordexp_audit_lib.boundaries.geometry.artifact import audit_data
-
-    total = sum(p.stat().st_size for p in arguments.file if p.is_file())
-    order: Ordering = "sorted" if arguments.sorted else "random"
-    found: list[Finding] = []
-    with tqdm(total=total, unit="B", unit_scale=True, desc="data", file=sys.stderr, disable=None, leave=False) as bar:
-        for path in arguments.file:
-            found += audit_data(path, order, bar.update, form=arguments.form, frame=arguments.frame)
-    return Audited(", ".join(p.name for p in arguments.file), found, _read_as(found))
+    return Audited(*data.audited(arguments))
 
 
 def _batch(arguments: argparse.Namespace) -> Audited:
-    from coordexp_audit_lib.boundaries.packing import artifact
-    from coordexp_audit_lib.kit.profile import named
-
-    try:
-        profile = named(arguments.profile) if arguments.profile else None
-    except ValueError as error:
-        raise UsageError(str(error), where="--profile") from error
-    shift = {"shifted": 1, "unshifted": 0}.get(arguments.labels)
-    found: list[Finding] = []
-    notes = []
-    files = [f for path in arguments.file for f in _batches_in(path)]
-    for path in files:
-        made = artifact.of_tensors(artifact.read(path), arguments.packing_length, path.name, profile, shift)
-        if len(files) > 1:
-            made = msgspec.structs.replace(made, config=path.name)
-        told = "; ".join(f"{e.symbol}: {e.value}" for e in made.evidence() if e.symbol not in artifact.TENSORS)
-        notes += [f"{path.name}: {told}" if len(files) > 1 else told] if told else []
-        found += judge_all(made, "packing")
-    return Audited(", ".join(p.name for p in files), found, " | ".join(notes), partial=True)
+    return Audited(*batches.audited(arguments), partial=True)
 
 
-def _batches_in(path: Path) -> list[Path]:
-    """The file, or those in the folder that may hold a batch."""
-    if not path.is_dir():
-        return [path]
-    found = sorted(p for p in path.iterdir() if p.suffix in (".npz", ".safetensors") and p.is_file())
-    if not found:
-        raise UsageError("holds no .npz and no .safetensors", where=str(path), remedy="name a file")
-    return found
+def _rollout(arguments: argparse.Namespace) -> Audited:
+    return Audited(*rollouts.audited(arguments), partial=True)
 
 
 def _metrics(arguments: argparse.Namespace) -> Audited:

@@ -10,10 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tqdm import tqdm
-
 from coordexp_audit_lib import __version__, boundaries
-from coordexp_audit_lib.cli import streams
+from coordexp_audit_lib.cli import adapters, streams
 from coordexp_audit_lib.cli.artifacts import declare
 from coordexp_audit_lib.cli.opening import declare_audit, described, opened, planned
 from coordexp_audit_lib.cli.streams import say
@@ -48,6 +46,8 @@ class Bar:
     """A progress bar on stderr; nothing where stderr is not a terminal."""
 
     def __init__(self, total: int, what: str) -> None:
+        from tqdm import tqdm  # most commands need none, and it costs a tenth of a second
+
         self.bar = tqdm(total=total, desc=what, file=sys.stderr, mininterval=0.2, disable=None, leave=False)
 
     def __call__(self, name: str) -> None:
@@ -138,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     diff.add_argument("before", type=Path, help="the earlier run's folder, or its audit.json")
     diff.add_argument("after", type=Path, help="the later one")
     declare(add, judged, _report)
+    adapters.declare(add, shared)
     add("faults", _faults, "prove that every check fails on a pipeline that is broken on purpose")
     return parser
 
@@ -168,7 +169,7 @@ def _check(arguments: argparse.Namespace) -> int:
     target, configs, names = told
     with target:
         configs = target.all_named(configs)
-        checks, judged, _ = planned(names, told)
+        checks, judged, _ = planned(told)
         bar = Bar(judged, "check")
         judges = side_by_side(arguments.jobs)
         findings = audit(target, checks, configs, arguments.seed, lambda inv, config: bar(inv.id), judges=judges)
@@ -188,7 +189,7 @@ def _run(arguments: argparse.Namespace) -> int:
     target, configs, names = told
     with target:
         configs = target.all_named(configs)
-        _, judged, shown = planned(names, told)
+        _, judged, shown = planned(told)
         asked = judged + shown if target.info().kind in LIVE else 0
         bar = Bar(len(boundaries.load(names)) * len(configs) + asked, "run")
         ran = run(
@@ -236,7 +237,7 @@ def _record(arguments: argparse.Namespace) -> int:
         earlier = read_recording(path) if path.exists() else None  # a file of another kind is not written over
     target, configs, names = named = opened(arguments)
     with target:
-        _, judged, shown = planned(names, named)
+        _, judged, shown = planned(named)
         bar = Bar(judged + shown, "record")
         partial = arguments.out / f".{arguments.name}.partial{SUFFIX}"
         how = {"seed": arguments.seed, "names": names, "jobs": arguments.jobs}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from coordexp_audit_lib.boundaries.policies import applicable, left_out
 from coordexp_audit_lib.core.claim import Claim, claims, exhibits
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.pipeline import pipelines
+from coordexp_audit_lib.core.surface import surfaces
 from coordexp_audit_lib.core.target import Target, TargetInfo
 from coordexp_audit_lib.targets.resolve import default, open_target
 
@@ -26,13 +28,14 @@ class Opened(NamedTuple):
     names: list[str] | None
 
 
-def declare_target(parser: argparse.ArgumentParser) -> None:
-    """The options that name a target."""
+def declare_target(parser: argparse.ArgumentParser, *, adapter: bool = True) -> None:
+    """The options that name a target. adapter: whether an adapter is one of them."""
     add = parser.add_argument
     add("--target", default="", help=f"a checkout's folder, a recording, or `reference` ({default()})")
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--adapter", type=Path, metavar="FILE", help="a file that describes the pipeline and asks it")
-    how.add_argument("--pipeline", metavar="NAME", help="a pipeline that comes along or is installed")
+    if adapter:
+        how = parser.add_mutually_exclusive_group()
+        how.add_argument("--adapter", type=Path, metavar="FILE", help="a file that describes the pipeline and asks it")
+        how.add_argument("--pipeline", metavar="NAME", help="a pipeline that comes along or is installed")
     add("--python", help="the interpreter of the pipeline's own environment")
     add("--config", nargs="+", action="extend", help="configs, relative to the target (both anchored), or an adapter's")
 
@@ -66,7 +69,20 @@ def opened(arguments: argparse.Namespace) -> Opened:
     if len(configs) > 1:
         raise UsageError("an adapter is given one config", where=configs[1], remedy="audit one config at a time")
     target = open_target(arguments.target, python=arguments.python, adapter=adapter, config="".join(configs))
+    if names is None:
+        _known_surfaces(target)
     return Opened(target, configs, names)
+
+
+def _known_surfaces(target: Target) -> None:
+    """Refuse an adapter that answers what nobody asks: its name is misspelt."""
+    said = target.declaration()
+    for name in said.surfaces if said else ():
+        if name not in surfaces():
+            close = difflib.get_close_matches(name, surfaces(), n=1)
+            remedy = f"did you mean {close[0]}?" if close else "see `coordexp-audit adapter new`"
+            target.close()
+            raise UsageError(f"the adapter answers {name!r}, and there is no such surface", where=name, remedy=remedy)
 
 
 def adapter_named(arguments: argparse.Namespace) -> Path | None:
@@ -79,9 +95,9 @@ def adapter_named(arguments: argparse.Namespace) -> Path | None:
     return path
 
 
-def planned(names: list[str] | None, opened: Opened) -> tuple[list[Claim], int, int]:
+def planned(opened: Opened) -> tuple[list[Claim], int, int]:
     """The checks of the chosen boundaries, how often they are judged in all, and the number of exhibits."""
-    chosen = boundaries.load(names)
+    chosen = boundaries.load(opened.names)
     checks = applicable([i for b in chosen for i in claims(b.name)], opened.target.pipeline())
     times = max(1, len(opened.configs))
     judged = sum(times if i.per_config else 1 for i in checks)

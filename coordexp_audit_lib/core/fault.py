@@ -14,6 +14,7 @@ from coordexp_audit_lib.core.surface import Surface
 Honest = Callable[[Any], Any]
 T = TypeVar("T", bound=Callable[..., Any])
 _FAULTS: dict[str, Fault] = {}
+_SPOILS: dict[str, Spoil] = {}
 
 
 class Fault(msgspec.Struct, frozen=True, eq=False):
@@ -72,3 +73,36 @@ def answered(**changes: Callable[[Any], Any]) -> Callable[[Any, Honest], Any]:
 def faults(boundary: str | None = None) -> list[Fault]:
     """Declared faults by id; of one boundary if named."""
     return [f for _, f in sorted(_FAULTS.items()) if boundary in (None, f.id.partition(".")[0])]
+
+
+class Spoil(msgspec.Struct, frozen=True, eq=False):
+    """A deliberate small break of an artifact or a live object: what `apply` makes of the sound one breaks the claim
+    `caught_by`, which holds on the sound one."""
+
+    id: str
+    caught_by: str
+    summary: str
+    sound: Callable[[], Any]
+    apply: Callable[[Any], Any]
+
+
+def spoil(caught: Claim, name: str, summary: str, sound: Callable[[], Any]) -> Callable[[T], T]:
+    """Declare a break of an artifact over a function `(sound one) -> broken one`.
+
+    Args:
+        caught: the claim that must find it. name: its id is `<boundary of the claim>.<name>`. sound: makes a sound one.
+    """
+    id = f"{caught.boundary}.{name}"
+
+    def register(apply: T) -> T:
+        if id in _SPOILS:
+            raise AuditError(f"fault {id} is declared twice", where=id, remedy="rename one of them")
+        _SPOILS[id] = Spoil(id, caught.id, summary, sound, apply)
+        return apply
+
+    return register
+
+
+def spoils(boundary: str | None = None) -> list[Spoil]:
+    """Declared breaks of artifacts by id; of one boundary if named."""
+    return [s for _, s in sorted(_SPOILS.items()) if boundary in (None, s.id.partition(".")[0])]

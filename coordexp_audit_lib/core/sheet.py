@@ -34,6 +34,7 @@ from coordexp_audit_lib.core.problem import Problem, Undecided
 NOTHING = "nothing that the claim is about was there to judge"
 EXAMPLES = 5  # of a claim of few kinds; of one of many, one of each
 KINDS = 24
+MANY_KINDS = 4096  # that are told apart until the end
 SUBJECTS = 5
 COMPARED = 1000  # of a kind; more are counted, and not looked at for a smaller example
 OTHERS = "violations of further kinds"
@@ -55,30 +56,48 @@ class Weight(NamedTuple):
 
 
 class Group:
-    """Violations of one kind and weight: counted exactly, a few of the smallest kept."""
+    """Violations of one kind and weight: counted exactly, a few of the smallest kept.
+
+    seen: the number and the size of each violation that was among the smallest when it was found; what was found by
+    others in further parts of a stream can be added to these, and gives what one pass over the whole would have.
+    """
 
     def __init__(self, weight: Weight, name: str) -> None:
         self.weight, self.name = weight, name
         self.count = 0
         self.subjects: dict[str, None] = {}
-        self.kept: list[_Kept] = []
+        self.seen: list[tuple[tuple[int, str], int, Violation]] = []
+        self.smallest: list[_Key] = []
 
     def add(self, violation: Violation) -> None:
         self.count += 1
         if len(self.subjects) < SUBJECTS and violation.subject:
             self.subjects.setdefault(tidy(violation.subject))
-        if self.count > COMPARED:
+        if self.count <= COMPARED:
+            self._compare(violation.size(), self.count, violation)
+
+    def _compare(self, size: tuple[int, str], number: int, violation: Violation) -> None:
+        key = _Key((size, number))
+        if len(self.smallest) < EXAMPLES:
+            heapq.heappush(self.smallest, key)
+        elif heapq.heappushpop(self.smallest, key) is key:
             return
-        item = _Kept((violation.size(), self.count), violation)
-        if len(self.kept) < EXAMPLES:
-            heapq.heappush(self.kept, item)
-        else:
-            heapq.heappushpop(self.kept, item)
+        self.seen.append((size, number, violation))
+
+    def take_in(self, other: Group, moved: Callable[[Violation], Violation]) -> None:
+        """Add what was found in a part that follows; `moved` says where it stands in the whole."""
+        for subject in other.subjects:
+            if len(self.subjects) < SUBJECTS:
+                self.subjects.setdefault(subject)
+        for size, number, violation in other.seen:
+            if self.count + number <= COMPARED:
+                self._compare(size, self.count + number, moved(violation))
+        self.count += other.count
 
     @property
     def examples(self) -> list[Violation]:
         """Smallest first, and of equal ones those that were found first."""
-        return [k.violation for k in sorted(self.kept, reverse=True)]
+        return [v for _, _, v in sorted(self.seen, key=lambda one: one[:2])[:EXAMPLES]]
 
     def like(self, smallest: Violation) -> Like:
         message = OTHERS if self.name == OTHERS else tidy(smallest.message)
@@ -86,14 +105,24 @@ class Group:
         return Like(message, self.count, w.severity, w.authority, w.reach, tuple(self.subjects))
 
 
-class _Kept:
-    """A violation in a heap of which the largest leaves first."""
+class _Key:
+    """A size and a number in a heap of which the largest leaves first."""
 
-    def __init__(self, key: tuple[tuple[int, str], int], violation: Violation) -> None:
-        self.key, self.violation = key, violation
+    def __init__(self, key: tuple[tuple[int, str], int]) -> None:
+        self.key = key
 
-    def __lt__(self, other: _Kept) -> bool:
+    def __lt__(self, other: _Key) -> bool:
         return self.key > other.key
+
+
+class Part(NamedTuple):
+    """What a sheet holds of one part of a stream, to be sent to where the whole is put together."""
+
+    checked: int
+    unjudged: list[str]
+    violations: int
+    groups: dict[tuple[Weight, str], Group]
+    stopped: tuple[Status, str] | None
 
 
 class Sheet:
@@ -152,9 +181,27 @@ class Sheet:
         weight, kind = self.weight(violation), violation.kind or kind_of(violation.message)
         group = self.groups.get((weight, kind))
         if group is None:
-            kind = kind if len(self.groups) < KINDS else OTHERS
-            group = self.groups.setdefault((weight, kind), Group(weight, kind))
+            group = self._group(weight, kind)
         group.add(violation)
+
+    def _group(self, weight: Weight, kind: str) -> Group:
+        kind = kind if len(self.groups) < MANY_KINDS or (weight, kind) in self.groups else OTHERS
+        return self.groups.setdefault((weight, kind), Group(weight, kind))
+
+    def part(self) -> Part:
+        """What is found so far, as it can be sent to another process."""
+        return Part(self.ledger.checked, self.ledger.unjudged, self.count, self.groups, self.stopped)
+
+    def take_in(self, part: Part, moved: Callable[[Violation], Violation] = lambda v: v) -> None:
+        """Add what was found in the part that follows; the same comes out whatever the parts are."""
+        self.ledger.judged(part.checked)
+        for said in part.unjudged:
+            self.ledger.left_out(said)
+        self.count += part.violations
+        if part.stopped and (part.stopped[0] == "error" or not self.stopped):
+            self.stopped = part.stopped
+        for (weight, kind), group in part.groups.items():
+            self._group(weight, kind).take_in(group, moved)
 
     def weight(self, violation: Violation) -> Weight:
         """By effect, and what is only our own measure is at most P2."""
@@ -164,8 +211,18 @@ class Sheet:
 
     def ranked(self) -> list[tuple[Group, list[Violation]]]:
         """The kinds with their examples, the weightiest first, of equal ones that with the smallest example."""
-        groups = [(g, g.examples) for g in self.groups.values()]
+        groups = [(g, g.examples) for g in self._named()]
         return sorted(groups, key=lambda pair: (pair[0].weight.rank, pair[1][0].size(), pair[0].name))
+
+    def _named(self) -> list[Group]:
+        """The first kinds that were found, and all further ones as one."""
+        found = list(self.groups.values())
+        named = found[:KINDS]
+        others: dict[Weight, Group] = {}
+        for group in found[KINDS:]:
+            other = others.setdefault(group.weight, Group(group.weight, OTHERS))
+            other.take_in(group, lambda v: v)
+        return [*named, *others.values()]
 
     @property
     def examples(self) -> list[Violation]:

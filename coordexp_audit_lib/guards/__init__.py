@@ -14,7 +14,12 @@ from coordexp_audit_lib.guards.batches import check_packed_batch, check_record
 from coordexp_audit_lib.guards.inputs import check_config, check_template, check_tokenizer, load_config
 from coordexp_audit_lib.guards.outputs import check_checkpoint, check_metrics
 from coordexp_audit_lib.guards.pins import pins_of
-from coordexp_audit_lib.guards.rollouts import check_rollout_prefix, check_rollout_response, check_supervision
+from coordexp_audit_lib.guards.rollouts import (
+    check_rollout_batch,
+    check_rollout_prefix,
+    check_rollout_response,
+    check_supervision,
+)
 
 __all__ = [
     "InvariantViolation",
@@ -24,6 +29,7 @@ __all__ = [
     "check_metrics",
     "check_packed_batch",
     "check_record",
+    "check_rollout_batch",
     "check_rollout_prefix",
     "check_rollout_response",
     "check_supervision",

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row
-from coordexp_audit_lib.core.errors import AuditError
-from coordexp_audit_lib.core.finding import tidy
+from coordexp_audit_lib.core.errors import AuditError, one_line
+from coordexp_audit_lib.core.finding import Finding, tidy
 from coordexp_audit_lib.guards.collator import GuardedCollator, written
 from coordexp_audit_lib.guards.outputs import words
 from coordexp_audit_lib.guards.stopping import judge_live
 
 SCHEMA = 1
 KEPT_ROWS = 4096
+KEPT_WORDS = 32  # of a claim
+
+_log = logging.getLogger(__name__)
 
 
 class Diary:
@@ -24,6 +28,7 @@ class Diary:
     def __init__(self, collators: Sequence[GuardedCollator]) -> None:
         self.rows: list[Row] = []
         self._counts = Counter[str]()
+        self._run: dict[str, dict[str, Any]] = {}
         self._collators = collators
         self._folder: Path | None = None
 
@@ -38,10 +43,27 @@ class Diary:
         self.rows.append(row)
         del self.rows[:-KEPT_ROWS]
 
-    def ended(self, step: int, parameters: Mapping[str, Any]) -> None:
-        """Write that the run went through, with what the whole log says beyond single rows, and which parameters did
-        not train."""
-        told = {"log": self._log(), **({"parameters": parameters} if parameters else {})}
+    def tell(self, finding: Finding) -> None:
+        """Keep what was found in the run and stops nothing; the log warns of it once."""
+        kept = self._run.setdefault(finding.invariant, {"judged": 0, "found": []})
+        kept["judged"] += finding.checked
+        for violation in finding.violations:
+            if violation.message not in kept["found"] and len(kept["found"]) < KEPT_WORDS:
+                kept["found"].append(violation.message)
+                _log.warning("[%s] %s", finding.invariant, violation.message)
+        if finding.note and not finding.checked:
+            kept["undecided"] = finding.note
+
+    def failed(self, place: str, error: Exception) -> None:
+        """Keep that a look at the run failed by itself; the run goes on."""
+        said = self._run.setdefault("failed", {})
+        if len(said) < KEPT_WORDS:
+            said.setdefault(place.rstrip("0123456789 "), one_line(f"{type(error).__name__}: {error}"))
+
+    def ended(self, step: int, facts: Mapping[str, Any]) -> None:
+        """Write that the run went through, with what the whole log says beyond single rows, and further facts of the
+        run, where there are any."""
+        told = {"log": self._log(), **{name: fact for name, fact in facts.items() if fact}}
         self._write({"status": "completed", "steps": step, **told})
 
     def stopped(self, error: AuditError, place: str) -> None:
@@ -63,6 +85,7 @@ class Diary:
         batches = sum((Counter(collator.decided) for collator in self._collators), Counter[str]())
         # What loader processes collate is judged there and not counted here.
         seen = sum(collator.seen for collator in self._collators)
-        document = {"schema": SCHEMA, **what, "collated here": seen, "judged": {**self._counts, **batches}}
+        counts = {"collated here": seen, "judged": {**self._counts, **batches}}
+        document = {"schema": SCHEMA, **what, **counts, "run": self._run}
         self._folder.mkdir(parents=True, exist_ok=True)
         written(self._folder / "audit.json", tidy(document))

@@ -6,10 +6,12 @@ It stops no run, for a program may mean it: a tower that the data at hand never 
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from typing import Any
 
+from coordexp_audit_lib.boundaries.supervision.predicates.running import Trained, first_names
+
 LOOKED_AT = 8  # optimizer steps
-SHOWN = 20  # names
 
 _log = logging.getLogger(__name__)
 
@@ -19,7 +21,8 @@ class Parameters:
     optimizer has none of them, other objects hold these (sharded training), and nothing is told."""
 
     def __init__(self) -> None:
-        self.steps = 0
+        self.steps = self.training = 0
+        self._twice: set[str] = set()
         self._still: set[str] | None = None
         self._ungrouped: set[str] = set()
 
@@ -32,13 +35,20 @@ class Parameters:
         if not training or len(still) == len(training):
             return
         groups = getattr(optimizer, "param_groups", None) or []
-        grouped = {id(p) for group in groups for p in group["params"]}
+        grouped = Counter(id(p) for group in groups for p in group["params"])
+        self.training, self._twice = len(training), {name for name, p in training.items() if grouped[id(p)] > 1}
         outside = {name for name, p in training.items() if id(p) not in grouped}
         self._ungrouped = outside if len(outside) < len(training) else set()
         self._still = still if self._still is None else self._still & still
         self.steps += 1
         if self.steps == LOOKED_AT:
             self._warn()
+
+    def seen(self) -> Trained:
+        """What was seen so far."""
+        return Trained(
+            self.steps, self.training, sorted(self._still or ()), sorted(self._ungrouped), sorted(self._twice)
+        )
 
     def told(self) -> dict[str, Any]:
         """What was found, by name; empty where no step was looked at."""
@@ -47,17 +57,10 @@ class Parameters:
         if self.steps < LOOKED_AT:
             self._warn()
         found = {"without a gradient": self._still, "in no optimizer group": self._ungrouped}
-        return {"steps": self.steps} | {what: _first(names) for what, names in found.items()}
+        return {"steps": self.steps} | {what: first_names(sorted(names)) for what, names in found.items()}
 
     def _warn(self) -> None:
         for what, names in (("got no gradient", self._still), ("stand in no optimizer group", self._ungrouped)):
             if names:
-                shown = ", ".join(_first(names))
+                shown = ", ".join(first_names(sorted(names)))
                 _log.warning("parameters that should train %s in %d steps: %s", what, self.steps, shown)
-
-
-def _first(names: set[str]) -> list[str]:
-    """The first names in order, and how many more there are."""
-    ordered = sorted(names)
-    more = [f"and {len(ordered) - SHOWN} more"] if len(ordered) > SHOWN else []
-    return ordered[:SHOWN] + more

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.core.claim import Claim, claims, claims_on
+from coordexp_audit_lib.core.claim import Claim, claims_on, declared
 from coordexp_audit_lib.core.errors import AuditError, InvariantViolation
 from coordexp_audit_lib.core.finding import Finding, Violation, tidy
 from coordexp_audit_lib.core.judge import Artifact, judge_artifact
@@ -99,7 +99,7 @@ def claim_of(id: str) -> Claim:
     """The claim of that id; its boundary is loaded."""
     boundary = id.partition(".")[0]
     boundaries.load([boundary])
-    return {c.id: c for c in claims(boundary)}[id]
+    return {c.id: c for c in declared(boundary)}[id]
 
 
 @lru_cache

@@ -70,6 +70,24 @@ def bin_of(value: Any) -> int | None:
     return None
 
 
+CHARTS = ("xyxy", "cxcywh", "cxcy_logw_logh")
+"""What a box's four bins may be in prepared files: corners; centre and size; centre and logarithms of the size."""
+_LEAST_SIDE = 1 / 1024
+
+
+def corners(box: Sequence[float], chart: str) -> tuple[float, float, float, float]:
+    """x1, y1, x2, y2 in units of bins, of a box of four bins in one of `CHARTS`; they may lie outside 0..999.
+
+    A logarithmic side u of 0..1 is 1/1024 of the axis at 0 and the whole of it at 1; no side is shorter than that.
+    """
+    if chart == "xyxy":
+        return box[0], box[1], box[2], box[3]
+    shares = [max(v / LAST_BIN, 0.0) for v in box[2:]]
+    w, h = (_LEAST_SIDE ** (1 - u) if chart == "cxcy_logw_logh" else max(u, _LEAST_SIDE) for u in shares)
+    dx, dy = w * LAST_BIN / 2, h * LAST_BIN / 2
+    return box[0] - dx, box[1] - dy, box[0] + dx, box[1] + dy
+
+
 def is_ordered(box: Sequence[float]) -> bool:
     """Whether x1 <= x2 and y1 <= y2; a box without area is in order."""
     x1, y1, x2, y2 = box

@@ -40,20 +40,22 @@ def frames(grid: Any, profile: Profile) -> Any:
     return each
 
 
-def vision_runs(ids: Any, profile: Profile, images: Any, videos: Any, seconds: Any = None) -> Any:
-    """The runs of image and video pads in order, [n, 6]: first token, number of tokens, merged t, h, w, and the step of
-    the temporal row from frame to frame.
+def vision_runs(
+    ids: Any, profile: Profile, images: Any, videos: Any, *, seconds: Any = None, exact: bool = False
+) -> list[tuple[int, int, int, int, int, float]]:
+    """The runs of image and video pads in order: first token, number of tokens, merged t, h, w, and the step of the
+    temporal row from frame to frame.
 
     Args:
         ids: [L]. images, videos: grids [n, 3] of (t, h, w) in patches, or None. seconds: of each video, between two
-            temporal patches; 1 by default.
+            temporal patches; 1 by default. exact: they count as they are, not as whole seconds.
 
     Raises:
         Unfit: a grid is missing, or its cells are not as many as its pads.
     """
     import numpy as np
 
-    found = [np.zeros((0, 6), np.int64)]
+    found: list[tuple[int, int, int, int, int, float]] = []
     for pad, what, given in ((profile.image_pad, "image", images), (profile.video_pad, "video", videos)):
         first, sizes = runs(ids == pad) if pad is not None else (np.zeros(0, np.int64),) * 2
         if not first.size:
@@ -62,17 +64,18 @@ def vision_runs(ids: Any, profile: Profile, images: Any, videos: Any, seconds: A
             raise Unfit(f"needs {what}_grid_thw")
         grid = np.asarray(given, dtype=np.int64).reshape(-1, 3)
         grid = frames(grid, profile) if what == "video" else grid
-        step = _steps(grid, profile, seconds) if what == "video" else np.full(len(grid), profile.videos != SECONDS)
+        step = (
+            _steps(grid, profile, seconds, exact) if what == "video" else np.full(len(grid), profile.videos != SECONDS)
+        )
         merged = grid // np.array([1, profile.merge_size, profile.merge_size])
         n = first.size
         if len(merged) < n or not np.array_equal(merged[:n].prod(axis=1), sizes):
             raise Unfit(f"{what}_grid_thw does not fit the runs of {what} pads")
-        found.append(np.column_stack([first, sizes, merged[:n], step[:n]]))
-    joined = np.concatenate(found)
-    return joined[joined[:, 0].argsort()] if len(found) > 2 else joined
+        found += zip(first.tolist(), sizes.tolist(), *merged[:n].T.tolist(), step[:n].tolist(), strict=True)
+    return sorted(found)
 
 
-def _steps(grid: Any, profile: Profile, seconds: Any) -> Any:
+def _steps(grid: Any, profile: Profile, seconds: Any, exact: bool) -> Any:
     """How far the temporal row goes from one frame of each video to the next."""
     import numpy as np
 
@@ -80,11 +83,12 @@ def _steps(grid: Any, profile: Profile, seconds: Any) -> Any:
         return np.ones(len(grid), np.int64)
     if profile.videos != SECONDS:
         raise Unfit("needs the profile: families number a video's frames differently")
-    # Whole seconds, as `get_rope_index` of Qwen2.5-VL takes them since transformers 4.50 and Qwen's own code does.
+    # Whole seconds, as `get_rope_index` of Qwen2.5-VL takes them since transformers 4.50 and Qwen's own code does;
+    # transformers before that and verl take them as they are.
     between = np.ones(len(grid)) if seconds is None else np.asarray(seconds, dtype=np.float64).reshape(-1)[: len(grid)]
     if between.size != len(grid):
         raise Unfit("needs second_per_grid_ts of every video")
-    return (between.astype(np.int64) * profile.tokens_per_second).astype(np.int64)
+    return between * profile.tokens_per_second if exact else between.astype(np.int64) * profile.tokens_per_second
 
 
 def positions(
@@ -95,6 +99,7 @@ def positions(
     images: Any = None,
     videos: Any = None,
     seconds: Any = None,
+    exact: bool = False,
 ) -> Any:
     """The rows of samples one by one, int64 [3, L].
 
@@ -104,7 +109,7 @@ def positions(
 
     Args:
         ids: [L]. bounds: first tokens of the samples, then L; by default one sample. images, videos: grids [n, 3] of
-            (t, h, w) in patches, of all samples in order. seconds: see `vision_runs`.
+            (t, h, w) in patches, of all samples in order. seconds, exact: see `vision_runs`.
 
     Raises:
         Unfit: there is no grid, or the grids do not fit the runs of pads.
@@ -113,7 +118,7 @@ def positions(
 
     ids = np.asarray(ids)
     made = np.empty((len(ROWS), len(ids)), np.int64)
-    seen = vision_runs(ids, profile, images, videos, seconds).tolist()
+    seen = vision_runs(ids, profile, images, videos, seconds=seconds, exact=exact)
     count, index = np.arange(len(ids)), 0
     for a, b in pairwise(bounds if bounds is not None else [0, len(ids)]):
         at, token = 0, a
@@ -123,9 +128,9 @@ def positions(
                 made[:, token:first] = at + count[: first - token]
                 at, token = at + first - token, first
             cells = np.indices((t, h, w)).reshape(len(ROWS), -1)
-            cells[0] *= step
-            made[:, token : token + size] = (at + cells)[:, : b - token]
-            at, token, index = at + max((t - 1) * step, h - 1, w - 1) + 1, min(token + size, b), index + 1
+            cells[0] = cells[0] * step
+            made[:, token : min(token + size, b)] = (at + cells)[:, : b - token]
+            at, token, index = at + max(int((t - 1) * step), h - 1, w - 1) + 1, min(token + size, b), index + 1
         if token < b:
             made[:, token:b] = at + count[: b - token]
     return made

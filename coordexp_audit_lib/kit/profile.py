@@ -22,6 +22,9 @@ PATCH, MERGE, TEMPORAL_PATCH = 16, 2, 2  # of Qwen3-VL: pixels and patches per s
 # Since Qwen2 one vocabulary has these ids; see `image_token_id` and its neighbours in each family's configuration.
 ENDOFTEXT, IM_START, IM_END = 151_643, 151_644, 151_645
 VISION_START, VISION_END, IMAGE_PAD, VIDEO_PAD = 151_652, 151_653, 151_655, 151_656
+SYSTEM, USER, ASSISTANT = 8948, 872, 77_091
+ROLES = (SYSTEM, USER, ASSISTANT)
+FIRST_TOKENS = (1, 2, 128_000)  # what families that are not built in begin every text with: Llama, Mistral, Gemma
 
 
 @dataclass(frozen=True)
@@ -246,6 +249,8 @@ def _optional(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is no regular file")
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path.name} can't be read as JSON: {error}") from None
@@ -268,15 +273,34 @@ def of_batch(tensors: Mapping[str, Any]) -> Profile:
     ids = tensors.get("input_ids")
     shown = {n: ids is not None and bool((ids == getattr(_QWEN, n)).any()) for n in ("image_pad", "video_pad")}
     positions: Any = tensors.get("position_ids")
-    rows = positions.shape[0] if getattr(positions, "ndim", 0) == 3 else 0
     if not grids and width is None and not any(shown.values()):
-        return _QWEN if rows else BUILT_IN["text"]
+        return _QWEN if _has_mrope(positions, ids) else _text(ids)
     found = BUILT_IN["qwen3_vl"] if width == BUILT_IN["qwen3_vl"].pixel_width else _QWEN
-    if width == BUILT_IN["qwen2_vl"].pixel_width:
-        found = BUILT_IN["qwen2_5_vl"] if "second_per_grid_ts" in tensors else replace(_QWEN, patch_size=14)
+    if "second_per_grid_ts" in tensors:
+        found = BUILT_IN["qwen2_5_vl"]
+    elif width == BUILT_IN["qwen2_vl"].pixel_width:
+        found = replace(_QWEN, patch_size=BUILT_IN["qwen2_vl"].patch_size)
     if ids is not None and not any(shown.values()):
         return replace(found, image_pad=None, video_pad=None)
     return BUILT_IN["qwen3_vl"] if not found.videos and shown["video_pad"] and _frame_by_frame(tensors) else found
+
+
+def _has_mrope(positions: Any, ids: Any) -> bool:
+    """Whether positions have rows beside each other for one token: [3, 1, L], or [3, L] of a single row of tokens."""
+    dims = getattr(positions, "ndim", 0)
+    single = ids is None or ids.ndim == 1 or len(ids) == 1
+    return dims == 3 or (dims == 2 and single and len(positions) in (_QWEN.mrope_rows, _QWEN.position_rows))
+
+
+def _text(ids: Any) -> Profile:
+    """A text model; where turns are written as Qwen writes them, with the tokens that open and end one."""
+    found, flat = BUILT_IN["text"], getattr(ids, "reshape", lambda _: None)(-1)
+    if flat is None or flat.dtype.kind not in "iu":
+        return found
+    heads = flat[1:][flat[:-1] == IM_START]
+    if not any(bool((heads == role).any()) for role in ROLES):
+        return found
+    return replace(found, pad=ENDOFTEXT, turn_start=IM_START, turn_end=IM_END)
 
 
 def _frame_by_frame(tensors: Mapping[str, Any]) -> bool:

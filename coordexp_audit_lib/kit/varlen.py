@@ -42,7 +42,7 @@ def varlen(
     """
     import torch
 
-    used(STANDS_FOR, WHAT, True)
+    used(STANDS_FOR, WHAT, False)
     bounds = []
     for cu, longest, rows in ((cu_seqlens_q, max_seqlen_q, len(q)), (cu_seqlens_k, max_seqlen_k, len(k))):
         if cu.dtype != torch.int32:
@@ -67,7 +67,7 @@ def dense(
     """Attention over whole rows [B, L, heads, width], called where nothing tells transformers of segments."""
     import torch
 
-    used(STANDS_FOR, WHAT, True)
+    used(STANDS_FOR, WHAT, False)
     return torch.stack(
         [_attend(*row, dropout=dropout_p, scale=softmax_scale, causal=causal) for row in zip(q, k, v, strict=True)]
     )

@@ -136,23 +136,6 @@ class Adapter:
         return register
 
 
-class Asked(dict[str, object]):
-    """A request: its fields by name or as attributes, those of what it holds too."""
-
-    def __getattr__(self, name):
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError("the request has no %r: it has %s" % (name, ", ".join(self))) from None
-
-
-def asked(value):
-    """A request as it came, with its objects as `Asked`."""
-    if isinstance(value, dict):
-        return Asked((k, asked(v)) for k, v in value.items())
-    return [asked(v) for v in value] if isinstance(value, list) else value
-
-
 def remembered(answer):
     """Keep what was answered or refused: several checks ask the same, and a pass through a model is dear."""
     known: dict[str, tuple[object, Exception | None]] = {}

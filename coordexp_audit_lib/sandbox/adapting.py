@@ -11,7 +11,7 @@ import importlib
 import os
 import sys
 
-API = "coordexp_audit_lib.pipelines.api"
+API, KIT = "coordexp_audit_lib.pipelines.api", "coordexp_audit_lib.kit"
 
 
 class Adapted:
@@ -21,7 +21,7 @@ class Adapted:
     """
 
     def __init__(self, setup, load):
-        self.api = importlib.import_module(API)
+        self.api, self.asked = importlib.import_module(API), importlib.import_module(KIT + ".asked").asked
         self.file, self.load = setup["adapter"], load
         self.here = self.api.Here(setup["tree"], setup["scratch"], {}, setup.get("config"))
         self.known = None
@@ -59,7 +59,7 @@ class Adapted:
             raise api.Unbound("the adapter does not answer it")
         if "parts" not in vars(self.here):
             self.begin(adapter)
-        value = adapter.bound[surface].function(api.asked(request), self.here)
+        value = adapter.bound[surface].function(self.asked(request), self.here)
         if value is None:
             raise ValueError("the adapter's function for %s returned nothing" % surface)
         return plain(value)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import msgspec
 
@@ -14,6 +15,7 @@ from coordexp_audit_lib.source.tree import (
     DEFINITIONS,
     Located,
     Tree,
+    children,
     find_definition,
     module_name,
     module_paths,
@@ -171,11 +173,12 @@ class Defined(msgspec.Struct, frozen=True):
     inner: bool = False
 
 
-def definitions(module: ast.AST) -> Iterator[Defined]:
+@lru_cache(maxsize=1024)
+def definitions(module: ast.AST) -> tuple[Defined, ...]:
     """Every function and class, members and inner ones included, each before what stands in it."""
 
     def below(node: ast.AST, prefix: str, owner: str, inner: bool) -> Iterator[Defined]:
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             if isinstance(child, DEFINITIONS):
                 yield Defined(prefix + child.name, child, owner, inner)
                 is_class = isinstance(child, ast.ClassDef)
@@ -183,7 +186,7 @@ def definitions(module: ast.AST) -> Iterator[Defined]:
             else:
                 yield from below(child, prefix, owner, inner)
 
-    yield from below(module, "", "", False)
+    return tuple(below(module, "", "", False))
 
 
 def own_nodes(body: Iterable[ast.AST], leaving: tuple[type[ast.AST], ...] = DEFINITIONS) -> Iterator[ast.AST]:
@@ -193,7 +196,7 @@ def own_nodes(body: Iterable[ast.AST], leaving: tuple[type[ast.AST], ...] = DEFI
         node = stack.pop()
         if not isinstance(node, leaving):
             yield node
-            stack.extend(list(ast.iter_child_nodes(node))[::-1])
+            stack.extend(children(node)[::-1])
 
 
 def parameters(node: ast.AST) -> list[str]:

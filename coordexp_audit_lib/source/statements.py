@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import lru_cache
 
 import msgspec
 
 from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.source.names import Function, definitions
-from coordexp_audit_lib.source.tree import DEFINITIONS, Tree, module_name
+from coordexp_audit_lib.source.tree import DEFINITIONS, Tree, children, module_name
 
 Line = tuple[str, int]
 
@@ -31,14 +32,9 @@ class Statement(msgspec.Struct, frozen=True, eq=False):
     def where(self) -> Where:
         return Where(self.path, self.line, f"{module_name(self.path)}:{self.function}")
 
-    def parts(self) -> Iterator[ast.AST]:
+    def parts(self) -> tuple[ast.AST, ...]:
         """The nodes of the statement itself, without the bodies that stand in it."""
-        stack: list[ast.AST] = [self.node]
-        while stack:
-            node = stack.pop()
-            yield node
-            inner = list(ast.iter_child_nodes(node))
-            stack += [n for n in inner if not isinstance(n, (ast.stmt, ast.excepthandler, ast.match_case))]
+        return _parts(self.node)
 
 
 class Statements:
@@ -85,6 +81,17 @@ class Statements:
             before = lines.get(line)
             if before is None or before.line < statement.line:
                 lines[line] = statement
+
+
+@lru_cache(maxsize=1 << 15)
+def _parts(statement: ast.stmt) -> tuple[ast.AST, ...]:
+    found: list[ast.AST] = []
+    stack: list[ast.AST] = [statement]
+    while stack:
+        node = stack.pop()
+        found.append(node)
+        stack += [n for n in children(node) if not isinstance(n, (ast.stmt, ast.excepthandler, ast.match_case))]
+    return tuple(found)
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import warnings
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -12,8 +11,10 @@ import msgspec
 
 from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.core.evidence import Where, digest
+from coordexp_audit_lib.core.reading import content
+from coordexp_audit_lib.source.parsing import Parser
 
-MAX_SOURCE = 16 << 20
+MAX_TEXT = 16 << 20
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -36,6 +37,8 @@ class Tree:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root).resolve()
         self._modules: dict[str, ast.Module] = {}
+        self._parser = Parser()
+        self._located: dict[str, Located | None] = {}
 
     def path(self, relative: str) -> Path:
         """Resolve a relative path; a path that leaves the tree is refused."""
@@ -54,9 +57,7 @@ class Tree:
     def text(self, relative: str) -> str:
         path = self.path(relative)
         try:
-            if not path.is_file() or path.stat().st_size > MAX_SOURCE:
-                raise OSError(f"not a regular file of at most {MAX_SOURCE} bytes")
-            return path.read_text(encoding="utf-8")
+            return content(path, MAX_TEXT).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise SurfaceFailed(f"cannot read: {reason}", where=relative, remedy="check the tree") from error
@@ -76,9 +77,7 @@ class Tree:
         """Parse a Python file, once."""
         if relative not in self._modules:
             try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # what Python thinks of the target's escapes is not our output
-                    self._modules[relative] = ast.parse(self.text(relative), filename=relative)
+                self._modules[relative] = self._parser.parse(self.text(relative), relative)
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                 raise SurfaceFailed(f"does not parse: {error}", where=relative, remedy="check the tree") from error
         return self._modules[relative]
@@ -98,6 +97,11 @@ class Tree:
 
         Follows no import: a name that a module only re-exports is not found there.
         """
+        if symbol not in self._located:
+            self._located[symbol] = self._locate(symbol)
+        return self._located[symbol]
+
+    def _locate(self, symbol: str) -> Located | None:
         module_name, _, qualname = symbol.partition(":")
         for relative in filter(self.exists, module_paths(module_name)):
             module = self.module(relative)
@@ -164,3 +168,16 @@ def module_name(path: str) -> str:
 def text_of(node: ast.AST | None) -> str | None:
     """The string that an expression is as it stands; None for anything else."""
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def children(node: ast.AST) -> list[ast.AST]:
+    """The nodes right below a node; quicker than `ast.iter_child_nodes`, which counts over a whole tree."""
+    found: list[ast.AST] = []
+    held = node.__dict__
+    for name in node._fields:
+        value = held.get(name)
+        if isinstance(value, list):
+            found += [v for v in value if isinstance(v, ast.AST)]
+        elif isinstance(value, ast.AST):
+            found.append(value)
+    return found

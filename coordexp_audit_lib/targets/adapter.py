@@ -26,6 +26,7 @@ from coordexp_audit_lib.targets.table import Row
 
 GROUP = "coordexp_audit.pipelines"
 BUILT_IN = "adapter.py"
+PINS = "template.prompt_pins"
 
 
 class AdapterTarget(CheckoutTarget):
@@ -66,6 +67,7 @@ class AdapterTarget(CheckoutTarget):
             remedy = "`coordexp-audit adapter new` writes one to begin with"
             what = f"it is no adapter: {getattr(error, 'what', error)}"
             raise UsageError(what, where=str(file), remedy=remedy) from error
+        self.said = with_pins(self.said, pins_beside(self.file))
         self._pipeline: Declared = Declared(self.said, self.file.parent)
         self._about = self._asked_about()
 
@@ -130,6 +132,28 @@ class AdapterTarget(CheckoutTarget):
         if question.static is not None and self.has_tree:
             return Binding(question.name, "bound", note="read from the source, not run")
         return Binding(question.name, "unbound", note="the adapter does not answer it")
+
+
+def pins_beside(file: Path) -> Path:
+    """Where an adapter's pins are kept."""
+    return file.with_suffix(".pins.json")
+
+
+def with_pins(said: Declaration, path: Path) -> Declaration:
+    """The declaration with the pins of that file, if it is there: its pipeline then keeps the policy `pins`.
+
+    Raises:
+        UsageError: it holds no pins.
+    """
+    if not path.is_file():
+        return said
+    try:
+        pins = msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, Any]])[PINS]
+    except (msgspec.MsgspecError, KeyError) as error:
+        remedy = "write it with `coordexp-audit pin`"
+        raise UsageError(f"it holds no pins: {error}", where=str(path), remedy=remedy) from error
+    policies = sorted({*said.policies, "pins"})
+    return msgspec.structs.replace(said, policies=policies, contract={**said.contract, PINS: pins})
 
 
 def _own(file: Path) -> bool:

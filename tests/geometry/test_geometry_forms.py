@@ -103,7 +103,10 @@ def test_an_array_is_its_elements_and_a_byte_order_mark_is_none_of_them(tmp_path
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n", "Git LFS pointer"),
         ("\ufeff{}\n".encode("utf-16"), "UTF-16"),
-        (b"PAR1\x00\x00", "Parquet"),
+        ("{}\n".encode("utf-16-be"), "UTF-16-BE"),
+        ("{}\n".encode("utf-32-le"), "UTF-32-LE"),
+        (gzip.compress("{}\n".encode("utf-32-be")), "UTF-32-BE"),
+        (b"PK\x03\x04", "zip archive"),
     ],
 )
 def test_what_is_no_such_data_is_told_as_what_it_is(content: bytes, says: str, tmp_path: Path) -> None:

@@ -532,9 +532,16 @@ class Spoilt(hub.Trainer):  # type: ignore[misc]
         return super().compute_loss(*args, **kwargs) * (float("nan") if self.state.global_step == 1 else 1.0)
 
 
-@pytest.mark.parametrize("every", [1, 3])
+HIDDEN = {
+    "the norm of the gradient is logged": ({"logging_steps": 1}, r"metrics\.finite\].*grad_norm is nan"),
+    "nothing is logged": ({"logging_steps": 50}, r"supervision\.weights_finite\].*after optimizer step 2"),
+    "no norm is taken": ({"logging_steps": 1, "max_grad_norm": 0.0}, r"supervision\.weights_finite\].*step 2"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "says"), HIDDEN.values(), ids=HIDDEN)
 def test_a_loss_that_is_no_number_stops_the_run_though_the_trainer_logs_a_mean_in_its_place(
-    tmp_path: Path, every: int
+    tmp_path: Path, arguments: dict[str, Any], says: str
 ) -> None:
-    with pytest.raises(InvariantViolation, match=r"metrics\.finite\].*grad_norm is nan"):
-        train(tmp_path, flat(), trainer=Spoilt, logging_steps=every)
+    with pytest.raises(InvariantViolation, match=says):
+        train(tmp_path, flat(), trainer=Spoilt, **arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from coordexp_audit_lib.boundaries.provenance.predicates import checkpoints
 from coordexp_audit_lib.boundaries.rollout.reference import client
 from coordexp_audit_lib.boundaries.supervision.predicates import targets
 from coordexp_audit_lib.boundaries.template import predicates as template
-from coordexp_audit_lib.core.claim import claims, claims_on
+from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.judge import judge as judged
 from coordexp_audit_lib.guards import rehearsal
@@ -70,7 +71,7 @@ def channel_b() -> None:
 
 
 boundaries.load(["metrics"])
-LOGGED = {c.id: c.predicates[Log] for c in claims_on(Log, "metrics")}
+LOGGED = {c.id: c.predicates[Log] for c in claims("metrics") if Log in c.predicates}
 # predicate, guard that uses it, invariant of the audit that uses it
 TABLE: list[tuple[Any, Callable[[], None], str]] = [
     (rules.check_config, config, "config.unknown_key_rejected"),
@@ -106,7 +107,7 @@ NAMES = [f"{p.__module__.split('.')[1]}.{p.__name__}" for p, *_ in TABLE]
 @pytest.fixture
 def replaced(request: pytest.FixtureRequest) -> Iterator[None]:
     """The predicate's own code is exchanged, so that whoever holds the function is met, by whatever name."""
-    predicate = request.param
+    predicate = inspect.unwrap(request.param)
     code = predicate.__code__
     predicate.__code__ = sabotaged.__code__
     yield

@@ -145,7 +145,7 @@ def test_every_boundary_has_the_same_rooms(b: boundaries.Boundary) -> None:
     assert files == {c.id.partition(".")[2] for c in declared(b.name)}, "one claim a file, and no other file"
 
 
-@pytest.mark.parametrize("claim", claims(), ids=lambda c: c.id)
+@pytest.mark.parametrize("claim", declared(), ids=lambda c: c.id)
 def test_every_claim_says_what_is_demanded_why_and_an_example(claim: Claim) -> None:
     demand, *why = claim.doc.split("\n\n")
     assert demand.strip()

@@ -14,20 +14,26 @@ from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.config.predicates.chains import Followed
 from coordexp_audit_lib.boundaries.config.predicates.rules import Resolved
 from coordexp_audit_lib.boundaries.geometry.predicates.grounding import FORMS, Talk
+from coordexp_audit_lib.boundaries.geometry.predicates.pictured import Pictured
 from coordexp_audit_lib.boundaries.geometry.predicates.records import Record
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row
 from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import vocabulary
 from coordexp_audit_lib.boundaries.packing import artifact, cases, surfaces
+from coordexp_audit_lib.boundaries.packing.predicates import epochs
 from coordexp_audit_lib.boundaries.packing.predicates.accumulation import Logged
 from coordexp_audit_lib.boundaries.provenance.artifact.reading import Saved
 from coordexp_audit_lib.boundaries.provenance.artifact.run import RunFolder
+from coordexp_audit_lib.boundaries.rollout.predicates.exchanges import Exchanged
+from coordexp_audit_lib.boundaries.supervision.predicates import running
 from coordexp_audit_lib.boundaries.supervision.predicates.targets import Kept
+from coordexp_audit_lib.boundaries.template.artifact import BatchSamples
 from coordexp_audit_lib.boundaries.template.predicates import Continued, Rendered, Tokens
 from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import Release
-from coordexp_audit_lib.core.claim import claims, claims_on
+from coordexp_audit_lib.core.claim import claims_on, declared
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import Artifact, judge_artifact
 from coordexp_audit_lib.core.pipeline import pipeline
+from coordexp_audit_lib.kit.profile import QWEN3_VL
 from coordexp_audit_lib.kit.prompt_trace import trace
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
@@ -42,6 +48,7 @@ SWIFT = {
     "width": 640,
     "height": 480,
 }
+FREE = {"packing.capacity", "metrics.finite", "metrics.step_once"}
 STEP = {"loss": 1.0, "stage2/channel_b": 1.0, "stage2_ab/b_ratio_realized": 1.0, "time/step_s": 2.0}
 
 
@@ -68,11 +75,13 @@ def packing_row(target: ReferenceTarget, asked: Any) -> artifact.PackedRow:
 
 def empty(tmp_path: Path) -> Iterator[Any]:
     yield artifact.PackedRow({})
+    yield BatchSamples([], [], QWEN3_VL)
     yield Record({})
     yield Record({**RECORD, "objects": []}, ordering="sorted")
     yield Record(None)
     for form in FORMS[1:]:
         yield from (Talk(None, form), Talk({}, form), Talk(TALK, form))
+    yield Pictured(())
     yield Log("empty.jsonl", [], vocabulary())
     yield Log("other.jsonl", [Row("train", 1, 1, {})], vocabulary())
     yield RunFolder(tmp_path)
@@ -87,13 +96,21 @@ def empty(tmp_path: Path) -> Iterator[Any]:
     yield Rendered(trace([]), trace([]), "none")
     yield Kept([], [])
     yield Logged(0.0, [])
+    yield from (Exchanged([]), Exchanged([], 3))
+    yield from (running.Trained(0, 0), running.Frozen(0), running.Modes(0, 0), running.Weights(0, 0))
+    yield running.Tied(declared=False, before=False, after=True, equal=True)
+    yield from (
+        epochs.Epoch(1, 4, np.zeros(4, np.int64), whole=True),
+        epochs.Workers(),
+        epochs.Workers({"a": {0: "x"}}),
+    )
 
 
 def test_every_kind_of_artifact_is_asked(tmp_path: Path) -> None:
     asked = {type(s) for s in empty(tmp_path)}
-    known = {kind for c in claims() for kind in c.predicates}
-    # Two runs; a segment in a trainer's hands; an answer in a client's.
-    assert {k.__name__ for k in known - asked} <= {"RunPair", "Supervised", "Replied"}
+    known = {kind for c in declared() for kind in c.predicates}
+    # Two runs; a segment in a trainer's hands; an answer in a client's; a folder of which something was not read.
+    assert {k.__name__ for k in known - asked} <= {"RunPair", "Supervised", "Replied", "Unread"}
 
 
 def test_what_holds_nothing_holds_no_claim(tmp_path: Path) -> None:
@@ -121,13 +138,14 @@ def test_a_claim_that_holds_needs_something_of_what_is_there(
 ) -> None:
     """Each field is left out in turn; a claim that is held whatever is left out has judged nothing.
 
-    But for two that many fields decide: any of the token fields tells a pack's length, and each value may be finite.
+    But for three that many fields decide: any of the token fields tells a pack's length, each value may be finite, and
+    a row stands once whatever it holds.
     """
     fields = whole()
     sound = set(held(made(fields)))
     assert sound, "no claim is decided by a whole one"
     without = {name: set(held(made({k: v for k, v in fields.items() if k != name}))) for name in fields}
-    assert {c for c in sound if all(c in kept for kept in without.values())} <= {"packing.capacity", "metrics.finite"}
+    assert {c for c in sound if all(c in kept for kept in without.values())} <= FREE
 
 
 def test_a_run_is_judged_by_what_it_left(tmp_path: Path) -> None:

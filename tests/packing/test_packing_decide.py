@@ -190,12 +190,22 @@ def test_boundaries_that_one_tensor_tells_agree_with_nothing() -> None:
         *(("labels", LABELS), ("input_ids", LABELS), ("labels", ALIGNED), ("position_ids", ALIGNED)),
         *(("image_grid_thw", POSITIONS), ("position_ids", POSITIONS), ("input_ids", POSITIONS)),
         *(("cu_seq_lens_q", CU), ("cu_seq_lens_k", CU), ("max_length_q", CU)),
-        *(("image_grid_thw", VISION), ("pixel_values", VISION)),
+        ("pixel_values", VISION),
     ],
 )
 def test_what_is_missing_is_named(gone: str, undecided: str) -> None:
     finding = found(changed(**{gone: None}), undecided)
     assert finding.status == "unbound" and gone in finding.note
+
+
+def test_pictures_without_a_grid_are_told() -> None:
+    """With pixel rows a grid is missing; with neither, they may have been left out of the file."""
+    lost = found(changed(image_grid_thw=None), VISION)
+    assert (lost.status, lost.severity) == ("violated", "P0") and "no image_grid_thw" in lost.violations[0].message
+    bare = changed(image_grid_thw=None, pixel_values=None)
+    assert found(bare, VISION).severity == "P2"
+    strict = {f.invariant: f for f in judge_all(of_tensors(bare, whole=True), "packing")}
+    assert strict[f"packing.{VISION}"].severity == "P0"
 
 
 def test_capacity_is_judged_once_the_length_is_known() -> None:

@@ -12,6 +12,8 @@ from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.policies import POLICIES, policy_of
 from coordexp_audit_lib.cli.commands import HELD, UNUSABLE, VIOLATED, main
 from coordexp_audit_lib.core.claim import claims
+from coordexp_audit_lib.core.surface import surfaces
+from coordexp_audit_lib.targets.adapter import AdapterTarget
 
 HEAD = """
 from coordexp_audit_lib.pipelines.api import Adapter, NotSupported
@@ -137,3 +139,71 @@ def test_every_policy_has_claims_and_every_claim_one_policy_at_most() -> None:
     assert {n for n in named if not n.endswith(".")} <= known
     assert {n.rstrip(".") for n in named if n.endswith(".")} <= {b.name for b in boundaries.BOUNDARIES}
     assert {policy_of(c) for c in known} >= set(POLICIES)
+
+
+def test_a_misspelt_surface_is_named_with_the_right_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, body=PLAN.replace("packing.plan", "packing.plans"))
+    status, told = checked(capsys, path)
+    assert status == UNUSABLE
+    assert "did you mean packing.plan?" in told["error"]
+
+
+def test_adapter_check_says_what_answers_what_it_decides_and_what_is_wrong_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, edit=LOSES)
+    assert main(["adapter", "check", str(path), "--boundary", "packing", "--json"]) == VIOLATED
+    told = json.loads(capsys.readouterr().out)
+    plan = told["surfaces"]["packing.plan"]
+    assert plan["answered"] > 0 and plan["not supported"] > 0 and not plan["failed"]
+    assert told["claims"]["violated"] == ["packing.each_once"]
+    assert "packing.fields_aligned" in told["claims"]["unbound"]
+    assert told["first"].startswith("packing.each_once is violated: static packing: ")
+
+
+def test_a_function_that_returns_the_wrong_form_is_what_adapter_check_says_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(
+        tmp_path, body='@adapter.answers("packing.plan")\ndef plan(request, here):\n    return {{"pack": 1}}'
+    )
+    assert main(["adapter", "check", str(path), "--boundary", "packing", "--json"]) == VIOLATED
+    told = json.loads(capsys.readouterr().out)
+    assert told["first"].startswith("packing.plan fails: the answer does not fit the surface's type")
+
+
+def test_a_new_adapter_is_one_and_says_how_each_question_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.py"
+    assert main(["adapter", "new", str(path), "--name", "mine"]) == HELD
+    assert main(["adapter", "new", str(path)]) == UNUSABLE, "it does not write over one"
+    capsys.readouterr()
+    with AdapterTarget(path) as target:
+        assert target.said.name == "mine"
+        assert not target.said.surfaces
+    text = path.read_text()
+    filled = [line.removeprefix("# ") for line in text.splitlines() if "@adapter.answers" in line]
+    assert {line.split('"')[1] for line in filled} <= surfaces().keys()
+    assert "Each of `samples`: turns, pictures." in " ".join(text.replace("\n# ", " ").split())
+
+
+PROMPT = """
+@adapter.answers("template.prompt")
+def prompt(request, here):
+    from coordexp_audit_lib.kit.prompt_trace import trace
+    return {{"tokens": vars(trace([1, 2, {edit}, 4])), "system": True}}
+"""
+
+
+def test_a_prompt_that_differs_from_its_pin_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, body=PROMPT, edit="3")
+    assert "template.render_pinned" not in by_claim(checked(capsys, path, "--boundary", "template")[1])
+    assert main(["pin", "--adapter", str(path)]) == HELD
+    capsys.readouterr()
+    assert by_claim(checked(capsys, path, "--boundary", "template")[1])["template.render_pinned"]["status"] == "held"
+    written(tmp_path, body=PROMPT, edit="5")
+    status, document = checked(capsys, path, "--boundary", "template")
+    pinned = by_claim(document)["template.render_pinned"]
+    assert (status, pinned["status"]) == (VIOLATED, "violated")
+    assert "from token 2 on" in pinned["violations"][0]["message"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from coordexp_audit_lib.source.tree import DEFINITIONS
+from coordexp_audit_lib.source.tree import DEFINITIONS, children
 
 Bound = tuple[str, ast.expr | None]
 
@@ -50,17 +50,6 @@ def _with_depth(body: list[ast.stmt]) -> Iterator[tuple[ast.AST, bool]]:
         yield node, inner
         within = inner or isinstance(node, DEFINITIONS)
         stack += [(child, within) for child in children(node)]
-
-
-def children(node: ast.AST) -> list[ast.AST]:
-    """The nodes right below a node; quicker than `ast.iter_child_nodes`, which counts over a whole tree."""
-    found: list[ast.AST] = []
-    for value in vars(node).values():
-        if isinstance(value, list):
-            found += [v for v in value if isinstance(v, ast.AST)]
-        elif isinstance(value, ast.AST):
-            found.append(value)
-    return found
 
 
 def every(node: ast.AST | None) -> Iterator[ast.AST]:

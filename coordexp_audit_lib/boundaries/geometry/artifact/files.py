@@ -1,24 +1,23 @@
-"""From a data file to the texts of its records, whatever it is packed in: lines, a JSON array, COCO's one object."""
+"""Data files as bytes, whatever they are packed in; and what is no such data, told as what it is."""
 
 from __future__ import annotations
 
 import bz2
+import glob
 import gzip
 import io
 import lzma
+import os
 import stat
-import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-import msgspec
-
 from coordexp_audit_lib.core.errors import UsageError
 
-MAX_LINE = 64 << 20
-MAX_WHOLE = 1 << 30  # a JSON array or object is read at once
-REMEDY = "give JSON lines, one record a line, or a JSON array; plain, .gz, .xz, .bz2 or .zst"
+REMEDY = "give JSON lines, one record a line, a JSON array, Parquet or Arrow; plain, .gz, .xz, .bz2 or .zst"
+HEAD = 64
 BOM = b"\xef\xbb\xbf"
 MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x8b", "gzip"),
@@ -26,138 +25,176 @@ MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"BZh", "bzip2"),
     (b"\x28\xb5\x2f\xfd", "zstandard"),
 )
+UTF8 = "write it as UTF-8: `iconv -f {0} -t UTF-8`"
 # What a file may be that is no such data at all: what it begins with, what it is, and what to do.
 FOREIGN: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs", "is a Git LFS pointer, which is no data", "fetch the file with `git lfs pull`"),
-    (b"\xff\xfe", "is UTF-16", "write it as UTF-8: `iconv -f UTF-16 -t UTF-8`"),
-    (b"\xfe\xff", "is UTF-16", "write it as UTF-8: `iconv -f UTF-16 -t UTF-8`"),
-    (b"PAR1", "is Parquet", "write it as JSON lines, for example with `pandas.read_parquet(...).to_json(lines=True)`"),
-    (b"ARROW1", "is Arrow", "write it as JSON lines"),
+    (b"\xff\xfe\0\0", "is UTF-32", UTF8.format("UTF-32")),
+    (b"\0\0\xfe\xff", "is UTF-32", UTF8.format("UTF-32")),
+    (b"\xff\xfe", "is UTF-16", UTF8.format("UTF-16")),
+    (b"\xfe\xff", "is UTF-16", UTF8.format("UTF-16")),
     (b"PK\x03\x04", "is a zip archive", "unpack it and give the file in it"),
+    (b"\x89PNG", "is an image", "give the file that names the images"),
+    (b"\xff\xd8\xff", "is an image", "give the file that names the images"),
+    (b"\x80\x04", "is a pickle, which is never loaded", "write the records as JSON lines"),
 )
-COCO = {"images", "annotations", "categories"}
+# By which of the first four bytes are NUL, what a text without a byte order mark is: JSON begins with ASCII.
+BARE: dict[tuple[bool, ...], str] = {
+    (True, False, True, False): "UTF-16-BE",
+    (False, True, False, True): "UTF-16-LE",
+    (True, True, True, False): "UTF-32-BE",
+    (False, True, True, True): "UTF-32-LE",
+}
 
 
-class Text(NamedTuple):
-    """A record's text and its number: the line, or the place in the array, from 1. broken: why there is no more."""
+class Source(NamedTuple):
+    """A file that is open. raw: its own bytes. file: what is packed in them. head: the first of these. packed: how."""
 
-    number: int
-    line: bytes
-    broken: str = ""
+    name: str
+    raw: IO[bytes]
+    file: IO[bytes]
+    head: bytes
+    packed: str
+
+    @property
+    def table(self) -> str:
+        """Whether it is `parquet` or `arrow`, or neither."""
+        arrow = self.head.startswith((b"ARROW1", b"\xff\xff\xff\xff"))  # a file, or a stream as `datasets` writes it
+        return "parquet" if self.head.startswith(b"PAR1") else "arrow" if arrow else ""
 
 
-def texts(path: Path, progress: Callable[[int], object] | None = None) -> Iterator[Text]:
-    """The records of a file in order; `progress` is called with the number of bytes that were read.
+@contextmanager
+def opened(path: str | Path) -> Iterator[Source]:
+    """Open a local file, or what an URL names, by what it begins with and not by its name.
 
     Raises:
-        UsageError: it is no regular file, cannot be read, is no such data, or a line is longer than `MAX_LINE`.
+        UsageError: it is no regular file, cannot be read, or is no such data.
+    """
+    name = str(path)
+    try:
+        with _raw(name) as raw:
+            head = raw.read(HEAD)
+            raw.seek(0)
+            packed = next((kind for magic, kind in MAGIC if head.startswith(magic)), "")
+            file: Any = raw
+            if packed:
+                file = Unpacked(_unpacked(name, raw, packed))
+                head = file.head
+            _refuse_foreign(name, head)
+            yield Source(name, raw, file, head, packed)
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror or error}", where=name, remedy=REMEDY) from error
+
+
+def _raw(name: str) -> IO[bytes]:
+    if is_remote(name):
+        return _remote(name)
+    # Not following a name to a device or a pipe, which would be waited for.
+    file = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise UsageError("is no regular file", where=name, remedy=REMEDY)
+    return os.fdopen(file, "rb")
+
+
+def is_remote(name: str) -> bool:
+    """Whether a name is an URL that fsspec opens."""
+    return "://" in name and not Path(name).exists()
+
+
+def _remote(name: str) -> IO[bytes]:
+    fsspec = fsspec_for(name)
+    try:
+        made: IO[bytes] = fsspec.open(name, "rb").open()
+    except (ImportError, ValueError) as error:
+        raise UsageError(str(error), where=name, remedy="install what fsspec names, or copy the file here") from error
+    return made
+
+
+def expanded(word: str) -> list[str]:
+    """The files that a word of the command line names: one, or those that fit its pattern.
+
+    Raises:
+        UsageError: none fits.
+    """
+    if not any(c in word for c in "*?[") or Path(word).exists():
+        return [word]
+    if is_remote(word):
+        protocol = word.partition("://")[0]
+        found = [f"{protocol}://{name}" for name in fsspec_for(word).filesystem(protocol).glob(word)]
+    else:
+        found = glob.glob(word, recursive=True)  # noqa: PTH207 (the pattern may be absolute)
+    if not found:
+        raise UsageError("no file fits the pattern", where=word, remedy="name a file")
+    return sorted(found)
+
+
+def fsspec_for(name: str) -> Any:
+    """The package fsspec.
+
+    Raises:
+        UsageError: it is not installed.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise UsageError("is no regular file", where=str(path), remedy=REMEDY)
-        with path.open("rb") as raw:
-            head = raw.read(64)
-            raw.seek(0)
-            _refuse_foreign(path, head)
-            yield from _records(path, _unpacked(path, raw, head), progress or (lambda _: None))
-    except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror or error}", where=str(path), remedy=REMEDY) from error
+        import fsspec
+    except ImportError as error:
+        remedy = "install coordexp-audit[data], or copy the file here"
+        raise UsageError("is an URL, and fsspec is not installed", where=name, remedy=remedy) from error
+    return fsspec
 
 
-def _refuse_foreign(path: Path, head: bytes) -> None:
-    for begins, what, remedy in FOREIGN:
-        if head.startswith(begins):
-            raise UsageError(what, where=str(path), remedy=remedy)
-
-
-def _unpacked(path: Path, raw: IO[bytes], head: bytes) -> IO[bytes]:
-    kind = next((kind for magic, kind in MAGIC if head.startswith(magic)), "")
-    if kind == "zstandard":
+def _unpacked(name: str, raw: IO[bytes], packed: str) -> IO[bytes]:
+    if packed == "zstandard":
         try:
             import zstandard
         except ImportError as error:
-            remedy = "install the package zstandard, or unpack the file"
-            raise UsageError(
-                "is packed with zstandard, which is not installed", where=str(path), remedy=remedy
-            ) from error
-        made: Any = zstandard.ZstdDecompressor().stream_reader(raw)
+            remedy = "install coordexp-audit[data], or unpack the file"
+            raise UsageError("is packed with zstandard, which is not installed", where=name, remedy=remedy) from error
+        made: Any = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
         return io.BufferedReader(made)
     readers: dict[str, Callable[[IO[bytes]], Any]] = {"gzip": _gunzip, "xz": lzma.LZMAFile, "bzip2": bz2.BZ2File}
-    return readers[kind](raw) if kind else raw
+    unpacked: IO[bytes] = readers[packed](raw)
+    return unpacked
 
 
 def _gunzip(raw: IO[bytes]) -> gzip.GzipFile:
     return gzip.GzipFile(fileobj=raw)
 
 
-def _records(path: Path, file: IO[bytes], progress: Callable[[int], object]) -> Iterator[Text]:
-    number, first = 0, True
-    try:
-        while line := file.readline(MAX_LINE + 1):
-            number += 1
-            if number == 1:
-                line = line.removeprefix(BOM)
-            if first and line.strip():
-                first = False
-                if _is_whole(line):
-                    yield from _whole(path, line + file.read(MAX_WHOLE + 1), progress)
-                    return
-            if len(line) > MAX_LINE:
-                raise UsageError(f"line {number} is longer than {MAX_LINE} bytes", where=str(path), remedy=REMEDY)
-            progress(len(line))
-            if line.strip():
-                yield Text(number, line)
-    except (EOFError, zlib.error, lzma.LZMAError) as error:
-        yield Text(number + 1, b"", f"the packed file is cut short or damaged: {error}")
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        yield Text(number + 1, b"", f"the packed file is cut short or damaged: {error}")
+class Unpacked:
+    """What is packed in a file, read in whole pieces. What could be unpacked before the place at which it is damaged is
+    given first, and then the error is raised."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.head = file, b""
+        self.error: Exception | None = None
+        try:
+            self.head = self.read(HEAD)
+        except Exception as error:
+            self.error = error
+
+    def read(self, size: int = -1) -> bytes:
+        pieces, held = [self.head], len(self.head)
+        self.head = b""
+        while not self.error and held < size:
+            try:
+                piece = self.file.read1(size - held)  # type: ignore[attr-defined]
+            except Exception as error:  # of zlib, lzma, zstandard, which the reader of blocks tells
+                self.error = error
+                break
+            if not piece:
+                return b"".join(pieces)
+            pieces.append(piece)
+            held += len(piece)
+        if self.error and not held:
+            raise self.error
+        return b"".join(pieces)
 
 
-def _is_whole(line: bytes) -> bool:
-    """Whether a file that begins with this line is one JSON value: an array, or an object over several lines."""
-    start = line.lstrip()[:1]
-    if start == b"[":
-        return True
-    if start != b"{":
-        return False
-    try:
-        value = msgspec.json.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return line.strip() == b"{"
-    return isinstance(value, dict) and value.keys() >= COCO
-
-
-def _whole(path: Path, data: bytes, progress: Callable[[int], object]) -> Iterator[Text]:
-    """The elements of an array; the images of COCO's object, each with its annotations; else the one object."""
-    if len(data) > MAX_WHOLE:
-        what = f"is one JSON value of more than {MAX_WHOLE >> 20} MiB"
-        raise UsageError(what, where=str(path), remedy="write it as JSON lines")
-    progress(len(data))
-    try:
-        value = msgspec.json.decode(data, type=list[msgspec.Raw] | dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        yield Text(1, b"", f"the JSON value that the file is does not parse: {error}")
-        return
-    if isinstance(value, list):
-        yield from (Text(i, bytes(raw)) for i, raw in enumerate(value, 1))
-    elif value.keys() >= COCO:
-        yield from _coco(data)
-    else:
-        yield Text(1, data)
-
-
-def _coco(data: bytes) -> Iterator[Text]:
-    """One record for each image of a COCO file, with the annotations that name it, and with the categories' names."""
-    whole = msgspec.json.decode(data)
-    names = {c.get("id"): c.get("name") for c in whole["categories"] if isinstance(c, dict)}
-    mine: dict[Any, list[Any]] = {}
-    for a in whole["annotations"]:
-        if isinstance(a, dict):
-            mine.setdefault(a.get("image_id"), []).append({**a, "category": names.get(a.get("category_id"))})
-    for i, image in enumerate(whole["images"], 1):
-        made = {**image, "annotations": mine.pop(image.get("id"), [])} if isinstance(image, dict) else image
-        yield Text(i, msgspec.json.encode(made))
-    for i, (image_id, lost) in enumerate(mine.items(), len(whole["images"]) + 1):
-        yield Text(i, msgspec.json.encode({"id": image_id, "annotations": lost, "no_such_image": True}))
+def _refuse_foreign(name: str, head: bytes) -> None:
+    for begins, what, remedy in FOREIGN:
+        if head.startswith(begins):
+            raise UsageError(what, where=name, remedy=remedy)
+    kind = BARE.get(tuple(b == 0 for b in head[:4]))
+    if kind:
+        raise UsageError(f"is {kind} without a byte order mark", where=name, remedy=UTF8.format(kind))

@@ -15,7 +15,7 @@ from typing import Any
 from coordexp_audit_lib.boundaries.geometry import cases
 from coordexp_audit_lib.boundaries.geometry import surfaces as s
 from coordexp_audit_lib.boundaries.geometry.faults import objects
-from coordexp_audit_lib.boundaries.geometry.predicates import grounding, records
+from coordexp_audit_lib.boundaries.geometry.predicates import frames, grounding, records
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import asked, fault
 from coordexp_audit_lib.core.finding import Violation
@@ -42,7 +42,7 @@ def bins_in_range(ctx: Context) -> Iterator[Violation]:
 
 
 bins_in_range.on(records.Record, records.bins_in_range)
-bins_in_range.on(grounding.Talk, grounding.in_frame)
+bins_in_range.on(grounding.Talk, frames.in_frame)
 
 
 def _spellings(ctx: Context) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from coordexp_audit_lib.boundaries.geometry import cases
 from coordexp_audit_lib.boundaries.geometry import surfaces as s
-from coordexp_audit_lib.boundaries.geometry.predicates import grounding, records, text
+from coordexp_audit_lib.boundaries.geometry.predicates import frames, grounding, records, text
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.evidence import Where
@@ -50,7 +50,7 @@ def box_ordered(ctx: Context) -> Iterator[Violation]:
 
 
 box_ordered.on(records.Record, records.box_ordered)
-box_ordered.on(grounding.Talk, grounding.ordered)
+box_ordered.on(grounding.Talk, frames.ordered)
 
 
 def _box_in(value: Any) -> list[int] | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from coordexp_audit_lib.boundaries.geometry import cases
 from coordexp_audit_lib.boundaries.geometry import surfaces as s
+from coordexp_audit_lib.boundaries.geometry.predicates import pictured
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.fault import asked, fault
@@ -42,6 +43,9 @@ def size_matches_file(ctx: Context) -> Iterator[Violation]:
                 elif at is not None:
                     where = Where(launcher, max(answer.value.lines, default=1), "")
                     yield _launched(launcher, split, count, at, where)
+
+
+size_matches_file.on(pictured.Pictured, pictured.size_matches_file)
 
 
 def _row(image: int) -> dict[str, Any]:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from coordexp_audit_lib.boundaries.geometry.predicates.records import LONGEST_SIDE
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem
-from coordexp_audit_lib.kit.boxes import is_ordered
 
 Form = Literal["objects", "ms-swift", "conversations", "coco"]
 FORMS: tuple[Form, ...] = ("objects", "ms-swift", "conversations", "coco")
@@ -26,13 +26,19 @@ TITLES: dict[str, str] = {
     "conversations": "conversations with images (Qwen-VL, LLaMA-Factory), boxes as JSON in the answers",
     "coco": "COCO's images with their annotations",
 }
-Frame = Literal["real", "norm1", "norm1000"]
-LIMITS: dict[str, float] = {"norm1": 1.0, "norm1000": 1000.0}
-ASSISTANT, USER = ("assistant", "gpt", "model", "function_call"), ("user", "human", "tool", "observation")
+ASSISTANT = ("assistant", "gpt", "model", "bot", "function_call", "tool_call")
+OTHERS = ("user", "human", "tool", "observation", "tool_response", "function", "developer", "system")
+ANSWERS = {"chosen", "rejected", "rejected_response", "solution", "answer", "ground_truth", "reward_model", "label"}
+"""Keys beside the turns that hold what a preference or reward is computed from: the turns need no answer then."""
 MEDIA = {"<image>": ("images", "image"), "<video>": ("videos", "video"), "<audio>": ("audios", "audio")}
+SOURCES = ("image", "image_url", "video", "video_url", "audio", "audio_url", "url", "path", "base64")
 BOX = 4
-_NUMBERS = r"\[\s*(-?[\d.]+(?:[eE][+-]?\d+)?(?:\s*,\s*-?[\d.]+(?:[eE][+-]?\d+)?)*)\s*\]"
-_BOXES = re.compile(r"[\"'](bbox_2d|bbox)[\"']\s*:\s*" + _NUMBERS)
+_NUMBER = r"-?[\d.]+(?:[eE][+-]?\d+)?"
+_BOXES = re.compile(
+    r"[\"'](bbox_2d|bbox|point_2d)[\"']\s*:\s*(?:\[\s*(" + _NUMBER + r"(?:\s*,\s*" + _NUMBER + r")*)\s*\])?"
+    r"|<\|box_start\|>(?:\((\d+),\s*(\d+)\),\s*\((\d+),\s*(\d+)\)<\|box_end\|>)?"
+)
+_ARITY = {"bbox_2d": 4, "bbox": 4, "point_2d": 2, "box": 4}
 
 
 def form_of(value: Any) -> Form | None:
@@ -53,20 +59,28 @@ def form_of(value: Any) -> Form | None:
 
 
 class Box(NamedTuple):
-    """Four numbers that are x1, y1, x2, y2 in a frame, and where in the record they stand."""
+    """Numbers x, y, x, y in a frame, and where in the record they stand. image: which of the images it lies in; None
+    where that is not said. key: how it is spelled."""
 
     path: str
     values: list[Any]
     frame: str
+    image: int | None = 0
+    key: str = "bbox"
 
 
 class Talk(msgspec.Struct, frozen=True, dict=True):
-    """A record of one of these forms. value: anything that JSON can hold. frame: of boxes that do not say their own:
-    `real` pixels of the image, `norm1`, `norm1000`; "" where it is not known."""
+    """A record of one of these forms. value: anything that JSON can hold.
+
+    frame: of boxes that do not say their own, of `frames.FRAMES`; "" where it is not known. sizes: width and height of
+    each image's file, where they were looked at. resize: factor, least and most pixels of the run's resizing.
+    """
 
     value: Any
     form: str
     frame: str = ""
+    sizes: tuple[tuple[int, int], ...] = ()
+    resize: tuple[int, int, int] = (0, 0, 0)
 
     @cached_property
     def turns(self) -> list[tuple[str, str]]:
@@ -83,38 +97,64 @@ class Talk(msgspec.Struct, frozen=True, dict=True):
     def boxes(self) -> list[Box]:
         """Every box of the record, from its objects, its annotations, or the answers' text."""
         if self.form == "ms-swift":
-            objects = self.value["objects"]
-            given, frame = objects.get("bbox"), str(objects.get("bbox_type") or "real")
-            listed = given if isinstance(given, list) else []
-            return [Box(f"objects.bbox[{i}]", b, frame) for i, b in enumerate(listed) if isinstance(b, list)]
+            return self._of_objects(self.value["objects"])
         if self.form == "coco":
             found = []
             for i, a in enumerate(self.value["annotations"]):
                 b = a.get("bbox") if isinstance(a, Mapping) else None
-                if isinstance(b, list) and len(b) == BOX and all(map(_is_number, b)):
+                if isinstance(b, list) and len(b) == BOX and all(map(is_number, b)):
                     found.append(Box(f"annotations[{i}].bbox", [b[0], b[1], b[0] + b[2], b[1] + b[3]], "real"))
             return found
-        texts = [(i, text) for i, (role, text) in enumerate(self.turns) if role in ASSISTANT]
+        return [b for b in self.written if b.values]
+
+    def _of_objects(self, objects: Mapping[str, Any]) -> list[Box]:
+        given, frame, at = objects.get("bbox"), str(objects.get("bbox_type") or "real"), objects.get("image_id")
+        images = at if isinstance(at, list) else []
+        listed = given if isinstance(given, list) else []
         return [
-            Box(f"turn {i}, box {n}", [float(x) for x in match[2].split(",")], self.frame)
-            for i, text in texts
-            for n, match in enumerate(_BOXES.finditer(text))
+            Box(f"objects.bbox[{i}]", b, frame, images[i] if i < len(images) and isinstance(images[i], int) else 0)
+            for i, b in enumerate(listed)
+            if isinstance(b, list)
         ]
+
+    @cached_property
+    def written(self) -> list[Box]:
+        """What the answers' texts spell as boxes or points; without values where it is no list of numbers."""
+        found = []
+        for i, (role, text) in enumerate(self.turns):
+            if role in ASSISTANT and ("bbox" in text or "point_2d" in text or "<|box_start|>" in text):
+                for n, match in enumerate(_BOXES.finditer(text)):
+                    path = f"turn {i}, box {n}"
+                    if match[1]:
+                        found.append(Box(path, _numbers(match[2]), self.frame, None, match[1]))
+                    else:
+                        values = [float(x) for x in match.groups()[2:]] if match[3] else []
+                        found.append(Box(path, values, "norm1000", None, "box"))
+        return found
+
+
+def _numbers(text: str | None) -> list[Any]:
+    try:
+        return [float(x) for x in (text or "").split(",") if x]
+    except ValueError:
+        return []
 
 
 def _text(content: Any) -> str:
+    """A turn's text; a picture in it that brings its own source needs none of the record's."""
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else []
     return "".join(
         str(p.get("text", "")) if p.get("type") == "text" else f"<{p.get('type')}>"
         for p in parts
-        if isinstance(p, dict)
+        if isinstance(p, dict) and not any(p.get(key) for key in SOURCES)
     )
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number, and no boolean."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
 
 
 def contract(talk: Talk, ledger: Ledger) -> Iterator[Problem]:
@@ -133,6 +173,8 @@ def contract(talk: Talk, ledger: Ledger) -> Iterator[Problem]:
         yield from _media(talk)
         if talk.form == "ms-swift":
             yield from _placeholders(talk)
+        else:
+            yield from _written(talk)
 
 
 def _turns(talk: Talk) -> Iterator[Problem]:
@@ -140,12 +182,12 @@ def _turns(talk: Talk) -> Iterator[Problem]:
     if len(talk.turns) != len(listed):
         yield Problem("a turn is an object with a role and a text", "", len(listed), len(talk.turns))
     for i, (role, _) in enumerate(talk.turns):
-        if role not in (*ASSISTANT, *USER, "system"):
+        if role not in (*ASSISTANT, *OTHERS):
             yield Problem("a turn's role is none that templates know", f"turn {i}", "user, assistant, system", role)
     answers = [text for role, text in talk.turns if role in ASSISTANT]
-    if not answers:
+    if not answers and not ANSWERS & talk.value.keys():
         yield Problem("no turn is the assistant's, so nothing is supervised", "", "an answer", "none")
-    elif not answers[-1].strip():
+    elif answers and not answers[-1].strip():
         yield Problem("the last answer is blank", "", "a text", "blank")
 
 
@@ -175,70 +217,62 @@ def _placeholders(talk: Talk) -> Iterator[Problem]:
                 f"the number of {mark} is not that of objects.{key}", f"objects.{key}", marks, len(given or ())
             )
     kind = objects.get("bbox_type")
-    if kind not in (None, "real", *LIMITS):
+    if kind not in (None, "real", "norm1", "norm1000"):
         yield Problem(
             "objects.bbox_type is none that ms-swift knows", "objects.bbox_type", "real, norm1, norm1000", kind
         )
     for i, b in enumerate(objects["bbox"] if isinstance(objects.get("bbox"), list) else ()):
-        if not isinstance(b, list) or len(b) < 2 or len(b) % 2 or not all(map(_is_number, b)):
+        if not isinstance(b, list) or len(b) < 2 or len(b) % 2 or not all(map(is_number, b)):
             yield Problem("a box is a list of an even number of numbers", f"objects.bbox[{i}]", "numbers", b)
+
+    refs = objects.get("ref")
+    for i, ref in enumerate(refs if isinstance(refs, list) else ()):
+        if not isinstance(ref, str) or not ref.strip():
+            shown = "blank" if isinstance(ref, str) else type(ref).__name__
+            yield Problem("a ref is a text that is not blank", f"objects.ref[{i}]", "a text", shown)
+    yield from _images_of_boxes(talk, objects)
+
+
+def _images_of_boxes(talk: Talk, objects: Mapping[str, Any]) -> Iterator[Problem]:
+    """Each box lies in an image that is there."""
+    images = talk.value.get("images", talk.value.get("image"))
+    count = len(images) if isinstance(images, list) else 1
+    for box in talk.boxes:
+        if images is not None and box.image is not None and not 0 <= box.image < max(count, 1):
+            yield Problem("a box lies in an image that is not there", box.path, f"0 to {count - 1}", box.image)
+
+
+def _written(talk: Talk) -> Iterator[Problem]:
+    """What an answer spells as a box is one, of as many numbers as its key says."""
+    for box in talk.written:
+        if len(box.values) != _ARITY[box.key]:
+            actual = len(box.values) or "no list of numbers"
+            yield Problem(f"a {box.key} of an answer has {_ARITY[box.key]} numbers", box.path, _ARITY[box.key], actual)
+
+
+def _is_flat(box: Sequence[Any]) -> bool:
+    """Whether x, y, width, height are of no area; one that is negative is another claim's."""
+    return 0 in box[2:] and min(box[2:]) >= 0
 
 
 def _annotations(value: Mapping[str, Any]) -> Iterator[Problem]:
+    if value.get("twice"):
+        yield Problem("two images have one id", "id", "one image an id", value.get("id"))
     if value.get("no_such_image"):
         yield Problem("annotations name an image that is not there", "image_id", "an image's id", value.get("id"))
         return
     for key in ("width", "height"):
-        if not isinstance(value.get(key), int) or value[key] <= 0:
+        if not is_number(value.get(key)) or isinstance(value[key], float) or not 0 < value[key] <= LONGEST_SIDE:
             yield Problem(f"{key} is a positive integer", key, "positive int", value.get(key))
     if not isinstance(value.get("file_name"), str):
         yield Problem("an image has a file_name", "file_name", "a path", value.get("file_name"))
     for i, a in enumerate(value["annotations"]):
         box = a.get("bbox") if isinstance(a, Mapping) else None
-        if not isinstance(box, list) or len(box) != BOX or not all(map(_is_number, box)):
+        if not isinstance(box, list) or len(box) != BOX or not all(map(is_number, box)):
             yield Problem("a bbox is x, y, width and height", f"annotations[{i}].bbox", "4 numbers", box)
+        elif _is_flat(box):
+            yield Problem("a bbox has a width and a height", f"annotations[{i}].bbox", "> 0", box, severity="P2")
         elif a.get("category") is None:
             yield Problem(
                 "an annotation's category is not listed", f"annotations[{i}]", "a category", a.get("category_id")
             )
-
-
-def in_frame(talk: Talk, ledger: Ledger) -> Iterator[Problem]:
-    """Coordinates lie in their frame. Judged: coordinates."""
-    if not isinstance(talk.value, Mapping) or form_of(talk.value) != talk.form:
-        ledger.left_out("boxes", "the record is of another form")
-        return
-    for box in talk.boxes:
-        if not all(map(_is_number, box.values)):
-            ledger.left_out(box.path, "it holds what is no number")
-            continue
-        most = [LIMITS[box.frame]] * len(box.values) if box.frame in LIMITS else _size(talk, len(box.values))
-        if not box.frame or most is None:
-            ledger.left_out("coordinates", "needs the image's size" if box.frame else "needs the frame (--frame)")
-            return
-        ledger.judged(len(box.values))
-        for i, (number, limit) in enumerate(zip(box.values, most, strict=True)):
-            if not 0 <= number <= limit:
-                demanded = f"0 to {limit:g} ({box.frame})"
-                yield Problem("a coordinate lies outside its frame", f"{box.path}[{i}]", demanded, number)
-
-
-def _size(talk: Talk, count: int) -> list[float] | None:
-    """The image's width and height in turn, where the record states them."""
-    sizes = [talk.value.get(k) for k in ("width", "height")]
-    if not all(isinstance(s, int) and s > 0 for s in sizes):
-        return None
-    return [float(str(sizes[i % 2])) for i in range(count)]
-
-
-def ordered(talk: Talk, ledger: Ledger) -> Iterator[Problem]:
-    """Boxes have x1 <= x2 and y1 <= y2. Judged: boxes of four coordinates."""
-    if not isinstance(talk.value, Mapping) or form_of(talk.value) != talk.form:
-        ledger.left_out("boxes", "the record is of another form")
-        return
-    for box in talk.boxes:
-        if len(box.values) != BOX or not all(map(_is_number, box.values)):
-            continue
-        ledger.judged()
-        if not is_ordered(box.values):
-            yield Problem("a box has x1 <= x2 and y1 <= y2", box.path, "x1 <= x2, y1 <= y2", box.values)

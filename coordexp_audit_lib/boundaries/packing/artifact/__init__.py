@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from coordexp_audit_lib.boundaries.packing.artifact.dialects import translated
 from coordexp_audit_lib.boundaries.packing.artifact.forms import (
     FORMS,
+    NUMBERS_ALONE,
     TENSORS,
     Array,
     Form,
@@ -21,6 +23,7 @@ from coordexp_audit_lib.boundaries.packing.artifact.forms import (
 from coordexp_audit_lib.boundaries.packing.artifact.names import Named, named
 from coordexp_audit_lib.boundaries.packing.artifact.reading import from_bfloat16, read
 from coordexp_audit_lib.boundaries.packing.artifact.row import PackedRow, Unpacked
+from coordexp_audit_lib.boundaries.packing.artifact.rows import oriented
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.evidence import Evidence
 from coordexp_audit_lib.core.judge import Artifact
@@ -43,10 +46,12 @@ def packed(
     outlines = {n: t for n in TENSORS if isinstance(t := tensors.get(n), Outline)}
     there = [n for n in TENSORS if tensors.get(n) is not None]
     given = {n: outlines[n].array() if n in outlines else np.asarray(tensors[n]) for n in there}
+    if "position_ids" in given:
+        given["position_ids"] = oriented(given["position_ids"], given.get("input_ids"))
     profile = profile or of_batch(given)
     found = {n: next(flaws(n, a, profile.ignore_index, outlines.get(n)), None) for n, a in given.items()}
     wrong = {n: p for n, p in found.items() if p is not None}
-    good = {n: a.reshape(()) if n.startswith("max_length") else a for n, a in given.items() if n not in wrong}
+    good = {n: a.reshape(()) if n in NUMBERS_ALONE else a for n, a in given.items() if n not in wrong}
     return PackedRow(good, profile, samples=samples, packing_length=packing_length, flaws=wrong, whole=whole)
 
 
@@ -56,6 +61,9 @@ def of_tensors(
     name: str = "batch",
     profile: Profile | None = None,
     label_shift: int | None = None,
+    *,
+    samples: Sequence[Unpacked] = (),
+    whole: bool = False,
 ) -> Artifact:
     """A batch for the judge, from any framework; as evidence the dtype and shape of each tensor, and how it was read.
 
@@ -64,20 +72,25 @@ def of_tensors(
         packing_length: the pack's capacity, where it is known. name: what the findings call the batch.
         label_shift: 0 where `labels[i]` is the token at i, 1 where it is the next one; by default as the tokens show
             it (`PackedRow.shown_shift`), and said so in the evidence.
+        samples, whole: see `PackedRow`.
 
     Raises:
         UsageError: none of the tensors is there.
     """
-    known = named(tensors, TENSORS)
+    known, otherwise = translated(named(tensors, TENSORS))
     if all(t is None for t in known.tensors.values()):
         raise UsageError("holds no tensor of a packed batch", where=name, remedy=f"give any of {', '.join(TENSORS)}")
-    there = {n: t if isinstance(t, Outline) else np.asarray(t) for n, t in known.tensors.items() if t is not None}
-    row = packed(there, profile, packing_length)
+    there = known.tensors
+    row = packed(there, profile, packing_length, samples=samples, whole=whole)
     shift = label_shift if label_shift is not None else row.shown_shift
     if shift != row.profile.label_shift:
-        row = packed(there, replace(row.profile, label_shift=shift), packing_length)
+        told = replace(row.profile, label_shift=shift)
+        row = packed(there, told, packing_length, samples=samples, whole=whole)
     shapes = [Evidence("fact", symbol=n, value=f"{t.dtype} {list(t.shape)}") for n, t in there.items()]
-    shapes += [Evidence("fact", symbol=what, value=how) for what, how in _read_as(row, known, label_shift).items()]
+    shapes += [
+        Evidence("fact", symbol=what, value=how)
+        for what, how in (_read_as(row, known, label_shift) | otherwise).items()
+    ]
     return Artifact(row, name, evidence=lambda: shapes)
 
 

@@ -43,8 +43,10 @@ FORMS: dict[str, Form] = {
     "video_grid_thw": Form(INTEGERS, (2,), 1),
     "pixel_values_videos": Form("iuf", (2, 3, 4, 5)),
     "second_per_grid_ts": Form("iuf", (1,)),
+    "num_items_in_batch": Form("iuf", (0, 1)),
 }
 TENSORS = tuple(FORMS)
+NUMBERS_ALONE = ("max_length_q", "max_length_k", "num_items_in_batch")
 
 
 class Stray(NamedTuple):
@@ -84,7 +86,7 @@ def flaws(name: str, a: Array, ignore_index: int, outline: Outline | None = None
         yield Problem(f"{name} is empty", expected="at least one entry", actual=list(a.shape))
     elif name.endswith("grid_thw") and a.shape[1] != 3:
         yield Problem(f"{name} has {a.shape[1]} columns: t, h and w are expected", expected=3, actual=a.shape[1])
-    elif name.startswith("max_length") and a.size != 1:
+    elif name in NUMBERS_ALONE and a.size != 1:
         yield Problem(f"{name} has {a.size} values, one is expected", expected=1, actual=a.size)
     elif a.dtype.kind == "f":
         # A mask of floats may hold −inf where it hides; NaN means nothing anywhere.

@@ -31,11 +31,20 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "pixel_values_videos": ("video_pixel_values",),
     "second_per_grid_ts": ("video_second_per_grid", "second_per_grids"),
 }
-# Known, and not judged: nothing that a claim is about depends on them.
+# Known, and not judged by themselves; `dialects` reads some of them.
 SEEN = frozenset(
     {
         *("mm_token_type_ids", "token_type_ids", "rope_deltas", "loss_scale", "channel", "cu_seqlens_kv_padded"),
-        *("cu_seqlens_k_padded", "num_items_in_batch", "cache_position", "idx", "index", "logits_to_keep", "use_cache"),
+        *("cu_seqlens_k_padded", "cache_position", "idx", "index", "logits_to_keep", "use_cache", "image_sizes"),
+        # Megatron-Bridge and NeMo Automodel
+        *("cu_seqlens_argmin", "cu_seqlens_unpadded", "cu_seqlens_unpadded_argmin", "cu_seqlens_q_unpadded"),
+        *("cu_seqlens_padded_argmin", "seq_lens_padded", "seqlens_padded", "padding_mask", "qkv_format", "token_count"),
+        *("total_tokens", "cp_size", "num_samples", "attention_mask_2d"),
+        # verl, AReaL and TRL: of rollouts
+        *("responses", "prompts", "prompt_mask", "completion_mask", "assistant_masks", "prompt_ids", "completion_ids"),
+        *("advantages", "returns", "values", "rewards", "logprobs", "versions", "old_log_probs", "ref_log_prob"),
+        *("rollout_log_probs", "token_level_scores", "token_level_rewards", "old_per_token_logps"),
+        *("ref_per_token_logps", "num_items"),
     }
 )
 _CANONICAL = {alias: name for name, aliases in ALIASES.items() for alias in aliases}
@@ -43,11 +52,12 @@ _CANONICAL = {alias: name for name, aliases in ALIASES.items() for alias in alia
 
 class Named(msgspec.Struct, frozen=True):
     """Tensors under the names that judges use. renamed: name -> what it was called. unknown: names that mean nothing
-    here, sorted."""
+    here, sorted. others: what is known and no tensor of a judge, by its name."""
 
     tensors: dict[str, Any]
     renamed: dict[str, str]
     unknown: list[str]
+    others: dict[str, Any] = {}
 
 
 def named(tensors: Mapping[str, Any], known: tuple[str, ...]) -> Named:
@@ -60,12 +70,15 @@ def named(tensors: Mapping[str, Any], known: tuple[str, ...]) -> Named:
     found: dict[str, Any] = {}
     renamed: dict[str, str] = {}
     unknown: list[str] = []
+    others: dict[str, Any] = {}
     for name, tensor in sorted(tensors.items(), key=lambda item: item[0] not in known):
         last = name.rpartition(".")[2]
         ours = last if last in known else _CANONICAL.get(last, "")
         if ours and ours not in found:
             found[ours] = tensor
             renamed |= {ours: name} if name != ours else {}
-        elif last not in SEEN:
+        elif last in SEEN:
+            others[name] = tensor
+        else:
             unknown.append(name)
-    return Named(found, renamed, sorted(unknown))
+    return Named(found, renamed, sorted(unknown), others)

@@ -10,20 +10,28 @@ import msgspec
 import numpy as np
 
 from coordexp_audit_lib.boundaries.packing.artifact.forms import Array
+from coordexp_audit_lib.boundaries.packing.artifact.rows import Part, parts, tail
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.profile import Profile, of_batch
 
 TELLING = ("input_ids", "position_ids", "text_position_ids", "cu_seq_lens_q", "cu_seq_lens_k", "seq_idx")
 
+OWN = "the samples"
+UNREAD = ("mRoPE rows", "lengths", "seq_idx", "cu_seq_lens_k", OWN)  # by no attention kernel
+
 
 class Unpacked(msgspec.Struct, frozen=True):
     """One sample as it is encoded outside any pack: `input_ids` and `labels` [n], `grid` [images, 3], a digest or the
-    content of each pixel row. But for the tokens, each is None where it is not known."""
+    content of each pixel row; the same of videos. But for the tokens, each is None where it is not known. number: in
+    the file or list that it came from."""
 
     input_ids: Any
     labels: Any
     grid: Any
     pixel_rows: Any
+    video_grid: Any = None
+    video_rows: Any = None
+    number: int | None = None
 
 
 class PackedRow:
@@ -36,7 +44,8 @@ class PackedRow:
         profile: of the model's family; by default what the batch itself shows of it. samples: those in the pack, in
             order, as each is encoded by itself. packing_length: the pack's capacity in tokens.
         flaws: tensors that cannot be judged, each with the reason; they are not among `tensors`. whole: these are all
-            that the model is given, so that what is not there is not there for attention either.
+            that the model is given, so that what is not there is not there for attention either. places: row and
+            first token of each sample, in order, where all were found in the batch.
     """
 
     def __init__(
@@ -48,10 +57,11 @@ class PackedRow:
         packing_length: int | None = None,
         flaws: Mapping[str, Problem] | None = None,
         whole: bool = False,
+        places: Sequence[tuple[int, int]] = (),
     ) -> None:
         self.tensors = {name: np.asarray(a) for name, a in tensors.items() if a is not None}
         self.samples, self.packing_length, self.flaws = samples, packing_length, dict(flaws or {})
-        self.profile, self.whole = profile or of_batch(self.tensors), whole
+        self.profile, self.whole, self.places = profile or of_batch(self.tensors), whole, places
 
     @property
     def pictured(self) -> Sequence[Unpacked]:
@@ -69,6 +79,29 @@ class PackedRow:
         """Batch size; a packed batch has one row."""
         a = next((self.tensors[n] for n in ("input_ids", "labels") if n in self.tensors), None)
         return a.shape[0] if a is not None and a.ndim == 2 else 1
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        """Each row by itself, without the pads before its tokens (`rows.parts`)."""
+        return parts(self)
+
+    def like(
+        self,
+        tensors: Mapping[str, Array],
+        samples: Sequence[Unpacked] | None = None,
+        flaws: Mapping[str, Problem] | None = None,
+        places: Sequence[tuple[int, int]] | None = None,
+    ) -> PackedRow:
+        """The same batch with other tensors; samples, flaws, places: of it, if others."""
+        return PackedRow(
+            tensors,
+            self.profile,
+            samples=self.samples if samples is None else samples,
+            packing_length=self.packing_length,
+            flaws=self.flaws if flaws is None else flaws,
+            whole=self.whole,
+            places=self.places if places is None else places,
+        )
 
     @property
     def is_pack(self) -> bool:
@@ -105,15 +138,22 @@ class PackedRow:
     def shown_shift(self) -> int:
         """How labels are shifted, as the tokens show it: by one where they are not the tokens at their place and are
         the next ones, but for each sample's last, whose next one is not in the pack."""
-        ids, labels, ours = self.flat("input_ids"), self.flat("labels"), self.profile.label_shift
-        if ids is None or labels is None or ours:
-            return ours
-        weights = self.flat("loss_mask")
+        if self.profile.label_shift:
+            return self.profile.label_shift
+        unshifted, shifted = np.sum([(0, 0), *(part.row.misfits for part in self.parts)], axis=0).tolist()
+        return 1 if 2 * shifted < unshifted else 0
+
+    @cached_property
+    def misfits(self) -> tuple[int, int]:
+        """How many supervised labels of the row are not the tokens at their place, and how many not the next ones, but
+        for the last of each sample."""
+        ids, labels, weights = self.flat("input_ids"), self.flat("labels"), self.flat("loss_mask")
+        if ids is None or labels is None:
+            return 0, 0
         supervised = (labels != self.profile.ignore_index) & (True if weights is None else weights != 0)
-        fits = {0: labels == ids, 1: np.append(labels[:-1] == ids[1:], False)}
-        wrong = {shift: int((supervised & ~fit).sum()) for shift, fit in fits.items()}
-        spared = len(self.segments) + 1
-        return 1 if wrong[0] > spared >= wrong[1] else 0
+        next_one = np.append(labels[:-1] == ids[1:], True)
+        next_one[self.segments[self.segments > 0] - 1] = True
+        return int((supervised & (labels != ids)).sum()), int((supervised & ~next_one).sum())
 
     @cached_property
     def position_rows(self) -> Array | None:
@@ -185,36 +225,42 @@ class PackedRow:
     def kept_apart_by(self) -> list[str]:
         """Which of the tensors that tell the samples apart an attention kernel reads: bounds of a varlen kernel, a mask
         that separates, or a text row of positions. Rows of mRoPE and lengths are read by none."""
-        return [n for n in self.starts if n not in ("mRoPE rows", "lengths", "seq_idx", "cu_seq_lens_k")]
+        return [n for n in self.starts if n not in UNREAD]
 
     @cached_property
     def padding(self) -> int:
         """Where trailing padding begins; L if there is none.
 
-        Padding shows as a rest beyond `lengths`, as zeros at the end of `attention_mask`, or as a run of at least two
-        text positions 0 at the end, none of them supervised.
+        Padding shows as a rest beyond `lengths`, as zeros at the end of `attention_mask`, as pad tokens at the end or
+        as a run of at least two text positions 0 there, none of them supervised.
         """
         total = self.length or 0
         lengths, mask, positions, labels = (self.get("lengths"), self.flat_mask, self.text_positions, self.labels)
         found = [total, total if lengths is None else int(lengths.sum())]
-        found.append(total if mask is None else total - _tail(mask == 0))
+        found.append(total if mask is None else total - tail(mask == 0))
+        ids, pad = self.flat("input_ids"), self.profile.pad
+        if self.places and self.rows == 1 and ids is not None:
+            stop = self.places[-1][1] + len(self.samples[-1].input_ids)
+            found.append(stop if stop < total and (ids[stop:] == ids[-1]).all() else total)
+        ignored = labels is None or labels == self.profile.ignore_index
+        if ids is not None and pad is not None:
+            filled = tail((ids == pad) & ignored)
+            found.append(total - filled if filled < total else total)
         if positions is not None:
-            idle = _tail((positions == 0) & (labels is None or labels == self.profile.ignore_index))
+            idle = tail((positions == 0) & ignored)
             found.append(total - idle if idle > 1 else total)
         return min(found)
 
     @cached_property
     def starts(self) -> dict[str, Array]:
         """First tokens of the segments, ascending, as each tensor at hand tells them."""
-        found: dict[str, Array] = {}
-        for name in ("cu_seq_lens_q", "cu_seq_lens_k"):
+        found = {OWN: np.array([at for _, at in self.places])} if self.places and self.rows == 1 else {}
+        # Padded THD: `cu_seq_lens_q` counts the real tokens, and `cu_seq_lens_padded` says where each sequence lies.
+        padded = "cu_seq_lens_padded" in self.tensors
+        for name in ("cu_seq_lens_padded",) if padded else ("cu_seq_lens_q", "cu_seq_lens_k"):
             cu = self.get(name)
             if cu is not None and cu.ndim == 1 and cu.size:
                 found[name] = cu[:-1]
-        padded = self.get("cu_seq_lens_padded")
-        if padded is not None and padded.ndim == 1 and padded.size:
-            # Padded THD: `cu_seq_lens_q` counts the real tokens, and this one says where each sequence lies.
-            found = {"cu_seq_lens_padded": padded[:-1]}
         if self.text_positions is not None:
             found["text positions"] = np.flatnonzero(self.text_positions == 0)
         if self.mrope is not None:
@@ -256,9 +302,3 @@ def _changes(numbers: Array, skip: int | None = None) -> Array:
     """Where a row of segment numbers changes; `skip`: the number of what is no segment."""
     begins = np.concatenate([[True], numbers[1:] != numbers[:-1]])
     return np.flatnonzero(begins if skip is None else begins & (numbers != skip))
-
-
-def _tail(flags: Array) -> int:
-    """How many of the last entries are true."""
-    stops = np.flatnonzero(~flags)
-    return len(flags) - int(stops[-1]) - 1 if stops.size else len(flags)

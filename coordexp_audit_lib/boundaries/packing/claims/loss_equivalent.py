@@ -73,7 +73,7 @@ def _measured(packs: list[Pack]) -> str:
     return f"relative gap {shown} over {len(packs)} packs with {supervised} supervised tokens"
 
 
-loss_equivalent.not_on(PackedRow, "needs the model and the trainer's loss: run the audit on the pipeline")
+loss_equivalent.on(PackedRow, accumulation.divided)
 loss_equivalent.on(accumulation.Logged, accumulation.token_weighted)
 
 fault(loss_equivalent, "crossing_label", FORWARD, "each sample's first token is supervised from the sample before it")(

@@ -7,6 +7,7 @@ from statistics import fmean
 
 import msgspec
 
+from coordexp_audit_lib.boundaries.packing.artifact import PackedRow
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem, Undecided
 
@@ -53,6 +54,26 @@ def token_weighted(logged: Logged, ledger: Ledger) -> Iterator[Problem]:
             yield Problem(f"the loss of an optimizer step is {how}", "loss", round(right, 4), round(logged.loss, 4))
             return
     raise Undecided("the logged loss is not the tokens' cross-entropy alone")
+
+
+def divided(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
+    """What the loss is divided by is no less than the tokens that the batch supervises. Counts the number.
+
+    It may be more: of all micro-steps, or of all ranks. A row's first label is predicted by nothing, and may count.
+    """
+    number, labels = row.get("num_items_in_batch"), [part.row.labels for part in row.parts]
+    if number is None or any(a is None for a in labels):
+        raise Undecided("needs the model and the trainer's loss: run the audit on the pipeline")
+    ledger.judged()
+    ledger.left_out("the loss itself", "needs the model and the trainer's loss: run the audit on the pipeline")
+    supervised = sum(int((a[1:] != row.profile.ignore_index).sum()) for a in labels if a is not None)
+    given, total = int(number), sum(a.size for a in labels if a is not None)
+    if given < supervised:
+        text = "num_items_in_batch is less than the tokens that are supervised: the loss is too large"
+        yield Problem(text, "num_items_in_batch", f"at least {supervised}", given)
+    elif given == total > supervised + len(labels):
+        text = "num_items_in_batch is the number of all tokens, ignored ones included: the loss is too small"
+        yield Problem(text, "num_items_in_batch", supervised, given, severity="P2")
 
 
 def near(a: float, b: float, times: int = 1) -> bool:

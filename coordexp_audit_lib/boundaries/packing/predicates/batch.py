@@ -14,6 +14,7 @@ import numpy as np
 
 from coordexp_audit_lib.boundaries.packing.artifact import Array, PackedRow
 from coordexp_audit_lib.boundaries.packing.artifact.row import reading
+from coordexp_audit_lib.boundaries.packing.predicates.rows import by_row
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem, Undecided
 
@@ -56,6 +57,7 @@ def at_first(wrong: Array, text: str, expected: Any, actual: Any) -> Iterator[Pr
         yield Problem(text, expected=shown[0], actual=shown[1], token=token)
 
 
+@by_row
 def capacity(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     """L ≤ `packing_length`; a single sample that is longer than that may stand by itself."""
     most = row.packing_length
@@ -68,6 +70,7 @@ def capacity(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
         yield Problem("the pack is longer than packing_length", expected=most, actual=row.length, token=most)
 
 
+@by_row
 def fields_aligned(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     """Every token field has L entries, and every tensor that tells segment boundaries tells the same. Counts fields."""
     yield from flawed(row, ledger)
@@ -264,6 +267,7 @@ def _one_cu(name: str, cu: Array, row: PackedRow) -> Iterator[Problem]:
         yield Problem(text, expected=int(sizes.max()), actual=int(longest))
 
 
+@by_row
 def no_cross_boundary_label(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     """No label is predicted from another sample's context; labels are the samples' own, one after the other. Counts the
     labels that are supervised.
@@ -274,8 +278,10 @@ def no_cross_boundary_label(row: PackedRow, ledger: Ledger) -> Iterator[Problem]
     yield from flawed(row, ledger, "labels")
     need(row, "labels")
     labels, ignored, shift = row.labels, row.profile.ignore_index, row.profile.label_shift
-    if labels is None or not row.starts:
+    if labels is None or not (row.starts or "input_ids" in row.tensors):
         raise lacking(row, "needs labels of the pack's length, and one of cu_seq_lens_q, lengths or text positions")
+    if not row.starts:
+        ledger.left_out("labels at a sample's first token", "needs one of cu_seq_lens_q, lengths or text positions")
     ids, supervised = row.flat("input_ids"), labels != ignored
     ledger.judged(int(supervised.sum()))
     first = np.isin(np.arange(len(labels)), row.segments[row.segments > 0])
@@ -289,10 +295,26 @@ def no_cross_boundary_label(row: PackedRow, ledger: Ledger) -> Iterator[Problem]
         text = f"a supervised label is not the token at its place (labels are {how})"
         yield from at_first(supervised & (labels != ids) & ~(first & bool(shift)), text, ids, labels)
     packed = row.flat("labels")
-    if row.samples and packed is not None and all(s.labels is not None for s in row.samples):
+    if row.places and all(s.labels is not None for s in row.samples):
+        yield from _own_labels(row, labels)
+    elif row.samples and packed is not None and all(s.labels is not None for s in row.samples):
         yield from _concatenated("labels", packed, [s.labels for s in row.samples], row.padding, ignored)
     else:
         ledger.left_out("which tokens each sample supervises", "needs the samples")
+
+
+def _own_labels(row: PackedRow, labels: Array) -> Iterator[Problem]:
+    """Each sample has its own labels where it stands; its first token, which nothing of its own predicts, may be left
+    out. labels: of the batch [L], unshifted."""
+    for sample, (_, at) in zip(row.samples, row.places, strict=True):
+        own = np.asarray(sample.labels)
+        differs = labels[at : at + own.size] != own
+        if differs.size and (labels[at] == row.profile.ignore_index or row.profile.label_shift):
+            differs[0] = False
+        if differs.any():
+            token = at + int(differs.argmax())
+            text = f"labels of sample {sample.number} are not its own"
+            yield Problem(text, expected=int(own[token - at]), actual=int(labels[token]), token=token)
 
 
 def tokens_concatenated(row: PackedRow) -> Iterator[Problem]:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
 from coordexp_audit_lib.boundaries.packing.artifact import Array, PackedRow
+from coordexp_audit_lib.boundaries.packing.artifact.row import OWN
 from coordexp_audit_lib.boundaries.packing.predicates.batch import at_first, flawed, lacking, need, tokens_of
+from coordexp_audit_lib.boundaries.packing.predicates.rows import by_row
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem, Undecided
 from coordexp_audit_lib.kit import mrope
+from coordexp_audit_lib.kit.profile import BUILT_IN, SECONDS
 
 OF_POSITIONS = ("text positions", "mRoPE rows")
 
 
+@by_row
 def positions_restart(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     """Both halves of the claim; counts segments. Where the text row is wrong already, the mRoPE rows are not judged;
     where there is none, they can still break the claim, and count."""
@@ -28,7 +33,8 @@ def positions_restart(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     else:
         ledger.judged(len(row.segments))
     yield from found or mrope_rows(row, ledger)
-    if missing is not None and not (found or row.kept_apart_by):
+    alone = len(row.segments) == 1 and row.mrope is not None  # nothing in it restarts
+    if missing is not None and not (found or row.kept_apart_by or alone):
         raise missing
 
 
@@ -70,19 +76,62 @@ def mrope_rows(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
         return
     if not count:
         return  # the family has a text row only
-    try:
-        videos, seconds = row.get("video_grid_thw"), row.get("second_per_grid_ts")
-        images, ends = row.get("image_grid_thw"), bounds(row, end)
-        expected = mrope.positions(ids[:end], profile, ends, images=images, videos=videos, seconds=seconds)
-    except mrope.Unfit as error:
-        raise lacking(row, str(error)) from error
+    ends = bounds(row, end)
+    rows = given[-count:] if len(given) > 1 else np.repeat(given, count, axis=0)
+    expected = _expected(row, ids[:end], ends, rows[:, :end])
     if row.text_positions is None:
         ledger.judged(len(ends) - 1)
     if len(given) == 1 and pictured:
         text = "position_ids has one row, so image tokens have no height and width"
         yield Problem(text, expected=count, actual=1, token=int(pads.argmax()))
         return
-    yield from _rows_differ(row, given[-count:] if len(given) > 1 else np.repeat(given, count, axis=0), expected, ends)
+    yield from _rows_differ(row, rows, expected, ends)
+
+
+def _expected(row: PackedRow, ids: Array, ends: list[int], given: Array) -> Array:
+    """The rows of the samples by themselves [3, n]. Of several ways in which libraries count a video's frames the one
+    that is given, if any is; where the family is not known, only then."""
+    made: list[Array] = []
+    known = bool(row.profile.videos) or "video_grid_thw" not in row.tensors
+    families = (
+        [row.profile] if known else [replace(BUILT_IN[n], name=row.profile.name) for n in ("qwen2_vl", "qwen2_5_vl")]
+    )
+    for family in families:
+        for exact in (False, True) if family.videos == SECONDS else (False,):
+            try:
+                made.append(
+                    mrope.positions(
+                        ids,
+                        family,
+                        ends,
+                        images=row.get("image_grid_thw"),
+                        videos=row.get("video_grid_thw"),
+                        seconds=row.get("second_per_grid_ts"),
+                        exact=exact,
+                    )
+                )
+            except mrope.Unfit as error:
+                raise lacking(row, str(error)) from error
+    fitting = next((m for m in made if np.array_equal(m, given)), None)
+    if fitting is None and not known:
+        return _as_it_counts(row, ids, ends, given)
+    return made[0] if fitting is None else fitting
+
+
+def _as_it_counts(row: PackedRow, ids: Array, ends: list[int], given: Array) -> Array:
+    """The rows as a family has them that counts frames as the given rows do: by whole numbers, each video alike."""
+    profile, grid = row.profile, row.tensors["video_grid_thw"]
+    first, sizes = mrope.runs(ids == profile.video_pad)
+    frames = np.minimum(grid[: first.size, 0], sizes)
+    last = first + sizes - sizes // np.maximum(frames, 1)
+    steps = (given[0, last] - given[0, first]) / np.maximum(frames - 1, 1)
+    if steps.size != len(grid) or (steps != steps.astype(np.int64)).any() or (steps < 0).any():
+        raise lacking(row, "needs the profile: families number a video's frames differently")
+    counted = replace(BUILT_IN["qwen2_5_vl"], name=profile.name, tokens_per_second=1)
+    made: Array = mrope.positions(ids, counted, ends, images=row.get("image_grid_thw"), videos=grid, seconds=steps)
+    if np.array_equal(made, given):
+        raise lacking(row, "needs the profile: families number a video's frames differently")
+    return made
 
 
 def _rows_differ(row: PackedRow, rows: Array, expected: Array, ends: list[int]) -> Iterator[Problem]:
@@ -111,12 +160,12 @@ def _run_on(row: PackedRow, offsets: Array, ends: list[int]) -> int | None:
     each = [offsets[:, a:b] for a, b in pairwise(ends)]
     if any((part != part[0, 0]).any() for part in each if part.size):
         return None
-    return next(a for (a, _), part in zip(pairwise(ends), each, strict=True) if part.any())
+    return next((a for (a, _), part in zip(pairwise(ends), each, strict=True) if part.any()), None)
 
 
 def bounds(row: PackedRow, end: int) -> list[int]:
     """First tokens of the samples, then the end, by the first of these that is there."""
-    for name in ("lengths", "cu_seq_lens_padded", "cu_seq_lens_q", "attention_mask", "seq_idx", *OF_POSITIONS):
+    for name in (OWN, "lengths", "cu_seq_lens_padded", "cu_seq_lens_q", "attention_mask", "seq_idx", *OF_POSITIONS):
         if name in row.starts:
             return [*(int(s) for s in row.starts[name] if 0 <= s < end), end]
     return [0, end]

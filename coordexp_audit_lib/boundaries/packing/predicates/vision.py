@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
 from coordexp_audit_lib.boundaries.packing.artifact import Array, PackedRow
 from coordexp_audit_lib.boundaries.packing.predicates.batch import flawed, lacking, tokens_of
+from coordexp_audit_lib.boundaries.packing.predicates.rows import over_all_rows
 from coordexp_audit_lib.core.claim import Ledger
+from coordexp_audit_lib.core.finding import Severity
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit import mrope
 
+ROUNDED, TINY = 2.0**-7, 2.0**-14  # of bfloat16 and float16, with a little room
 KINDS = {"image": ("image_grid_thw", "pixel_values"), "video": ("video_grid_thw", "pixel_values_videos")}
 
 
+@over_all_rows
 def vision_in_order(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     """Each run of pads is as long as its merged grid; grids and pixel rows add up and keep the samples' order. Counts
     images and videos; of a batch without any it says nothing."""
@@ -37,14 +42,11 @@ def _kind(row: PackedRow, ids: Array, what: str, pad: int | None, ledger: Ledger
         raise lacking(row, f"needs the profile: {grid_name} is there and no {what} token that is known")
     first, sizes = mrope.runs(ids == pad) if pad is not None else (np.zeros(0, np.int64),) * 2
     if grid is None and not (row.pictured and what == "image"):
-        if first.size or pixels is not None:
-            raise lacking(row, f"needs {grid_name}")
+        yield from _without_grid(row, what, first, ledger)
         return
     grid = np.zeros((0, 3), np.int64) if grid is None else grid.reshape(-1, 3)
-    if what == "video" and not row.profile.videos:
-        ledger.left_out("videos", "needs the profile: families lay out a video's frames differently")
-        return
     ledger.judged(max(len(grid), int(first.size)) if what == "image" else len(grid))
+    # Of a family that is not known a video's frames are one run: where each is its own, the batch shows the family.
     yield from _runs_fit(what, first, sizes, mrope.frames(grid, row.profile) if what == "video" else grid, row)
     spilled = [int(s) for s in row.segments if s and ids[s] == pad and ids[s - 1] == pad]
     if spilled:
@@ -52,10 +54,40 @@ def _kind(row: PackedRow, ids: Array, what: str, pad: int | None, ledger: Ledger
         yield Problem(f"{article} {what}'s pads run over a segment boundary", token=spilled[0])
     patches = int(grid.prod(axis=1).sum())
     have = 0 if pixels is None else len(pixels)
-    if pixels is None and not row.pictured:
+    told = (
+        bool(row.pictured) and not row.places
+    )  # of a file pixels may have been left out, of what a model is given not
+    if pixels is None and not told and patches and _is_all(row, what):
+        text = f"there are pads and grids of {len(grid)} {what}s, and no {pixel_name}"
+        yield Problem(text, expected=patches, actual=0, token=int(first[0]) if first.size else None)
+    elif pixels is None and not told:
         ledger.left_out(f"pixel rows of {what}s", f"needs {pixel_name}")
     elif have != patches:
-        yield Problem("pixel rows and grids do not add up", expected=patches, actual=have)
+        yield Problem(f"pixel rows and grids of {what}s do not add up", expected=patches, actual=have)
+
+
+def _without_grid(row: PackedRow, what: str, first: Array, ledger: Ledger) -> Iterator[Problem]:
+    """Pads or pixel rows without a grid. With neither grid nor pixels they may have been left out of a file."""
+    grid_name, pixel_name = KINDS[what]
+    pixels = row.get(pixel_name)
+    if grid_name in row.flaws:
+        raise lacking(row, f"needs {grid_name}")
+    if pixels is not None:
+        ledger.judged(int(first.size))
+        text = f"there are pixel rows of {what}s, and no {grid_name}"
+        yield Problem(text, expected=f"{first.size} grids", actual=0, token=int(first[0]) if first.size else None)
+    elif first.size:
+        ledger.judged(int(first.size))
+        text = f"there are pads of {first.size} {what}s, and neither {grid_name} nor {pixel_name}"
+        more = "" if _is_all(row, what) else ": where the file holds all that the model is given, it reads them as text"
+        severity: Severity | None = None if _is_all(row, what) else "P2"
+        yield Problem(f"{text}{more}", expected=grid_name, token=int(first[0]), severity=severity)
+
+
+def _is_all(row: PackedRow, what: str) -> bool:
+    """Whether what is not there was not left out: it is said so, or the other kind's pixels are there."""
+    other = KINDS["video" if what == "image" else "image"][1]
+    return row.whole or other in row.tensors
 
 
 def _runs_fit(what: str, first: Array, sizes: Array, grid: Array, row: PackedRow) -> Iterator[Problem]:
@@ -85,34 +117,49 @@ def _odd_run(merged: list[int], sizes: list[int]) -> int:
 
 
 def _of_samples(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
-    """Grids and pixel rows of images are the samples' own, one after the other."""
-    if "video_grid_thw" in row.tensors:
+    """Grids and pixel rows are the samples' own, one after the other."""
+    yield from _one_after_another("image", [(s.grid, s.pixel_rows) for s in row.pictured], row, ledger)
+    if all(s.video_grid is not None for s in row.samples):
+        yield from _one_after_another("video", [(s.video_grid, s.video_rows) for s in row.samples], row, ledger)
+    elif "video_grid_thw" in row.tensors:
         ledger.left_out("the order of videos", "the samples at hand tell images only")
-    grid, pixels = row.get("image_grid_thw"), row.get("pixel_values")
+
+
+def _one_after_another(what: str, own: Sequence[tuple[Any, Any]], row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
+    """One kind, of samples with these grids and pixel rows."""
+    grid_name, pixel_name = KINDS[what]
+    grid, pixels = row.get(grid_name), row.get(pixel_name)
     grid = np.zeros((0, 3), np.int64) if grid is None else grid
-    grids = np.concatenate([np.asarray(s.grid, dtype=np.int64).reshape(-1, 3) for s in row.pictured])
+    grids = np.concatenate([np.asarray(g, dtype=np.int64).reshape(-1, 3) for g, _ in own])
     if not np.array_equal(grids, grid):
-        text = "image_grid_thw is not the samples' own in order"
-        yield Problem(text, expected=grids.tolist(), actual=grid.tolist())
+        yield Problem(f"{grid_name} is not the samples' own in order", expected=grids.tolist(), actual=grid.tolist())
         return
-    if any(s.pixel_rows is None for s in row.samples):
+    if any(rows is None for _, rows in own):
         ledger.left_out("the order of pixel rows", "needs the samples' own")
         return
-    parts = [a for a in (np.asarray(s.pixel_rows) for s in row.samples) if len(a)]
+    if pixels is None and row.places:
+        return  # of a file, which is said
+    parts = [a for a in (np.asarray(rows) for _, rows in own) if len(a)]
     total, have = sum(map(len, parts)), 0 if pixels is None else len(pixels)
-    if total != have and "pixel_values" not in row.flaws:
-        text = "pixel_values has another number of rows than the samples together"
-        yield Problem(text, expected=total, actual=have)
+    if total != have and pixel_name not in row.flaws:
+        yield Problem(f"{pixel_name} has another number of rows than the samples together", expected=total, actual=have)
         return
     if pixels is None or not have:
-        return  # no images: their number was compared above
+        return  # none of them: their number was compared above
     if any(a.shape[1:] != pixels.shape[1:] for a in parts):
         ledger.left_out("the order of pixel rows", "the samples' rows have another shape than the batch's")
         return
     rows = np.concatenate(parts)
-    differs = np.flatnonzero((pixels != rows).reshape(len(rows), -1).any(axis=1))
+    differs = np.flatnonzero(_other(pixels, rows).reshape(len(rows), -1).any(axis=1))
     if differs.size:
         at = int(differs[0])
-        image = sum(at >= end for end in accumulate(grids.prod(axis=1).tolist()))
-        text = f"pixel row {at} is not that of image {image}: rows do not follow the samples' order"
+        number = sum(at >= end for end in accumulate(grids.prod(axis=1).tolist()))
+        text = f"pixel row {at} is not that of {what} {number}: rows do not follow the samples' order"
         yield Problem(text, expected=str(rows[at]), actual=str(pixels[at]))
+
+
+def _other(a: Array, b: Array) -> Array:
+    """Where pixels differ by more than half precision rounds."""
+    if "f" not in (a.dtype.kind, b.dtype.kind) or a.dtype == b.dtype:
+        return np.asarray(a != b)
+    return np.asarray(np.abs(a - b) > ROUNDED * np.abs(b) + TINY)

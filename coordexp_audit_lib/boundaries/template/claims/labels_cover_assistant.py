@@ -16,7 +16,9 @@ from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.template import cases, predicates
 from coordexp_audit_lib.boundaries.template import surfaces as s
+from coordexp_audit_lib.boundaries.template.artifact import BatchSamples
 from coordexp_audit_lib.boundaries.template.faults import each
+from coordexp_audit_lib.boundaries.template.predicates import batches
 from coordexp_audit_lib.boundaries.template.reference import PROFILE, answer_at
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Context, claim
@@ -58,7 +60,7 @@ def labels_cover_assistant(ctx: Context) -> Iterator[Violation]:
             yield from (p.violation(name, {"case": name, "record": number}) for p in found)
     yield from _control(ctx, header)
     if not pads:
-        ctx.left_out("labels of pads", "no row was padded")
+        ctx.not_there("labels of pads", "no row was padded")
     ctx.fact("supervised tokens", supervised)
 
 
@@ -77,6 +79,9 @@ def _control(ctx: Context, header: list[int]) -> Iterator[Violation]:
             message = f"a desc that spells {sign} is encoded as the control token: {found[0].message}"
             case = {"desc": request.records[0].objects[0][0]}
             yield Violation(message, sign, "refused, or text", "the token", case, authority="practice", severity="P2")
+
+
+labels_cover_assistant.on(BatchSamples, batches.supervised_rightly)
 
 
 def _early(e: s.Encoded) -> s.Encoded:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.template import surfaces as s
+from coordexp_audit_lib.boundaries.template.artifact import BatchSamples
+from coordexp_audit_lib.boundaries.template.predicates import batches
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import Honest, asked, fault
 from coordexp_audit_lib.core.problem import Problem
@@ -41,6 +43,9 @@ def no_truncation(ctx: Context) -> Iterator[Problem]:
     else:
         beyond = settings.max_length // TOKENS_PER_OBJECT
         yield from _beyond(ctx, s.LimitRequest(beyond, settings.max_length, settings.strategy))
+
+
+no_truncation.on(BatchSamples, batches.begun_at_a_turn)
 
 
 def _whole(ctx: Context, request: s.LimitRequest) -> Iterator[Problem]:

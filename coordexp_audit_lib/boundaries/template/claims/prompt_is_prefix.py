@@ -13,7 +13,9 @@ from typing import Any
 
 from coordexp_audit_lib.boundaries.template import cases, predicates
 from coordexp_audit_lib.boundaries.template import surfaces as s
+from coordexp_audit_lib.boundaries.template.artifact import BatchSamples
 from coordexp_audit_lib.boundaries.template.faults import prompt_ids, prompts
+from coordexp_audit_lib.boundaries.template.predicates import batches
 from coordexp_audit_lib.boundaries.template.reference import FIXED, Template, answer_at
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import Honest, fault
@@ -40,6 +42,7 @@ def prompt_is_prefix(ctx: Context) -> Iterator[Violation]:
 
 
 prompt_is_prefix.on(predicates.Continued, predicates.prefix_problems)
+prompt_is_prefix.on(BatchSamples, batches.opened_once)
 
 
 def _generated_from(ids: list[int], request: s.RolloutRequest) -> s.Rollout:

@@ -36,6 +36,9 @@ def render_pinned(ctx: Context) -> Iterator[Violation]:
     pinned = msgspec.convert(ctx.contract[f"template.{own}prompt_pins"], dict[str, Trace])
     for request in cases.prompt_requests(ctx.contract):
         name = cases.setting(request)
+        if name not in pinned:
+            ctx.left_out(name, "it is not pinned")
+            continue
         made = ctx.value(s.PROMPT, request)
         for p in predicates.pinned_problems(predicates.Rendered(made.tokens, pinned[name], name), ctx):
             yield Violation(p.message, name, p.expected, p.actual, {"setting": name, "token": p.token})

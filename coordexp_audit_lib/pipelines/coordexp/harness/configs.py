@@ -7,6 +7,7 @@ model on a hub.
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import importlib
 import json
@@ -15,7 +16,6 @@ import os
 import pickle
 import shutil
 from collections.abc import Mapping, Set
-from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
@@ -24,6 +24,7 @@ from coordexp_audit_lib.pipelines.coordexp import symbols
 
 PROMPT_KEYS = {"system", "user", "user_prompt", "system_prompt_summary"}
 MANY = 64
+KEPT = ".before"
 PARSED: dict[object, bytes] = {}  # by text, what it says
 
 
@@ -66,16 +67,21 @@ def workspace(here, request):
 
 @contextlib.contextmanager
 def parsed_once():
-    """Meanwhile `yaml.safe_load` reads a text that it has read before from memory: most requests change one file."""
+    """Meanwhile `yaml.safe_load` reads a text that it has read before from memory: most requests change one file.
+
+    libyaml scans, where it is there, and the same classes as ever resolve and construct what it read; what it refuses
+    is read anew by the slower scanner, whose message the tree expects.
+    """
     import yaml
 
     load = yaml.safe_load
+    quick = functools.partial(yaml.load, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
     def remembered(stream):
         text = stream if isinstance(stream, (str, bytes)) else stream.read()
         if text not in PARSED:
             try:
-                PARSED[text] = pickle.dumps(load(text))
+                PARSED[text] = pickle.dumps(quick(text))
             except yaml.YAMLError:  # told anew, for the message names the stream
                 if text is not stream:
                     stream.seek(0)
@@ -100,38 +106,42 @@ def surroundings(cwd, env):
 @contextlib.contextmanager
 def laid_over(root, files):
     """Write `files` (relative path -> text) below `root`; afterwards put back what was there."""
-    before: dict[Path, str | None] = {}
+    before: dict[str, str | None] = {}
     try:
         for relative, text in files.items():
-            path = Path(os.path.normpath(os.path.join(root, relative)))
-            if Path(root) not in path.parents:
+            path = os.path.normpath(os.path.join(root, relative))
+            if not path.startswith(root + os.sep):
                 raise ValueError("a file of the request leaves the scratch directory: %s" % relative)
-            before[path] = path.read_text(encoding="utf-8") if path.is_file() else None
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            if path not in before and os.path.isfile(path):
+                os.rename(path, path + KEPT)
+                before[path] = path + KEPT
+            before.setdefault(path, None)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text)
         yield
     finally:
         for path, kept in before.items():
             if kept is None:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
             else:
-                path.write_text(kept, encoding="utf-8")
+                os.replace(kept, path)
 
 
 def plain(value):
     """Builtins that strict JSON can hold; floats that it cannot are named as YAML writes them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(v) for v in value]
-    if isinstance(value, Set):
-        return sorted((plain(v) for v in value), key=repr)
-    if isinstance(value, float) and not math.isfinite(value):
-        return ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
-    known = value is None or isinstance(value, (bool, int, float, str))
-    return value if known else "<%s>" % type(value).__name__
+    return sorted(map(plain, value), key=repr) if isinstance(value, Set) else "<%s>" % type(value).__name__
 
 
 def shortened(value, key=""):

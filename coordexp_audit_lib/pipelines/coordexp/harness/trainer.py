@@ -156,13 +156,6 @@ def whole(values):
     return [int(v) for v in (values.tolist() if hasattr(values, "tolist") else values)]
 
 
-def collated(batch):
-    """Shape and dtype of each tensor of a batch."""
-    tensors = {k: v for k, v in batch.items() if hasattr(v, "dtype")}
-    dtypes = {k: str(v.dtype).replace("torch.", "") for k, v in tensors.items()}
-    return {"shapes": {k: list(v.shape) for k, v in tensors.items()}, "dtypes": dtypes}
-
-
 def short(number, digits=4, floor=1e-9):
     """So many significant digits, and 0.0 below `floor`: what processors share; None where it is not finite."""
     value = float(number)

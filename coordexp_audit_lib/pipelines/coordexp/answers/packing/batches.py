@@ -3,11 +3,11 @@
 import tempfile
 from typing import Any
 
-from coordexp_audit_lib.kit import chat, picture, template
+from coordexp_audit_lib.kit import chat, replies, template
 from coordexp_audit_lib.pipelines.api import binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.answers.packing.plans import Lengths, drained, packed
-from coordexp_audit_lib.pipelines.coordexp.harness.trainer import collated, world
+from coordexp_audit_lib.pipelines.coordexp.harness.trainer import world
 
 PACKERS = {"build": symbols.STATIC_PACKER | symbols.STREAM_PACKER, "collator": symbols.PACK_COLLATOR}
 POST_ROLLOUT = {"mixin": symbols.EXECUTOR_MIXIN.optional, "select": symbols.SELECT_SEGMENTS.optional}
@@ -28,18 +28,7 @@ def encoded_samples(here, samples):
 @binds("packing.encode", wrapper=symbols.STREAM_PACKER)
 def encode(request, here):
     images = world(here).template.processor.image_processor
-    return {"encoded": [facts_of(e, images) for e in encoded_samples(here, request["samples"])]}
-
-
-def facts_of(encoded, images):
-    grid, pixels = encoded.get("image_grid_thw"), encoded.get("pixel_values")
-    return {
-        "input_ids": list(encoded["input_ids"]),
-        "labels": list(encoded["labels"]),
-        "length": int(encoded["length"]),
-        "grid": [] if grid is None else grid.tolist(),
-        "pixel_rows": [] if pixels is None else picture.digests(pixels, images),
-    }
+    return replies.encoded(encoded_samples(here, request["samples"]), images)
 
 
 @binds("packing.batch", **PACKERS, **POST_ROLLOUT)
@@ -49,7 +38,7 @@ def batch(request, here):
     images = made.processor.image_processor
     with template.packing(made, True):
         found = packs(request, here, samples, lambda batch: made.data_collator(batch, **extra))
-        return {"batches": [facts(members, batch, images) for members, batch in found]}
+        return replies.batches(found, images)
 
 
 @binds("packing.join", join=symbols.JOIN_SUFFIXES, row=symbols.SUFFIX_ROW)
@@ -64,7 +53,7 @@ def join(request, here):
         rows.append(here.row(model_inputs=given, labels=labels, steps=()))
     made, labels, _ = here.call(here.join, rows)
     counted = {k: torch.tensor(v, dtype=torch.int32) for k, v in made.items() if isinstance(v, int)}
-    return {"batches": [facts(list(range(len(rows))), {**made, **counted, "labels": labels}, images)]}
+    return replies.batches([(range(len(rows)), {**made, **counted, "labels": labels})], images)
 
 
 def packs(request, here, samples, collate):
@@ -86,11 +75,3 @@ def wrapped(here, samples, length):
         options = {"min_fill_ratio": 0.01, "drop_last": False, "packing_drop_last": False}
         made = packed(here, Lengths(samples), world(here).template, cache, packing_length=length, **options)
         return [made[i] for i in range(len(made))] if hasattr(made, "__len__") else list(made)
-
-
-def facts(members, batch, images):
-    """A batch's tensors as facts: integers in full, pixel rows by digest."""
-    pixels, found = batch.get("pixel_values"), collated(batch)
-    ints = {k: batch[k].tolist() for k in found["shapes"] if not batch[k].is_floating_point()}
-    rows = None if pixels is None else picture.digests(pixels, images)
-    return {"members": members, "ints": ints, **found, "pixel_rows": rows}

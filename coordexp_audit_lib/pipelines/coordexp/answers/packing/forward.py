@@ -6,18 +6,15 @@ Two trainers: for packs of the dataset, ms-swift's sequence-to-sequence trainer 
 transformers' own code, for the kernel that packed training needs a GPU for.
 """
 
-import itertools
 import types
 from unittest import mock
 
-from coordexp_audit_lib.kit import influence, template, varlen
+from coordexp_audit_lib.kit import replies, template, varlen
 from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 from coordexp_audit_lib.pipelines.api import Refused, Unbound, binds, remembered
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.answers.packing.batches import PACKERS, POST_ROLLOUT, encoded_samples, packs
 from coordexp_audit_lib.pipelines.coordexp.harness import trainer as harness
-
-ROUNDING = 1e-5  # of float32, as a share of the numbers it is of: `packing.segments_isolated` and `.loss_equivalent`
 
 
 @binds(
@@ -93,15 +90,13 @@ def stage2(here, world, packed):
 
 
 def run(here, world, trainer, batch, samples):
-    """One forward by the trainer's own loss. Returns what was seen, the loss, the labels and the segments' ends."""
-    labels = batch["labels"][0].clone()
+    """One forward by the trainer's own loss, and what was seen of it."""
+    labels = batch["labels"][0]
     if "_rollout_matching_meta" not in batch and hasattr(trainer, "_packing_enabled"):
         batch = {**batch, "_rollout_matching_meta": [meta(s) for s in samples], "_stage2_ab_channel": "B"}
     world.model.train()
     world.model.config.use_cache = world.model.config.text_config.use_cache = False  # as ms-swift's trainer sets it
-    with influence.watching(world.model) as seen:
-        loss = here.call(trainer.compute_loss, world.model, dict(batch))
-    return seen, loss, labels
+    return replies.ran(world.model, labels, lambda: here.call(trainer.compute_loss, world.model, dict(batch)))
 
 
 def meta(sample):
@@ -113,43 +108,10 @@ def meta(sample):
 
 def one_pack(members, ran, unpacked, by_token):
     """What was measured of a pack, given what its trainer's run showed and those of all samples unpacked."""
-    seen, loss, labels = ran
-    others = [unpacked[m] for m in members]
-    lengths = [one.logits.shape[1] for one, _, _ in others]
-    bounds = list(itertools.pairwise(itertools.accumulate(lengths, initial=0)))
-    if seen.logits.shape[1] < sum(lengths):
-        raise Refused("TooShort", "the model was called with fewer tokens than the samples have")
-    largest = float(seen.logits.abs().max())
-    parts = zip(bounds, others, strict=True)
-    differences = [influence.largest_difference(seen.logits[:, a:b], s.logits) for (a, b), (s, _, _) in parts]
-    counts = [influence.supervised_rows(value, s.logits) for s, value, _ in others]
-    losses, whole = portable_losses([float(value) for _, value, _ in others], counts, float(loss))
-    return {
-        **{"members": members, "lengths": lengths, "keys": seen.keys(), "position_rows": seen.position_rows()},
-        "use_cache": bool(seen.kwargs.get("use_cache", False)),  # the config's, which ms-swift sets, is False
-        "differences": [rounded(d, ROUNDING * max(1.0, largest)) for d in differences],
-        "largest_logit": rounded(largest),
-        "influence": [[rounded(v) for v in row] for row in influence.influence(seen, labels, bounds)],
-        "loss": whole,
-        "supervised": influence.supervised_rows(loss, seen.logits),
-        "tokens": influence.by_token(seen) if by_token else [],
-        "unpacked": [{"loss": value, "supervised": n} for value, n in zip(losses, counts, strict=True)],
-    }
-
-
-def rounded(value, floor=0.0):
-    """What processors share: three significant digits, 0.0 up to `floor`; infinity and NaN as they are."""
-    return 0.0 if abs(value) <= floor else float("%.3g" % value)
-
-
-def portable_losses(losses, counts, whole):
-    """The samples' losses with four digits, and a packed loss as far from their mean as the measured one is."""
-
-    def mean(values):
-        return sum(n * value for n, value in zip(counts, values, strict=True)) / (sum(counts) or 1)
-
-    shared = [float("%.4g" % value) for value in losses]
-    return shared, mean(shared) + rounded(whole - mean(losses), ROUNDING * abs(mean(losses)))
+    try:
+        return replies.pack(members, ran, unpacked, by_token)
+    except replies.TooShort as error:
+        raise Refused("TooShort", str(error)) from error
 
 
 def accepts_sdpa(here):

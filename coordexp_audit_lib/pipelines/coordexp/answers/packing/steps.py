@@ -3,9 +3,10 @@
 import contextlib
 
 from coordexp_audit_lib.kit import varlen
+from coordexp_audit_lib.kit.replies import ROUNDING
 from coordexp_audit_lib.pipelines.api import Refused, binds, remembered
 from coordexp_audit_lib.pipelines.coordexp import symbols
-from coordexp_audit_lib.pipelines.coordexp.answers.packing.forward import ROUNDING, stage2
+from coordexp_audit_lib.pipelines.coordexp.answers.packing.forward import stage2
 from coordexp_audit_lib.pipelines.coordexp.harness import trainer as harness
 
 

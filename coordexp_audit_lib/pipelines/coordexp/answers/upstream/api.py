@@ -199,7 +199,13 @@ def definitions(path):
 
 def set_on_self(cls):
     """Attributes that a class or its bases set on `self` in any method."""
-    return {name for base in cls.__mro__[:-1] for name in bodies.set_on_self(syntax(base))}
+    return {name for base in cls.__mro__[:-1] for name in set_by(base)}
+
+
+@functools.lru_cache(maxsize=None)
+def set_by(cls):
+    """Those that its own methods set."""
+    return bodies.set_on_self(syntax(cls))
 
 
 def field_facts(cls, names):

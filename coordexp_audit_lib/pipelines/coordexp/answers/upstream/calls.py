@@ -9,11 +9,11 @@ import os
 import tempfile
 import types
 
-from coordexp_audit_lib.kit import chat, four_rows, model, wiring
+from coordexp_audit_lib.kit import chat, four_rows, model, replies, wiring
 from coordexp_audit_lib.kit.template import packing
 from coordexp_audit_lib.pipelines.api import CannotImport, Unbound, binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
-from coordexp_audit_lib.pipelines.coordexp.harness.trainer import collated, world
+from coordexp_audit_lib.pipelines.coordexp.harness.trainer import world
 
 
 @binds("upstream.trainer", wiring=symbols.OPTIMIZER_WIRING.optional)
@@ -83,10 +83,10 @@ def template(request, here):
         for turns, sizes in zip(request["chats"], request["sizes"], strict=True):
             pictures = [{"number": i, "width": w, "height": h} for i, (w, h) in enumerate(sizes)]
             encoded.append(here.call(made.encode, chat.conversation(turns, pictures), return_length=True))
-        padded = collated(here.call(made.data_collator, [dict(e) for e in encoded]))
+        padded = replies.shaped(here.call(made.data_collator, [dict(e) for e in encoded]))
     with packing(made, True):
         row = here.call(made.packing_row, [dict(e) for e in encoded])
-        packed = collated(here.call(made.data_collator, [[dict(e) for e in encoded]]))
+        packed = replies.shaped(here.call(made.data_collator, [[dict(e) for e in encoded]]))
     return {
         "keys": [sorted(k for k, v in e.items() if v is not None) for e in encoded],
         "lengths": [int(e["length"]) for e in encoded],

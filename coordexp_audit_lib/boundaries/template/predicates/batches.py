@@ -1,0 +1,153 @@
+"""What the samples of a batch must be, by their tokens and labels alone: turns that are whole, each with one opening,
+and nothing supervised that no model should write."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from coordexp_audit_lib.boundaries.template.artifact import BatchSamples, Span
+from coordexp_audit_lib.core.claim import Ledger
+from coordexp_audit_lib.core.finding import Severity
+from coordexp_audit_lib.core.problem import Problem, Undecided
+from coordexp_audit_lib.kit.profile import FIRST_TOKENS, SYSTEM
+
+Flags = npt.NDArray[np.bool_]
+LEAST_SYSTEM = 5  # tokens of a system turn, so that its return is no chance
+
+
+def supervised_rightly(batch: BatchSamples, ledger: Ledger) -> Iterator[Problem]:
+    """Pads, vision tokens and turn openers are not supervised; of the ends of the answers some are. Counts supervised
+    tokens.
+
+    A batch that supervises the prompts as well supervises openers with them.
+    """
+    profile = batch.profile
+    if all(s.labels is None for s in batch.samples):
+        raise Undecided("needs labels")
+    if profile.turn_start is None and not profile.has_vision:
+        raise Undecided(f"the profile {profile.name} knows no token of turns or pictures")
+    for filler in batch.fillers:
+        yield from _at_first(filler, _supervised(filler, batch), "a pad is supervised")
+    for sample in batch.samples:
+        ledger.judged(int(_supervised(sample, batch).sum()))
+        yield from _of_sample(sample, batch)
+    yield from _ends(batch)
+    ledger.left_out("which tokens are the answer", "needs the samples")
+
+
+def _supervised(span: Span, batch: BatchSamples) -> Flags:
+    if span.labels is None:
+        return np.zeros(len(span.ids), bool)
+    return np.asarray(span.labels != batch.profile.ignore_index)
+
+
+def _of_sample(sample: Span, batch: BatchSamples) -> Iterator[Problem]:
+    p, supervised = batch.profile, _supervised(sample, batch)
+    vision = np.isin(sample.ids, [t for t in _vision(batch) if t is not None])
+    prompt = ~supervised & ~vision
+    everything = not prompt[1:].any()
+    mild: Severity = "P2" if everything else "P1"
+    for what, pad in (("an image", p.image_pad), ("a video", p.video_pad)):
+        text = f"a pad of {what} is supervised: the model would have to write it"
+        yield from _at_first(sample, supervised & (sample.ids == pad), text, mild)
+    if everything:
+        return
+    starts = supervised & np.isin(sample.ids, [t for t in (p.vision_start, p.vision_end) if t is not None])
+    yield from _at_first(sample, starts, "a vision token is supervised: the model would have to write it", mild)
+    if p.turn_start is not None:
+        opening = supervised & (sample.ids == p.turn_start)
+        yield from _at_first(sample, opening, "the token that opens a turn is supervised, and the prompt is not", mild)
+
+
+def _vision(batch: BatchSamples) -> tuple[int | None, ...]:
+    p = batch.profile
+    return p.image_pad, p.video_pad, p.vision_start, p.vision_end
+
+
+def _ends(batch: BatchSamples) -> Iterator[Problem]:
+    """Of the tokens that end a supervised answer at least one is supervised."""
+    end, first, count = batch.profile.turn_end, None, 0
+    for sample in batch.samples:
+        supervised = _supervised(sample, batch)
+        ending = np.flatnonzero((sample.ids[1:] == end) & supervised[:-1]) + 1
+        if supervised[ending].any():
+            return
+        count += ending.size
+        if ending.size and first is None:
+            first = (sample, int(ending[0]))
+    if first is not None:
+        text = f"no token that ends an answer is supervised, of {count}: the model does not learn to stop"
+        yield _placed(first[0], first[1], text, "P1")
+
+
+def opened_once(batch: BatchSamples, ledger: Ledger) -> Iterator[Problem]:
+    """A sample's opening token stands once, and so does its system turn: generation sends one of each. Counts
+    samples."""
+    samples, seen = [s for s in batch.samples if len(s.ids) > 1], Counter[int]()
+    if not samples:
+        raise Undecided("needs the samples")
+    ledger.judged(len(samples))
+    ledger.left_out("the ids that generation uses", "needs them")
+    for s in samples:
+        seen.update(s.ids[2:].tolist() if batch.profile.turn_start is None else ())
+    shared = len(samples) > 1 and len({(int(s.ids[0]), int(s.ids[1])) for s in samples}) == 1
+    for sample in samples:
+        token = int(sample.ids[0])
+        known = token == batch.profile.turn_start
+        if batch.profile.turn_start is None and not seen[token]:
+            known = shared or token in FIRST_TOKENS
+        if known and sample.ids[1] == token and token not in (batch.profile.pad, *_vision(batch)):
+            yield _placed(sample, 1, f"the opening token {token} is doubled", "P1")
+        yield from _system_again(sample, batch)
+
+
+def _system_again(sample: Span, batch: BatchSamples) -> Iterator[Problem]:
+    """The same system turn a second time: another sample begins there, and nothing says so."""
+    start, end, ids = batch.profile.turn_start, batch.profile.turn_end, sample.ids
+    if start is None or end is None or ids[0] != start or ids[1] != SYSTEM:
+        return
+    ends = np.flatnonzero(ids == end)
+    size = int(ends[0]) + 1 if ends.size else 0
+    if size < LEAST_SYSTEM:
+        return
+    for at in np.flatnonzero(ids == start)[1:].tolist():
+        if np.array_equal(ids[at : at + size], ids[:size]):
+            text = "the system turn stands a second time in one segment: it holds two samples, and one sees the other"
+            yield _placed(sample, at, text, "P1")
+            return
+
+
+def begun_at_a_turn(batch: BatchSamples, ledger: Ledger) -> Iterator[Problem]:
+    """No sample begins behind the opening of its turn. Counts samples that have turns."""
+    start, end = batch.profile.turn_start, batch.profile.turn_end
+    if start is None or end is None:
+        raise Undecided(f"the profile {batch.profile.name} knows no tokens of turns")
+    usual = any(len(s.ids) and s.ids[0] == start for s in batch.samples)
+    for sample in batch.samples:
+        starts, ends = np.flatnonzero(sample.ids == start), np.flatnonzero(sample.ids == end)
+        if not ends.size or not (starts.size or usual):
+            continue
+        ledger.judged()
+        if not starts.size or ends[0] < starts[0]:
+            text = "a sample begins in the middle of a turn: it ends one that it does not open"
+            supervised = _supervised(sample, batch)[1 : int(ends[0])]
+            if supervised.size and supervised.all():
+                text = "a sample begins in the middle of an answer: it ends a turn that it does not open"
+            yield _placed(sample, 0, text, "P1")
+    ledger.left_out("samples that are cut at their end", "needs the samples")
+
+
+def _at_first(span: Span, wrong: Any, text: str, severity: Severity | None = None) -> Iterator[Problem]:
+    if wrong.any():
+        yield _placed(span, int(wrong.argmax()), text, severity)
+
+
+def _placed(span: Span, token: int, text: str, severity: Severity | None = None) -> Problem:
+    at = span.first + token
+    place = "" if span.row is None else f"row {span.row}, "
+    return Problem(f"{text} ({place}token {at})", token=at, severity=severity)

@@ -1,0 +1,73 @@
+"""An adapter: how `coordexp-audit` asks the functions of `packer.py`, which stands beside it."""
+
+import packer
+
+from coordexp_audit_lib.kit import parts, replies, varlen
+from coordexp_audit_lib.pipelines.api import Adapter, NotSupported
+
+adapter = Adapter(
+    "plain-packer",
+    title="A plain packer",
+    distributions=("torch", "transformers"),
+    profile="qwen3_vl",
+    preload=("torch", "transformers"),
+)
+
+
+@adapter.setup
+def setup(here):
+    """Once in a worker: what every question needs."""
+    return parts.processor(here.scratch)
+
+
+def encoded(samples, here):
+    return [here.call(packer.encode, here.parts, parts.messages(s.turns, s.pictures)) for s in samples]
+
+
+def packed(samples, room, here):
+    """For each pack the numbers of its samples and the batch."""
+    packs = here.call(packer.plan, [len(s["input_ids"]) for s in samples], room)
+    return [(pack, here.call(packer.collate, [samples[i] for i in pack])) for pack in packs]
+
+
+@adapter.answers("packing.plan", of="packer:plan")
+def plan(request, here):
+    if request.world_size > 1 or request.drop_last or request.dataloader_drop_last:
+        raise NotSupported("several ranks, and dropping of packs")
+    if max(request.lengths) > request.packing_length:
+        raise NotSupported("samples longer than a pack")
+    return replies.plan(here.call(packer.plan, request.lengths, request.packing_length))
+
+
+@adapter.answers("packing.encode", of="packer:encode")
+def encode(request, here):
+    return replies.encoded(encoded(request.samples, here), here.parts.image_processor)
+
+
+@adapter.answers("packing.batch", of="packer:collate")
+def batch(request, here):
+    if request.padding_to:
+        raise NotSupported("padding of a packed row")
+    found = packed(encoded(request.samples, here), request.packing_length, here)
+    return replies.batches(found, here.parts.image_processor)
+
+
+@adapter.answers("packing.forward", of="packer:loss")
+def forward(request, here):
+    """Each pack and each sample by itself through a small real Qwen3-VL, by the pipeline's own loss."""
+    model, samples = parts.model(), encoded(request.samples, here)
+
+    def ran(batch):
+        return replies.ran(model, batch["labels"], lambda: here.call(packer.loss, model, batch))
+
+    with varlen.attending(model, request.attention):
+        alone = [ran(here.call(packer.collate, [sample])) for sample in samples]
+        found = packed(samples, request.packing_length, here)
+        packs = [replies.pack(pack, ran(batch), alone, request.by_token) for pack, batch in found]
+    return replies.forward(packs)
+
+
+@adapter.answers("template.encode", of="packer:encode")
+def records(request, here):
+    chats = [parts.chat_of(r, request.system, request.user, request.field_order) for r in request.records]
+    return replies.records(encoded(chats, here))  # it never pads
