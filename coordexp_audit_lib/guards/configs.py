@@ -12,9 +12,10 @@ import yaml
 
 from coordexp_audit_lib.core.errors import AuditError, UsageError
 from coordexp_audit_lib.core.pipeline import pipeline
+from coordexp_audit_lib.core.reading import content
 from coordexp_audit_lib.guards.inputs import load_config
+from coordexp_audit_lib.source.parsing import MAX_YAML, yaml_value
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MANY = 4  # sections of the default pipeline that no other framework's config has together
 
 
@@ -81,7 +82,7 @@ def _content(path: Path) -> Any:
     if not path.is_file():
         return None
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return yaml_value(content(path, MAX_YAML).decode("utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         first = str(error).splitlines()[0]
         raise UsageError(f"cannot be read as YAML: {first}", where=str(path), remedy="give a YAML file") from error

@@ -14,6 +14,7 @@ import msgspec
 
 from coordexp_audit_lib.boundaries.template.predicates import vocabulary_fingerprint
 from coordexp_audit_lib.core.errors import UsageError
+from coordexp_audit_lib.core.reading import content
 from coordexp_audit_lib.kit.boxes import TOKENS as COORD_TOKENS
 from coordexp_audit_lib.kit.profile import IGNORE_INDEX, Profile, of_values, of_vocabulary
 from coordexp_audit_lib.kit.prompt_trace import trace
@@ -21,6 +22,7 @@ from coordexp_audit_lib.kit.prompt_trace import trace
 __all__ = ["COORD_TOKENS"]
 # What is rendered to pin a template's prompt: it shows the system prompt, the roles and the special tokens.
 QUESTION = {"role": "user", "content": "What is in the picture?"}
+MOST = 64 << 20  # bytes of a file of pins
 ANSWER = {"role": "assistant", "content": "Nothing."}
 
 
@@ -45,7 +47,7 @@ def read_pins(given: Path | str | Mapping[str, Any] | None) -> Mapping[str, Any]
     if given is None or isinstance(given, Mapping):
         return given or {}
     try:
-        found = json.loads(Path(given).read_text(encoding="utf-8"))
+        found = json.loads(content(given, MOST))
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot be read: {error}", where=str(given), remedy="write it with pins_of") from error
     if not isinstance(found, dict):

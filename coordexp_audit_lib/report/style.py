@@ -18,6 +18,13 @@ CYCLE = (BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, YELLOW, GREY)
 SMALL, NORMAL = 7.5, 9.0  # points
 
 
+def plain() -> None:
+    """From here on text of a figure is text: `$` in it, which may come from outside, is no formula."""
+    import matplotlib as mpl
+
+    mpl.rcParams["text.parse_math"] = False
+
+
 def spare(*axes: Any) -> None:
     """Leave out the lines above and to the right, which frame nothing."""
     for axis in axes:

@@ -16,6 +16,7 @@ from coordexp_audit_lib.core.evidence import Evidence
 from coordexp_audit_lib.core.finding import SEVERITIES, Finding
 from coordexp_audit_lib.core.folder import write_atomically
 from coordexp_audit_lib.core.judge import audit
+from coordexp_audit_lib.report.style import plain
 from coordexp_audit_lib.report.tables import Table
 from coordexp_audit_lib.targets.resolve import open_target
 
@@ -48,6 +49,7 @@ class Session:
     ) -> None:
         if fail_on not in FAIL_ON:
             raise AuditError(f"fail_on is {fail_on!r}", where="fail_on", remedy=f"use one of {', '.join(FAIL_ON)}")
+        plain()
         self.boundary = boundaries.boundary(boundary)
         boundaries.load(None if boundary == boundaries.ALL_OTHERS else [boundary])
         self.target = open_target(target, python=python or None)

@@ -12,10 +12,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from coordexp_audit_lib.core.errors import UsageError
+from coordexp_audit_lib.core.reading import regular
 
-MAX_MEMBER = 16 << 20  # bytes of one source file, unpacked
-MAX_MEMBERS = 200_000
-MAX_TOTAL = 512 << 20  # bytes of all Python files of an sdist, unpacked
+MAX_MEMBER = 2 << 20  # bytes of one source file, unpacked
+MAX_MEMBERS = 100_000
+MAX_TOTAL = 256 << 20  # bytes of all files of one source that are read
 WHEEL, SDIST = (".whl", ".zip"), (".tar.gz", ".tgz", ".tar.bz2", ".tar")
 _BROKEN = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, KeyError, zlib.error)
 
@@ -26,6 +27,7 @@ class Files:
     def __init__(self, names: Iterable[str], read: Callable[[str], bytes], where: str) -> None:
         self.names, self._read, self.where = frozenset(names), read, where
         self._texts: dict[str, str] = {}
+        self._total = 0
 
     def text(self, name: str) -> str | None:
         """A file's text; None where there is no such file.
@@ -37,7 +39,11 @@ class Files:
             return None
         if name not in self._texts:
             try:
-                self._texts[name] = self._read(name).decode("utf-8-sig")
+                data = self._read(name)
+                self._total += len(data)
+                if self._total > MAX_TOTAL:
+                    raise ValueError(f"more than {MAX_TOTAL} bytes of this source were read before")
+                self._texts[name] = data.decode("utf-8-sig")
             except UnicodeDecodeError as error:
                 raise Unreadable(f"{name} is no UTF-8") from error
             except (*_BROKEN, zipfile.BadZipFile, tarfile.TarError) as error:
@@ -66,6 +72,7 @@ def open_archive(path: Path) -> Files:
 
 
 def _zip(path: Path) -> Files:
+    regular(path).close()  # it has an end; a `ZipFile` closes only what it opened itself
     archive = zipfile.ZipFile(path)
     sizes = {i.filename: i.file_size for i in archive.infolist() if not i.is_dir()}
     _refuse_strange(sizes, path)
@@ -81,7 +88,7 @@ def _tar(path: Path) -> Files:
     """All Python files in one pass: a compressed stream would be unpacked from its beginning for each of them."""
     kept: dict[str, bytes | None] = {}
     total = 0
-    with tarfile.open(path) as archive:
+    with regular(path) as file, tarfile.open(fileobj=file) as archive:
         for count, member in enumerate(archive):
             name = member.name.removeprefix("./")
             if not member.isfile():
@@ -143,7 +150,7 @@ def open_folder(root: Path, prefix: str = "") -> Files:
             raise UsageError("too many files", where=str(root), remedy="give the folder that holds the package")
 
     def read(name: str) -> bytes:
-        with (root / name.removeprefix(prefix)).open("rb") as stream:
+        with regular(root / name.removeprefix(prefix)) as stream:
             return _bounded(stream)
 
     return Files(names, read, root.name)

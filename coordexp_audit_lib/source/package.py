@@ -12,6 +12,7 @@ import msgspec
 
 from coordexp_audit_lib.source.archive import Files, Unreadable
 from coordexp_audit_lib.source.lazy import Offers, offers
+from coordexp_audit_lib.source.parsing import Parser, TooLarge
 from coordexp_audit_lib.source.tree import find_definition, module_name, module_paths
 
 logging.getLogger("griffe").setLevel(logging.CRITICAL)
@@ -66,6 +67,7 @@ class Package:
         self.source = source
         self._modules: dict[str, griffe.Module | None] = {}
         self._trees: dict[str, ast.Module] = {}
+        self._parser = Parser()
         self._offers: dict[str, Offers] = {}
         self._found: dict[tuple[str, str], Answer] = {}
         self.orders: dict[str, list[Place | str]] = {}  # of bases, as `classes.linearised` finds them
@@ -83,9 +85,9 @@ class Package:
         if module not in self._trees:
             path = self.path(module) or ""
             try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    self._trees[module] = ast.parse(self.source.files.text(path) or "", filename=path)
+                self._trees[module] = self._parser.parse(self.source.files.text(path) or "", path)
+            except TooLarge as error:
+                raise Unreadable(f"{path} is not read: {error}") from error
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                 line = getattr(error, "lineno", None)
                 raise Unreadable(f"{path} does not parse{f' (line {line})' if line else ''}") from error
@@ -100,7 +102,7 @@ class Package:
             else:
                 self.tree(module)
                 try:
-                    with warnings.catch_warnings():
+                    with self._parser.counted(), warnings.catch_warnings():
                         warnings.simplefilter("ignore")
                         code = self.source.files.text(path) or ""
                         name = module.rpartition(".")[2]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import warnings
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -12,8 +11,10 @@ import msgspec
 
 from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.core.evidence import Where, digest
+from coordexp_audit_lib.core.reading import content
+from coordexp_audit_lib.source.parsing import Parser
 
-MAX_SOURCE = 16 << 20
+MAX_TEXT = 16 << 20
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -36,6 +37,7 @@ class Tree:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root).resolve()
         self._modules: dict[str, ast.Module] = {}
+        self._parser = Parser()
         self._located: dict[str, Located | None] = {}
 
     def path(self, relative: str) -> Path:
@@ -55,9 +57,7 @@ class Tree:
     def text(self, relative: str) -> str:
         path = self.path(relative)
         try:
-            if not path.is_file() or path.stat().st_size > MAX_SOURCE:
-                raise OSError(f"not a regular file of at most {MAX_SOURCE} bytes")
-            return path.read_text(encoding="utf-8")
+            return content(path, MAX_TEXT).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise SurfaceFailed(f"cannot read: {reason}", where=relative, remedy="check the tree") from error
@@ -77,9 +77,7 @@ class Tree:
         """Parse a Python file, once."""
         if relative not in self._modules:
             try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # what Python thinks of the target's escapes is not our output
-                    self._modules[relative] = ast.parse(self.text(relative), filename=relative)
+                self._modules[relative] = self._parser.parse(self.text(relative), relative)
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                 raise SurfaceFailed(f"does not parse: {error}", where=relative, remedy="check the tree") from error
         return self._modules[relative]

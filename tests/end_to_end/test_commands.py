@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -147,11 +148,13 @@ def test_manifest_of_a_run_and_its_difference_to_another(tmp_path: Path, capsys:
 
 
 @pytest.mark.parametrize("command", ["data", "batch", "metrics", "manifest"])
-@pytest.mark.parametrize("kind", ["missing", "binary"])
+@pytest.mark.parametrize("kind", ["missing", "binary", "fifo"])
 def test_what_cannot_be_read_is_one_clear_line_or_a_finding(
     command: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "input.bin"
+    if kind == "fifo":  # nobody writes to it
+        os.mkfifo(path)
     if kind == "binary":
         path.write_bytes(bytes(range(256)) * 40)
     status = main([command, str(path)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,18 @@ def test_some_boundaries_can_be_recorded_again_over_a_recording_of_the_same_comm
     other = msgspec.structs.replace(now, target=msgspec.structs.replace(now.target, commit="other"))
     with pytest.raises(UsageError, match="of commit c0ffee, not other"):
         merged(before, other)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"[" + b" " * (1 << 10) + b"]", "not a recording"),
+        (b"[" + b"[]," * 2_000_000 + b"[]]", "values, more than"),
+        (b'"' + b"x" * (130 << 20) + b'"', "unpacks to more than"),
+    ],
+)
+def test_a_recording_is_unpacked_within_bounds(text: bytes, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.json.xz"
+    path.write_bytes(lzma.compress(text, preset=0))
+    with pytest.raises(UsageError, match=says):
+        read_recording(path)

@@ -6,18 +6,16 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-import yaml
-
 from coordexp_audit_lib.boundaries.config.predicates.inheritance import parent_path
 from coordexp_audit_lib.boundaries.config.predicates.values import Broken, broken
 from coordexp_audit_lib.boundaries.config.surfaces import Chain, SourceFile
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem, Undecided
 from coordexp_audit_lib.kit.nested import get, merge
+from coordexp_audit_lib.source.parsing import yaml_value
 
 Read = Callable[[str], str | None]
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ABSENT: Any = object()
 
 
@@ -75,6 +73,9 @@ def is_profile(path: str, contract: Mapping[str, Any]) -> bool:
     return path.startswith(contract["config.profile"]["folders"]) and path.endswith(".yaml")
 
 
+DEEPEST = 50  # files, each of which extends the next
+
+
 def resolve(read: Read, leaf: str) -> Chain:
     """Follow the parents of `leaf`; `read` gives the text of a path, or None where there is no file.
 
@@ -82,18 +83,25 @@ def resolve(read: Read, leaf: str) -> Chain:
         ChainBroken: a cycle, a missing parent, or a file that is no mapping.
     """
     files: dict[str, SourceFile] = {}
-    merged = _resolve(read, leaf, (), files)
+    merged = _resolve(read, leaf, (), files, {})
     return Chain(list(files.values()), merged)
 
 
-def _resolve(read: Read, path: str, above: tuple[str, ...], files: dict[str, SourceFile]) -> dict[str, Any]:
-    shown = " -> ".join((*above, path))
+def _resolve(
+    read: Read, path: str, above: tuple[str, ...], files: dict[str, SourceFile], known: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """known: what was resolved before: a parent that many files share is resolved once."""
+    if path in known:
+        return known[path]
+    shown = " -> ".join((*above, path)[-DEEPEST:])
+    if len(above) > DEEPEST:
+        raise ChainBroken(path, f"more than {DEEPEST} files extend one another: {shown}", "write one flat file")
     if path in above:
         raise ChainBroken(path, f"a cycle of parents: {shown}", "take one `extends` out of the cycle")
     content = read(path)
     if content is None:
         raise ChainBroken(path, f"no such file, in the chain {shown}", "correct the `extends` that names it")
-    raw = yaml.load(content, Loader=_LOADER) or {}
+    raw = yaml_value(content) or {}
     if not isinstance(raw, dict):
         raise ChainBroken(path, f"the file holds no mapping, in the chain {shown}", "write a mapping")
     parents = raw.pop("extends", None)
@@ -101,8 +109,9 @@ def _resolve(read: Read, path: str, above: tuple[str, ...], files: dict[str, Sou
     files.setdefault(path, SourceFile(path, names, raw))
     merged: dict[str, Any] = {}
     for name in names:
-        merged = merge(merged, _resolve(read, parent_path(path, name), (*above, path), files))
-    return merge(merged, raw)
+        merged = merge(merged, _resolve(read, parent_path(path, name), (*above, path), files, known))
+    known[path] = merge(merged, raw)
+    return known[path]
 
 
 def check_profile(chain: Chain, contract: Mapping[str, Any]) -> Iterator[Broken]:

@@ -12,8 +12,7 @@ import yaml
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.problem import Problem
-
-_LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from coordexp_audit_lib.source.parsing import yaml_value
 
 
 class ConfigFile(msgspec.Struct, frozen=True):
@@ -33,7 +32,7 @@ def parent_path(child: str, reference: str) -> str:
 def config_file(path: str, content: str, keys: Sequence[str]) -> ConfigFile:
     """keys: of the mapping, those that may name parents, of which the first that is there does."""
     try:
-        raw = yaml.load(content, Loader=_LOADER)
+        raw = yaml_value(content)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         return ConfigFile(path, [], " ".join(str(error).split())[:200])
     key = next((k for k in keys if isinstance(raw, dict) and raw.get(k) is not None), None)

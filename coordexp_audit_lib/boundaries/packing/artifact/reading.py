@@ -15,6 +15,7 @@ from coordexp_audit_lib.boundaries.packing.artifact.dialects import PLACES, UNPA
 from coordexp_audit_lib.boundaries.packing.artifact.forms import TENSORS, Array
 from coordexp_audit_lib.boundaries.packing.artifact.names import named
 from coordexp_audit_lib.core.errors import UsageError
+from coordexp_audit_lib.core.reading import regular
 
 ZIP, NPY = b"PK", b"\x93NUMPY"
 MOST = 16 << 30
@@ -31,7 +32,7 @@ def read(path: Path | str) -> dict[str, Array | None]:
     """
     file, where = Path(path), str(path)
     try:
-        with file.open("rb") as opened:
+        with regular(file) as opened:
             head = opened.read(8)
     except OSError as error:
         raise UsageError(f"cannot be read: {error.strerror}", where=where, remedy="name a file") from error

@@ -31,6 +31,7 @@ from coordexp_audit_lib.boundaries.provenance.reference import capture, fingerpr
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.kit.git import source_of
+from coordexp_audit_lib.source.parsing import yaml_value
 
 SCHEMA_VERSION = 1
 
@@ -123,7 +124,7 @@ def _known(environ: Mapping[str, str], config: Any, texts: Iterable[str]) -> tup
     found = [*known_secrets(environ), *named(config)]
     for text in texts:
         with suppress(yaml.YAMLError, RecursionError, ValueError):  # then it is redacted by its lines alone
-            found += named(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+            found += named(yaml_value(text))
     return longest_first(found)
 
 

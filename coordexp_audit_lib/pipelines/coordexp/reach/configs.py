@@ -11,9 +11,10 @@ import yaml
 
 from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.kit.nested import merge
+from coordexp_audit_lib.source.parsing import yaml_value
 from coordexp_audit_lib.source.tree import Tree
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+DEEPEST = 50  # files, each of which extends the next
 
 
 class Resolved(msgspec.Struct, frozen=True):
@@ -23,22 +24,35 @@ class Resolved(msgspec.Struct, frozen=True):
     files: tuple[str, ...]
 
 
-def resolved(tree: Tree, config: str, above: tuple[str, ...] = ()) -> Resolved | None:
-    """A config with its parents; None where a file of the chain is missing, is no mapping, or names itself."""
+def resolved(
+    tree: Tree, config: str, above: tuple[str, ...] = (), known: dict[str, Resolved | None] | None = None
+) -> Resolved | None:
+    """A config with its parents; None where a file of the chain is missing, is no mapping, names itself, or the chain
+    has no end. known: what was resolved before, for a parent that many files share."""
+    known = {} if known is None else known
+    if config not in known:
+        known[config] = _resolved(tree, config, above, known) if len(above) <= DEEPEST else None
+    return known[config]
+
+
+def _resolved(tree: Tree, config: str, above: tuple[str, ...], known: dict[str, Resolved | None]) -> Resolved | None:
     try:
-        raw = yaml.load(tree.text(config), Loader=_LOADER) or {}
-    except (SurfaceFailed, yaml.YAMLError):
+        raw = yaml_value(tree.text(config)) or {}
+    except (SurfaceFailed, ValueError, RecursionError, yaml.YAMLError):
         return None
     if not isinstance(raw, Mapping) or config in above:
         return None
     parents = raw.get("extends") or []
+    if not isinstance(parents, (str, list)):
+        return None
     values: dict[str, Any] = {}
     files = [config]
     for parent in [parents] if isinstance(parents, str) else parents:
         path = posixpath.normpath(posixpath.join(posixpath.dirname(config), str(parent)))
-        under = resolved(tree, path, (*above, config))
+        under = resolved(tree, path, (*above, config), known) if path not in above else None
         if under is None:
             return None
         values = merge(values, under.values)
         files += under.files
-    return Resolved(merge(values, {k: v for k, v in raw.items() if k != "extends"}), tuple(files))
+    own = {k: v for k, v in raw.items() if k != "extends"}
+    return Resolved(merge(values, own), tuple(dict.fromkeys(files)))
