@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from coordexp_audit_lib.kit import chat, parts, replies, template, varlen
-from coordexp_audit_lib.pipelines.api import Adapter, NotSupported, remembered
+from coordexp_audit_lib.pipelines.api import Adapter, NotSupported
 
 adapter = Adapter(
     "ms-swift-3.10",
@@ -82,7 +82,6 @@ def trainer_of(here):
 
 
 @adapter.answers("packing.forward", of="swift.trainers.trainers:Seq2SeqTrainer.compute_loss")
-@remembered
 def forward(request, here):
     model, trainer, samples = parts.model(), trainer_of(here), encoded(request.samples, here)
 
