@@ -11,13 +11,13 @@ from typing import NamedTuple
 import msgspec
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.boundaries.own import load_claims
 from coordexp_audit_lib.boundaries.policies import applicable, left_out
 from coordexp_audit_lib.core.claim import Claim, claims, exhibits
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.pipeline import pipelines
 from coordexp_audit_lib.core.surface import surfaces
 from coordexp_audit_lib.core.target import Target, TargetInfo
+from coordexp_audit_lib.run.own_claims import load_claims
 from coordexp_audit_lib.targets.resolve import default, open_target
 
 
