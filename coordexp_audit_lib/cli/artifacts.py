@@ -1,4 +1,5 @@
-"""The commands that audit what a run left behind, or what it stands on: data, batch, metrics, manifest, upstream."""
+"""The commands that audit what a run left behind, or what it stands on: data, batch, rollout, metrics, manifest,
+upstream."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.cli import batches, data
+from coordexp_audit_lib.cli import batches, data, rollouts
 from coordexp_audit_lib.cli.streams import say
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.target import TargetInfo
@@ -20,6 +21,7 @@ Add = Callable[..., argparse.ArgumentParser]
 _BOUNDARIES = {
     "data": ["geometry"],
     "batch": ["packing", "template"],
+    "rollout": ["rollout"],
     "metrics": ["metrics"],
     "manifest": ["provenance"],
     "upstream": ["upstream"],
@@ -49,6 +51,8 @@ def declare(add: Add, judged: argparse.ArgumentParser, report: Report) -> None:
 
     data.declare(command("data", _data, "stream-audit datasets of any size"))
     batches.declare(command("batch", _batch, "audit one training batch, packed or padded, from any framework"))
+    what = "audit training batches against the rollouts that they were made of"
+    rollouts.declare(command("rollout", _rollout, what))
     metrics = command("metrics", _metrics, "audit a run's metrics")
     metrics.add_argument(
         "path", type=Path, help="logging.jsonl, trainer_state.json, an event file, or a folder of them"
@@ -76,6 +80,10 @@ def _batch(arguments: argparse.Namespace) -> Audited:
     return Audited(*batches.audited(arguments), partial=True)
 
 
+def _rollout(arguments: argparse.Namespace) -> Audited:
+    return Audited(*rollouts.audited(arguments), partial=True)
+
+
 def _metrics(arguments: argparse.Namespace) -> Audited:
     from coordexp_audit_lib.boundaries.metrics.artifact.run import audit_log
 
@@ -93,7 +101,9 @@ def _manifest(arguments: argparse.Namespace) -> Audited:
     from coordexp_audit_lib.boundaries.provenance.artifact.run import RunPair, audit_pair, audit_run
 
     if arguments.against is None:
-        return Audited(arguments.run.name, audit_run(arguments.run))
+        found = audit_run(arguments.run)
+        taken = dict.fromkeys(str(e.value) for f in found for e in f.evidence if e.symbol == "read as")
+        return Audited(arguments.run.name, found, "; ".join(f"read as {t}" for t in taken))
     pair = RunPair(arguments.against, arguments.run)
     if not arguments.json:
         rows = [(d.rank, d.field, json.dumps(d.before), json.dumps(d.after)) for d in pair.differences]

@@ -32,6 +32,12 @@ def declare(batch: argparse.ArgumentParser) -> None:
         help="how labels stand to the tokens; by default as the tokens show it, which is said",
     )
     batch.add_argument(
+        "--samples",
+        type=Path,
+        help="the unpacked samples in order: JSON lines with input_ids and labels, npz or safetensors of a batch that "
+        "is not packed, or a folder of such",
+    )
+    batch.add_argument(
         "--whole", action="store_true", help="the file holds all that the model is given: what is not there is missing"
     )
 
@@ -44,7 +50,7 @@ def audited(arguments: argparse.Namespace) -> tuple[str, list[Finding], str]:
     """
     from coordexp_audit_lib.boundaries.packing import artifact
     from coordexp_audit_lib.kit.profile import named
-    from coordexp_audit_lib.run.batches import audit_batch
+    from coordexp_audit_lib.run.batches import audit_batch, read_samples
 
     try:
         profile = named(arguments.profile) if arguments.profile else None
@@ -54,6 +60,9 @@ def audited(arguments: argparse.Namespace) -> tuple[str, list[Finding], str]:
     found: list[Finding] = []
     notes = []
     files = [f for path in arguments.file for f in _batches_in(path)]
+    samples = read_samples(arguments.samples, profile) if arguments.samples else ()
+    if samples and len(files) > 1:
+        raise UsageError("belongs to one batch, and there are several", where="--samples", remedy="name one batch")
     for path in files:
         name = "stdin" if str(path) == STDIN else path.name
         with _opened(path) as readable:
@@ -66,6 +75,7 @@ def audited(arguments: argparse.Namespace) -> tuple[str, list[Finding], str]:
             profile=profile,
             label_shift=shift,
             whole=arguments.whole,
+            samples=samples,
         )
         told = "; ".join(f"{e.symbol}: {e.value}" for e in made.read if e.symbol not in artifact.TENSORS)
         notes += [f"{name}: {told}" if len(files) > 1 else told] if told else []

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from coordexp_audit_lib import __version__, boundaries
 from coordexp_audit_lib.cli import adapters, streams
 from coordexp_audit_lib.cli.artifacts import declare
+from coordexp_audit_lib.cli.isolation import declare as declare_isolation
 from coordexp_audit_lib.cli.opening import declare_audit, described, opened, planned
 from coordexp_audit_lib.cli.streams import say
 from coordexp_audit_lib.core.claim import claims
@@ -138,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     diff.add_argument("before", type=Path, help="the earlier run's folder, or its audit.json")
     diff.add_argument("after", type=Path, help="the later one")
     declare(add, judged, _report)
+    declare_isolation(add)
     adapters.declare(add, shared)
     add("faults", _faults, "prove that every check fails on a pipeline that is broken on purpose")
     return parser

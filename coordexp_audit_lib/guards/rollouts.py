@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from coordexp_audit_lib.boundaries.rollout.artifact import exchanged
 from coordexp_audit_lib.boundaries.rollout.predicates import Replied
 from coordexp_audit_lib.boundaries.rollout.reference.client import Item, read_outputs
 from coordexp_audit_lib.boundaries.supervision.predicates.reading import read
 from coordexp_audit_lib.boundaries.supervision.predicates.targets import IGNORED, Kept, Supervised
 from coordexp_audit_lib.boundaries.supervision.surfaces import Group, Sample, SegmentB, Thing
 from coordexp_audit_lib.boundaries.template.predicates import Continued
-from coordexp_audit_lib.guards.stopping import check
+from coordexp_audit_lib.core.errors import UsageError
+from coordexp_audit_lib.guards.stopping import check, claim_of, judged, stop_at
 from coordexp_audit_lib.kit.coordjson import Order
 from coordexp_audit_lib.kit.prompt_trace import trace
 
+EXCHANGE = ("prompts_agree", "sampled_supervised", "only_sampled", "logprobs_aligned", "sampling_agrees")
 Box = tuple[Sequence[int], Sequence[int]]
 TARGET = ("supervision.coord_out_of_ce", "supervision.closure")
 GROUND_TRUTH = ("supervision.fn_injected", "supervision.fp_neutral", "supervision.matched_struct_only")
@@ -61,6 +64,42 @@ def check_rollout_prefix(
     check("template.prompt_is_prefix", Continued(*sides, start, "of this rollout"), "prompt")
     if rollout is not None:
         check("supervision.prefix_kept", Kept(supervised[start : start + kept], rollout), "rollout prefix")
+
+
+def check_rollout_batch(exchange: Any, batch: Mapping[str, Any], temperature: float | None = None) -> list[str]:
+    """A batch that was made of rollouts trains on what was sampled: the prompts and ids are the server's, nothing else
+    is supervised, the mask fits the log-probabilities, temperature and cuts agree.
+
+    Args:
+        exchange: requests and responses as decoded JSON, one record or a list (`coordexp-audit rollout --help`).
+        batch: tensors, arrays or lists by name: `prompt_ids` and `completion_ids` [rows, …] with `completion_mask`, or
+            `input_ids` [rows, L] with `labels` or `completion_mask`; log-probabilities as TRL, ms-swift and verl name
+            them. temperature: of the trainer.
+
+    Returns:
+        The claims that exchange and batch decide, if only in part.
+
+    Raises:
+        InvariantViolation: the message names the row and its first token that is wrong. UsageError: neither answers
+        with token ids, nor rows.
+    """
+    made = exchanged(exchange, {n: _plain(v) for n, v in batch.items()}, temperature)
+    if not made.answers:
+        raise UsageError("holds no answer with token ids", where="exchange", remedy="ask the server for token ids")
+    decided = []
+    for name in EXCHANGE:
+        verdict = judged(claim_of(f"rollout.{name}"), made)
+        stop_at(verdict)
+        decided += [verdict.finding.invariant] if verdict.finding.checked else []
+    return decided
+
+
+def _plain(value: Any) -> Any:
+    """A tensor of whatever device as an array."""
+    if not hasattr(value, "detach"):
+        return value
+    made = value.detach().cpu()
+    return (made.float() if made.is_floating_point() else made).numpy()
 
 
 def check_supervision(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -42,3 +43,12 @@ def legend(owner: Any, *entries: Any, **look: Any) -> None:
     """A legend of axes or a figure, without a frame; `$` in its names, which may come from outside, is no formula."""
     for text in owner.legend(*entries, **{"fontsize": SMALL, "frameon": False, **look}).get_texts():
         text.set_parse_math(False)
+
+
+def save(figure: Any, stem: Path) -> None:
+    """Write a figure as `stem.svg` and `stem.pdf`, the same bytes each time."""
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.hashsalt": stem.name}):
+        figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
+        figure.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None})

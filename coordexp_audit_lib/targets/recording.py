@@ -113,6 +113,8 @@ class RecordingTarget(Target):
         return sequence[min(turn, len(sequence) - 1)]
 
     def config_path(self, config: str) -> str:
+        if not config and self.recording.declared:
+            return ""  # an adapter may be given none
         config = posixpath.normpath(config)
         if config not in self.recording.configs:
             known = ", ".join(self.recording.configs) or "none"

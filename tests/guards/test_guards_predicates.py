@@ -20,7 +20,7 @@ from coordexp_audit_lib.boundaries.provenance.predicates import checkpoints
 from coordexp_audit_lib.boundaries.rollout.reference import client
 from coordexp_audit_lib.boundaries.supervision.predicates import targets
 from coordexp_audit_lib.boundaries.template import predicates as template
-from coordexp_audit_lib.core.claim import claims, claims_on
+from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.judge import judge as judged
 from coordexp_audit_lib.guards import rehearsal
@@ -71,7 +71,7 @@ def channel_b() -> None:
 
 
 boundaries.load(["metrics"])
-LOGGED = {c.id: c.predicates[Log] for c in claims_on(Log, "metrics")}
+LOGGED = {c.id: c.predicates[Log] for c in claims("metrics") if Log in c.predicates}
 # predicate, guard that uses it, invariant of the audit that uses it
 TABLE: list[tuple[Any, Callable[[], None], str]] = [
     (rules.check_config, config, "config.unknown_key_rejected"),

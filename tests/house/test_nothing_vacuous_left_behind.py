@@ -23,6 +23,7 @@ from coordexp_audit_lib.boundaries.packing.predicates import epochs
 from coordexp_audit_lib.boundaries.packing.predicates.accumulation import Logged
 from coordexp_audit_lib.boundaries.provenance.artifact.reading import Saved
 from coordexp_audit_lib.boundaries.provenance.artifact.run import RunFolder
+from coordexp_audit_lib.boundaries.rollout.predicates.exchanges import Exchanged
 from coordexp_audit_lib.boundaries.supervision.predicates import running
 from coordexp_audit_lib.boundaries.supervision.predicates.targets import Kept
 from coordexp_audit_lib.boundaries.template.artifact import BatchSamples
@@ -95,6 +96,7 @@ def empty(tmp_path: Path) -> Iterator[Any]:
     yield Rendered(trace([]), trace([]), "none")
     yield Kept([], [])
     yield Logged(0.0, [])
+    yield from (Exchanged([]), Exchanged([], 3))
     yield from (running.Trained(0, 0), running.Frozen(0), running.Modes(0, 0), running.Weights(0, 0))
     yield running.Tied(declared=False, before=False, after=True, equal=True)
     yield from (
