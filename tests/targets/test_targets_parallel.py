@@ -85,7 +85,7 @@ def test_a_worker_cannot_write_to_the_scratch_of_another(forking: CheckoutTarget
     planted = Path(first._worker.base) / FOLDERS[-1] / "planted"
     request = question.request(deed=f"write to {planted}", pids=str(pids))
     refusal = second.ask(question, request).refusal
-    assert refusal is not None and refusal.type == "PermissionError"
+    assert refusal is not None and refusal.type in ("PermissionError", "OSError")
     first.close()
     second.close()
 
