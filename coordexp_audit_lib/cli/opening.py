@@ -18,6 +18,7 @@ from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.pipeline import pipelines
 from coordexp_audit_lib.core.surface import surfaces
 from coordexp_audit_lib.core.target import Target, TargetInfo
+from coordexp_audit_lib.run.own_claims import load_claims
 from coordexp_audit_lib.targets.contained import SECONDS, limits_of, told_walls
 from coordexp_audit_lib.targets.resolve import default, open_target
 
@@ -49,6 +50,7 @@ def declare_audit(parser: argparse.ArgumentParser) -> None:
     declare_target(parser)
     add = parser.add_argument
     add("--boundary", nargs="+", action="extend", help="only these boundaries")
+    add("--claims", nargs="+", action="extend", type=Path, metavar="FILE", help="Python files with claims of your own")
     add("--seed", type=int, default=0, help="of every random choice (0)")
     add("--jobs", type=_jobs, default=_cores(), help="processes that ask a checkout (all cores)")
 
@@ -62,6 +64,7 @@ def opened(arguments: argparse.Namespace) -> Opened:
     given = getattr(arguments, "boundary", None)
     names = [boundaries.boundary(n).name for n in given] if given else None
     boundaries.load(None if names is None or boundaries.ALL_OTHERS in names else names)
+    load_claims(getattr(arguments, "claims", None) or ())
     adapter, limits = adapter_named(arguments), limits_of(arguments.time_limit, arguments.readable or ())
     if adapter is None:
         target = open_target(arguments.target, python=arguments.python, limits=limits)
@@ -70,7 +73,7 @@ def opened(arguments: argparse.Namespace) -> Opened:
             return Opened(target, list(arguments.config or target.pipeline().configs), names)
         kept = [c for c in getattr(target, "recording").configs if c]  # noqa: B009  a recording of an adapter's answers
         return Opened(target, list(arguments.config or kept), names)
-    configs = list(arguments.config or [])
+    configs = [os.path.normpath(c) for c in arguments.config or ()]
     if len(configs) > 1:
         raise UsageError("an adapter is given one config", where=configs[1], remedy="audit one config at a time")
     target = open_target(
@@ -86,6 +89,15 @@ def _say_walls(target: Target) -> None:
     said = told_walls(target.info())
     if said:
         print(f"coordexp-audit: {said}", file=sys.stderr)
+
+
+def paged(told: Opened) -> Opened:
+    """The same with the boundaries that have a page: of an adapter's pipeline those that it answers at."""
+    said = told.target.declaration()
+    if said is None or told.names is not None:
+        return told
+    answered = {name.partition(".")[0] for name in said.surfaces}
+    return told._replace(names=[b.name for b in boundaries.BOUNDARIES if b.name in answered])
 
 
 def _known_surfaces(target: Target) -> None:
