@@ -112,7 +112,7 @@ def _span(part: Part, start: int, end: int) -> Span:
     own = None if labels is None or labels.size != ids.size else labels[start:end].copy()
     if own is not None and part.row.profile.label_shift and own[0] != ids[start]:
         own[0] = part.row.profile.ignore_index  # of the sample before it, whose last token its ids no longer have
-    return Span(part.number, part.first + start, ids[start:end], own)
+    return Span(part.number, part.token(start), ids[start:end], own)
 
 
 def _before(row: PackedRow, part: Part) -> list[Span]:

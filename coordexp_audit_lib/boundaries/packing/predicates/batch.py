@@ -108,8 +108,11 @@ def fields_aligned(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
         yield Problem(text, expected=wanted, actual=names, token=int(inner[0]))
 
 
+FIELDS = ("input_ids", "labels", "text_position_ids", "position_ids", "attention_mask")
+
+
 def _lengths_agree(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
-    for name in ("input_ids", "labels", "text_position_ids", "position_ids", "attention_mask"):
+    for name in (*FIELDS, *(n for n in ("mm_token_type_ids", "document_ids") if n in row.tensors)):
         a = row.get(name)
         other = a is not None and (a.ndim == 0 or a.shape[-1] != row.length)
         ledger.judged(a is not None and (other or name != "attention_mask" or bool(_mask_kind(row))))
