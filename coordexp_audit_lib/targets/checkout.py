@@ -78,7 +78,7 @@ class CheckoutTarget(Target):
 
     def info(self) -> TargetInfo:
         if self._info is None:
-            state = git_state(self.tree.root)
+            state = git_state(self.tree.root, own=self.own)
             self._info = TargetInfo(
                 kind="checkout",
                 name=f"{self._pipeline.title}@{state.commit[:7] or 'unknown'}",
