@@ -109,7 +109,57 @@ CASES: dict[str, Callable[[Path, int], Made]] = {
     "metrics: two processes": lambda folder, n: (lines(folder, doubled(n)), metrics),
     "metrics: a trainer state": lambda folder, n: (state(folder, swift(n)), metrics),
     "metrics: TensorBoard": lambda folder, n: (events(folder, swift(n)), metrics),
+    "manifest: a resolved config": lambda folder, n: (folder_of(folder, keys(n)), manifest),
+    "manifest: secrets in a config": lambda folder, n: (folder_of(folder, keys(n, "x_token")), manifest),
+    "manifest: an extends path of many parts": lambda folder, n: (extended(folder, n), manifest),
+    "manifest: a log": lambda folder, n: (logged(folder, n, "INFO step {n} loss: 3.5 tokens: 512\n"), manifest),
+    "manifest: a log of secrets": lambda folder, n: (logged(folder, n, "HF_TOKEN=abcdef{n}\n"), manifest),
+    "manifest: two runs": lambda folder, n: (folder_of(folder, keys(n)), against),
 }
+
+
+def folder_of(folder: Path, resolved: dict[str, Any]) -> Path:
+    """A run's folder with a resolved config, and a source that sets all of it."""
+    run = folder / "run"
+    run.mkdir()
+    (run / "resolved_config.json").write_text(json.dumps({"schema_version": 1, "resolved": resolved}))
+    (run / "runtime_env.json").write_text(json.dumps({"schema_version": 1, "env": {}}))
+    (run / "run_metadata.json").write_text(json.dumps({"created_at": "2026-01-01T00:00:00+00:00"}))
+    (run / "config_source.yaml").write_text(json.dumps(resolved))
+    return run
+
+
+def manifest(path: Path) -> object:
+    from coordexp_audit_lib.boundaries.provenance.artifact.run import audit_run
+
+    return audit_run(path)
+
+
+def against(path: Path) -> object:
+    from coordexp_audit_lib.boundaries.provenance.artifact.run import RunPair, audit_pair
+
+    other = path.with_name("other")
+    if not other.exists():
+        other.mkdir()
+        for file in path.iterdir():
+            (other / file.name).write_text(file.read_text().replace("value 1", "value 2"))
+    return audit_pair(RunPair(path, other))
+
+
+def keys(n: int, name: str = "key") -> dict[str, Any]:
+    return {f"section_{k % 10}": {f"{name}_{j}": f"value {j}" for j in range(k % 10, n, 10)} for k in range(10)}
+
+
+def extended(folder: Path, parts: int) -> Path:
+    run = folder_of(folder, {"a": 1})
+    (run / "config_source.yaml").write_text(f"extends: {'/'.join(f'p{n}' for n in range(parts))}/base.yaml\n")
+    return run
+
+
+def logged(folder: Path, rows: int, line: str) -> Path:
+    run = folder_of(folder, {"a": 1})
+    (run / "train.log").write_text("".join(line.format(n=n) for n in range(rows)))
+    return run
 
 
 def seconds(made: Made, rounds: int) -> float:

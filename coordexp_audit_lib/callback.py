@@ -25,6 +25,7 @@ from transformers import TrainerCallback
 from coordexp_audit_lib.boundaries.provenance.reference.writer import write_manifest
 from coordexp_audit_lib.core.errors import AuditError, one_line
 from coordexp_audit_lib.core.pipeline import pipeline
+from coordexp_audit_lib.guards.calls import APART, Calls
 from coordexp_audit_lib.guards.collator import GuardedCollator, Inbox
 from coordexp_audit_lib.guards.configs import given_config, written
 from coordexp_audit_lib.guards.diary import Diary
@@ -57,7 +58,8 @@ class AuditCallback(TrainerCallback):
             from the tokenizer's vocabulary.
         metrics: the claims that a logged row must keep; by default all that one row can break under a config of
             CoordExp, and else that every number is finite. manifest: further arguments of `write_manifest`.
-        timeout_s: how long a check waits for the slowest rank.
+        isolation: what `coordexp-audit isolation --out FILE` measured under this release of transformers; by default
+            what is recorded of it, if anything is. timeout_s: how long a check waits for the slowest rank.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class AuditCallback(TrainerCallback):
         profile: Profile | str | None = None,
         metrics: Collection[str] | None = None,
         manifest: Mapping[str, Any] | None = None,
+        isolation: Path | str | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self.config, self.repository = Path(config) if config is not None else None, Path(repository)
@@ -83,6 +86,7 @@ class AuditCallback(TrainerCallback):
         self.collators: list[GuardedCollator] = []
         self.diary = Diary(self.collators)
         self.losses, self.watch = Losses(), RunWatch(self.diary, self.inbox.folder)
+        self.calls = Calls(self.inbox, isolation, self.diary.failed)
         self.ruled = self.stage2 = False
 
     def wrap(self, collator: Callable[[list[Any]], Any], *, packed: bool = False) -> GuardedCollator:
@@ -106,6 +110,7 @@ class AuditCallback(TrainerCallback):
         self._watch("the start", lambda: self.watch.began(args, state.global_step, kwargs, folder))
         self._decide("the start")
         self.losses.listen(kwargs.get("model"), args, kwargs.get("train_dataloader"), state.global_step)
+        self.calls.listen(kwargs.get("model"))
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.watch.samples.epoch_began()
@@ -146,6 +151,8 @@ class AuditCallback(TrainerCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.losses.end()
+        self.calls.end()
+        self.diary.count(APART, self.calls.decided)
         facts: dict[str, Any] = {}
         self._watch("the end", lambda: facts.update(self.watch.ended()))
         self._decide("the end")

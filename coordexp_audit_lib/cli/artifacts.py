@@ -101,7 +101,9 @@ def _manifest(arguments: argparse.Namespace) -> Audited:
     from coordexp_audit_lib.boundaries.provenance.artifact.run import RunPair, audit_pair, audit_run
 
     if arguments.against is None:
-        return Audited(arguments.run.name, audit_run(arguments.run))
+        found = audit_run(arguments.run)
+        taken = dict.fromkeys(str(e.value) for f in found for e in f.evidence if e.symbol == "read as")
+        return Audited(arguments.run.name, found, "; ".join(f"read as {t}" for t in taken))
     pair = RunPair(arguments.against, arguments.run)
     if not arguments.json:
         rows = [(d.rank, d.field, json.dumps(d.before), json.dumps(d.after)) for d in pair.differences]

@@ -11,6 +11,7 @@ into a `transformers` trainer. Importing this package needs msgspec, numpy and p
 from coordexp_audit_lib.boundaries.metrics.reference.telemetry import Stage2Telemetry
 from coordexp_audit_lib.core.errors import InvariantViolation
 from coordexp_audit_lib.guards.batches import check_packed_batch, check_record
+from coordexp_audit_lib.guards.calls import check_model_call
 from coordexp_audit_lib.guards.inputs import check_config, check_template, check_tokenizer, load_config
 from coordexp_audit_lib.guards.outputs import check_checkpoint, check_metrics
 from coordexp_audit_lib.guards.pins import pins_of
@@ -27,6 +28,7 @@ __all__ = [
     "check_checkpoint",
     "check_config",
     "check_metrics",
+    "check_model_call",
     "check_packed_batch",
     "check_record",
     "check_rollout_batch",

@@ -35,8 +35,9 @@ class Diary:
     def began(self, folder: Path, *, writes: bool) -> None:
         self._folder = folder if writes else None
 
-    def count(self, what: str) -> None:
-        self._counts[what] += 1
+    def count(self, what: str, times: int = 1) -> None:
+        if times:
+            self._counts[what] += times
 
     def row(self, row: Row) -> None:
         self.count("logged rows")

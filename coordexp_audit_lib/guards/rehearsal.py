@@ -226,8 +226,10 @@ def trainer(folder: Path, broken: str = "", *, steps: int = 20, timeout_s: float
         "learning_rate": 1e-4,
         "optim": "sgd",
     }
+    network = model.build()
+    network.config.text_config.use_cache = False  # with a cache, the samples of a pack would see each other
     made = Stage2(
-        model=model.build(),
+        model=network,
         args=transformers.TrainingArguments(**{**given, **arguments}),
         data_collator=audit.wrap(Collator(broken), packed=True),
         train_dataset=[[0, 1], [1, 0]] * 20,

@@ -142,6 +142,12 @@ def chat_of(record: Mapping[str, Any], system: str, user: str, order: str = "des
     return Asked(turns=turns[0 if system else 1 :], pictures=[Asked(p) for p in pictures])
 
 
+def crowded(objects: int) -> Asked:
+    """A record of so many objects in one picture, for a chat of any length."""
+    boxes = [("object", [k % 1000, (k + 1) % 1000, 999, 999]) for k in range(objects)]
+    return Asked(objects=boxes, pictures=[(64, 64)])
+
+
 def answer(objects: Sequence[Sequence[Any]], order: Any = "desc_first") -> str:
     """The assistant's CoordJSON text of (desc, bins)."""
     return coordjson.container(*(coordjson.record(desc, "bbox_2d", bins, order) for desc, bins in objects))

@@ -5,6 +5,8 @@ Standard library only at import time.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +38,8 @@ def processor(tokenizer: Any, config: Any, images: Any = None) -> Any:
             config=config, task_type="causal_lm", max_model_len=LONGEST, model_dir="", torch_dtype=torch.float32
         ),
         model_meta=types.SimpleNamespace(is_multimodal=True, model_type="qwen3_vl"),
+        image_token_id=config.image_token_id,
+        video_token_id=config.video_token_id,
     )
 
 
@@ -46,10 +50,12 @@ def build(parts: Any, model: Any = None, **settings: Any) -> Any:
         parts: what `processor` made. model: asked for positions only. settings: of `get_template`; a sample that is too
             long raises by default.
     """
-    from swift.llm import get_template
-
     stand_ins.loader()
-    made = get_template("qwen3_vl", parts, **{"max_length": LONGEST, "truncation_strategy": "raise", **settings})
+    given = {"max_length": LONGEST, "truncation_strategy": "raise", **settings}
+    if importlib.util.find_spec("swift.template"):  # ms-swift 4
+        made = importlib.import_module("swift.template").get_template(parts, template_type="qwen3_vl", **given)
+    else:
+        made = importlib.import_module("swift.llm").get_template("qwen3_vl", parts, **given)
     made.model = model
     made.set_mode("train")
     return made

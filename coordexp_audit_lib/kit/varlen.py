@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from typing import Any
 
+from coordexp_audit_lib.kit import flex
 from coordexp_audit_lib.kit.stand_ins import replaced, used
 
 NAME = "flash_attention_2"
 STANDS_FOR, WHAT = "flash-attn", "attention within the segments that transformers' own code tells, computed on the CPU"
 _KEPT = ("_flash_fn", "_flash_varlen_fn", "_pad_fn", "_unpad_fn", "_process_flash_kwargs_fn")
+_LOADED = "_loaded_implementation"
 
 
 def varlen(
@@ -42,7 +44,7 @@ def varlen(
     """
     import torch
 
-    used(STANDS_FOR, WHAT, True)
+    used(STANDS_FOR, WHAT, False)
     bounds = []
     for cu, longest, rows in ((cu_seqlens_q, max_seqlen_q, len(q)), (cu_seqlens_k, max_seqlen_k, len(k))):
         if cu.dtype != torch.int32:
@@ -67,7 +69,7 @@ def dense(
     """Attention over whole rows [B, L, heads, width], called where nothing tells transformers of segments."""
     import torch
 
-    used(STANDS_FOR, WHAT, True)
+    used(STANDS_FOR, WHAT, False)
     return torch.stack(
         [_attend(*row, dropout=dropout_p, scale=softmax_scale, causal=causal) for row in zip(q, k, v, strict=True)]
     )
@@ -85,25 +87,36 @@ def _attend(q: Any, k: Any, v: Any, *, dropout: float, scale: float | None, caus
 
 @contextmanager
 def attending(model: Any, how: str) -> Iterator[None]:
-    """Run `model` with `how`: `sdpa`, or `varlen` for transformers' flash-attention code above these functions."""
-    import transformers.modeling_flash_attention_utils as flash
+    """Run `model` with `how`: `varlen` for transformers' flash-attention code above these functions, `flex` for its
+    flex-attention code above `kit/flex.py`, or the name of another attention."""
+    import transformers.modeling_flash_attention_utils as utilities
 
     configs = [model.config, model.config.text_config, model.config.vision_config]
     before = [c._attn_implementation for c in configs]
-    logger = logging.getLogger(flash.__name__)
+    logger = logging.getLogger(utilities.__name__)
     level = logger.level
-    values = {name: getattr(flash, name) for name in _KEPT}
-    if how == "varlen":
-        process = flash._lazy_define_process_function(varlen)  # type: ignore[no-untyped-call]
-        made = (dense, varlen, flash._pad_input, flash._unpad_input, process)
-        values = dict(zip(_KEPT, made, strict=True))
+    kernel = {"varlen": standing_in, "flex": flex.standing_in}.get(how, nullcontext)
     try:
-        with replaced(flash, **values):
+        with kernel():
             logger.setLevel(logging.ERROR)  # it says that float32 is kept as float32
             for c in configs:
-                c._attn_implementation = NAME if how == "varlen" else how
+                c._attn_implementation = {"varlen": NAME, "flex": flex.NAME}.get(how, how)
             yield
     finally:
         logger.setLevel(level)
         for c, value in zip(configs, before, strict=True):
             c._attn_implementation = value
+
+
+@contextmanager
+def standing_in() -> Iterator[None]:
+    """`transformers`' flash-attention code with these functions where it keeps the kernel that it has loaded."""
+    import transformers.modeling_flash_attention_utils as flash
+
+    process = flash._lazy_define_process_function(varlen)  # type: ignore[no-untyped-call]
+    made = (dense, varlen, flash._pad_input, flash._unpad_input, process)
+    values = dict(zip(_KEPT, made, strict=True))
+    if hasattr(flash, _LOADED):  # since 5.0: the name under which they were loaded
+        values[_LOADED] = NAME
+    with replaced(flash, **values):
+        yield

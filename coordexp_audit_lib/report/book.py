@@ -87,10 +87,20 @@ def write_source(run_dir: Path, made: Mapping[str, Any], source: Path) -> dict[s
     shutil.copyfile(_settings(), source / "_config.yml")
     write_atomically(source / "result.ipynb", result_page(made))
     write_atomically(source / "findings.ipynb", findings_page(made))
+    _pictures(source / "_static")
     toc: dict[str, Any] = yaml.safe_load((prose / "_toc.yml").read_text(encoding="utf-8"))
     toc["parts"] += _parts(run_dir / "notebooks", made, source) + _compared(run_dir / COMPARED, made, source)
     write_atomically(source / "_toc.yml", yaml.safe_dump(toc, sort_keys=False, allow_unicode=False))
     return toc
+
+
+def _pictures(place: Path) -> None:
+    """Draw what the prose shows of recorded facts, for each format as it wants vectors."""
+    from coordexp_audit_lib.boundaries.packing.artifact.isolation import all_recorded
+    from coordexp_audit_lib.boundaries.packing.figures.isolation import draw, matrix
+    from coordexp_audit_lib.report.style import save
+
+    save(draw(matrix(list(all_recorded()))), place / "isolation")
 
 
 def _parts(notebooks: Path, made: Mapping[str, Any], source: Path) -> list[dict[str, Any]]:

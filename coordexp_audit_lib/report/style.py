@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -42,3 +43,18 @@ def legend(owner: Any, *entries: Any, **look: Any) -> None:
     """A legend of axes or a figure, without a frame; `$` in its names, which may come from outside, is no formula."""
     for text in owner.legend(*entries, **{"fontsize": SMALL, "frameon": False, **look}).get_texts():
         text.set_parse_math(False)
+
+
+def save(figure: Any, stem: Path) -> None:
+    """Write a figure as `stem.svg` and `stem.pdf`, the same bytes each time."""
+    for suffix in (".svg", ".pdf"):
+        write(figure, stem.with_suffix(suffix))
+
+
+def write(figure: Any, path: Path) -> None:
+    """Write a figure in the format that the file's name says (.svg, .pdf, .png), the same bytes each time."""
+    import matplotlib
+
+    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix, {})
+    with matplotlib.rc_context({"svg.hashsalt": path.stem}):
+        figure.savefig(path, metadata=undated)

@@ -91,6 +91,7 @@ class AdapterTarget(CheckoutTarget):
                 commit=state.commit if state else "",
                 dirty=state.dirty if state else None,
                 date=state.date if state else "",
+                walls=self._walls,
             )
         return self._info
 

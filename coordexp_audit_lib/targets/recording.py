@@ -113,6 +113,8 @@ class RecordingTarget(Target):
         return sequence[min(turn, len(sequence) - 1)]
 
     def config_path(self, config: str) -> str:
+        if not config and self.recording.declared:
+            return ""  # an adapter may be given none
         config = posixpath.normpath(config)
         if config not in self.recording.configs:
             known = ", ".join(self.recording.configs) or "none"
@@ -278,7 +280,8 @@ class Recorder(Target):
             whole._gather()
             return whole.recording(tool, date)
         known = dict(self.configs), self.bindings(), self.answers, self.reaches, self.places, self.held
-        return Recording(SCHEMA, self.info(), tool, date, *known, self.declaration())
+        info = msgspec.structs.replace(self.info(), walls=())  # those of this machine
+        return Recording(SCHEMA, info, tool, date, *known, self.declaration())
 
 
 def merged(before: Recording, now: Recording) -> Recording:

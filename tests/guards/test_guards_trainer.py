@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from coordexp_audit_lib.boundaries.packing.artifact import isolation
 from coordexp_audit_lib.boundaries.provenance.artifact.run import audit_run
 from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.errors import AuditError, InvariantViolation
@@ -51,6 +52,8 @@ def test_a_sound_run_trains_and_leaves_its_manifest_and_audit(tmp_path: Path) ->
     assert (written["status"], written["steps"]) == ("completed", 20)
     # Every batch was judged by every claim that a batch can decide; the loader collates one ahead.
     batches = {k: n for k, n in written["judged"].items() if k.startswith("packing.")}
+    calls = batches.pop("packing.segments_isolated", 0)  # each kind of call once, under a release that is known
+    assert (calls > 0) == (isolation.recorded(isolation.installed()) is not None)
     assert len(batches) == 6 and set(batches.values()) == {written["collated here"]}
     assert written["collated here"] >= 20
     judged = {k: written["judged"][k] for k in ("config", "tokenizer", "template", "checkpoint", "logged rows")}

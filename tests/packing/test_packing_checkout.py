@@ -51,10 +51,18 @@ def finding(checkout: Target, claim: str, config: str = STAGE2) -> Finding:
     return judge(checkout, check, config)
 
 
-@pytest.mark.parametrize("claim", ["packing.segments_isolated", "packing.positions_restart"])
-def test_segments_are_isolated_as_the_trainers_call_the_model(checkout: Target, claim: str) -> None:
-    found = finding(checkout, claim)
+def test_positions_restart_as_the_trainers_call_the_model(checkout: Target) -> None:
+    found = finding(checkout, "packing.positions_restart")
     assert (found.status, found.violations, found.note) == ("held", [], "")
+    assert found.checked >= 4
+
+
+def test_isolation_is_not_held_on_the_strength_of_a_stand_in_for_the_kernel(checkout: Target) -> None:
+    found = finding(checkout, "packing.segments_isolated")
+    if "flash-attn" in {e.symbol for e in found.evidence if e.kind == "stand-in"}:
+        assert (found.status, found.violations) == ("unbound", []) and "flash-attn" in found.note
+    else:
+        assert (found.status, found.violations, found.note) == ("held", [], "")
     assert found.checked >= 4
 
 

@@ -401,9 +401,9 @@ def test_a_file_that_can_not_be_read_for_secrets_is_named(
     out = write()
     (out / "train.log").write_text("x" * 100_000)
     assert by_id(audit_run(out))["no_secrets"].status == "held"
-    monkeypatch.setattr("coordexp_audit_lib.boundaries.provenance.artifact.reading.MAX_TEXT", 50_000)
+    monkeypatch.setattr("coordexp_audit_lib.boundaries.provenance.artifact.texts.MAX_TEXT", 50_000)
     assert "train.log: it has 100000 bytes" in unjudged(out)["no_secrets"]
-    monkeypatch.setattr("coordexp_audit_lib.boundaries.provenance.artifact.reading.MAX_FILES", 2)
+    monkeypatch.setattr("coordexp_audit_lib.boundaries.provenance.artifact.texts.MAX_FILES", 2)
     assert "further files" in unjudged(out)["no_secrets"]
 
 
@@ -420,7 +420,7 @@ def test_files_that_are_not_read_are_told(write: Callable[..., Path], tmp_path: 
     (tmp_path / "outside").mkdir()
     (out / "outside").symlink_to(tmp_path / "outside")
     note = unjudged(out)["no_secrets"]
-    assert "training_args0.bin: files of its kind are not read (and 2 more files like it)" in note
+    assert "training_args0.bin: it is no archive of PyTorch: File is not a zip file (and 2 more files like it)" in note
     assert "dump.log: it holds NUL bytes" in note and "outside: it is a link that leads out" in note
 
 

@@ -23,9 +23,9 @@ READ = {*UNPADDED, *PLACES}
 REMEDY = f"save a dict with any of {', '.join(TENSORS)} as npz (numpy.savez) or safetensors"
 
 
-def read(path: Path | str) -> dict[str, Array | None]:
+def read(path: Path | str, every: bool = False) -> dict[str, Array | None]:
     """The tensors that an npz or safetensors file holds, by their names in it: those that a judge reads under any name
-    (`names.ALIASES`), and None for each other. bfloat16 becomes float32.
+    (`names.ALIASES`), and None for each other. bfloat16 becomes float32. every: all tensors, whatever their names.
 
     Raises:
         UsageError: the file is missing, empty, truncated, of another format, or holds none of the tensors.
@@ -38,7 +38,7 @@ def read(path: Path | str) -> dict[str, Array | None]:
         raise UsageError(f"cannot be read: {error.strerror}", where=where, remedy="name a file") from error
     kind, decode = ("npz", _npz) if head.startswith(ZIP) else ("safetensors", _safetensors)
     try:
-        found = decode(file) if head and not head.startswith(NPY) else {}
+        found = decode(file, every) if head and not head.startswith(NPY) else {}
     except UsageError:
         raise
     except Exception as error:  # damaged files raise whatever the decoder met first
@@ -57,10 +57,10 @@ def _wanted(names: Iterable[str]) -> set[str]:
     return {made.renamed.get(n, n) for n in made.tensors} | {n for n in made.others if n.rpartition(".")[2] in READ}
 
 
-def _npz(file: Path) -> dict[str, Array | None]:
+def _npz(file: Path, every: bool) -> dict[str, Array | None]:
     with zipfile.ZipFile(file) as parts:
         sizes = {i.filename.removesuffix(".npy"): i.file_size for i in parts.infolist()}
-    wanted = _wanted(sizes)
+    wanted = set(sizes) if every else _wanted(sizes)
     total = sum(s for n, s in sizes.items() if n in wanted)
     if total > MOST:
         what = f"unpacks to {total >> 30} GiB, more than {MOST >> 30}"
@@ -76,12 +76,12 @@ def _npz(file: Path) -> dict[str, Array | None]:
     return found
 
 
-def _safetensors(file: Path) -> dict[str, Array | None]:
+def _safetensors(file: Path, every: bool) -> dict[str, Array | None]:
     from safetensors import safe_open
 
     with safe_open(file, framework="numpy") as opened:
         there = sorted(opened.keys())
-        kinds = {n: str(opened.get_slice(n).get_dtype()) for n in sorted(_wanted(there))}
+        kinds = {n: str(opened.get_slice(n).get_dtype()) for n in (there if every else sorted(_wanted(there)))}
         found: dict[str, Array | None] = dict.fromkeys(there)
         found |= {n: np.asarray(opened.get_tensor(n)) for n, kind in kinds.items() if kind != "BF16"}
     return found | {n: _bfloat16(file, n) for n, kind in kinds.items() if kind == "BF16"}

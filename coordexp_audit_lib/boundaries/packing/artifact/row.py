@@ -16,15 +16,22 @@ from coordexp_audit_lib.kit.profile import Profile, of_batch
 
 TELLING = ("input_ids", "position_ids", "text_position_ids", "cu_seq_lens_q", "cu_seq_lens_k", "seq_idx")
 
+OWN = "the samples"
+UNREAD = ("mRoPE rows", "lengths", "seq_idx", "cu_seq_lens_k", OWN)  # by no attention kernel
+
 
 class Unpacked(msgspec.Struct, frozen=True):
     """One sample as it is encoded outside any pack: `input_ids` and `labels` [n], `grid` [images, 3], a digest or the
-    content of each pixel row. But for the tokens, each is None where it is not known."""
+    content of each pixel row; the same of videos. But for the tokens, each is None where it is not known. number: in
+    the file or list that it came from."""
 
     input_ids: Any
     labels: Any
     grid: Any
     pixel_rows: Any
+    video_grid: Any = None
+    video_rows: Any = None
+    number: int | None = None
 
 
 class PackedRow:
@@ -37,7 +44,8 @@ class PackedRow:
         profile: of the model's family; by default what the batch itself shows of it. samples: those in the pack, in
             order, as each is encoded by itself. packing_length: the pack's capacity in tokens.
         flaws: tensors that cannot be judged, each with the reason; they are not among `tensors`. whole: these are all
-            that the model is given, so that what is not there is not there for attention either.
+            that the model is given, so that what is not there is not there for attention either. places: row and
+            first token of each sample, in order, where all were found in the batch.
     """
 
     def __init__(
@@ -49,10 +57,11 @@ class PackedRow:
         packing_length: int | None = None,
         flaws: Mapping[str, Problem] | None = None,
         whole: bool = False,
+        places: Sequence[tuple[int, int]] = (),
     ) -> None:
         self.tensors = {name: np.asarray(a) for name, a in tensors.items() if a is not None}
         self.samples, self.packing_length, self.flaws = samples, packing_length, dict(flaws or {})
-        self.profile, self.whole = profile or of_batch(self.tensors), whole
+        self.profile, self.whole, self.places = profile or of_batch(self.tensors), whole, places
 
     @property
     def pictured(self) -> Sequence[Unpacked]:
@@ -81,8 +90,9 @@ class PackedRow:
         tensors: Mapping[str, Array],
         samples: Sequence[Unpacked] | None = None,
         flaws: Mapping[str, Problem] | None = None,
+        places: Sequence[tuple[int, int]] | None = None,
     ) -> PackedRow:
-        """The same batch with other tensors; samples, flaws: of it, if others."""
+        """The same batch with other tensors; samples, flaws, places: of it, if others."""
         return PackedRow(
             tensors,
             self.profile,
@@ -90,6 +100,7 @@ class PackedRow:
             packing_length=self.packing_length,
             flaws=self.flaws if flaws is None else flaws,
             whole=self.whole,
+            places=self.places if places is None else places,
         )
 
     @property
@@ -214,7 +225,18 @@ class PackedRow:
     def kept_apart_by(self) -> list[str]:
         """Which of the tensors that tell the samples apart an attention kernel reads: bounds of a varlen kernel, a mask
         that separates, or a text row of positions. Rows of mRoPE and lengths are read by none."""
-        return [n for n in self.starts if n not in ("mRoPE rows", "lengths", "seq_idx", "cu_seq_lens_k")]
+        return [n for n in self.starts if n not in UNREAD]
+
+    @property
+    def read_by(self) -> str:
+        """Which of the tensors that tell the samples apart which attention reads, as the end of a sentence; empty where
+        none does."""
+        told = self.kept_apart_by
+        bounds = next((n for n in ("cu_seq_lens_padded", "cu_seq_lens_q") if n in told), "")
+        others = [n for n in told if not n.startswith("cu_seq_lens")]
+        read = [f"a varlen kernel reads {bounds}"] if bounds else []
+        read += [f"{'other attention' if bounds else 'attention'} reads {' and '.join(others)}"] if others else []
+        return f": {'; '.join(read)}" if read else ""
 
     @cached_property
     def padding(self) -> int:
@@ -228,10 +250,16 @@ class PackedRow:
         found = [total, total if lengths is None else int(lengths.sum())]
         found.append(total if mask is None else total - tail(mask == 0))
         ids, pad = self.flat("input_ids"), self.profile.pad
+        if self.places and self.rows == 1 and ids is not None:
+            stop = self.places[-1][1] + len(self.samples[-1].input_ids)
+            found.append(stop if stop < total and (ids[stop:] == ids[-1]).all() else total)
         ignored = labels is None or labels == self.profile.ignore_index
-        if ids is not None and pad is not None:
+        if ids is not None and pad is not None and mask is None:
             filled = tail((ids == pad) & ignored)
             found.append(total - filled if filled < total else total)
+        if self.block_starts is not None:  # pads that see themselves alone
+            single = np.isin(np.arange(total), self.block_starts) & ignored
+            found.append(total - tail(single) if tail(single) < total else total)
         if positions is not None:
             idle = tail((positions == 0) & ignored)
             found.append(total - idle if idle > 1 else total)
@@ -240,22 +268,23 @@ class PackedRow:
     @cached_property
     def starts(self) -> dict[str, Array]:
         """First tokens of the segments, ascending, as each tensor at hand tells them."""
-        found: dict[str, Array] = {}
-        for name in ("cu_seq_lens_q", "cu_seq_lens_k"):
+        found = {OWN: np.array([at for _, at in self.places])} if self.places and self.rows == 1 else {}
+        # Padded THD: `cu_seq_lens_q` counts the real tokens, and `cu_seq_lens_padded` says where each sequence lies.
+        padded = "cu_seq_lens_padded" in self.tensors
+        for name in ("cu_seq_lens_padded",) if padded else ("cu_seq_lens_q", "cu_seq_lens_k"):
             cu = self.get(name)
             if cu is not None and cu.ndim == 1 and cu.size:
                 found[name] = cu[:-1]
-        padded = self.get("cu_seq_lens_padded")
-        if padded is not None and padded.ndim == 1 and padded.size:
-            # Padded THD: `cu_seq_lens_q` counts the real tokens, and this one says where each sequence lies.
-            found = {"cu_seq_lens_padded": padded[:-1]}
         if self.text_positions is not None:
             found["text positions"] = np.flatnonzero(self.text_positions == 0)
         if self.mrope is not None:
             found["mRoPE rows"] = np.flatnonzero((self.mrope == 0).all(axis=0))
-        for name, numbers in (("attention_mask", self.numbered_mask), ("seq_idx", self.flat("seq_idx"))):
+        if self.numbered_mask is not None:
+            found["attention_mask"] = _changes(self.numbered_mask, skip=0)
+        for name in ("seq_idx", "document_ids"):
+            numbers = self.flat(name)
             if numbers is not None:
-                found[name] = _changes(numbers) if name == "seq_idx" else _changes(numbers, skip=0)
+                found[name] = _changes(numbers)
         if self.block_starts is not None:
             found["attention_mask"] = self.block_starts
         lengths = self.get("lengths")

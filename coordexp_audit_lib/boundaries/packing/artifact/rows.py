@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -13,32 +14,63 @@ from coordexp_audit_lib.kit.profile import Profile
 if TYPE_CHECKING:
     from coordexp_audit_lib.boundaries.packing.artifact.row import PackedRow
 
-TOKENS = ("input_ids", "labels", "text_position_ids", "seq_idx", "loss_mask", "attention_mask")
+MARKS = ("seq_idx", "document_ids", "loss_mask", "mm_token_type_ids", "attention_mask")
+TOKENS = ("input_ids", "labels", "text_position_ids", *MARKS)
 BOUNDS = ("cu_seq_lens_q", "cu_seq_lens_k", "cu_seq_lens_padded", "lengths")
 VISION = {"image": ("image_grid_thw", "pixel_values"), "video": ("video_grid_thw", "pixel_values_videos")}
 
 
 class Part(NamedTuple):
-    """A row of a batch without the pads before its tokens. number: of the row; None where it is the only one. first:
-    the first token that is not such a pad."""
+    """A row of a batch without the pads before its tokens, and without those that the mask hides between them. number:
+    of the row; None where it is the only one. first: the first token that is not such a pad. kept: which of the tokens
+    from there on it holds, if not all."""
 
     number: int | None
     first: int
     row: PackedRow
+    kept: Array | None = None
+
+    def token(self, index: int) -> int:
+        """The place in the batch's row of a token of this one."""
+        return self.first + (index if self.kept is None or index >= self.kept.size else int(self.kept[index]))
 
 
 def parts(whole: PackedRow) -> list[Part]:
     """Each row of a batch by itself, without pads before its tokens; a row that has none as it is."""
     if whole.rows == 1:
-        first = leading(whole)
-        return [Part(None, first, _cut(whole, first) if first else whole)]
+        return [_part(None, whole)]
     made = []
-    grids = _grids(whole)
+    ids = whole.get("input_ids")
+    grids = shares(whole, list(ids)) if ids is not None and ids.ndim == 2 else []
     for number in range(whole.rows):
-        row = _row(whole, number, grids[number] if grids else {})
-        first = leading(row)
-        made.append(Part(number, first, _cut(row, first) if first else row))
+        made.append(_part(number, _row(whole, number, grids[number] if grids else {})))
     return made
+
+
+def _part(number: int | None, row: PackedRow) -> Part:
+    first = leading(row)
+    cut = _cut(row, first) if first else row
+    kept = _seen(cut)
+    return Part(number, first, cut if kept is None else _only(cut, kept), kept)
+
+
+def _seen(row: PackedRow) -> Array | None:
+    """The tokens of a row but those that its mask hides between others, where there are such and none is supervised."""
+    mask, labels = row.flat_mask, row.labels
+    if mask is None or any(n in row.tensors for n in BOUNDS):
+        return None
+    hidden = mask == 0
+    hidden[row.padding :] = False
+    if not hidden.any() or (labels is not None and (labels[hidden] != row.profile.ignore_index).any()):
+        return None
+    return np.flatnonzero(~hidden)
+
+
+def _only(row: PackedRow, kept: Array) -> PackedRow:
+    """A row of these tokens alone."""
+    of_tokens = {n for n in (*TOKENS, "position_ids") if row.tensors.get(n, kept[0]).shape[-1:] == (row.length,)}
+    tensors = {n: a[..., kept] if n in of_tokens else a for n, a in row.tensors.items()}
+    return row.like(tensors, places=[(number, int(np.searchsorted(kept, at))) for number, at in row.places])
 
 
 def joined(whole: PackedRow) -> PackedRow:
@@ -46,12 +78,14 @@ def joined(whole: PackedRow) -> PackedRow:
     all rows. What is not told by token keeps."""
     ids = whole.tensors["input_ids"]
     kept = {n: a for n, a in whole.tensors.items() if n.endswith(("grid_thw", "ts")) or n.startswith("pixel")}
+    types = whole.get("mm_token_type_ids")
+    kept |= {} if types is None or types.shape != ids.shape else {"mm_token_type_ids": types.reshape(1, -1)}
     bounds = {n: whole.tensors[n] for n in (*BOUNDS[:3], "max_length_q", "max_length_k") if n in whole.tensors}
     if "cu_seq_lens_q" not in bounds:
         starts = [part.number * ids.shape[1] + part.first for part in whole.parts if part.number is not None]
         bounds = {"cu_seq_lens_q": np.array([*starts, ids.size])}
     tensors = {"input_ids": ids.reshape(1, -1), **kept, **bounds}
-    return whole.like(tensors)
+    return whole.like(tensors, places=[(0, number * ids.shape[1] + at) for number, at in whole.places])
 
 
 def oriented(positions: Array, ids: Array | None) -> Array:
@@ -104,9 +138,11 @@ def _row(whole: PackedRow, number: int, vision: dict[str, Array]) -> PackedRow:
             tensors[name] = a[number : number + 1]
         elif name in BOUNDS and a.ndim == 2 and len(a) == batch:
             tensors[name] = without_filling(a[number])
-    samples = whole.samples[number : number + 1] if len(whole.samples) == batch else ()
     flaws = whole.flaws if number == 0 else {}
-    return whole.like(tensors | vision, samples, flaws)
+    samples = whole.samples[number : number + 1] if len(whole.samples) == batch else ()
+    if whole.places:
+        samples = [s for s, (row, _) in zip(whole.samples, whole.places, strict=True) if row == number]
+    return whole.like(tensors | vision, samples, flaws, [p for p in whole.places if p[0] == number])
 
 
 def without_filling(bounds: Array) -> Array:
@@ -128,35 +164,37 @@ def _cut(row: PackedRow, first: int) -> PackedRow:
         a = a[..., first:, first:] if square else a[..., first:]
         counted = name.endswith("position_ids") and bool((a[..., 0] == first).all()) and bool((a >= first).all())
         tensors[name] = a - first if counted else a
-    return row.like(tensors)
+    return row.like(tensors, places=[(number, at - first) for number, at in row.places])
 
 
-def _grids(whole: PackedRow) -> list[dict[str, Array]]:
-    """The grids, pixel rows and seconds of each row, by its runs of pads; none where these do not add up."""
-    ids = whole.tensors.get("input_ids")
-    if ids is None or ids.ndim != 2:
-        return []
-    made: list[dict[str, Array]] = [{} for _ in range(whole.rows)]
+def shares(whole: PackedRow, pieces: Sequence[Array]) -> list[dict[str, Array]]:
+    """The grids, pixel rows and seconds of each piece of the tokens [n], in order, by its runs of pads; none where
+    these do not add up, or a grid is missing."""
+    made: list[dict[str, Array]] = [{} for _ in pieces]
     for what, pad in (("image", whole.profile.image_pad), ("video", whole.profile.video_pad)):
-        grid_name, pixel_name = VISION[what]
-        grid = whole.get(grid_name)
-        if grid is None or pad is None:
+        grid, runs = whole.get(VISION[what][0]), [0 if pad is None else len(mrope.runs(p == pad)[0]) for p in pieces]
+        if grid is None and not any(runs):
             continue
-        runs = [len(mrope.runs(row == pad)[0]) for row in ids]
-        each = np.cumsum([_runs_of(g, whole.profile, what) for g in grid])
-        ends = np.searchsorted(each, np.cumsum(runs)) + 1
-        if each.size == 0 or int(each[-1]) != sum(runs):
+        each = np.cumsum([_runs_of(g, whole.profile, what) for g in grid]) if grid is not None else np.zeros(0)
+        if grid is None or each.size == 0 or int(each[-1]) != sum(runs):
             return []
-        at = 0
-        for number, end in enumerate(np.where(np.cumsum(runs) == 0, 0, ends).tolist()):
-            patches = grid.prod(axis=1)
-            pixels, seconds = whole.get(pixel_name), whole.get("second_per_grid_ts")
-            made[number] |= {grid_name: grid[at:end]} if end > at else {}
-            if pixels is not None and len(pixels) == int(patches.sum()) and end > at:
-                made[number][pixel_name] = pixels[int(patches[:at].sum()) : int(patches[:end].sum())]
-            if what == "video" and seconds is not None and len(seconds) == len(grid) and end > at:
-                made[number]["second_per_grid_ts"] = seconds[at:end]
-            at = max(at, end)
+        ends = [0, *np.searchsorted(each, np.cumsum(runs), side="right").tolist()]
+        for of, start, end in zip(made, ends[:-1], ends[1:], strict=True):
+            of |= _share(whole, what, start, end) if end > start else {}  # noqa: PLW2901  into the piece's own
+    return made
+
+
+def _share(whole: PackedRow, what: str, start: int, end: int) -> dict[str, Array]:
+    """What belongs to the images or videos from `start` to `end`."""
+    grid_name, pixel_name = VISION[what]
+    grid, pixels, seconds = (whole.get(n) for n in (grid_name, pixel_name, "second_per_grid_ts"))
+    assert grid is not None
+    patches = grid.prod(axis=1)
+    made = {grid_name: grid[start:end]}
+    if pixels is not None and len(pixels) == int(patches.sum()):
+        made[pixel_name] = pixels[int(patches[:start].sum()) : int(patches[:end].sum())]
+    if what == "video" and seconds is not None and len(seconds) == len(grid):
+        made["second_per_grid_ts"] = seconds[start:end]
     return made
 
 

@@ -13,8 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.packing.artifact import PackedRow
+from coordexp_audit_lib.boundaries.packing.artifact.isolation import ModelCall
 from coordexp_audit_lib.boundaries.packing.cases import each_forward
 from coordexp_audit_lib.boundaries.packing.faults import calls
+from coordexp_audit_lib.boundaries.packing.predicates import calls as model_calls
 from coordexp_audit_lib.boundaries.packing.predicates import isolation
 from coordexp_audit_lib.boundaries.packing.surfaces import FORWARD, Pack
 from coordexp_audit_lib.core.claim import Context, claim
@@ -41,6 +43,7 @@ def _measured(packs: list[Pack]) -> str:
     return f"max |Δlogit| {difference} at logits up to {largest:.0f}; {pairs}"
 
 
+segments_isolated.on(ModelCall, model_calls.kept_apart)
 segments_isolated.not_on(PackedRow, "needs the model and the trainer's call of it: run the audit on the pipeline")
 
 # What breaks isolation changes the loss as well.

@@ -95,7 +95,7 @@ def fields_aligned(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     for name in names[1:]:
         token = _first_difference(told[names[0]], told[name])
         if token is not None:
-            text = f"{name} and {names[0]} tell different segment boundaries"
+            text = f"{name} and {names[0]} tell different segment boundaries{row.read_by}"
             yield Problem(text, expected=told[names[0]].tolist(), actual=told[name].tolist(), token=token)
     yield from _mask_parts_segments(row, ledger)
     inner = row.segments[row.segments > 0]
@@ -108,8 +108,11 @@ def fields_aligned(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
         yield Problem(text, expected=wanted, actual=names, token=int(inner[0]))
 
 
+FIELDS = ("input_ids", "labels", "text_position_ids", "position_ids", "attention_mask")
+
+
 def _lengths_agree(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
-    for name in ("input_ids", "labels", "text_position_ids", "position_ids", "attention_mask"):
+    for name in (*FIELDS, *(n for n in ("mm_token_type_ids", "document_ids") if n in row.tensors)):
         a = row.get(name)
         other = a is not None and (a.ndim == 0 or a.shape[-1] != row.length)
         ledger.judged(a is not None and (other or name != "attention_mask" or bool(_mask_kind(row))))
@@ -295,10 +298,26 @@ def no_cross_boundary_label(row: PackedRow, ledger: Ledger) -> Iterator[Problem]
         text = f"a supervised label is not the token at its place (labels are {how})"
         yield from at_first(supervised & (labels != ids) & ~(first & bool(shift)), text, ids, labels)
     packed = row.flat("labels")
-    if row.samples and packed is not None and all(s.labels is not None for s in row.samples):
+    if row.places and all(s.labels is not None for s in row.samples):
+        yield from _own_labels(row, labels)
+    elif row.samples and packed is not None and all(s.labels is not None for s in row.samples):
         yield from _concatenated("labels", packed, [s.labels for s in row.samples], row.padding, ignored)
     else:
         ledger.left_out("which tokens each sample supervises", "needs the samples")
+
+
+def _own_labels(row: PackedRow, labels: Array) -> Iterator[Problem]:
+    """Each sample has its own labels where it stands; its first token, which nothing of its own predicts, may be left
+    out. labels: of the batch [L], unshifted."""
+    for sample, (_, at) in zip(row.samples, row.places, strict=True):
+        own = np.asarray(sample.labels)
+        differs = labels[at : at + own.size] != own
+        if differs.size and (labels[at] == row.profile.ignore_index or row.profile.label_shift):
+            differs[0] = False
+        if differs.any():
+            token = at + int(differs.argmax())
+            text = f"labels of sample {sample.number} are not its own"
+            yield Problem(text, expected=int(own[token - at]), actual=int(labels[token]), token=token)
 
 
 def tokens_concatenated(row: PackedRow) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from coordexp_audit_lib.boundaries.packing.artifact import Array, PackedRow
+from coordexp_audit_lib.boundaries.packing.artifact.row import OWN
 from coordexp_audit_lib.boundaries.packing.predicates.batch import at_first, flawed, lacking, need, tokens_of
 from coordexp_audit_lib.boundaries.packing.predicates.rows import by_row
 from coordexp_audit_lib.core.claim import Ledger
@@ -164,7 +165,7 @@ def _run_on(row: PackedRow, offsets: Array, ends: list[int]) -> int | None:
 
 def bounds(row: PackedRow, end: int) -> list[int]:
     """First tokens of the samples, then the end, by the first of these that is there."""
-    for name in ("lengths", "cu_seq_lens_padded", "cu_seq_lens_q", "attention_mask", "seq_idx", *OF_POSITIONS):
+    for name in (OWN, "lengths", "cu_seq_lens_padded", "cu_seq_lens_q", "attention_mask", "seq_idx", *OF_POSITIONS):
         if name in row.starts:
             return [*(int(s) for s in row.starts[name] if 0 <= s < end), end]
     return [0, end]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
-from coordexp_audit_lib.boundaries.packing.artifact import Array, PackedRow
+from coordexp_audit_lib.boundaries.packing.artifact import Array, PackedRow, Unpacked
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem, Undecided
 
@@ -25,6 +27,11 @@ class Found(msgspec.Struct, frozen=True):
     order: list[tuple[int, int]]
     rest: Array
     counts: list[int]
+
+    @property
+    def seen(self) -> int:
+        """How many of the samples stand there."""
+        return sum(map(bool, self.counts))
 
     @property
     def once(self) -> bool:
@@ -56,6 +63,29 @@ def found(ids: Array, parts: Sequence[Array]) -> Found:
     )
 
 
+def placed(row: PackedRow, samples: Sequence[Unpacked]) -> PackedRow:
+    """The batch with the samples that it was made of, in the order in which they stand there, and where.
+
+    A sample may stand there without its last token, as where ids and labels were shifted against each other. Where one
+    is missing, stands there twice or is not whole, only their tokens are compared.
+    """
+    ids = row.get("input_ids")
+    if ids is None:
+        return row.like(row.tensors, samples)
+    flat, length = ids.reshape(-1), ids.shape[-1]
+    short = [replace(s, input_ids=s.input_ids[:-1], labels=_but_last(s.labels)) for s in samples]
+    whole, without = (found(flat, [np.asarray(s.input_ids) for s in of]) for of in (samples, short))
+    there, chosen = (whole, samples) if whole.seen >= without.seen else (without, short)
+    if not there.once:
+        return row.like(row.tensors, [Unpacked(s.input_ids, None, None, None) for s in chosen])
+    places = [divmod(at, length) for _, at in there.order]
+    return row.like(row.tensors, [replace(chosen[n], number=n) for n, _ in there.order], places=places)
+
+
+def _but_last(values: Any) -> Any:
+    return None if values is None else values[:-1]
+
+
 def shown(row: PackedRow) -> Array | None:
     """The tokens of a row that attention may see, [L]; None where there is not one row of them."""
     ids, mask = row.flat("input_ids"), row.flat_mask
@@ -70,10 +100,10 @@ def each_once(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     parts = [np.asarray(s.input_ids) for s in row.samples]
     if not parts:
         raise Undecided(NEEDED)
-    if row.rows != 1:
+    if row.rows != 1 and _rows_are(row, parts):
         yield from _of_rows(row, parts, ledger)
         return
-    ids = shown(row)
+    ids = shown(row) if row.rows == 1 else row.tensors["input_ids"].reshape(-1)
     if ids is None:
         raise Undecided("needs input_ids of the pack's length")
     there = found(ids, parts)
@@ -103,17 +133,24 @@ def _gone(number: int, ids: Array, there: Found, parts: Sequence[Array]) -> Prob
     return Problem(what, expected=int(part.size), actual=best, token=int(place) + best)
 
 
-def _of_rows(row: PackedRow, parts: Sequence[Array], ledger: Ledger) -> Iterator[Problem]:
-    """Several rows, each of them one sample and padding. That all stand there equally often is no mistake: some
-    trainers repeat each."""
+def _rows_are(row: PackedRow, parts: Sequence[Array]) -> bool:
+    """Whether every row is one of the samples."""
+    return set(_keys(row)) <= set(map(_key, parts))
+
+
+def _keys(row: PackedRow) -> list[bytes]:
+    """What each row holds that attention may see."""
     ids, mask = row.get("input_ids"), row.get("attention_mask")
     if ids is None or ids.ndim != 2:
         raise Undecided("needs input_ids")
     flags = mask != 0 if mask is not None and mask.shape == ids.shape else np.ones(ids.shape, bool)
-    rows = [_key(tokens[there]) for tokens, there in zip(ids, flags, strict=True)]
-    wanted, given = Counter(map(_key, parts)), Counter(rows)
-    if not set(given) <= set(wanted):
-        raise Undecided("its rows are not the samples as they are")
+    return [_key(tokens[there]) for tokens, there in zip(ids, flags, strict=True)]
+
+
+def _of_rows(row: PackedRow, parts: Sequence[Array], ledger: Ledger) -> Iterator[Problem]:
+    """Several rows, each of them one sample and padding. That all stand there equally often is no mistake: some
+    trainers repeat each."""
+    wanted, given = Counter(map(_key, parts)), Counter(_keys(row))
     ledger.judged(len(parts))
     times = [given[_key(part)] / wanted[_key(part)] for part in parts]
     for number, often in enumerate(times):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
 from coordexp_audit_lib.boundaries.packing.artifact import Array, PackedRow
-from coordexp_audit_lib.boundaries.packing.predicates.batch import flawed, lacking, tokens_of
+from coordexp_audit_lib.boundaries.packing.predicates.batch import at_first, flawed, lacking, tokens_of
 from coordexp_audit_lib.boundaries.packing.predicates.rows import over_all_rows
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.finding import Severity
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit import mrope
 
+ROUNDED, TINY = 2.0**-7, 2.0**-14  # of bfloat16 and float16, with a little room
 KINDS = {"image": ("image_grid_thw", "pixel_values"), "video": ("video_grid_thw", "pixel_values_videos")}
 
 
@@ -26,6 +28,7 @@ def vision_in_order(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     ids = tokens_of(row)
     for what, pad in (("image", row.profile.image_pad), ("video", row.profile.video_pad)):
         yield from _kind(row, ids, what, pad, ledger)
+    yield from _types_fit(row, ids, ledger)
     if row.pictured:
         yield from _of_samples(row, ledger)
     elif any(grid in row.tensors for grid, _ in KINDS.values()):
@@ -52,13 +55,27 @@ def _kind(row: PackedRow, ids: Array, what: str, pad: int | None, ledger: Ledger
         yield Problem(f"{article} {what}'s pads run over a segment boundary", token=spilled[0])
     patches = int(grid.prod(axis=1).sum())
     have = 0 if pixels is None else len(pixels)
-    if pixels is None and not row.pictured and patches and _is_all(row, what):
+    told = (
+        bool(row.pictured) and not row.places
+    )  # of a file pixels may have been left out, of what a model is given not
+    if pixels is None and not told and patches and _is_all(row, what):
         text = f"there are pads and grids of {len(grid)} {what}s, and no {pixel_name}"
         yield Problem(text, expected=patches, actual=0, token=int(first[0]) if first.size else None)
-    elif pixels is None and not row.pictured:
+    elif pixels is None and not told:
         ledger.left_out(f"pixel rows of {what}s", f"needs {pixel_name}")
     elif have != patches:
         yield Problem(f"pixel rows and grids of {what}s do not add up", expected=patches, actual=have)
+
+
+def _types_fit(row: PackedRow, ids: Array, ledger: Ledger) -> Iterator[Problem]:
+    """`mm_token_type_ids`, of which newer models make the mRoPE rows, mark the pads and nothing else."""
+    types, profile = row.flat("mm_token_type_ids"), row.profile
+    if types is None or not profile.has_vision:
+        return
+    pads = (ids == profile.image_pad) | (ids == profile.video_pad)
+    ledger.judged(int(pads.any()))
+    text = "mm_token_type_ids mark another token than a pad of an image or a video, or leave one out"
+    yield from at_first((types != 0) != pads, text, pads.astype(int), types)
 
 
 def _without_grid(row: PackedRow, what: str, first: Array, ledger: Ledger) -> Iterator[Problem]:
@@ -112,34 +129,49 @@ def _odd_run(merged: list[int], sizes: list[int]) -> int:
 
 
 def _of_samples(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
-    """Grids and pixel rows of images are the samples' own, one after the other."""
-    if "video_grid_thw" in row.tensors:
+    """Grids and pixel rows are the samples' own, one after the other."""
+    yield from _one_after_another("image", [(s.grid, s.pixel_rows) for s in row.pictured], row, ledger)
+    if all(s.video_grid is not None for s in row.samples):
+        yield from _one_after_another("video", [(s.video_grid, s.video_rows) for s in row.samples], row, ledger)
+    elif "video_grid_thw" in row.tensors:
         ledger.left_out("the order of videos", "the samples at hand tell images only")
-    grid, pixels = row.get("image_grid_thw"), row.get("pixel_values")
+
+
+def _one_after_another(what: str, own: Sequence[tuple[Any, Any]], row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
+    """One kind, of samples with these grids and pixel rows."""
+    grid_name, pixel_name = KINDS[what]
+    grid, pixels = row.get(grid_name), row.get(pixel_name)
     grid = np.zeros((0, 3), np.int64) if grid is None else grid
-    grids = np.concatenate([np.asarray(s.grid, dtype=np.int64).reshape(-1, 3) for s in row.pictured])
+    grids = np.concatenate([np.asarray(g, dtype=np.int64).reshape(-1, 3) for g, _ in own])
     if not np.array_equal(grids, grid):
-        text = "image_grid_thw is not the samples' own in order"
-        yield Problem(text, expected=grids.tolist(), actual=grid.tolist())
+        yield Problem(f"{grid_name} is not the samples' own in order", expected=grids.tolist(), actual=grid.tolist())
         return
-    if any(s.pixel_rows is None for s in row.samples):
+    if any(rows is None for _, rows in own):
         ledger.left_out("the order of pixel rows", "needs the samples' own")
         return
-    parts = [a for a in (np.asarray(s.pixel_rows) for s in row.samples) if len(a)]
+    if pixels is None and row.places:
+        return  # of a file, which is said
+    parts = [a for a in (np.asarray(rows) for _, rows in own) if len(a)]
     total, have = sum(map(len, parts)), 0 if pixels is None else len(pixels)
-    if total != have and "pixel_values" not in row.flaws:
-        text = "pixel_values has another number of rows than the samples together"
-        yield Problem(text, expected=total, actual=have)
+    if total != have and pixel_name not in row.flaws:
+        yield Problem(f"{pixel_name} has another number of rows than the samples together", expected=total, actual=have)
         return
     if pixels is None or not have:
-        return  # no images: their number was compared above
+        return  # none of them: their number was compared above
     if any(a.shape[1:] != pixels.shape[1:] for a in parts):
         ledger.left_out("the order of pixel rows", "the samples' rows have another shape than the batch's")
         return
     rows = np.concatenate(parts)
-    differs = np.flatnonzero((pixels != rows).reshape(len(rows), -1).any(axis=1))
+    differs = np.flatnonzero(_other(pixels, rows).reshape(len(rows), -1).any(axis=1))
     if differs.size:
         at = int(differs[0])
-        image = sum(at >= end for end in accumulate(grids.prod(axis=1).tolist()))
-        text = f"pixel row {at} is not that of image {image}: rows do not follow the samples' order"
+        number = sum(at >= end for end in accumulate(grids.prod(axis=1).tolist()))
+        text = f"pixel row {at} is not that of {what} {number}: rows do not follow the samples' order"
         yield Problem(text, expected=str(rows[at]), actual=str(pixels[at]))
+
+
+def _other(a: Array, b: Array) -> Array:
+    """Where pixels differ by more than half precision rounds."""
+    if "f" not in (a.dtype.kind, b.dtype.kind) or a.dtype == b.dtype:
+        return np.asarray(a != b)
+    return np.asarray(np.abs(a - b) > ROUNDED * np.abs(b) + TINY)

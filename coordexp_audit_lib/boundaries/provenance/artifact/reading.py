@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import os
 import stat
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from coordexp_audit_lib.boundaries.provenance.predicates.checkpoints import INDEX
-from coordexp_audit_lib.boundaries.provenance.predicates.redaction import (
-    BINARY_SUFFIXES,
-    FILE_SUFFIXES,
-    Sighting,
-    sightings,
-)
 from coordexp_audit_lib.boundaries.provenance.surfaces import Checkpoint
-from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.errors import UsageError
 
 MAX_DOCUMENT = 64 << 20
-MAX_TEXT = 16 << 20
-MAX_FILES = 20_000
 MAX_DEPTH = 64
-MAX_SIGHTINGS = 1000
 
 
 class Unreadable(Exception):
@@ -201,85 +188,3 @@ def checkpoint(root: Path, name: str) -> Checkpoint:
     for defect in index.defects:
         broken[INDEX] = defect
     return Checkpoint(files, tensors, broken, None if index.missing else index.value)
-
-
-class _Skipped:
-    """Files that were not read, by reason: the first and how many, said once."""
-
-    def __init__(self) -> None:
-        self.by_reason: dict[str, list[Any]] = {}
-
-    def add(self, name: str, why: str) -> None:
-        self.by_reason.setdefault(why, [name, 0])[1] += 1
-
-    def tell(self, ledger: Ledger) -> None:
-        for why, (first, count) in self.by_reason.items():
-            more = f" (and {count - 1} more file{'s' if count > 2 else ''} like it)" if count > 1 else ""
-            ledger.left_out(first, why + more)
-
-
-def texts(root: Path, ledger: Ledger) -> Iterator[tuple[str, str]]:
-    """The text files of the folder by relative name. Weights and pictures (`BINARY_SUFFIXES`, event files) are not
-    read; everything else that is not is left out of the ledger's claim."""
-    seen, skipped = 0, _Skipped()
-
-    def unlisted(error: OSError) -> None:
-        skipped.add(Path(error.filename).relative_to(root).as_posix(), "the folder cannot be listed")
-
-    try:
-        for folder, below, names in os.walk(root, onerror=unlisted, followlinks=False):
-            below.sort()
-            links = [n for n in below if (Path(folder) / n).is_symlink()]
-            for name in sorted([*names, *links]):
-                path = Path(folder) / name
-                seen += 1
-                if seen > MAX_FILES:
-                    ledger.left_out("further files", f"the folder holds more than {MAX_FILES}")
-                    return
-                text = _text(root, path, skipped)
-                if text:
-                    yield path.relative_to(root).as_posix(), text
-    finally:
-        skipped.tell(ledger)
-
-
-def _text(root: Path, path: Path, skipped: _Skipped) -> str:
-    """A file as text; empty where it is not read, which `skipped` hears of unless nothing is lost by it."""
-    relative = path.relative_to(root).as_posix()
-    if path.is_symlink():
-        if not _leads_inside(root, path):
-            skipped.add(relative, "it is a link that leads out of the run's folder, or nowhere")
-        return ""
-    if ".tfevents." in path.name or path.suffix.lower() not in FILE_SUFFIXES:
-        if ".tfevents." not in path.name and path.suffix.lower() not in BINARY_SUFFIXES:
-            skipped.add(relative, "files of its kind are not read")
-        return ""
-    try:
-        raw = inside(root, relative, MAX_TEXT) or b""
-    except Unreadable as error:
-        skipped.add(relative, str(error))
-        return ""
-    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return raw.decode("utf-16", "replace")
-    if b"\0" in raw:
-        skipped.add(relative, "it holds NUL bytes, so it is no text")
-    return "" if b"\0" in raw[:4096] else raw.decode("utf-8", "replace")
-
-
-def _leads_inside(root: Path, link: Path) -> bool:
-    """Whether what a link leads to is met in the folder under its own name."""
-    try:
-        return link.resolve(strict=True).is_relative_to(root)
-    except (OSError, RuntimeError):
-        return False
-
-
-def secrets(root: Path, ledger: Ledger) -> Iterator[tuple[str, Sighting]]:
-    """Everything in the folder's text files that looks like a secret, by file; each file counts as judged."""
-
-    def every() -> Iterator[tuple[str, Sighting]]:
-        for relative, text in texts(root, ledger):
-            ledger.judged()
-            yield from ((relative, sighting) for sighting in sightings(text))
-
-    yield from islice(every(), MAX_SIGHTINGS)

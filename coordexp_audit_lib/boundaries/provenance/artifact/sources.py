@@ -12,7 +12,11 @@ from coordexp_audit_lib.boundaries.provenance.predicates.documents import BASE_S
 from coordexp_audit_lib.kit.nested import merge
 
 MAX_SOURCES = 64
+MAX_STEPS = 128
 MAX_NODES = 200_000  # aliases of aliases can make a short file as large as one likes
+
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Incomplete(Exception):
@@ -26,38 +30,49 @@ def merged(root: Path) -> dict[str, Any]:
         Incomplete: a parent was not kept. Unreadable: a source is no sound YAML mapping.
     """
     made: dict[str, Any] = {}
+    known: dict[str, dict[str, Any]] = {}
     if inside(root, BASE_SOURCE) is not None:
-        made = _resolved(root, BASE_SOURCE, ())
-    return merge(made, _resolved(root, CONFIG_SOURCE, ()))
+        made = _resolved(root, BASE_SOURCE, (), known)
+    return merge(made, _resolved(root, CONFIG_SOURCE, (), known))
 
 
-def _resolved(root: Path, name: str, chain: tuple[str, ...]) -> dict[str, Any]:
+def _resolved(root: Path, name: str, chain: tuple[str, ...], known: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """known: what was resolved before, by name, so that a parent of many is resolved once."""
+    if name in known:
+        return known[name]
     if name in chain or len(chain) >= MAX_SOURCES:
         raise Unreadable(f"its parents form a cycle: {' -> '.join([*chain, name])}")
     raw = inside(root, name)
     if raw is None:
         raise Incomplete(f"the run kept no {name}")
-    own = _mapping(raw, name)
+    own = mapping(raw, name)
     parents = own.pop("extends", None) or own.pop("inherit", None) or []
     made: dict[str, Any] = {}
-    for parent in [parents] if isinstance(parents, str) else parents:
-        made = merge(made, _resolved(root, _kept_as(root, str(parent), name), (*chain, name)))
-    return merge(made, own)
+    for parent in parents if isinstance(parents, list) else [parents]:
+        made = merge(made, _resolved(root, _kept_as(root, str(parent), name), (*chain, name), known))
+    known[name] = merge(made, own)
+    return known[name]
 
 
 def _kept_as(root: Path, parent: str, child: str) -> str:
     """The name under which a parent was kept: by the path that the child names it with, or by its file name."""
     steps = [part for part in PurePosixPath(parent).parts if part not in (".", "..", "/")]
-    names = ["/".join([PARENTS, *steps[-n:]]) for n in range(len(steps), 0, -1)]
-    for name in names:
+    if len(steps) > MAX_STEPS:
+        raise Unreadable(f"{child} extends a path of {len(steps)} parts, more than {MAX_STEPS}")
+    for name in ("/".join([PARENTS, *steps[-n:]]) for n in range(len(steps), 0, -1)):
         if inside(root, name) is not None:
             return name
-    raise Incomplete(f"{child} extends {parent}, which the run did not keep")
+    raise Incomplete(f"{child} extends {parent[:200]}, which the run did not keep")
 
 
-def _mapping(raw: bytes, name: str) -> dict[str, Any]:
+def mapping(raw: bytes, name: str) -> dict[str, Any]:
+    """A YAML mapping of bounded size.
+
+    Raises:
+        Unreadable: it is none.
+    """
     try:
-        value = yaml.safe_load(raw.decode("utf-8-sig"))
+        value = yaml.load(raw.decode("utf-8-sig"), _LOADER)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)  # the error's own text quotes the line, which may hold a secret
         place = f" (line {mark.line + 1})" if mark else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.provenance import cases
-from coordexp_audit_lib.boundaries.provenance.artifact import reading
+from coordexp_audit_lib.boundaries.provenance.artifact import texts
 from coordexp_audit_lib.boundaries.provenance.artifact.run import RunFolder
 from coordexp_audit_lib.boundaries.provenance.faults import document, leaks, writes
 from coordexp_audit_lib.boundaries.provenance.predicates import documents as d
@@ -43,12 +43,14 @@ def no_secrets(ctx: Context) -> Iterator[Problem]:
 
 def of_run(run: RunFolder, ledger: Ledger) -> Iterator[Problem]:
     environment = run.documents.get(d.ENVIRONMENT)
-    if environment is None:
+    if not run.is_own:
+        pass  # another framework's run captures none
+    elif environment is None:
         ledger.left_out("the captured environment", f"{d.ENVIRONMENT} can't be read")
     else:
         ledger.judged()
         yield from d.environment_is_chosen(environment.get("env"))
-    for file, seen in reading.secrets(run.root, ledger):
+    for file, seen in texts.secrets(run.root, ledger):
         subject = f"{file}:{seen.line}" + (f": {seen.key}" if seen.key else "")
         place = Where(file, seen.line)
         yield Problem(f"a secret is written: {seen.kind}", subject, "redacted", "written", where=place)

@@ -45,11 +45,13 @@ def rerun_drift(ctx: Context) -> Iterator[Problem]:
 
 
 def of_pair(pair: RunPair, ledger: Ledger) -> Iterator[Problem]:
-    before, after = pair.documents
-    for name in DOCUMENTS:
-        if name not in before or name not in after:
+    for name in DOCUMENTS if pair.before.is_own or pair.after.is_own else ():
+        if name not in pair.before.documents or name not in pair.after.documents:
             ledger.left_out(name, "it can't be read in both runs")
-    ledger.judged(len(flat(before).keys() | flat(after).keys()))
+    for name, why in pair.one_sided.items():
+        ledger.left_out(name, why)
+    for before, after in (pair.documents, pair.arguments):
+        ledger.judged(len(flat(before).keys() | flat(after).keys()))
     for one in pair.differences:
         if one.rank in ("objective", "numerics"):
             what = f"the runs differ in what can change the {one.rank}"

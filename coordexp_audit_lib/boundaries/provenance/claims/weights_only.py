@@ -46,7 +46,8 @@ def of_run(run: RunFolder, ledger: Ledger) -> Iterator[Problem]:
     key = run.contract["provenance.save_only_model"]
     only = run.setting(key)
     if not isinstance(only, bool):
-        ledger.left_out("state of the training loop", f"{RESOLVED} does not tell {key}")
+        where = RESOLVED if run.is_own else "what the run left of its arguments"
+        ledger.left_out("state of the training loop", f"{where} does not tell {key}")
     for name in names:
         yield from of_checkpoint(Saved(run.root, name, only is True), ledger)
 

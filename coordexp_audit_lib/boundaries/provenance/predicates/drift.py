@@ -63,6 +63,11 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any], rules: Rule
         for field in a.keys() | b.keys()
         if field not in a or field not in b or not _equal(a[field], b[field])
     ]
+    return in_order(found)
+
+
+def in_order(found: list[Difference]) -> list[Difference]:
+    """What can change most first, then by name."""
     return sorted(found, key=lambda d: (RANKS.index(d.rank), d.field))
 
 

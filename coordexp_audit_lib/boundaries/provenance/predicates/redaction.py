@@ -9,20 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
 
 MARK = "<redacted>"
 MIN_KNOWN = 6  # a shorter value would be found in innocent words
-FILE_SUFFIXES = (
-    *(".json", ".jsonl", ".yaml", ".yml", ".txt", ".log", ".md", ".toml", ".ini", ".cfg", ".env", ".sh", ""),
-    *(".jinja", ".csv", ".out", ".err"),
-)
-# Weights, states of optimizers and generators, pictures: not read, and no claim is about what they hold.
-BINARY_SUFFIXES = (".safetensors", ".pt", ".pth", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp")
-
 _NAME = re.compile(
     r"(?:^|[^a-z])(?:secrets?|passwords?|passwd|pwd|credentials?|api_?keys?|access_?keys?(?:_?ids?)?|secret_?keys?"
     r"|private_?keys?|authorization|cookies?|netrc"
@@ -30,6 +24,10 @@ _NAME = re.compile(
     r"|modelscope|ms|id|private|personal|deploy|service)_?tokens?)$"
 )
 _BARE = re.compile(r"^(?:token|auth|passphrase|pat)$")
+# Words of prose too ("eos token: …"): amid other words they count where what follows looks like no word.
+_WORDS = frozenset({"token", "auth", "pat", "secret", "secrets", "cookie", "cookies", "credential", "credentials"})
+_BEFORE = re.compile(r"""(?:^|[{,;&(\[]|\b(?:export|env|set|declare -x))[\s"'\\>-]*$""")
+_RANDOM = re.compile(r"""\\?["']?(?=[\w+/=.-]*\d)(?=[\w+/=.-]*[A-Za-z])[\w+/=.-]{16,}\\?["']?$""")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 # Shapes of tokens that name their issuer. `keep` is the part that is no secret and stays.
@@ -53,13 +51,21 @@ SHAPES: dict[str, re.Pattern[str]] = {
         r"(?P<keep>)-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     ),
 }
-# `name: value`, `"name": "value"`, `name=value`, `--name value` in text that is not parsed.
-_QUOTED = r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\''
-_STATED = rf"""{_QUOTED}|[|>][-+\d]*[ \t]*(?:\n[ \t]+[^\n]*)+|[^\n,;}}\]&"'#]+"""
-_NEXT = rf"""{_QUOTED}|[^\s,;}}\]&"']+"""
-_KEY = r"""(?<![\w.-])(?:--)?["']?(?P<name>[A-Za-z][\w.-]*)["']?"""
-_PAIR = re.compile(rf"{_KEY}(?:\s*[:=][ \t]*(?P<stated>{_STATED})|[ \t]+(?P<next>{_NEXT}))")
-_EMPTY = re.compile(r"^[\"']?(?:null|none|true|false|~|[\d.]+|\*+|\$\{?\w+\}?|<\w*>|)[\"']?$", re.IGNORECASE)
+# `name: value`, `"name": "value"`, `name=value`, `--name value` in text that is not parsed. What stands before a value
+# is read by itself, so that a value that is no secret's hides none within it: `export X=…`, `INFO X=…`.
+_QUOTED = r'\\{1,4}"[^"\n]*?\\{1,4}"|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\''
+_STATED = re.compile(rf"""{_QUOTED}|[|>][-+\d]*[ \t]*(?:\n[ \t]+[^\n]*)+|[^\n,;}}\]&"'#]+""")
+_NEXT = re.compile(rf"""{_QUOTED}|[^\s,;}}\]&"']+""")
+_LITERAL = re.compile(r"""\\{0,4}(?P<q>["'])(?P<value>[^"'\s{}\\]{6,})\\{0,4}(?P=q)""")
+_KEY = re.compile(
+    r"""(?<![\w.-])(?P<flag>--)?(?:\\{0,4}["'])?(?P<name>[A-Za-z][\w.-]{0,200})(?![\w.-])(?:\\{0,4}["'])?"""
+    r"""(?:\s*[:=][ \t]*|(?(flag)(?P<bare>[ \t]+)|(?!)))"""
+)
+_EMPTY = re.compile(r"^[\"']?(?:null|none|true|false|~|[\d.]+|\*+|\$\{?\w+\}?|<\|?\w*\|?>|)[\"']?$", re.IGNORECASE)
+# Some word that every secret's name has; only around one is a name looked for.
+_HINT = re.compile(r"token|secret|pass|pwd|credential|key|auth|cookie|netrc|pat", re.IGNORECASE)
+_OPENING = re.compile(r"""(?:--)?(?:\\{0,4}["'])?[A-Za-z][\w.-]*$""")
+_AROUND = 256
 
 
 class Sighting(msgspec.Struct, frozen=True):
@@ -70,13 +76,19 @@ class Sighting(msgspec.Struct, frozen=True):
     key: str = ""
 
 
+@lru_cache(maxsize=65536)
 def is_secret_name(name: str) -> bool:
     """Whether a setting of that name holds a secret: `HF_TOKEN` does, `max_new_tokens` and `pad_token` do not."""
-    last = re.split(r"[.\[\]]", name.strip("-").rstrip("]"))[-1]
+    last = _last(name)
     words = _CAMEL.sub("_", last).lower().replace("-", "_")
     if last.isupper() and words.endswith("_key"):  # as environment variables are written
         return True
     return _BARE.match(words) is not None or _NAME.search(words) is not None
+
+
+def _last(name: str) -> str:
+    """The last step of a dotted path."""
+    return re.split(r"[.\[\]]", name.strip("-").rstrip("]"))[-1]
 
 
 def known_secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -96,27 +108,101 @@ def longest_first(secrets: Iterable[str]) -> tuple[str, ...]:
 
 def redact(text: str, known: Iterable[str] = ()) -> str:
     """`text` with everything that looks like a secret replaced by a mark."""
-    for value in known:
-        text = text.replace(value, MARK)
+    text = (known if isinstance(known, Known) else Known(known)).replaced(text)
     for kind, shape in SHAPES.items():
         text = shape.sub(rf"\g<keep>{MARK}{'@' if kind == 'password in a URL' else ''}", text)
     return text
 
 
+class Known:
+    """Values that are known to be secrets, found in a text in one pass however many there are.
+
+    Each is found by its first `MIN_KNOWN` characters; where several begin at one place, the longest is taken.
+    """
+
+    FEW = 16
+
+    def __init__(self, values: Iterable[str]) -> None:
+        self.values = longest_first(v for v in values if v)
+        self._by_start: dict[str, dict[int, set[str]]] = {}
+        for value in self.values if len(self.values) > self.FEW else ():
+            self._by_start.setdefault(value[:MIN_KNOWN], {}).setdefault(len(value), set()).add(value)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values)
+
+    def replaced(self, text: str) -> str:
+        """The text with a mark in the place of each."""
+        if not self._by_start:
+            for value in self.values:
+                text = text.replace(value, MARK)
+            return text
+        made, kept, at = [], 0, 0
+        while at + MIN_KNOWN <= len(text):
+            found = self._at(text, at)
+            if found:
+                made += [text[kept:at], MARK]
+                kept = at = at + found
+            else:
+                at += 1
+        return "".join([*made, text[kept:]]) if made else text
+
+    def _at(self, text: str, at: int) -> int:
+        """The length of the longest that begins there; 0: none does."""
+        for length, values in self._by_start.get(text[at : at + MIN_KNOWN], {}).items():
+            if text[at : at + length] in values:
+                return length
+        return 0
+
+
 def redact_lines(text: str, known: Iterable[str] = ()) -> str:
     """The same for text that is not parsed (a YAML source): a value after a secret's name goes as well."""
-    known = tuple(known)
-    return _PAIR.sub(_without_value, redact(text, known))
+    text = redact(text, known)
+    made, at = [], 0
+    for one in _stated(text):
+        quoted = text[one.end : one.end + 1] in ('"', "'")  # it stands within a text that is quoted as a whole
+        made += [text[at : one.start], MARK if quoted else f'"{MARK}"']
+        at = one.end
+    return "".join([*made, text[at:]])
 
 
-def _without_value(pair: re.Match[str]) -> str:
-    whole, group = pair.group(), "stated" if pair["stated"] is not None else "next"
-    value = pair[group].strip()
-    if MARK in value or _EMPTY.match(value) or not is_secret_name(pair["name"]):
-        return whole
-    if group == "next" and not whole.startswith("--"):
-        return whole  # two words of prose
-    return f'{whole[: pair.start(group) - pair.start()]}"{MARK}"'
+class _Stated(NamedTuple):
+    """A value under a secret's name: where the name begins, and from where to where the value goes."""
+
+    name: str
+    at: int
+    start: int
+    end: int
+
+
+def _stated(text: str, code: bool = False) -> Iterator[_Stated]:
+    """What stands under secret names in unparsed text. code: of a program, in which only a literal is a value."""
+    at = 0
+    while hint := _HINT.search(text, at):
+        opening = _OPENING.search(text, max(at, hint.start() - _AROUND), hint.end())
+        key = _KEY.match(text, opening.start()) if opening else None
+        at = key.end() if key else hint.end()
+        if key is None:
+            continue
+        if not is_secret_name(key["name"]):
+            continue
+        kind = _LITERAL if code else _NEXT if key["bare"] else _STATED
+        value = kind.match(text, at)
+        if value is None or _innocent(value.group().strip(), key, text):
+            continue
+        # A value of several words ends where it does; blanks before a line's end are none of it.
+        end = value.start() + len(value.group().rstrip())
+        yield _Stated(key["name"], key.start(), value.start(), end)
+        at = end
+
+
+def _innocent(value: str, key: re.Match[str], text: str) -> bool:
+    if MARK in value or _EMPTY.match(value):
+        return True
+    if key["flag"] or _last(key["name"]).lower() not in _WORDS:
+        return False
+    before = text[max(0, key.start() - 40) : key.start()].rpartition("\n")[2]
+    return not _BEFORE.search(before) and not _RANDOM.match(value)
 
 
 def named(value: Any, key: str = "") -> Iterator[str]:
@@ -133,7 +219,7 @@ def named(value: Any, key: str = "") -> Iterator[str]:
 
 def redacted(value: Any, known: Iterable[str] = (), key: str = "") -> Any:
     """Builtins without secrets: mappings' keys and values, list items, `--flag value` pairs of a command line."""
-    known = tuple(known)
+    known = known if isinstance(known, Known) else Known(known)
     if isinstance(value, Mapping):
         return {redact(str(k), known): redacted(v, known, str(k)) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -146,15 +232,29 @@ def redacted(value: Any, known: Iterable[str] = (), key: str = "") -> Any:
     return value
 
 
-def sightings(text: str, known: Iterable[str] = ()) -> Iterator[Sighting]:
-    """Everything in `text` that looks like a secret, in order of kinds; what is already redacted is none."""
-    for value in known:
-        if value in text:
-            yield Sighting("a value that the environment holds as a secret", text.count("\n", 0, text.index(value)) + 1)
+def sightings(text: str, *, code: bool = False, line: int = 1) -> Iterator[Sighting]:
+    """Everything in `text` that looks like a secret, in order of kinds; what is already redacted is none.
+
+    code: the text is a program, in which a name is followed by an expression, and only a literal is a value. line: the
+    number of the text's first line.
+    """
     for kind, shape in SHAPES.items():
+        lines = _Lines(text, line)
         for found in shape.finditer(text):
-            if MARK not in found.group():
-                yield Sighting(kind, text.count("\n", 0, found.start()) + 1)
-    for pair in _PAIR.finditer(text):
-        if _without_value(pair) != pair.group():
-            yield Sighting("value under a secret's name", text.count("\n", 0, pair.start()) + 1, pair["name"])
+            if MARK not in found.group() and not (code and "{" in found.group()):
+                yield Sighting(kind, lines.at(found.start()))
+    lines = _Lines(text, line)
+    for one in _stated(text, code):
+        yield Sighting("value under a secret's name", lines.at(one.at), one.name)
+
+
+class _Lines:
+    """The numbers of lines, asked for in ascending order."""
+
+    def __init__(self, text: str, first: int) -> None:
+        self.text, self.line, self.seen = text, first, 0
+
+    def at(self, place: int) -> int:
+        self.line += self.text.count("\n", self.seen, place)
+        self.seen = place
+        return self.line

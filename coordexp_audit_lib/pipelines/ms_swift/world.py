@@ -1,0 +1,154 @@
+"""Where ms-swift keeps what is asked, in 3.x and in 4.x, and what is asked with: its own template over a real tokenizer
+and image processor, its own trainer over a small real Qwen3-VL.
+
+Standard library only at import; runs in ms-swift's interpreter.
+"""
+
+import contextlib
+import dataclasses
+import importlib
+import importlib.util
+import json
+import os
+import sys
+import types
+from typing import Any
+
+from coordexp_audit_lib.kit import model, template, tokenizer
+from coordexp_audit_lib.kit.stand_ins import replaced
+
+PLACES = {  # the newest first
+    "arguments": ("swift.arguments.sft_args:SftArguments", "swift.llm.argument.train_args:TrainArguments"),
+    "packing": ("swift.dataset.packing:PackingDataset", "swift.llm.dataset.utils:PackingDataset"),
+    "shard": ("swift.dataloader.shard:BatchSamplerShard", "swift.llm.data_loader:BatchSamplerShard"),
+    "streaming": ("swift.dataset.packing:IterablePackingDataset", "swift.llm.dataset.utils:IterablePackingDataset"),
+    "template": ("swift.template.base:Template", "swift.llm.template.base:Template"),
+    "trainer": ("swift.trainers.seq2seq_trainer:Seq2SeqTrainer", "swift.trainers.trainers:Seq2SeqTrainer"),
+    "training": ("swift.trainers.arguments:Seq2SeqTrainingArguments",),
+}
+QUIET = {"report_to": [], "disable_tqdm": True, "save_strategy": "no", "check_model": False}
+
+
+def place(name, member=""):
+    """`module:qualname` of a part, as the installed release has it; nothing is imported."""
+    for symbol in PLACES[name]:
+        path = os.path.join(*symbol.partition(":")[0].split("."))
+        if any(os.path.isfile(os.path.join(entry, path + ".py")) for entry in sys.path):
+            return symbol + ("." + member if member else "")
+    return PLACES[name][0] + ("." + member if member else "")
+
+
+def part(name):
+    """The part itself, imported."""
+    module, _, qualname = place(name).partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, qualname) if qualname else found
+
+
+def settings_of(path):
+    """The options of a `train.yaml` (as `swift sft` takes it) or of a run's `args.json`, by name; {} without a file."""
+    if path is None:
+        return {}
+    with open(path, encoding="utf-8") as file:
+        if path.endswith(".json"):
+            read = json.load(file)
+        else:
+            import yaml
+
+            read = yaml.safe_load(file)
+    if not isinstance(read, dict):
+        raise ValueError("%s holds no options of swift sft by name" % os.path.basename(path))
+    return read
+
+
+class World:
+    """What every question of one worker shares. settings: those of the config. small: the model. made: the template."""
+
+    def __init__(self, scratch, settings):
+        model.settle()
+        self.scratch, self.settings = scratch, settings
+        self.words, self.small = tokenizer.fast(tokenizer.at(scratch)), model.small()
+        self.processor = template.processor(self.words, self.small.config)
+        chosen = {k: settings[k] for k in ("padding_side", "loss_scale") if settings.get(k) is not None}
+        self.made = template.build(self.processor, self.small, default_system=settings.get("system"), **chosen)
+        self.images = self.made.processor.image_processor
+        self.small.model_meta = types.SimpleNamespace(is_multimodal=True, model_type="qwen3_vl", model_arch=None)
+        self.small.model_info = types.SimpleNamespace(is_moe_model=False, task_type="causal_lm", model_dir=scratch)
+
+    def trainer(self, rows=(), **more):
+        """ms-swift's own trainer, constructed by itself, over these packs; nothing is saved, reported or learned."""
+        once = {"output_dir": os.path.join(self.scratch, "run"), "use_cpu": True, "per_device_train_batch_size": 1}
+        plain = {"gradient_checkpointing": False, "dataloader_num_workers": 0, "remove_unused_columns": False}
+        still = {
+            "learning_rate": 0.0,
+            "weight_decay": 0.0,
+            "max_steps": 1,
+            "logging_steps": 1,
+            "tuner_backend": "peft",
+            "tuner_type": "full",
+        }
+        given = {**once, **plain, **still, **QUIET, "padding_free": True, "train_dataloader_shuffle": False, **more}
+        known = {field.name for field in dataclasses.fields(part("training"))}
+        args = part("training")(**{k: v for k, v in given.items() if k in known})
+        collated = {"data_collator": self.made.data_collator} if importlib.util.find_spec("swift.llm") else {}
+        with template.packing(self.made, True):
+            made = part("trainer")(
+                model=self.small, args=args, train_dataset=Rows(rows), template=self.made, **collated
+            )
+        self.small.config.use_cache = self.small.config.text_config.use_cache = (
+            False  # as loading a model to train does
+        )
+        return made
+
+
+class Rows(list[Any]):
+    """Packs as a dataset: each item a pack, of which the collator may take out what it wants."""
+
+    def __getitem__(self, index):
+        return [dict(sample) for sample in super().__getitem__(index)]
+
+
+class Lengths:
+    """A dataset that tells its samples' lengths, under the name that this release asks for."""
+
+    def __init__(self, items, lengths):
+        self.items, self.lengths = items, lengths
+
+    def __getitem__(self, key):
+        return list(self.lengths) if isinstance(key, str) else self.items[key]
+
+    def __len__(self):
+        return len(self.items)
+
+
+class Directly:
+    """Stands for the queues to the encoding processes: what is put is encoded at once, in order."""
+
+    def __init__(self, encode):
+        self.encode, self.done = encode, []
+
+    def put(self, numbered):
+        number, sample = numbered
+        self.done.append((number, self.encode(sample)))
+
+    def get(self, timeout=None):
+        return self.done.pop(0)
+
+
+@contextlib.contextmanager
+def rank_of(rank, world):
+    """torch.distributed as one of `world` ranks sees it."""
+    import torch.distributed as dist
+
+    seen = {"is_initialized": lambda: True, "get_rank": lambda: rank, "get_world_size": lambda: world}
+    with replaced(dist, **seen):
+        yield
+
+
+@contextlib.contextmanager
+def on_cpu():
+    """A run on a CPU, which does not tell the progress callback how much memory is taken."""
+    import torch
+
+    with replaced(torch.cpu, max_memory_reserved=lambda device=None: 0):
+        yield

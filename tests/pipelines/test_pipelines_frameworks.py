@@ -1,0 +1,68 @@
+"""The pipelines that come along: their recordings are judged as their page of the book says; nothing is left open."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.boundaries.policies import applicable
+from coordexp_audit_lib.core.claim import claims
+from coordexp_audit_lib.core.finding import Finding
+from coordexp_audit_lib.core.judge import audit
+from coordexp_audit_lib.pipelines.ms_swift.world import settings_of
+from coordexp_audit_lib.targets.resolve import open_target
+
+BOOK = Path(__file__).parents[2] / "book"
+JUDGED = ("packing", "template")
+
+
+def judged(recording: str) -> dict[str, Finding]:
+    boundaries.load(list(JUDGED))
+    with open_target(recording) as target:
+        chosen = applicable([c for name in JUDGED for c in claims(name)], target.pipeline())
+        return {f.invariant: f for f in audit(target, chosen, [])}
+
+
+def told(page: str) -> dict[str, dict[str, str]]:
+    """The table of a page of the book: release -> claim -> status."""
+    rows = re.findall(r"^\|(.+)\|$", (BOOK / page).read_text(encoding="utf-8"), re.MULTILINE)
+    head, _, *body = ([cell.strip(" `") for cell in row.split("|")] for row in rows)
+    return {name: {row[0]: row[i] for row in body} for i, name in enumerate(head) if i}
+
+
+@pytest.mark.parametrize(("pipeline", "page"), [("ms-swift", "ms_swift.md")])
+def test_the_page_of_a_pipeline_says_what_its_recordings_are_judged_to_be(pipeline: str, page: str) -> None:
+    for release, statuses in told(page).items():
+        findings = judged(f"{pipeline}-{release}")
+        assert {name: f.status for name, f in findings.items()} == statuses
+        assert all(f.checked for f in findings.values()), release
+
+
+@pytest.mark.parametrize("release", ["3.10.3", "4.6.0"])
+def test_packs_that_no_rank_gets_are_the_only_violation_of_ms_swift(release: str) -> None:
+    findings = judged(f"ms-swift-{release}")
+    (found,) = (f for f in findings.values() if f.status == "violated")
+    assert found.severity == "P2"
+    smallest = min((v for v in found.violations if "each pack once" in v.message), key=lambda v: v.size())
+    assert smallest.counterexample["world_size"] > 1 and not smallest.counterexample["dataloader_drop_last"]
+    assert smallest.where is not None and smallest.where.symbol.endswith("BatchSamplerShard.__init__")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("train.yaml", "packing: true\nmax_length: 4096\n"), ("args.json", '{"packing": true, "max_length": 4096}')],
+)
+def test_the_options_of_a_run_are_read_from_either_file(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    assert settings_of(str(path)) == {"packing": True, "max_length": 4096}
+
+
+def test_a_file_that_holds_no_options_is_refused_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text("- packing\n")
+    with pytest.raises(ValueError, match=r"train\.yaml holds no options"):
+        settings_of(str(path))

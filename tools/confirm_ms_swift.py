@@ -1,0 +1,116 @@
+"""What the book says is violated in ms-swift, shown without the audit; run by the Python that ms-swift is installed in.
+
+    PYTHONPATH=. python tools/confirm_ms_swift.py
+
+Two processes ask the sampler over gloo; the template and the datasets are ms-swift's own, the tokenizer is Qwen's, the
+model a small random one.
+"""
+
+import collections
+import copy
+import importlib
+import multiprocessing
+import re
+import tempfile
+import warnings
+
+from coordexp_audit_lib.kit import model, picture, template, tokenizer
+
+PACKS, EPOCHS = 5, 50
+PICTURE_PAD, VISION_START = tokenizer.IMAGE_PAD, tokenizer.VISION_START
+
+
+def found(*places):
+    for place in places:
+        module, _, name = place.partition(":")
+        try:
+            return getattr(importlib.import_module(module), name)
+        except ImportError:
+            continue
+    raise SystemExit(f"ms-swift has none of {places}")
+
+
+def dealt(rank, path, told):
+    """The packs that one of two ranks gets in each of the first epochs."""
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo", init_method="file://" + path, rank=rank, world_size=2)
+    kind = found("swift.dataloader.shard:BatchSamplerShard", "swift.llm.data_loader:BatchSamplerShard")
+    sampler, seen = kind(PACKS, batch_size=1, shuffle=True, drop_last=False, data_seed=42), []
+    for epoch in range(EPOCHS):
+        sampler.set_epoch(epoch)
+        seen.append([i for batch in sampler for i in batch])
+    told.put((rank, seen))
+
+
+def sampler():
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        told = context.Queue()
+        ranks = [context.Process(target=dealt, args=(rank, folder + "/meet", told)) for rank in range(2)]
+        for process in ranks:
+            process.start()
+        answers = dict(told.get() for _ in ranks)
+        for process in ranks:
+            process.join()
+    times = collections.Counter(i for seen in answers.values() for epoch in seen for i in epoch)
+    print(f"1. {PACKS} packs on two ranks, drop_last=False, shuffled, {EPOCHS} epochs: pack -> times trained on")
+    print("  ", {i: times[i] for i in range(PACKS)})
+
+
+def chat(number, text, images=()):
+    turns = [{"role": "user", "content": "<image>" * len(images) + f"q{number}"}]
+    return {"messages": [*turns, {"role": "assistant", "content": text}], "images": list(images)}
+
+
+class Rows(list):
+    """A dataset that tells its samples' lengths as they were when it was tokenized."""
+
+    def __getitem__(self, key):
+        return self.lengths if isinstance(key, str) else copy.deepcopy(super().__getitem__(key))
+
+
+def unreadable(made, words):
+    lazy = found("swift.dataset.utils:LazyLLMDataset", "swift.llm.dataset.utils:LazyLLMDataset")
+    packing = found("swift.dataset.packing:PackingDataset", "swift.llm.dataset.utils:PackingDataset")
+    texts = ["short", "word " * 60, "mid " * 20, "x y z", "long " * 50]
+    rows = Rows(chat(i, text, [picture.image(2, 64, 64)] if i == 2 else []) for i, text in enumerate(texts))
+    rows.lengths = [int(made.encode(copy.deepcopy(row), return_length=True)["length"]) for row in list(rows)]
+    list.__getitem__(rows, 2)["images"] = ["gone.png"]  # readable when lengths were counted, and not any more
+    packed = packing(made, lazy(rows, made.encode, random_state=1), packing_length=max(rows.lengths))
+    trained, longest = collections.Counter(), 0
+    for i in range(len(packed)):
+        pack = packed[i]
+        longest = max(longest, sum(int(one["length"]) for one in pack))
+        trained.update(re.search(r"(q\d)<\|im_end\|>", words.decode(one["input_ids"])).group(1) for one in pack)
+    print("2. one of five pictures can't be read when the pack is made: sample -> times in the packs")
+    print("  ", dict(sorted(trained.items())), "longest pack", longest, "packing_length", max(rows.lengths))
+
+
+def cut_left(parts, small):
+    one = chat(1, "A cup, a red jar and a bowl.", [picture.image(1, 128, 96)])
+    whole = int(template.build(parts, small).encode(copy.deepcopy(one), return_length=True)["length"])
+    print(
+        "3. truncation_strategy left: limit, <|vision_start|> kept, rows of the first picture token and its neighbours"
+    )
+    for most in (whole, whole - 6):
+        made = template.build(parts, small, max_length=most, truncation_strategy="left")
+        made.packing = made.padding_free = True
+        encoded = made.encode(copy.deepcopy(one), return_length=True)
+        ids, rows = list(encoded["input_ids"]), made.data_collator([dict(encoded)])["position_ids"]
+        pads = [i for i, token in enumerate(ids) if token == PICTURE_PAD]
+        print("  ", most, VISION_START in ids, rows.reshape(rows.shape[0], -1)[:, pads[:6]].tolist())
+
+
+def main():
+    warnings.filterwarnings("ignore")
+    sampler()
+    with tempfile.TemporaryDirectory() as folder:
+        words, small = tokenizer.fast(tokenizer.at(folder)), model.small()
+        parts = template.processor(words, small.config)
+        unreadable(template.build(parts, small), words)
+        cut_left(parts, small)
+
+
+if __name__ == "__main__":
+    main()
