@@ -58,7 +58,7 @@ def test_a_sound_run_trains_and_leaves_its_manifest_and_audit(tmp_path: Path) ->
     assert written["collated here"] >= 20
     judged = {k: written["judged"][k] for k in ("config", "tokenizer", "template", "checkpoint", "logged rows")}
     assert judged == {"config": 1, "tokenizer": 1, "template": 1, "checkpoint": 2, "logged rows": 21}
-    assert written["log"] == {claim: [] for claim in written["log"]} and len(written["log"]) == 10
+    assert written["log"] == {claim: [] for claim in written["log"]} and len(written["log"]) == 11
     manifest = audit_run(tmp_path / "out" / "audit")
     assert {f.status for f in manifest if f.invariant == "provenance.files_present"} == {"held"}
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
