@@ -52,7 +52,7 @@ def declare_audit(parser: argparse.ArgumentParser) -> None:
     add("--boundary", nargs="+", action="extend", help="only these boundaries")
     add("--claims", nargs="+", action="extend", type=Path, metavar="FILE", help="Python files with claims of your own")
     add("--seed", type=int, default=0, help="of every random choice (0)")
-    add("--jobs", type=_jobs, default=_cores(), help="processes that ask a checkout (all cores)")
+    add("--jobs", type=jobs, default=cores(), help="processes that ask a checkout (all cores)")
 
 
 def opened(arguments: argparse.Namespace) -> Opened:
@@ -139,7 +139,7 @@ def described(target: Target, names: list[str] | None) -> TargetInfo:
     return msgspec.structs.replace(info, note="; ".join(filter(None, (info.note, note))))
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -154,7 +154,7 @@ def _seconds(word: str) -> float:
     return seconds
 
 
-def _jobs(word: str) -> int:
+def jobs(word: str) -> int:
     if not word.isdecimal() or int(word) < 1:
         raise argparse.ArgumentTypeError(f"{word!r} is no number of processes")
     return int(word)

@@ -42,6 +42,7 @@ READING = 1 << 2 | 1 << 3  # read a file, list a folder
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/shm")  # shm: semaphores
 NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_NET = 0x20000, 0x08000000, 0x10000000, 0x40000000
 ANY_NEW = 0x7E020000  # every flag of clone that makes a namespace
+HERE = ~99  # AT_FDCWD
 BIND, RECURSIVE, PRIVATE, NO_SUID_DEV = 0x1000, 0x4000, 0x40000, 0x6
 MOUNT_SETATTR, AT_RECURSIVE, READ_ONLY = 442, 0x8000, 1
 SHARED_MEMORY = 512 << 20  # bytes of the target's own /dev/shm
@@ -135,7 +136,7 @@ def _read_only_but(writable: list[str], home: str) -> bool:
         given = struct.pack("=4Q", on, off, 0, 0)
         flags = AT_RECURSIVE if recursive else 0
         size = ctypes.c_size_t(len(given))
-        return bool(call.syscall(MOUNT_SETATTR, -100, os.fsencode(place), flags, given, size) == 0)
+        return bool(call.syscall(MOUNT_SETATTR, HERE, os.fsencode(place), flags, given, size) == 0)
 
     if not mount("none", "/", "none", RECURSIVE | PRIVATE):
         return False

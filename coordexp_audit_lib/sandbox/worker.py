@@ -102,8 +102,7 @@ class Worker:
         self.adapted: Any = None
         if setup.get("adapter"):
             self.adapted = importlib.import_module(LIBRARY + ".sandbox.adapting").Adapted(setup, load_answers)
-        if self.tree not in sys.path and setup.get("importable", True):
-            sys.path.insert(0, self.tree)
+        sys.path[:0] = [p for p in setup.get("paths", [self.tree]) if p not in sys.path]
         os.chdir(self.scratch)
 
     def answer(self, message):

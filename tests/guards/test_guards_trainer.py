@@ -111,7 +111,7 @@ def test_a_batch_that_is_no_pack_is_told(tmp_path: Path) -> None:
         return {"input_ids": batch["input_ids"].repeat(2, 1), "labels": batch["labels"].repeat(2, 1)}
 
     trainer.data_collator.collator = two_rows
-    with pytest.raises(AuditError, match="decide no claim on packing"), one_thread():
+    with pytest.raises(InvariantViolation, match="neither image_grid_thw nor pixel_values"), one_thread():
         trainer.train()
     assert len(GuardedCollator(two_rows, packed=False)([[0, 1]])["labels"]) == 2  # evaluation is not packed
 
