@@ -51,7 +51,7 @@ tex:
 	else echo "no TeX, and not root: the book will be HTML and .tex. For the PDF: apt-get install $(TEX)" >&2; fi
 
 bench: setup  # reference_against_suite.py and live_against_suite.py want a checkout and its interpreter: run them by hand
-	for name in run_against_empty guard_cost guard_cuda; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in run_against_empty guard_cost guard_cuda data_speed; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 lint: setup
 	$(BIN)/ruff check .

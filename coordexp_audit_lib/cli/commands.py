@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from coordexp_audit_lib import __version__, boundaries
-from coordexp_audit_lib.cli import adapters, streams
+from coordexp_audit_lib.cli import adapters, catalogue, streams
 from coordexp_audit_lib.cli.artifacts import declare
 from coordexp_audit_lib.cli.isolation import declare as declare_isolation
-from coordexp_audit_lib.cli.opening import declare_audit, described, opened, planned
+from coordexp_audit_lib.cli.opening import declare_audit, described, opened, paged, planned
 from coordexp_audit_lib.cli.streams import say
 from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.errors import AuditError, UsageError, one_line, unusable
@@ -124,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--replace", action="store_true", help="remove a run of other things that the folder holds")
     check = add("check", _check, "judge the invariants without notebooks", audited, judged)
     check.add_argument("--out", type=Path, help="write audit.json, audit.sarif and junit.xml there")
+    catalogue.declare_choice(check)
     book = add("book", _book, "build the book of a run: HTML, PDF and .tex")
     book.add_argument("run", type=Path, help="the folder of a run")
     book.add_argument("--format", nargs="+", choices=("html", "pdf"), default=["html", "pdf"], help="what to build")
@@ -141,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     declare(add, judged, _report)
     declare_isolation(add)
     adapters.declare(add, shared)
+    catalogue.declare(add)
     add("faults", _faults, "prove that every check fails on a pipeline that is broken on purpose")
     return parser
 
@@ -171,8 +173,8 @@ def _check(arguments: argparse.Namespace) -> int:
     target, configs, names = told
     with target:
         configs = target.all_named(configs)
-        checks, judged, _ = planned(told)
-        bar = Bar(judged, "check")
+        checks = catalogue.chosen(planned(told)[0], arguments.select, arguments.ignore)
+        bar = Bar(sum(max(1, len(configs)) if c.per_config else 1 for c in checks), "check")
         judges = side_by_side(arguments.jobs)
         findings = audit(target, checks, configs, arguments.seed, lambda inv, config: bar(inv.id), judges=judges)
         bar.close()
@@ -187,13 +189,13 @@ def _run(arguments: argparse.Namespace) -> int:
     from coordexp_audit_lib.run.audit import run
     from coordexp_audit_lib.run.compared import compare_recordings
 
-    told = opened(arguments)
+    told = paged(opened(arguments))
     target, configs, names = told
     with target:
         configs = target.all_named(configs)
         _, judged, shown = planned(told)
         asked = judged + shown if target.info().kind in LIVE else 0
-        bar = Bar(len(boundaries.load(names)) * len(configs) + asked, "run")
+        bar = Bar(len(boundaries.load(names)) * max(1, len(configs)) + asked, "run")
         ran = run(
             target,
             arguments.target,
@@ -212,7 +214,8 @@ def _run(arguments: argparse.Namespace) -> int:
     for failed in ran.failed:
         print(f"coordexp-audit: {failed.job.output.name}: the notebook raised: {failed.reason}", file=sys.stderr)
     status = _report(arguments, made, ran.findings, partial=target.declaration() is not None)
-    return UNDECIDED if ran.failed and status == HELD else status
+    whole = target.declaration() is None  # of an adapter's pipeline some figures have nothing to show
+    return UNDECIDED if ran.failed and status == HELD and whole else status
 
 
 def _book(arguments: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -41,7 +42,8 @@ class Binding(msgspec.Struct, frozen=True):
 
 
 class TargetInfo(msgspec.Struct, frozen=True):
-    """Who was audited. Paths of this machine never stand here: they differ from run to run."""
+    """Who was audited. Paths of this machine never stand here: they differ from run to run. walls: those that stood
+    around a checkout's processes (`sandbox.walls.TOLD`)."""
 
     kind: str
     name: str
@@ -52,15 +54,19 @@ class TargetInfo(msgspec.Struct, frozen=True):
     interpreter: str = ""
     versions: dict[str, str] = {}
     note: str = ""
+    walls: tuple[str, ...] = ()
 
 
 class Target(ABC):
     """Answers surfaces. `raw` speaks builtins, `ask` speaks the surface's types.
 
+    own: files and folders that the audit writes; in the tree, they are no change of it.
+
     audited: the configs under audit, as the user named them; what they lead to is reached.
     """
 
     audited: tuple[str, ...] = ()
+    own: tuple[Path, ...] = ()
 
     @abstractmethod
     def info(self) -> TargetInfo:

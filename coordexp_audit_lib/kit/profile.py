@@ -24,7 +24,9 @@ ENDOFTEXT, IM_START, IM_END = 151_643, 151_644, 151_645
 VISION_START, VISION_END, IMAGE_PAD, VIDEO_PAD = 151_652, 151_653, 151_655, 151_656
 SYSTEM, USER, ASSISTANT = 8948, 872, 77_091
 ROLES = (SYSTEM, USER, ASSISTANT)
-FIRST_TOKENS = (1, 2, 128_000)  # what families that are not built in begin every text with: Llama, Mistral, Gemma
+# What families that are not built in begin every text with: DeepSeek, Llama, Mistral, Gemma, gpt-oss.
+FIRST_TOKENS = (0, 1, 2, 100_000, 128_000, 151_646, 199_998)
+NEWLINE = 198
 
 
 @dataclass(frozen=True)

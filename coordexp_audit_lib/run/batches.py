@@ -32,6 +32,17 @@ class AuditedBatch(NamedTuple):
     row: PackedRow
     read: list[Evidence]
 
+    @property
+    def marks(self) -> dict[int, list[int]]:
+        """By row, the tokens at which something is wrong, the weightiest first."""
+        made: dict[int, list[int]] = {}
+        for violation in (v for f in self.findings for v in f.violations):
+            token = (violation.counterexample or {}).get("token")
+            row = re.search(r"\(row (\d+)", violation.message)
+            if token is not None:
+                made.setdefault(int(row[1]) if row else 0, []).append(token)
+        return made
+
 
 def audit_batch(
     tensors: Mapping[str, Any],
@@ -112,7 +123,7 @@ def _span(part: Part, start: int, end: int) -> Span:
     own = None if labels is None or labels.size != ids.size else labels[start:end].copy()
     if own is not None and part.row.profile.label_shift and own[0] != ids[start]:
         own[0] = part.row.profile.ignore_index  # of the sample before it, whose last token its ids no longer have
-    return Span(part.number, part.first + start, ids[start:end], own)
+    return Span(part.number, part.token(start), ids[start:end], own)
 
 
 def _before(row: PackedRow, part: Part) -> list[Span]:

@@ -294,9 +294,14 @@ def test_the_default_audit_decides_all_but_what_its_environment_lacks(audited: P
         for f in document["findings"]
         if f["status"] in ("unbound", "error") and "not in the tree" not in f["note"]  # what only a newer commit has
     }
-    assert undecided.keys() <= {"upstream.client_surface", "metrics.per_step_not_cumulative"}
+    assert undecided.keys() <= {
+        "upstream.client_surface",
+        "metrics.per_step_not_cumulative",
+        "packing.segments_isolated",
+    }
     assert all(note.startswith("not judged: ") for note in undecided.values())
     assert "vllm is not installed" in undecided["upstream.client_surface"]
+    assert "flash-attn: it is not installed" in undecided["packing.segments_isolated"]
 
 
 def test_a_recording_of_another_checkout_can_be_audited_by_its_file(tmp_path: Path) -> None:

@@ -235,7 +235,18 @@ def a_block_mask_hides_a_token_from_itself(made: Made, rng: np.random.Generator)
 @breaks(ALIGNED, said=("see each other", "attention_mask"))
 def nothing_tells_attention_the_samples(made: Made, rng: np.random.Generator) -> Tensors | None:
     """Three rows of mRoPE only."""
-    told = ("cu_seq", "max_", "attention_mask", "text_position", "seq_", "lengths", "packed_seq", "max_seqlen")
+    told = (
+        "cu_seq",
+        "max_",
+        "attention_mask",
+        "text_position",
+        "seq_",
+        "lengths",
+        "packed_seq",
+        "max_seqlen",
+        "docu",
+        "segm",
+    )
     rows = of(made, *ROWS)
     if made.family not in g.WIDTHS or rows is None or len(made.parts) < 2 or made.layout not in g.PACKED:
         return None
@@ -515,6 +526,40 @@ def the_end_of_a_turn_is_never_supervised(made: Made, rng: np.random.Generator) 
     return {**made.tensors, "labels": labels, **more}
 
 
+@breaks(COVER, said="a token late")
+def supervision_begins_a_token_late(made: Made, rng: np.random.Generator) -> Tensors | None:
+    """As where a mask of the loss was not shifted with the labels."""
+    if made.family == "llama text" or sum(len(p.turns) for p in made.parts) < 2 or labelled(made) is None:
+        return None
+    parts = []
+    for p in made.parts:
+        one = g.Sample(**{**vars(p), "labels": list(p.labels)})
+        for start, end in p.turns:
+            one.labels[start] = IGNORED
+            if end - start < 2:
+                return None
+        parts.append(one)
+    return again(made, parts, rng)
+
+
+@breaks(COVER, said="header")
+def the_header_of_an_answer_is_supervised(made: Made, rng: np.random.Generator) -> Tensors | None:
+    if made.family == "llama text":
+        return None
+    return supervise(made, lambda ids: (np.roll(ids, 1, axis=1) == g.ASSISTANT) & (np.roll(ids, 2, axis=1) == IM_START))
+
+
+@breaks(COVER, said="ends an answer")
+def the_end_is_masked_as_the_pad_that_it_is(made: Made, rng: np.random.Generator) -> Tensors | None:
+    """Pad and end are one token, and every pad is ignored."""
+    if made.family != "llama text" or made.layout not in ("left padded", "right padded"):
+        return None
+    ids = np.where(made.tensors["input_ids"] == g.LLAMA_PAD, g.EOT, made.tensors["input_ids"])
+    if not (ids[made.tensors["attention_mask"] == 0]).any():
+        return None
+    return {**made.tensors, "input_ids": ids, "labels": np.where(ids == g.EOT, IGNORED, made.tensors["labels"])}
+
+
 @breaks(LOSS, said="num_items_in_batch")
 def the_loss_is_divided_by_too_few(made: Made, rng: np.random.Generator) -> Tensors | None:
     found = labelled(made)
@@ -588,6 +633,11 @@ def tensor(made: Made, name: str, change: Callable[[Any], Any]) -> Tensors | Non
 def reversed_grids(a: Any) -> Any:
     sizes = a.prod(axis=1)
     return a[::-1] if (sizes != sizes[::-1]).any() else None
+
+
+@breaks(VISION, said="mm_token_type_ids")
+def token_types_are_padded_on_the_other_side(made: Made, rng: np.random.Generator) -> Tensors | None:
+    return tensor(made, "mm_token_type_ids", lambda a: np.roll(a, 1, axis=-1) if a.any() else None)
 
 
 @breaks(VISION, said="image")

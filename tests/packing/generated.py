@@ -400,6 +400,40 @@ def areal(parts: list[Sample], family: str, rng: np.random.Generator) -> Tensors
     return made | {"position_ids": j.rows if family in WIDTHS else j.text}
 
 
+@packs("torchtune")
+def torchtune(parts: list[Sample], family: str, rng: np.random.Generator) -> Tensors:
+    """A block mask of three dimensions, in which each pad sees itself, and positions that go on over the pads."""
+    j = joined(parts)
+    rest = int(rng.integers(0, 5))
+    count = len(j.ids) + rest
+    mask = np.eye(count, dtype=bool)
+    mask[: len(j.ids), : len(j.ids)] = (j.numbers[:, None] == j.numbers[None]) & np.tri(len(j.ids), dtype=bool)
+    rows = mrope(j, family)
+    tail = np.broadcast_to(rows[..., -1:] + 1 + np.arange(rest), (*rows.shape[:-1], rest))
+    return {
+        "tokens": np.append(j.ids, [PAD] * rest)[None].astype(np.int64),
+        "labels": np.append(j.labels, [IGNORED] * rest)[None].astype(np.int64),
+        "input_pos": np.concatenate([rows, tail], axis=-1),
+        "mask": mask[None],
+    }
+
+
+@packs("document numbers")
+def documents(parts: list[Sample], family: str, rng: np.random.Generator) -> Tensors:
+    j = joined(parts)
+    names = rng.choice(["document_ids", "segment_ids"])
+    return {**tokens(j), "position_ids": mrope(j, family), names: j.numbers[None] - int(rng.integers(0, 2))}
+
+
+@packs("numbered mask, places filled up")
+def numbered_places(parts: list[Sample], family: str, rng: np.random.Generator) -> Tensors:
+    """Each sample filled up to a multiple with pads that the mask hides."""
+    j = joined(parts, 8)
+    own = np.concatenate([np.arange(b - a) < n for (a, b), n in zip(pairwise(j.ends), j.real, strict=True)])
+    rows = np.where(own, mrope(j, family), int(rng.integers(0, 2)))
+    return {**tokens(j), "attention_mask": np.where(own, j.numbers, 0)[None], "position_ids": rows}
+
+
 @packs("lengths")
 def by_lengths(parts: list[Sample], family: str, rng: np.random.Generator) -> Tensors:
     j = joined(parts)
@@ -499,6 +533,9 @@ def right(rng: np.random.Generator, layout: str = "", family: str = "") -> Made:
     tensors = {n: np.asarray(a) for n, a in LAYOUTS[layout](parts, family, rng).items()}
     if family in WIDTHS:
         tensors |= vision(parts, family, rng)
+        if layout.startswith(("LLaMA", "right", "left", "TRL")) and rng.random() < 0.4:
+            ids = tensors["input_ids"]
+            tensors["mm_token_type_ids"] = (ids == IMAGE) + 2 * (ids == VIDEO)
         if rng.random() < 0.3:
             tensors = {n: a for n, a in tensors.items() if not n.startswith("pixel")}
     if layout.startswith(("ms-swift", "TRL")) and rng.random() < 0.3:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
+import numpy as np
+
+NEWLINE = ord("\n")
 BLOCK = 1 << 17
 MAX_LINE = 64 << 20
 
@@ -15,13 +19,14 @@ class Block(NamedTuple):
     """Whole lines, or the text of one record.
 
     number: of the first line, or the place of the record, from 1. offset: of its first byte in the file as unpacked.
-    text: the bytes. broken: why there is no text.
+    text: the bytes. broken: why there is no text. ends: where its newlines are, an array, if they were looked for.
     """
 
     number: int
     offset: int
     text: bytes
     broken: str = ""
+    ends: Any = None
 
 
 Read = Callable[[int], bytes]
@@ -32,9 +37,9 @@ def blocks_of(read: Read, rest: bytes = b"", offset: int = 0, size: int = BLOCK)
 
     A line longer than `MAX_LINE` is read over, not kept; a packed file that breaks off ends with a block that says so.
     """
-    number, kept = 1, [rest] if rest else []
-    held = len(rest)
-    reading = guarded(read, size)
+    number, held = 1, 0
+    kept: list[bytes] = []
+    reading = chain([(rest, "")] if rest else [], guarded(read, size))
     broken = ""
     while not broken:
         more, broken = next(reading)
@@ -50,8 +55,9 @@ def blocks_of(read: Read, rest: bytes = b"", offset: int = 0, size: int = BLOCK)
                 number, offset, kept, held = number + 1, offset + held + skipped, [tail] if tail else [], len(tail)
             continue
         text = b"".join((*kept, more[:end])) if kept else more[:end]
-        yield from _bounded(Block(number, offset, text))
-        number, offset = number + text.count(b"\n"), offset + len(text)
+        ends = ends_of(text)
+        yield from _bounded(Block(number, offset, text, ends=ends))
+        number, offset = number + len(ends), offset + len(text)
         kept, held = [more[end:]] if end < len(more) else [], len(more) - end
     last = b"".join(kept)
     if last and not broken:
@@ -77,6 +83,11 @@ def guarded(read: Read, size: int) -> Iterator[tuple[bytes, str]]:
             yield b"", f"the packed file is cut short or damaged: {error}"
         else:
             yield more, ""
+
+
+def ends_of(text: bytes) -> Any:
+    """Where the newlines are: an array of int64."""
+    return np.flatnonzero(np.frombuffer(text, np.uint8) == NEWLINE)
 
 
 def _skip(reading: Iterator[tuple[bytes, str]]) -> tuple[int, bytes, str]:

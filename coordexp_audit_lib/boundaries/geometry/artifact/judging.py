@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.geometry.artifact.blocks import Block, halves, lines_of
+from coordexp_audit_lib.boundaries.geometry.artifact.blocks import Block, ends_of, halves, lines_of
 from coordexp_audit_lib.boundaries.geometry.artifact.how import How
 from coordexp_audit_lib.boundaries.geometry.artifact.images import Images
 from coordexp_audit_lib.boundaries.geometry.artifact.layout import Counts, Layout, counted
@@ -135,7 +136,8 @@ class Judge:
 
     def take(self, block: Block, lines: bool) -> None:
         """Judge a block: many lines at a time where they are sound beyond doubt, each by itself else."""
-        self.lines = max(self.lines, block.number - 1 + (block.text.count(b"\n") if lines else 1))
+        ends = (ends_of(block.text) if block.ends is None else block.ends) if lines and not block.broken else [0]
+        self.lines = max(self.lines, block.number - 1 + len(ends))
         waiting = [block]
         while waiting:
             block = waiting.pop()
@@ -149,8 +151,13 @@ class Judge:
                 self.each(line)
 
     def _certified(self, block: Block, lines: bool) -> bool:
-        made = self.layout.decode(block.text, lines) if self.layout else None
-        counts: Counts | None = self.layout.sound(block.text, made) if self.layout and made else None
+        gc.disable()  # a block's objects hold no cycles, and are gone with the block
+        try:
+            ends = (ends_of(block.text) if block.ends is None else block.ends) if lines else None
+            made = self.layout.decode(block.text, ends) if self.layout else None
+            counts: Counts | None = self.layout.sound(block.text, made) if self.layout and made else None
+        finally:
+            gc.enable()
         if counts is None or made is None:
             return False
         judged = counted(counts)

@@ -8,33 +8,35 @@ boxes are in order, holds nothing that a predicate could find. A test compares t
 from __future__ import annotations
 
 import enum
-import re
 from collections.abc import Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
+import numpy as np
 from msgspec import UNSET, Meta, UnsetType
 
 from coordexp_audit_lib.boundaries.geometry.artifact.how import How
 from coordexp_audit_lib.boundaries.geometry.artifact.lines import each_key_once, keys_of
-from coordexp_audit_lib.boundaries.geometry.predicates.records import LONGEST_SIDE, PREPARED, Record
-from coordexp_audit_lib.kit.boxes import BIN_OF_TOKEN, LAST_BIN
+from coordexp_audit_lib.boundaries.geometry.predicates.records import LONGEST_SIDE, PREPARED, ROUNDED, Record
+from coordexp_audit_lib.kit.boxes import BIN_OF_TOKEN, LAST_BIN, TOKENS, corners
 
+RETURN, OPENING, CLOSING = b"\r{}"
 MANY_KEYS = 64
 LEARNED = 16  # times that the types may change
-_OUTSIDE = re.compile(r"^(?:[/\\~]|data:|.:|\s*$)|://|\.\.", re.MULTILINE)
-Bin = enum.Enum("Bin", {f"B{k}": token for token, k in BIN_OF_TOKEN.items()})  # type: ignore[misc]
+Bin = enum.Enum("Bin", {"FIRST": TOKENS[0]})
 Bin._value2member_map_ = dict(BIN_OF_TOKEN)  # type: ignore[arg-type]  # so that a token is decoded to its bin, an int
 Int = Annotated[int, Meta(ge=0, le=LAST_BIN)]
 Pixel = Annotated[int, Meta(ge=0, le=LONGEST_SIDE)] | Annotated[float, Meta(ge=0, le=float(LONGEST_SIDE))]
 Side = Annotated[int, Meta(gt=0, le=LONGEST_SIDE)]
+Text = Annotated[str, Meta(min_length=1)]
 Scalar = str | int | float | bool | None
 _OBJECTS, _DESC, _BOX, _POLY = map(attrgetter, ("objects", "desc", "bbox_2d", "poly"))
+FLAT, DEEP = 1, 2  # how deep a value holds keys
 
 
-Fields = tuple[list[Any], dict[str, str], list[str], list[str]]
+Fields = tuple[list[Any], dict[str, str], list[str], list[tuple[str, int]]]
 
 
 class Counts(NamedTuple):
@@ -52,29 +54,31 @@ class Keys:
     def __init__(self) -> None:
         self.objects = 0
         self.times: dict[str, int] = {}
-        self.nested: dict[str, bool] = {}
+        self.depth: dict[str, int] = {}
 
     def see(self, item: dict[str, Any]) -> None:
         self.objects += 1
         for key, value in item.items():
             self.times[key] = self.times.get(key, 0) + 1
-            self.nested[key] = self.nested.get(key, False) or isinstance(value, (dict, list))
+            self.depth[key] = max(self.depth.get(key, 0), _depth(value))
 
     @property
     def shape(self) -> tuple[Any, ...]:
         """What the type depends on."""
-        return tuple((k, self.times[k] == self.objects, self.nested[k]) for k in sorted(self.times))
+        return tuple((k, self.times[k] == self.objects, self.depth[k]) for k in sorted(self.times))
 
     def fields(self, types: dict[str, Any]) -> Fields:
-        """Of the type: its fields, their keys, the names of those that may be missing, and of those that hold keys."""
-        fields, rename, optional, holding = [], {}, [], []
-        for i, (key, always, nested) in enumerate(self.shape):
+        """Of the type: its fields, their keys, the names of those that may be missing, and of those that hold keys with
+        how deep."""
+        fields: list[Any] = []
+        rename, optional, holding = {}, [], []
+        for i, (key, always, depth) in enumerate(self.shape):
             name = key if key in types else f"other_{i}"
-            kind = types.get(key, Any if nested else Scalar)
+            kind = types.get(key, (Scalar, dict[str, Scalar], Any)[depth])
             rename[name] = key
             fields.append((name, kind) if always else (name, kind | UnsetType if kind is not Any else Any, UNSET))
             optional += [] if always else [name]
-            holding += [name] if nested and key not in types else []
+            holding += [(name, depth)] if depth and key not in types else []
         return fields, rename, optional, holding
 
 
@@ -93,15 +97,15 @@ class Layout:
     def learn(self, record: Record) -> None:
         """Take a sound record for a sign of what the others are like."""
         value = record.value
-        if self.turns >= LEARNED or len(value) > MANY_KEYS or not value.get("objects"):
+        if self.turns >= LEARNED or not value.get("objects"):
+            return
+        if not all(map(_can_be_named, (value, *value["objects"]))):
             return
         if self.chart and record.chart != self.chart:
             self.turns = LEARNED
         self.chart = record.chart
         self.top.see(value)
         for item in value["objects"]:
-            if len(item) > MANY_KEYS:
-                return
             self.inner.see(item)
         for g in record.geometries[0]:
             self.kinds.update(map(type, g.values))
@@ -116,7 +120,7 @@ class Layout:
         if self.space != "pixels" and int in self.kinds:
             coordinate = Bin | Int if str in self.kinds else Int
         inner = {
-            "desc": str,
+            "desc": Text,
             "bbox_2d": tuple[coordinate, coordinate, coordinate, coordinate],
             "poly": Annotated[list[coordinate], Meta(min_length=6)],
             "poly_points": int,
@@ -124,41 +128,67 @@ class Layout:
         made, self.inner_optional, self.inner_holding = _struct("Object", self.inner.fields(inner))
         self.has = {name: name in self.inner.times for name in ("bbox_2d", "poly", "poly_points")}
         objects = list[made]  # type: ignore[valid-type]
-        top = {"images": list[str], "objects": objects, "width": Side, "height": Side}
+        top = {"images": list[Text], "objects": objects, "width": Side, "height": Side}
         record, self.top_optional, self.top_holding = _struct("Record", self.top.fields(top))
         self.metadata = next((n for n, k in record.__struct_names__ if k == "metadata"), "")
         self.top_keys = len(self.top.times) - len(self.top_optional)
         self.inner_keys = len(self.inner.times) - len(self.inner_optional)
         self.decoder = msgspec.json.Decoder(record)
 
-    def decode(self, text: bytes, lines: bool) -> list[Any] | None:
-        """The records of a block; None unless each stands on a line of its own and fits the types."""
+    def decode(self, text: bytes, ends: Any = None) -> list[Any] | None:
+        """The records of a block; None unless each stands on a line of its own and fits the types.
+
+        Args:
+            ends: where the lines end in `text`; None where it is one record.
+        """
         if self.decoder is None:
             return None
         try:
-            records: list[Any] = self.decoder.decode_lines(text) if lines else [self.decoder.decode(text)]
+            records: list[Any] = self.decoder.decode_lines(text) if ends is not None else [self.decoder.decode(text)]
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
-        if not lines:
-            return records
-        ends = text.count(b"\n") + (not text.endswith(b"\n"))
-        between = text.count(b"}\n{") or text.count(b"}\r\n{")
-        return records if len(records) == ends == between + 1 else None
+        return records if ends is None or len(records) == _one_a_line(text, ends) else None
 
     def sound(self, text: bytes, records: Sequence[Any]) -> Counts | None:
         """What is counted of decoded records that are sound beyond doubt; None where one may not be."""
-        objects = list(chain.from_iterable(map(_OBJECTS, records)))
-        boxes, polys = self._geometries(objects)
-        if boxes is None or not self._in_order(records, boxes) or not all(map(str.strip, map(_DESC, objects))):
+        of_corners = self.space == "bins" and self.chart == "xyxy" and not self.has["poly"]
+        drawn = self._corners(records) if of_corners else self._any(list(chain.from_iterable(map(_OBJECTS, records))))
+        if drawn is None or not self._named(records):
             return None
-        if not each_key_once(text, self._keys(records, objects)) or not self._named(records):
+        coordinates, boxes, objects = drawn
+        if not each_key_once(text, self._keys(records, objects)):
             return None
         compared = 0
         if self.how.ordering == "sorted":
             if self.chart != "xyxy" or not all(map(_is_sorted, records)):
                 return None
             compared = sum(len(r.objects) > 1 for r in records)
-        return Counts(len(records), 4 * len(boxes) + sum(map(len, polys)), len(boxes), compared)
+        return Counts(len(records), coordinates, boxes, compared)
+
+    def _corners(self, records: Sequence[Any]) -> tuple[int, int, int] | None:
+        """Of records whose objects all have a box of bins: coordinates, boxes and objects, where all are sound."""
+        if [
+            1
+            for r in records
+            for o in r.objects
+            for x1, y1, x2, y2 in (o.bbox_2d,)
+            if x1 >= x2 or y1 >= y2 or o.desc.isspace()
+        ]:
+            return None
+        boxes = sum(map(len, map(_OBJECTS, records)))
+        return 4 * boxes, boxes, boxes
+
+    def _any(self, objects: list[Any]) -> tuple[int, int, int] | None:
+        """The same of any other records; that pixels lie in the image is looked at by `_named`."""
+        boxes, polys = self._geometries(objects)
+        if boxes is None or any(map(str.isspace, map(_DESC, objects))):
+            return None
+        if self.chart != "xyxy":
+            if any(not _is_inside(corners(box, self.chart)) for box in boxes):
+                return None
+        elif [1 for x1, y1, x2, y2 in boxes if x1 >= x2 or y1 >= y2]:
+            return None
+        return 4 * len(boxes) + sum(map(len, polys)), len(boxes), len(objects)
 
     def _geometries(self, objects: list[Any]) -> tuple[list[Any] | None, list[Any]]:
         """All boxes and all polygons; None where an object has not exactly one, or polygons do not fit."""
@@ -176,50 +206,88 @@ class Layout:
             return None, []
         return boxes, polys
 
-    def _in_order(self, records: Sequence[Any], boxes: list[Any]) -> bool:
-        if self.space == "pixels":
-            for r in records:
-                for o in r.objects:
-                    points = o.bbox_2d if self.has["bbox_2d"] and o.bbox_2d is not UNSET else o.poly
-                    if max(points[0::2]) > r.width or max(points[1::2]) > r.height:
-                        return False
-        if self.chart != "xyxy":
-            return False
-        return not [1 for x1, y1, x2, y2 in boxes if x1 >= x2 or y1 >= y2]
-
-    def _keys(self, records: Sequence[Any], objects: list[Any]) -> int:
-        """How many keys were read."""
-        count = self.top_keys * len(records) + self.inner_keys * len(objects)
+    def _keys(self, records: Sequence[Any], number: int) -> int:
+        """How many keys were read of the records, and of all their objects, of which there are `number`."""
+        count = self.top_keys * len(records) + self.inner_keys * number
+        held = bool(self.inner_optional or self.inner_holding)
+        objects = list(chain.from_iterable(map(_OBJECTS, records))) if held else []
         for names, items in ((self.top_optional, records), (self.inner_optional, objects)):
             for name in names:
                 count += sum([value is not UNSET for value in map(attrgetter(name), items)])
-        for names, items in ((self.top_holding, records), (self.inner_holding, objects)):
-            for name in names:
-                count += sum([keys_of(v) for v in map(attrgetter(name), items) if isinstance(v, (dict, list))])
+        for holding, items in ((self.top_holding, records), (self.inner_holding, objects)):
+            for name, depth in holding:
+                values = [v for v in map(attrgetter(name), items) if v is not UNSET]
+                if depth == FLAT:
+                    count += sum(map(len, values))
+                else:
+                    count += sum([keys_of(v) for v in values if isinstance(v, (dict, list))])
         return count
 
     def _named(self, records: Sequence[Any]) -> bool:
         """Whether images are paths below the file's folder, boxes are drawn as in the first, and sizes are allowed."""
-        if _OUTSIDE.search("\n".join(chain.from_iterable(map(attrgetter("images"), records)))):
+        if [
+            1
+            for r in records
+            for name in r.images
+            if ":" in name or ".." in name or "\\" in name or name[0] in "/~" or name.isspace()
+        ]:
             return False
-        if self.metadata:
-            given = map(attrgetter(self.metadata), records)
-            if any(m.get(PREPARED) not in (None, "", "xyxy") for m in given if isinstance(m, dict)):
-                return False
+        if self.metadata and not self._same_chart(list(map(attrgetter(self.metadata), records))):
+            return False
+        if self.space == "pixels" and any(_leaves_image(o, r.width, r.height) for r in records for o in r.objects):
+            return False
         most, multiple = self.how.max_pixels, self.how.multiple_of
         if most and any(r.width * r.height > most for r in records):
             return False
         return not multiple or not any(r.width % multiple or r.height % multiple for r in records)
 
+    def _same_chart(self, metadata: list[Any]) -> bool:
+        if self.chart == "xyxy":
+            return not [
+                1 for m in metadata if isinstance(m, dict) and PREPARED in m and m[PREPARED] not in (None, "", "xyxy")
+            ]
+        return all(isinstance(m, dict) and m.get(PREPARED) == self.chart for m in metadata)
 
-def _struct(
-    name: str, made: tuple[list[Any], dict[str, str], list[str], list[str]]
-) -> tuple[Any, list[str], list[str]]:
+
+def _is_inside(edges: Sequence[float]) -> bool:
+    return min(edges) >= -ROUNDED and max(edges) <= LAST_BIN + ROUNDED
+
+
+def _leaves_image(item: Any, width: int, height: int) -> bool:
+    points = getattr(item, "bbox_2d", UNSET)
+    points = item.poly if points is UNSET else points
+    return bool(max(points[0::2]) > width or max(points[1::2]) > height)
+
+
+def _struct(name: str, made: Fields) -> tuple[Any, list[str], list[tuple[str, int]]]:
     fields, rename, optional, holding = made
     fields.sort(key=len)  # fields without a default come first
     space = {"__struct_names__": tuple(rename.items())}
     struct = msgspec.defstruct(name, fields, rename=rename, namespace=space, gc=False, forbid_unknown_fields=True)
     return struct, optional, holding
+
+
+def _can_be_named(item: dict[str, Any]) -> bool:
+    """Whether a type can have fields for all keys."""
+    return len(item) <= MANY_KEYS and all(k.isprintable() and "\\" not in k and '"' not in k for k in item)
+
+
+def _depth(value: Any) -> int:
+    if isinstance(value, dict):
+        return DEEP if any(isinstance(v, (dict, list)) for v in value.values()) else FLAT
+    return DEEP if isinstance(value, list) else 0
+
+
+def _one_a_line(text: bytes, ends: Any) -> int:
+    """How many lines there are; -1 unless each begins as an object and ends as one."""
+    codes = np.frombuffer(text, np.uint8)
+    if not len(ends) or ends[-1] != len(codes) - 1:
+        ends = np.append(ends, len(codes))
+    last = codes[ends - 1]
+    if (last == RETURN).any():
+        last = np.where(last == RETURN, codes[np.maximum(ends - 2, 0)], last)
+    begins = codes[np.append(0, ends[:-1] + 1)]
+    return len(ends) if (last == CLOSING).all() and (begins == OPENING).all() else -1
 
 
 def _is_sorted(record: Any) -> bool:

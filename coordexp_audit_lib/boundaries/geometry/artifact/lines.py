@@ -8,9 +8,11 @@ from collections import Counter
 from typing import Any
 
 import msgspec
+import numpy as np
 
 MAX_VALUES = 2_000_000
 """Values of one record that are read: a line of 60 MiB that is all brackets becomes gigabytes of objects."""
+COLON = ord(":")
 BOM = b"\xef\xbb\xbf"
 _LONG = 1 << 20  # a shorter line can't hold so many values
 _AT = re.compile(r"\(byte (\d+)\)")
@@ -115,7 +117,8 @@ def each_key_once(text: bytes, keys: int) -> bool:
     Each key needs a colon: where there are no more of them than keys were read, none was lost. Colons within texts are
     told apart by the quotation mark before them, which a text would have to escape.
     """
-    if text.count(b":") == keys:
+    colons = np.count_nonzero(np.frombuffer(text, np.uint8) == COLON) if len(text) > 4096 else text.count(b":")
+    if colons == keys:
         return True
     if any(spaced in text for spaced in (b" :", b"\t:", b"\r:", b"\n:", b'\\\\":')):
         return False

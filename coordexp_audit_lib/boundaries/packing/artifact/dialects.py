@@ -43,7 +43,9 @@ def _plain(tensor: Any) -> Any:
 
 def _one_row(bounds: Array) -> Array:
     """Bounds of one row, without what fills them up."""
-    return without_filling(bounds[0]) if bounds.ndim == 2 and len(bounds) == 1 and bounds.dtype.kind in "iu" else bounds
+    if not bounds.size or bounds.dtype.kind not in "iu" or (bounds.ndim == 2 and len(bounds) != 1):
+        return bounds
+    return without_filling(bounds.reshape(-1)) if bounds.ndim in (1, 2) else bounds
 
 
 def _unpadded(made: dict[str, Any], extra: dict[str, Any]) -> None:

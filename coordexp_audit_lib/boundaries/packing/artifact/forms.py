@@ -33,6 +33,8 @@ FORMS: dict[str, Form] = {
     "cu_seq_lens_k": Form(INTEGERS, (1,)),
     "cu_seq_lens_padded": Form(INTEGERS, (1,)),
     "seq_idx": Form(INTEGERS, (1, 2)),
+    "document_ids": Form(INTEGERS, (1, 2)),
+    "mm_token_type_ids": Form(INTEGERS, (1, 2), 0),
     "loss_mask": Form(NUMBERS, (1, 2)),
     "max_length_q": Form(INTEGERS, (0, 1), 0),
     "max_length_k": Form(INTEGERS, (0, 1), 0),

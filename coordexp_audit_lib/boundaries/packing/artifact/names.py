@@ -1,7 +1,8 @@
 """What the tensors of a packed batch are called in the frameworks that pack.
 
 ms-swift, TRL and transformers (`cu_seq_lens_q`, `seq_idx`), LLaMA-Factory and axolotl (a numbered `attention_mask`),
-verl, Megatron-LM and Megatron-Bridge (`tokens`, `loss_mask`, `cu_seqlens_q_padded`), NeMo Automodel, AReaL.
+verl, Megatron-LM and Megatron-Bridge (`tokens`, `loss_mask`, `cu_seqlens_q_padded`), NeMo Automodel, AReaL, torchtune
+and torchtitan (`input_pos`, `document_ids`).
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ import msgspec
 ALIASES: dict[str, tuple[str, ...]] = {
     "input_ids": ("tokens", "packed_input_ids", "token_ids", "input_tokens"),
     "labels": ("targets", "target", "target_ids", "packed_labels"),
-    "position_ids": ("positions", "packed_position_ids", "pos_ids"),
+    "position_ids": ("positions", "packed_position_ids", "pos_ids", "input_pos"),
     "text_position_ids": ("text_positions",),
     "cu_seq_lens_q": ("cu_seqlens_q", "cu_seqlens", "cu_seq_lens", "cu_seqlen"),
     "cu_seq_lens_k": ("cu_seqlens_k", "cu_seqlens_kv", "cu_seq_lens_kv"),
     "cu_seq_lens_padded": ("cu_seqlens_q_padded", "cu_seqlens_padded", "cu_seq_lens_q_padded"),
     "max_length_q": ("max_seqlen_q", "max_seqlen", "max_seq_len_q", "max_seq_len"),
     "max_length_k": ("max_seqlen_k", "max_seqlen_kv", "max_seq_len_k", "max_length_kv"),
-    "attention_mask": ("attn_mask", "attention_masks"),
-    "seq_idx": ("sequence_ids", "segment_ids", "sequence_idx", "document_ids", "doc_ids", "sample_ids"),
+    "attention_mask": ("attn_mask", "attention_masks", "mask"),
+    "seq_idx": ("sequence_idx",),
+    "document_ids": ("segment_ids", "sequence_ids", "doc_ids", "sample_ids", "document_id", "segment_id"),
     "lengths": ("seq_lens", "seqlens", "seq_lengths", "sequence_lengths", "length", "seq_len"),
     "loss_mask": ("loss_masks", "response_mask"),
     "image_grid_thw": ("image_grids_thw", "images_grid_thw"),
@@ -34,7 +36,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 # Known, and not judged by themselves; `dialects` reads some of them.
 SEEN = frozenset(
     {
-        *("mm_token_type_ids", "token_type_ids", "rope_deltas", "loss_scale", "channel", "cu_seqlens_kv_padded"),
+        *("token_type_ids", "rope_deltas", "loss_scale", "channel", "cu_seqlens_kv_padded"),
         *("cu_seqlens_k_padded", "cache_position", "idx", "index", "logits_to_keep", "use_cache", "image_sizes"),
         # Megatron-Bridge and NeMo Automodel
         *("cu_seqlens_argmin", "cu_seqlens_unpadded", "cu_seqlens_unpadded_argmin", "cu_seqlens_q_unpadded"),

@@ -227,6 +227,17 @@ class PackedRow:
         that separates, or a text row of positions. Rows of mRoPE and lengths are read by none."""
         return [n for n in self.starts if n not in UNREAD]
 
+    @property
+    def read_by(self) -> str:
+        """Which of the tensors that tell the samples apart which attention reads, as the end of a sentence; empty where
+        none does."""
+        told = self.kept_apart_by
+        bounds = next((n for n in ("cu_seq_lens_padded", "cu_seq_lens_q") if n in told), "")
+        others = [n for n in told if not n.startswith("cu_seq_lens")]
+        read = [f"a varlen kernel reads {bounds}"] if bounds else []
+        read += [f"{'other attention' if bounds else 'attention'} reads {' and '.join(others)}"] if others else []
+        return f": {'; '.join(read)}" if read else ""
+
     @cached_property
     def padding(self) -> int:
         """Where trailing padding begins; L if there is none.
@@ -243,9 +254,12 @@ class PackedRow:
             stop = self.places[-1][1] + len(self.samples[-1].input_ids)
             found.append(stop if stop < total and (ids[stop:] == ids[-1]).all() else total)
         ignored = labels is None or labels == self.profile.ignore_index
-        if ids is not None and pad is not None:
+        if ids is not None and pad is not None and mask is None:
             filled = tail((ids == pad) & ignored)
             found.append(total - filled if filled < total else total)
+        if self.block_starts is not None:  # pads that see themselves alone
+            single = np.isin(np.arange(total), self.block_starts) & ignored
+            found.append(total - tail(single) if tail(single) < total else total)
         if positions is not None:
             idle = tail((positions == 0) & ignored)
             found.append(total - idle if idle > 1 else total)
@@ -265,9 +279,12 @@ class PackedRow:
             found["text positions"] = np.flatnonzero(self.text_positions == 0)
         if self.mrope is not None:
             found["mRoPE rows"] = np.flatnonzero((self.mrope == 0).all(axis=0))
-        for name, numbers in (("attention_mask", self.numbered_mask), ("seq_idx", self.flat("seq_idx"))):
+        if self.numbered_mask is not None:
+            found["attention_mask"] = _changes(self.numbered_mask, skip=0)
+        for name in ("seq_idx", "document_ids"):
+            numbers = self.flat(name)
             if numbers is not None:
-                found[name] = _changes(numbers) if name == "seq_idx" else _changes(numbers, skip=0)
+                found[name] = _changes(numbers)
         if self.block_starts is not None:
             found["attention_mask"] = self.block_starts
         lengths = self.get("lengths")

@@ -14,33 +14,63 @@ from coordexp_audit_lib.kit.profile import Profile
 if TYPE_CHECKING:
     from coordexp_audit_lib.boundaries.packing.artifact.row import PackedRow
 
-TOKENS = ("input_ids", "labels", "text_position_ids", "seq_idx", "loss_mask", "attention_mask")
+MARKS = ("seq_idx", "document_ids", "loss_mask", "mm_token_type_ids", "attention_mask")
+TOKENS = ("input_ids", "labels", "text_position_ids", *MARKS)
 BOUNDS = ("cu_seq_lens_q", "cu_seq_lens_k", "cu_seq_lens_padded", "lengths")
 VISION = {"image": ("image_grid_thw", "pixel_values"), "video": ("video_grid_thw", "pixel_values_videos")}
 
 
 class Part(NamedTuple):
-    """A row of a batch without the pads before its tokens. number: of the row; None where it is the only one. first:
-    the first token that is not such a pad."""
+    """A row of a batch without the pads before its tokens, and without those that the mask hides between them. number:
+    of the row; None where it is the only one. first: the first token that is not such a pad. kept: which of the tokens
+    from there on it holds, if not all."""
 
     number: int | None
     first: int
     row: PackedRow
+    kept: Array | None = None
+
+    def token(self, index: int) -> int:
+        """The place in the batch's row of a token of this one."""
+        return self.first + (index if self.kept is None or index >= self.kept.size else int(self.kept[index]))
 
 
 def parts(whole: PackedRow) -> list[Part]:
     """Each row of a batch by itself, without pads before its tokens; a row that has none as it is."""
     if whole.rows == 1:
-        first = leading(whole)
-        return [Part(None, first, _cut(whole, first) if first else whole)]
+        return [_part(None, whole)]
     made = []
     ids = whole.get("input_ids")
     grids = shares(whole, list(ids)) if ids is not None and ids.ndim == 2 else []
     for number in range(whole.rows):
-        row = _row(whole, number, grids[number] if grids else {})
-        first = leading(row)
-        made.append(Part(number, first, _cut(row, first) if first else row))
+        made.append(_part(number, _row(whole, number, grids[number] if grids else {})))
     return made
+
+
+def _part(number: int | None, row: PackedRow) -> Part:
+    first = leading(row)
+    cut = _cut(row, first) if first else row
+    kept = _seen(cut)
+    return Part(number, first, cut if kept is None else _only(cut, kept), kept)
+
+
+def _seen(row: PackedRow) -> Array | None:
+    """The tokens of a row but those that its mask hides between others, where there are such and none is supervised."""
+    mask, labels = row.flat_mask, row.labels
+    if mask is None or any(n in row.tensors for n in BOUNDS):
+        return None
+    hidden = mask == 0
+    hidden[row.padding :] = False
+    if not hidden.any() or (labels is not None and (labels[hidden] != row.profile.ignore_index).any()):
+        return None
+    return np.flatnonzero(~hidden)
+
+
+def _only(row: PackedRow, kept: Array) -> PackedRow:
+    """A row of these tokens alone."""
+    of_tokens = {n for n in (*TOKENS, "position_ids") if row.tensors.get(n, kept[0]).shape[-1:] == (row.length,)}
+    tensors = {n: a[..., kept] if n in of_tokens else a for n, a in row.tensors.items()}
+    return row.like(tensors, places=[(number, int(np.searchsorted(kept, at))) for number, at in row.places])
 
 
 def joined(whole: PackedRow) -> PackedRow:
@@ -48,6 +78,8 @@ def joined(whole: PackedRow) -> PackedRow:
     all rows. What is not told by token keeps."""
     ids = whole.tensors["input_ids"]
     kept = {n: a for n, a in whole.tensors.items() if n.endswith(("grid_thw", "ts")) or n.startswith("pixel")}
+    types = whole.get("mm_token_type_ids")
+    kept |= {} if types is None or types.shape != ids.shape else {"mm_token_type_ids": types.reshape(1, -1)}
     bounds = {n: whole.tensors[n] for n in (*BOUNDS[:3], "max_length_q", "max_length_k") if n in whole.tensors}
     if "cu_seq_lens_q" not in bounds:
         starts = [part.number * ids.shape[1] + part.first for part in whole.parts if part.number is not None]

@@ -95,7 +95,7 @@ def fields_aligned(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     for name in names[1:]:
         token = _first_difference(told[names[0]], told[name])
         if token is not None:
-            text = f"{name} and {names[0]} tell different segment boundaries"
+            text = f"{name} and {names[0]} tell different segment boundaries{row.read_by}"
             yield Problem(text, expected=told[names[0]].tolist(), actual=told[name].tolist(), token=token)
     yield from _mask_parts_segments(row, ledger)
     inner = row.segments[row.segments > 0]
@@ -108,8 +108,11 @@ def fields_aligned(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
         yield Problem(text, expected=wanted, actual=names, token=int(inner[0]))
 
 
+FIELDS = ("input_ids", "labels", "text_position_ids", "position_ids", "attention_mask")
+
+
 def _lengths_agree(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
-    for name in ("input_ids", "labels", "text_position_ids", "position_ids", "attention_mask"):
+    for name in (*FIELDS, *(n for n in ("mm_token_type_ids", "document_ids") if n in row.tensors)):
         a = row.get(name)
         other = a is not None and (a.ndim == 0 or a.shape[-1] != row.length)
         ledger.judged(a is not None and (other or name != "attention_mask" or bool(_mask_kind(row))))

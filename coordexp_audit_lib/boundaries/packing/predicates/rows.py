@@ -54,8 +54,8 @@ def over_all_rows(predicate: Predicate) -> Predicate:
 
 def placed(problem: Problem, part: Part) -> Problem:
     """A problem of a part of a batch as one of the batch."""
-    token = None if problem.token is None else problem.token + part.first
+    token = None if problem.token is None else part.token(problem.token)
     if part.number is None:
-        return replace(problem, token=token) if part.first else problem
+        return problem if token == problem.token else replace(problem, token=token)
     place = f"row {part.number}" if token is None else f"row {part.number}, token {token}"
     return replace(problem, message=f"{problem.message} ({place})", token=token, subject=problem.subject or place)

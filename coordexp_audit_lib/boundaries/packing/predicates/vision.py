@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from coordexp_audit_lib.boundaries.packing.artifact import Array, PackedRow
-from coordexp_audit_lib.boundaries.packing.predicates.batch import flawed, lacking, tokens_of
+from coordexp_audit_lib.boundaries.packing.predicates.batch import at_first, flawed, lacking, tokens_of
 from coordexp_audit_lib.boundaries.packing.predicates.rows import over_all_rows
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.finding import Severity
@@ -28,6 +28,7 @@ def vision_in_order(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     ids = tokens_of(row)
     for what, pad in (("image", row.profile.image_pad), ("video", row.profile.video_pad)):
         yield from _kind(row, ids, what, pad, ledger)
+    yield from _types_fit(row, ids, ledger)
     if row.pictured:
         yield from _of_samples(row, ledger)
     elif any(grid in row.tensors for grid, _ in KINDS.values()):
@@ -64,6 +65,17 @@ def _kind(row: PackedRow, ids: Array, what: str, pad: int | None, ledger: Ledger
         ledger.left_out(f"pixel rows of {what}s", f"needs {pixel_name}")
     elif have != patches:
         yield Problem(f"pixel rows and grids of {what}s do not add up", expected=patches, actual=have)
+
+
+def _types_fit(row: PackedRow, ids: Array, ledger: Ledger) -> Iterator[Problem]:
+    """`mm_token_type_ids`, of which newer models make the mRoPE rows, mark the pads and nothing else."""
+    types, profile = row.flat("mm_token_type_ids"), row.profile
+    if types is None or not profile.has_vision:
+        return
+    pads = (ids == profile.image_pad) | (ids == profile.video_pad)
+    ledger.judged(int(pads.any()))
+    text = "mm_token_type_ids mark another token than a pad of an image or a video, or leave one out"
+    yield from at_first((types != 0) != pads, text, pads.astype(int), types)
 
 
 def _without_grid(row: PackedRow, what: str, first: Array, ledger: Ledger) -> Iterator[Problem]:

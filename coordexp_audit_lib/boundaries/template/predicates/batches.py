@@ -14,9 +14,10 @@ from coordexp_audit_lib.boundaries.template.artifact import BatchSamples, Span
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.finding import Severity
 from coordexp_audit_lib.core.problem import Problem, Undecided
-from coordexp_audit_lib.kit.profile import FIRST_TOKENS, SYSTEM
+from coordexp_audit_lib.kit.profile import ASSISTANT, FIRST_TOKENS, NEWLINE, SYSTEM
 
 Flags = npt.NDArray[np.bool_]
+LEAST_TURN = 5  # tokens of an assistant's turn: its header, an answer, its end
 LEAST_SYSTEM = 5  # tokens of a system turn, so that its return is no chance
 
 
@@ -29,14 +30,16 @@ def supervised_rightly(batch: BatchSamples, ledger: Ledger) -> Iterator[Problem]
     profile = batch.profile
     if all(s.labels is None for s in batch.samples):
         raise Undecided("needs labels")
-    if profile.turn_start is None and not profile.has_vision:
+    fills = _fills(batch)
+    if profile.turn_start is None and not profile.has_vision and not fills:
         raise Undecided(f"the profile {profile.name} knows no token of turns or pictures")
     for filler in batch.fillers:
         yield from _at_first(filler, _supervised(filler, batch), "a pad is supervised")
     for sample in batch.samples:
         ledger.judged(int(_supervised(sample, batch).sum()))
         yield from _of_sample(sample, batch)
-    yield from _ends(batch)
+    yield from _ends(batch, fills)
+    yield from _headers(batch)
     ledger.left_out("which tokens are the answer", "needs the samples")
 
 
@@ -69,12 +72,22 @@ def _vision(batch: BatchSamples) -> tuple[int | None, ...]:
     return p.image_pad, p.video_pad, p.vision_start, p.vision_end
 
 
-def _ends(batch: BatchSamples) -> Iterator[Problem]:
-    """Of the tokens that end a supervised answer at least one is supervised."""
-    end, first, count = batch.profile.turn_end, None, 0
+def _fills(batch: BatchSamples) -> int | None:
+    """The one token that fills the batch up, where samples end with it too: it is their end, and their pad."""
+    fills = {int(t) for f in batch.fillers for t in f.ids[:1].tolist() + f.ids[-1:].tolist()}
+    last = {int(s.ids[-1]) for s in batch.samples if len(s.ids)}
+    return fills.pop() if len(fills) == 1 and fills <= last else None
+
+
+def _ends(batch: BatchSamples, fills: int | None) -> Iterator[Problem]:
+    """Of the tokens that end a supervised answer at least one is supervised. fills: the pad, where samples end with
+    it."""
+    first, count = None, 0
     for sample in batch.samples:
         supervised = _supervised(sample, batch)
-        ending = np.flatnonzero((sample.ids[1:] == end) & supervised[:-1]) + 1
+        is_end = sample.ids == batch.profile.turn_end
+        is_end[-1:] |= sample.ids[-1:] == fills
+        ending = np.flatnonzero(is_end[1:] & supervised[:-1]) + 1
         if supervised[ending].any():
             return
         count += ending.size
@@ -82,6 +95,29 @@ def _ends(batch: BatchSamples) -> Iterator[Problem]:
             first = (sample, int(ending[0]))
     if first is not None:
         text = f"no token that ends an answer is supervised, of {count}: the model does not learn to stop"
+        yield _placed(first[0], first[1], text, "P1")
+
+
+def _headers(batch: BatchSamples) -> Iterator[Problem]:
+    """Supervision begins where an answer does: not within the header of its turn, and not a token late in every one."""
+    start, late, first = batch.profile.turn_start, 0, None
+    for sample in batch.samples:
+        supervised, ids = _supervised(sample, batch), sample.ids
+        if start is None or len(ids) < LEAST_TURN or supervised[ids == start].any():
+            continue
+        heads = (ids[:-4] == start) & (ids[1:-3] == ASSISTANT) & (ids[2:-2] == NEWLINE)
+        for at in np.flatnonzero(heads).tolist():
+            if supervised[at + 1 : at + 3].any():
+                text = "the header of an assistant's turn is supervised: supervision begins before the answer"
+                yield _placed(sample, at + 1 + int(supervised[at + 1 : at + 3].argmax()), text, "P1")
+                return
+            begins = ids[at + 3] < start and supervised[at + 4] and ids[at + 4] != batch.profile.turn_end
+            if begins and supervised[at + 3]:
+                return
+            late += int(begins)
+            first = first or ((sample, at + 3) if begins else None)
+    if first is not None and late > 1:
+        text = f"the first token of no answer is supervised, of {late}: supervision begins a token late"
         yield _placed(first[0], first[1], text, "P1")
 
 
