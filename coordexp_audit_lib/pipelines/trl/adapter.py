@@ -9,7 +9,7 @@ import math
 from coordexp_audit_lib.kit import parts, replies, varlen
 from coordexp_audit_lib.pipelines.api import Adapter, NotSupported, remembered
 
-from .world import LIMIT, World, settings_of
+from coordexp_audit_lib.pipelines.trl.world import LIMIT, World, settings_of
 
 TRAINER = "trl.trainer.sft_trainer:"
 PACKED, GUIDE = ("docs/source/reducing_memory_usage.md", "Packing", "v1.9.0"), "docs/source/sft_trainer.md"
