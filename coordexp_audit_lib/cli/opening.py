@@ -18,8 +18,10 @@ from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.pipeline import pipelines
 from coordexp_audit_lib.core.surface import surfaces
 from coordexp_audit_lib.core.target import Target, TargetInfo
+from coordexp_audit_lib.report.document import DOCUMENTS
 from coordexp_audit_lib.run.own_claims import load_claims
 from coordexp_audit_lib.targets.contained import SECONDS, limits_of, told_walls
+from coordexp_audit_lib.targets.recording import SUFFIX
 from coordexp_audit_lib.targets.resolve import default, open_target
 
 
@@ -68,6 +70,7 @@ def opened(arguments: argparse.Namespace) -> Opened:
     adapter, limits = adapter_named(arguments), limits_of(arguments.time_limit, arguments.readable or ())
     if adapter is None:
         target = open_target(arguments.target, python=arguments.python, limits=limits)
+        target.own = _written(arguments)
         _say_walls(target)
         if target.declaration() is None:
             return Opened(target, list(arguments.config or target.pipeline().configs), names)
@@ -79,10 +82,19 @@ def opened(arguments: argparse.Namespace) -> Opened:
     target = open_target(
         arguments.target, python=arguments.python, adapter=adapter, config="".join(configs), limits=limits
     )
+    target.own = _written(arguments)
     _say_walls(target)
     if names is None:
         _known_surfaces(target)
     return Opened(target, configs, names)
+
+
+def _written(arguments: argparse.Namespace) -> tuple[Path, ...]:
+    """What the command is to write: a run its folder, others a few files."""
+    out, name = getattr(arguments, "out", None), getattr(arguments, "name", "")
+    if out is None or hasattr(arguments, "replace"):
+        return (out,) if out else ()
+    return tuple(out / file for file in ((f"{name}{SUFFIX}", f".{name}.partial{SUFFIX}") if name else DOCUMENTS))
 
 
 def _say_walls(target: Target) -> None:

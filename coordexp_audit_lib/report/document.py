@@ -24,6 +24,7 @@ SCHEMA = "coordexp-audit/2"
 AUDIT = "audit.json"
 SARIF = "audit.sarif"
 JUNIT = "junit.xml"
+DOCUMENTS = (SARIF, JUNIT, AUDIT)
 NAME = b"coordexp-audit"  # stands in each of them
 MOST = 256 << 20  # bytes of a document that are read
 
@@ -139,7 +140,7 @@ def refuse_foreign(out: Path) -> None:
     Raises:
         UsageError: it has.
     """
-    for name in (SARIF, JUNIT, AUDIT):
+    for name in DOCUMENTS:
         path = out / name
         try:
             ours = not path.is_symlink() and (not path.exists() or NAME in content(path, MOST))
