@@ -8,7 +8,6 @@ import math
 
 from coordexp_audit_lib.kit import parts, replies, varlen
 from coordexp_audit_lib.pipelines.api import Adapter, NotSupported, remembered
-
 from coordexp_audit_lib.pipelines.trl.world import LIMIT, World, settings_of
 
 TRAINER = "trl.trainer.sft_trainer:"
@@ -62,7 +61,8 @@ def dealt(packs, request, here):
     ranks = [[i for batch in here.call(list, row) for i in batch] for row in rows]
     turns = max(map(len, ranks))
     order = [(rank, turn) for turn in range(turns) for rank in range(world) if turn < len(ranks[rank])]
-    seen, repeated = set(), []
+    seen: set[int] = set()
+    repeated: list[int] = []
     for rank, turn in order:
         i = ranks[rank][turn]
         if i in seen:
