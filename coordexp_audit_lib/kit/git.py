@@ -64,8 +64,9 @@ class Source(NamedTuple):
     statement: str | None = None
 
 
-def git_state(root: Path, seconds: float = 60.0) -> GitState:
-    """The commit of the tree at `root`, and whether tracked or new files differ from it (caches do not count)."""
+def git_state(root: Path, seconds: float = 60.0, own: Iterable[Path] = ()) -> GitState:
+    """The commit of the tree at `root`, and whether tracked or new files differ from it (caches do not count, nor do
+    the new files and folders `own`, which the caller writes there)."""
     try:
         top = run(root, "rev-parse", "--show-toplevel", seconds=seconds).strip()
     except UNREADABLE:
@@ -75,7 +76,7 @@ def git_state(root: Path, seconds: float = 60.0) -> GitState:
     try:
         shown = run(root, "log", "-1", "--no-show-signature", "--format=%H %cI", seconds=seconds)
         commit, _, date = shown.strip().partition(" ")
-        return GitState(commit, date, _status(root, _settings(root), seconds)[1])
+        return GitState(commit, date, _status(root, _settings(root), seconds, _inside(root, own))[1])
     except UNREADABLE as error:
         return GitState(note=f"git could not read it: {type(error).__name__}")
 
@@ -159,7 +160,13 @@ def _settings(root: Path) -> dict[str, str]:
     return {name: value for name, _, value in (entry.partition("\n") for entry in listed)}
 
 
-def _status(root: Path, known: Iterable[str], seconds: float) -> tuple[dict[str, str], bool]:
+def _inside(root: Path, own: Iterable[Path]) -> tuple[str, ...]:
+    """Those of the paths that lie below `root`, as git names them."""
+    found = (os.path.relpath(path.resolve(), root.resolve()) for path in own)
+    return tuple(path for path in found if path != os.curdir and not path.startswith(os.pardir))
+
+
+def _status(root: Path, known: Iterable[str], seconds: float, own: tuple[str, ...] = ()) -> tuple[dict[str, str], bool]:
     """What `git status` says of the branch, and whether anything differs. Every filter among the settings `known` is
     emptied, for it would be run; submodules are left alone, for git reads them without our settings."""
     drivers = {n.rpartition(".")[0] for n in known if n.startswith("filter.")}
@@ -169,17 +176,19 @@ def _status(root: Path, known: Iterable[str], seconds: float) -> tuple[dict[str,
     listed = run(root, "status", *options, "--ignored=matching", settings=empty, seconds=seconds)
     lines = [e for e in listed.split("\0") if e]
     about = dict(e[2:].split(" ", 1) for e in lines if e.startswith("# branch."))
-    changed = any(_counts(root, e) for e in lines if not e.startswith("# "))
+    changed = any(_counts(root, e, own) for e in lines if not e.startswith("# "))
     return about, changed or _unseen_changes(root, {**OFF, **empty}, seconds)
 
 
-def _counts(root: Path, entry: str) -> bool:
-    """Whether a line of `git status` makes a tree dirty: an untracked cache does not, and of what is ignored only a
-    module does, for Python finds it whether git looks at it or not."""
+def _counts(root: Path, entry: str, own: tuple[str, ...]) -> bool:
+    """Whether a line of `git status` makes a tree dirty: an untracked cache does not, nor does what is our own, and of
+    what is ignored only a module does, for Python finds it whether git looks at it or not."""
     path = entry[2:]
     parts = path.rstrip("/").split("/")
     if not entry.startswith(("? ", "! ")):
         return True
+    if any(path == name or path.startswith(f"{name}/") for name in own):
+        return False
     if any(part in CACHES or part.endswith(".pyc") for part in parts):
         return False
     if entry.startswith("? "):
