@@ -70,6 +70,16 @@ class _Document(msgspec.Struct):
     findings: list[_Told]
 
 
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of `audit.json`, as `resources/audit.schema.json` publishes it."""
+    made = msgspec.json.schema(_Document)
+    spelt = json.dumps(made).replace("#/$defs/_", "#/$defs/")
+    made = json.loads(spelt)
+    made["$defs"] = {name.lstrip("_"): part | {"title": name.lstrip("_")} for name, part in made["$defs"].items()}
+    made["$defs"]["Document"]["properties"]["schema"] = {"const": SCHEMA}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": SCHEMA, **made}
+
+
 def document(
     target: TargetInfo,
     bindings: Mapping[str, Binding],

@@ -1,4 +1,4 @@
-"""What other repositories call: the hooks of pre-commit and the GitHub action name commands and options that there are."""
+"""What other repositories call: hooks and a GitHub action name commands and options that there are."""
 
 from __future__ import annotations
 
