@@ -61,9 +61,10 @@ def boundary(name: str) -> Boundary:
 def page(b: Boundary, config: str) -> str:
     """The file name, without a suffix, of what a boundary's notebook leaves for a config.
 
-    The whole path of the config goes into it: `prod/ab_mixed` and `smoke/ab_mixed` are different pages.
+    The whole path of the config goes into it: `prod/ab_mixed` and `smoke/ab_mixed` are different pages. A target may
+    have no config.
     """
-    return f"{b.number:02d}_{b.name}.{slug(config)}"
+    return f"{b.number:02d}_{b.name}.{slug(config)}" if config else f"{b.number:02d}_{b.name}"
 
 
 def slug(config: str) -> str:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from coordexp_audit_lib.cli.streams import say
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.finding import Finding
+from coordexp_audit_lib.report.style import write
 
+if TYPE_CHECKING:
+    from coordexp_audit_lib.run.batches import AuditedBatch
+
+DRAWN, WIDTH = (".svg", ".pdf", ".png"), 120
 SUFFIXES = (".npz", ".safetensors")
 STDIN = "-"
 
@@ -40,6 +48,7 @@ def declare(batch: argparse.ArgumentParser) -> None:
     batch.add_argument(
         "--whole", action="store_true", help="the file holds all that the model is given: what is not there is missing"
     )
+    batch.add_argument("--draw", type=Path, metavar="FILE", help="draw the batch's ribbon: .svg, .pdf or .png")
 
 
 def audited(arguments: argparse.Namespace) -> tuple[str, list[Finding], str]:
@@ -60,9 +69,11 @@ def audited(arguments: argparse.Namespace) -> tuple[str, list[Finding], str]:
     found: list[Finding] = []
     notes = []
     files = [f for path in arguments.file for f in _batches_in(path)]
+    for option in ("samples", "draw"):
+        if getattr(arguments, option) and len(files) > 1:
+            what = "belongs to one batch, and there are several"
+            raise UsageError(what, where=f"--{option}", remedy="name one batch")
     samples = read_samples(arguments.samples, profile) if arguments.samples else ()
-    if samples and len(files) > 1:
-        raise UsageError("belongs to one batch, and there are several", where="--samples", remedy="name one batch")
     for path in files:
         name = "stdin" if str(path) == STDIN else path.name
         with _opened(path) as readable:
@@ -77,10 +88,35 @@ def audited(arguments: argparse.Namespace) -> tuple[str, list[Finding], str]:
             whole=arguments.whole,
             samples=samples,
         )
+        _show(made, arguments, name)
         told = "; ".join(f"{e.symbol}: {e.value}" for e in made.read if e.symbol not in artifact.TENSORS)
         notes += [f"{name}: {told}" if len(files) > 1 else told] if told else []
         found += made.findings
     return ", ".join("stdin" if str(p) == STDIN else p.name for p in files), found, " | ".join(notes)
+
+
+def _show(made: AuditedBatch, arguments: argparse.Namespace, name: str) -> None:
+    """The ribbon of the batch: on the terminal, and as a figure where one is asked for."""
+    from coordexp_audit_lib.boundaries.packing.figures import ribbon
+
+    parts, marks = made.row.parts, made.marks
+    if not arguments.json:
+        width = shutil.get_terminal_size((WIDTH, 24)).columns
+        for line in [name, *ribbon.lines(parts, marks, min(width, WIDTH))]:
+            say(line)
+        say("")
+    if arguments.draw is None:
+        return
+    if arguments.draw.suffix not in DRAWN:
+        raise UsageError(f"is none of {', '.join(DRAWN)}", where=str(arguments.draw), remedy="name such a file")
+    if not any(part.row.flat("input_ids") is not None for part in parts):
+        raise UsageError("there are no tokens to draw", where=name, remedy="give input_ids")
+    try:
+        write(ribbon.draw_rows(parts, marks), arguments.draw)
+    except OSError as error:
+        raise UsageError(
+            f"can't be written: {error.strerror}", where=str(arguments.draw), remedy="name a file"
+        ) from error
 
 
 def _batches_in(path: Path) -> list[Path]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from tqdm import tqdm
 
 from coordexp_audit_lib.boundaries.packing.artifact import isolation as facts_of
 from coordexp_audit_lib.core.errors import UsageError
@@ -60,6 +59,8 @@ def _known(release: str) -> tuple[facts_of.Facts, dict[str, float]]:
 
 
 def _measured() -> tuple[facts_of.Facts, dict[str, float]]:
+    from tqdm import tqdm
+
     if not facts_of.installed():
         raise UsageError("transformers is not installed", where="isolation", remedy="run it where the training runs")
     total = sum(1 for _ in isolation.calls())

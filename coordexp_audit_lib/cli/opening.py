@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.pipeline import pipelines
 from coordexp_audit_lib.core.surface import surfaces
 from coordexp_audit_lib.core.target import Target, TargetInfo
+from coordexp_audit_lib.run.own_claims import load_claims
+from coordexp_audit_lib.targets.contained import SECONDS, limits_of, told_walls
 from coordexp_audit_lib.targets.resolve import default, open_target
 
 
@@ -37,6 +40,8 @@ def declare_target(parser: argparse.ArgumentParser, *, adapter: bool = True) -> 
         how.add_argument("--adapter", type=Path, metavar="FILE", help="a file that describes the pipeline and asks it")
         how.add_argument("--pipeline", metavar="NAME", help="a pipeline that comes along or is installed")
     add("--python", help="the interpreter of the pipeline's own environment")
+    add("--time-limit", type=_seconds, default=SECONDS, help="for answers that do not come, in all (300 s)")
+    add("--readable", nargs="+", action="extend", metavar="PATH", help="what a checkout's code may read beside itself")
     add("--config", nargs="+", action="extend", help="configs, relative to the target (both anchored), or an adapter's")
 
 
@@ -45,6 +50,7 @@ def declare_audit(parser: argparse.ArgumentParser) -> None:
     declare_target(parser)
     add = parser.add_argument
     add("--boundary", nargs="+", action="extend", help="only these boundaries")
+    add("--claims", nargs="+", action="extend", type=Path, metavar="FILE", help="Python files with claims of your own")
     add("--seed", type=int, default=0, help="of every random choice (0)")
     add("--jobs", type=_jobs, default=_cores(), help="processes that ask a checkout (all cores)")
 
@@ -58,20 +64,40 @@ def opened(arguments: argparse.Namespace) -> Opened:
     given = getattr(arguments, "boundary", None)
     names = [boundaries.boundary(n).name for n in given] if given else None
     boundaries.load(None if names is None or boundaries.ALL_OTHERS in names else names)
-    adapter = adapter_named(arguments)
+    load_claims(getattr(arguments, "claims", None) or ())
+    adapter, limits = adapter_named(arguments), limits_of(arguments.time_limit, arguments.readable or ())
     if adapter is None:
-        target = open_target(arguments.target, python=arguments.python)
+        target = open_target(arguments.target, python=arguments.python, limits=limits)
+        _say_walls(target)
         if target.declaration() is None:
             return Opened(target, list(arguments.config or target.pipeline().configs), names)
         kept = [c for c in getattr(target, "recording").configs if c]  # noqa: B009  a recording of an adapter's answers
         return Opened(target, list(arguments.config or kept), names)
-    configs = list(arguments.config or [])
+    configs = [os.path.normpath(c) for c in arguments.config or ()]
     if len(configs) > 1:
         raise UsageError("an adapter is given one config", where=configs[1], remedy="audit one config at a time")
-    target = open_target(arguments.target, python=arguments.python, adapter=adapter, config="".join(configs))
+    target = open_target(
+        arguments.target, python=arguments.python, adapter=adapter, config="".join(configs), limits=limits
+    )
+    _say_walls(target)
     if names is None:
         _known_surfaces(target)
     return Opened(target, configs, names)
+
+
+def _say_walls(target: Target) -> None:
+    said = told_walls(target.info())
+    if said:
+        print(f"coordexp-audit: {said}", file=sys.stderr)
+
+
+def paged(told: Opened) -> Opened:
+    """The same with the boundaries that have a page: of an adapter's pipeline those that it answers at."""
+    said = told.target.declaration()
+    if said is None or told.names is not None:
+        return told
+    answered = {name.partition(".")[0] for name in said.surfaces}
+    return told._replace(names=[b.name for b in boundaries.BOUNDARIES if b.name in answered])
 
 
 def _known_surfaces(target: Target) -> None:
@@ -116,6 +142,16 @@ def described(target: Target, names: list[str] | None) -> TargetInfo:
 def _cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _seconds(word: str) -> float:
+    try:
+        seconds = float(word)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e6:
+        raise argparse.ArgumentTypeError(f"{word!r} is no number of seconds")
+    return seconds
 
 
 def _jobs(word: str) -> int:

@@ -226,7 +226,8 @@ def claim(
     The module's docstring is the claim's text: its first paragraph the demand, the rest why and an example.
 
     Args:
-        id: `boundary.name`; by default read from the module's place, `boundaries/<boundary>/claims/<name>.py`.
+        id: `boundary.name`; by default read from the module's place, `boundaries/<boundary>/claims/<name>.py`. With an
+            id the function's own docstring is the claim's text.
     """
 
     def register(check: Check) -> Claim:
@@ -234,7 +235,8 @@ def claim(
         name = id or f"{parts[-3]}.{parts[-1]}"
         if name in _CLAIMS:
             raise AuditError(f"claim {name} is declared twice", where=name, remedy="rename one of them")
-        doc = check.__globals__.get("__doc__") or check.__doc__ or ""
+        said = (check.__globals__.get("__doc__"), check.__doc__)  # a file of several claims has them in the functions
+        doc = next(filter(None, said[::-1] if id else said), "")
         made = Claim(
             name, doc, check, severity=severity, kind=kind, remedy=remedy, spec=spec, per_config=per_config, root=root
         )

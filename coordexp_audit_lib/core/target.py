@@ -41,7 +41,8 @@ class Binding(msgspec.Struct, frozen=True):
 
 
 class TargetInfo(msgspec.Struct, frozen=True):
-    """Who was audited. Paths of this machine never stand here: they differ from run to run."""
+    """Who was audited. Paths of this machine never stand here: they differ from run to run. walls: those that stood
+    around a checkout's processes (`sandbox.walls.TOLD`)."""
 
     kind: str
     name: str
@@ -52,6 +53,7 @@ class TargetInfo(msgspec.Struct, frozen=True):
     interpreter: str = ""
     versions: dict[str, str] = {}
     note: str = ""
+    walls: tuple[str, ...] = ()
 
 
 class Target(ABC):

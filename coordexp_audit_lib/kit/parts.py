@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from coordexp_audit_lib.kit import chat, coordjson, picture
+from coordexp_audit_lib.kit import chat, coordjson, picture, profile
 from coordexp_audit_lib.kit import model as models
 from coordexp_audit_lib.kit import tokenizer as words
 from coordexp_audit_lib.kit.asked import Asked
@@ -53,13 +53,15 @@ def tokenizer(scratch: str) -> Any:
     return made
 
 
-def image_processor() -> Any:
-    """Qwen3-VL's image processor: patches of 16 pixels, 2 x 2 of which are merged."""
+def image_processor(family: str = "qwen3_vl") -> Any:
+    """The image processor of a Qwen-VL family (`kit.profile`): for Qwen3-VL patches of 16 pixels, of which 2 x 2 are
+    merged."""
     import transformers
 
     # Without torchvision, 5.x warns that it falls back to this one.
     kind = getattr(transformers, "Qwen2VLImageProcessorPil", None) or transformers.Qwen2VLImageProcessor
-    return kind(**IMAGES)
+    known = profile.named(family)
+    return kind(**{name: getattr(known, name) for name in IMAGES})
 
 
 class NoVideos:
@@ -140,6 +142,12 @@ def chat_of(record: Mapping[str, Any], system: str, user: str, order: str = "des
     turns = [("system", system), ("user", slots + user), ("assistant", text)]
     pictures = [{"number": n, "width": w, "height": h} for n, (w, h) in enumerate(record["pictures"])]
     return Asked(turns=turns[0 if system else 1 :], pictures=[Asked(p) for p in pictures])
+
+
+def crowded(objects: int) -> Asked:
+    """A record of so many objects in one picture, for a chat of any length."""
+    boxes = [("object", [k % 1000, (k + 1) % 1000, 999, 999]) for k in range(objects)]
+    return Asked(objects=boxes, pictures=[(64, 64)])
 
 
 def answer(objects: Sequence[Sequence[Any]], order: Any = "desc_first") -> str:

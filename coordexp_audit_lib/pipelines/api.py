@@ -122,7 +122,8 @@ class Adapter:
         return function
 
     def answers(self, surface, of=""):
-        """Declare the function that answers `surface`: `(request, here) -> a dict or one of `kit.replies``.
+        """Declare the function that answers `surface`, called once for each question: `(request, here) -> dict`, which
+        `kit.replies` makes.
 
         of: the pipeline's own function behind it, as `module:qualname`; findings then point to its file and line.
         """
@@ -130,7 +131,7 @@ class Adapter:
         def register(function):
             if surface in self.bound:
                 raise ValueError("surface %s is answered twice" % surface)
-            self.bound[surface], self.named[surface] = Bound(surface, function, {}), of
+            self.bound[surface], self.named[surface] = Bound(surface, remembered(function), {}), of
             return function
 
         return register
@@ -149,7 +150,7 @@ def remembered(answer):
             try:
                 with stand_ins.noted(parts[key]):
                     known[key] = answer(request, here), None
-            except (Refused, Unbound) as error:
+            except (Refused, Unbound, NotSupported) as error:
                 known[key] = None, error
         else:
             for one in parts[key].values():

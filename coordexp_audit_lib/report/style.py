@@ -47,8 +47,14 @@ def legend(owner: Any, *entries: Any, **look: Any) -> None:
 
 def save(figure: Any, stem: Path) -> None:
     """Write a figure as `stem.svg` and `stem.pdf`, the same bytes each time."""
+    for suffix in (".svg", ".pdf"):
+        write(figure, stem.with_suffix(suffix))
+
+
+def write(figure: Any, path: Path) -> None:
+    """Write a figure in the format that the file's name says (.svg, .pdf, .png), the same bytes each time."""
     import matplotlib
 
-    with matplotlib.rc_context({"svg.hashsalt": stem.name}):
-        figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
-        figure.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None})
+    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix, {})
+    with matplotlib.rc_context({"svg.hashsalt": path.stem}):
+        figure.savefig(path, metadata=undated)

@@ -84,7 +84,7 @@ def plan(word: str, configs: Sequence[str], out: Path, seed: int, names: list[st
     source, kept = folder("notebooks"), str((out / "findings").resolve())
     jobs = []
     for b in boundaries.load(names):
-        for config in configs:
+        for config in configs or ("",):
             parameters = {"target": word, "config": config, "out": kept, "seed": seed, "fail_on": "never"}
             page = boundaries.page(b, config)
             output, findings = out / "notebooks" / f"{page}.ipynb", out / "findings" / f"{page}.json"
@@ -147,7 +147,7 @@ def collect(
     """
     kept: dict[tuple[str, str | None], Finding] = {}
     for b in boundaries.load(names):
-        for config in configs:
+        for config in configs or ("",):
             made = found_in(out / "findings" / f"{boundaries.page(b, config)}.json")
             if made is None:
                 made = audit(target, applicable(claims(b.name), target.pipeline()), [config], seed)

@@ -32,6 +32,17 @@ class AuditedBatch(NamedTuple):
     row: PackedRow
     read: list[Evidence]
 
+    @property
+    def marks(self) -> dict[int, list[int]]:
+        """By row, the tokens at which something is wrong, the weightiest first."""
+        made: dict[int, list[int]] = {}
+        for violation in (v for f in self.findings for v in f.violations):
+            token = (violation.counterexample or {}).get("token")
+            row = re.search(r"\(row (\d+)", violation.message)
+            if token is not None:
+                made.setdefault(int(row[1]) if row else 0, []).append(token)
+        return made
+
 
 def audit_batch(
     tensors: Mapping[str, Any],

@@ -19,7 +19,8 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 
 from coordexp_audit_lib.core.folder import removed
-from coordexp_audit_lib.sandbox.supervisor import SET_PDEATHSIG, control
+from coordexp_audit_lib.sandbox.supervisor import SET_PDEATHSIG
+from coordexp_audit_lib.sandbox.walls import control
 
 ENGINE = "coordexp-audit-shared-kernel"
 CELL_TIMEOUT = 600  # seconds

@@ -20,7 +20,8 @@ from coordexp_audit_lib.core.errors import AuditError, one_line
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import Asked, Judges, Progress, judge, one_by_one
 from coordexp_audit_lib.core.target import Target
-from coordexp_audit_lib.sandbox.supervisor import SET_PDEATHSIG, control
+from coordexp_audit_lib.sandbox.supervisor import SET_PDEATHSIG
+from coordexp_audit_lib.sandbox.walls import control
 
 T = TypeVar("T")
 Work = Callable[[Target], T]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
+import inspect
 import os
 import sys
 
@@ -89,7 +90,7 @@ def plain(value):
 
 def own(function):
     """Where the adapter's own function stands."""
-    code = function.__code__
+    code = inspect.unwrap(function).__code__
     name = os.path.basename(code.co_filename)
     symbol = "%s:%s" % (name[: -len(".py")], function.__qualname__)
     return {"path": name, "line": code.co_firstlineno, "symbol": symbol, "digest": digest(code.co_filename, symbol)}

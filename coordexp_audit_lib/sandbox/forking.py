@@ -80,11 +80,11 @@ def fork(control, private, body):
 
 def _supervised(orders, server, fds, body):
     """What the supervisor does in its own process, from the first to the last."""
-    from coordexp_audit_lib.sandbox import supervisor
+    from coordexp_audit_lib.sandbox import supervisor, walls
 
     read, write, printed, lifeline, said = fds
     os.setsid()
-    supervisor.control(supervisor.SET_PDEATHSIG, signal.SIGKILL)
+    walls.control(supervisor.SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != server:
         return
     os.dup2(printed, 2)

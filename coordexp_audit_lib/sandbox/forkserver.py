@@ -84,7 +84,8 @@ class _Forked(WorkerProcess):
         self._make(limits, Path(tempfile.mkdtemp(prefix="forked-", dir=server.base)))
         theirs = self._pipes()
         shared = [str(server.base / name) for name in FOLDERS if name != "work"]  # what was imported may write there
-        orders = {"environment": environment(self.base, self.token), "writable": shared, **bounds(limits, self.base)}
+        orders = {**bounds(limits, self.base), "environment": environment(self.base, self.token)}
+        orders["writable"] = [*orders["writable"], *shared]
         try:
             server.order(orders, theirs)
         except OSError:

@@ -19,8 +19,9 @@ class Limits(msgspec.Struct, frozen=True):
     imports. memory: of all its processes together, and private memory of each; address space may be three times that,
     for libraries are mapped larger than they are used.
     frame: one answer. flood: printed during one question. file: one file, disk: all files of the scratch together.
+    writable, readable: what it may write to beside its scratch, and read beside its tree, interpreter and system.
     hangs: after so many questions in a row that were not answered in time, starts: after so many starts in a row that
-    failed, no further one is tried.
+    failed, no further one is tried. waiting: in all, for answers that do not come, whichever questions they are to.
     """
 
     start_seconds: float = 60.0
@@ -31,10 +32,13 @@ class Limits(msgspec.Struct, frozen=True):
     flood: int = 64 << 20
     file: int = 1 << 30
     disk: int = 4 << 30
-    open_files: int = 4096
+    open_files: int = 1024
     processes: int = 128
+    writable: tuple[str, ...] = ()
+    readable: tuple[str, ...] = ()
     starts: int = 3
     hangs: int = 5
+    waiting: float = 300.0
 
     def rlimits(self) -> dict[str, int]:
         """The names of `resource` limits with their values."""

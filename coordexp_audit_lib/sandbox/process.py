@@ -22,7 +22,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgspec
 
 from coordexp_audit_lib.core.errors import SurfaceFailed
-from coordexp_audit_lib.sandbox import leftovers, supervisor, worker
+from coordexp_audit_lib.sandbox import leftovers, supervisor, walls, worker
 from coordexp_audit_lib.sandbox.limits import FOLDERS, Limits, environment
 
 CHUNK = 1 << 16
@@ -91,6 +91,7 @@ class WorkerProcess:
             (base / name).mkdir()
         self.token = secrets.token_hex(16)
         self.worker, self.supervisor = 0, Supervisor()
+        self.walls: tuple[str, ...] = ()
 
     def _pipes(self, *more: int) -> Theirs:
         """Make the pipes, of which one end each is ours; `more` descriptors of ours are closed with them."""
@@ -130,8 +131,10 @@ class WorkerProcess:
         self.supervisor.pid = self.supervisor.process.pid
 
     def _begin(self, setup: dict[str, Any], seconds: float) -> None:
-        setup |= {"scratch": str(self.base / "work"), "frame": self.limits.frame}
-        told = self.exchange(setup, seconds)
+        own = {"scratch": str(self.base / "work"), "frame": self.limits.frame}
+        more = {"readable": [*self.limits.writable, *self.limits.readable]}
+        told = self.exchange(setup | own | more, seconds)
+        self.walls = tuple(name for name in walls.TOLD if name in told.get("walls", ()))
         self.worker = told["ready"]
         self.supervisor.pid = self.supervisor.pid or told["supervisor"]
 
@@ -248,7 +251,8 @@ def pending(fd: int, seconds: float = 0.0) -> bool:
 def bounds(limits: Limits, scratch: Path, workers: int = 1) -> dict[str, Any]:
     """What a supervisor is told of the limits: those of one worker, or of several together."""
     each = {name: workers * getattr(limits, name) for name in ("memory", "disk", "processes")}
-    return {**each, "rlimits": limits.rlimits(), "scratch": str(scratch)}
+    more = {"writable": list(limits.writable), "home": str(Path("~").expanduser())}
+    return {**each, **more, "rlimits": limits.rlimits(), "scratch": str(scratch)}
 
 
 def decoded(data: bytes, response: Any = Any) -> Any:

@@ -12,24 +12,25 @@ group instead.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import resource
 import select
 import signal
-import struct
+import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-SET_PDEATHSIG, SET_CHILD_SUBREAPER, SET_NO_NEW_PRIVS = 1, 36, 38
-LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
-WRITES = 0b1_1111_1111_0010  # write a file, remove and make entries of every kind; not execute and not read
-OF_FILES = 1 << 1 | 1 << 14  # of these rights, those that a single file can give: write and truncate
-DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/shm")  # shm: semaphores
+if __package__:
+    from coordexp_audit_lib.sandbox import walls
+else:
+    sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+    import walls  # type: ignore[no-redef]
+
+SET_PDEATHSIG, SET_CHILD_SUBREAPER = 1, 36
 LINUX = sys.platform == "linux"
 PAGE = os.sysconf("SC_PAGE_SIZE")
 TICK, SLOW_TICK = 0.2, 0.5
@@ -90,40 +91,6 @@ def below(root: int) -> dict[int, Process]:
     return found
 
 
-def control(option: int, value: int) -> None:
-    """Call prctl; where it is not known the rest still works, only less strictly."""
-    if LINUX:
-        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
-
-
-def landlock_version() -> int:
-    """The version of the kernel's Landlock, 0 where there is none."""
-    if not LINUX:
-        return 0
-    return max(0, int(ctypes.CDLL(None).syscall(LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1)))
-
-
-def confine(writable: list[str]) -> None:
-    """From here on this process and its children write below `writable` only, and signal nobody outside.
-
-    By Landlock, as far as the kernel has it: without, a hostile tree can write wherever its user can.
-    """
-    version, libc = landlock_version(), ctypes.CDLL(None)
-    if version == 0:
-        return
-    handled = WRITES | (1 << 13 if version >= 2 else 0) | (1 << 14 if version >= 3 else 0)  # refer, truncate
-    words = [handled, 0, 3][: 3 if version >= 6 else 1]  # file system, network, scope: abstract sockets and signals
-    ruleset = libc.syscall(LANDLOCK_CREATE, struct.pack(f"={len(words)}Q", *words), ctypes.c_size_t(8 * len(words)), 0)
-    for path in writable:
-        with contextlib.suppress(OSError):
-            place = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            allowed = handled if os.path.isdir(path) else handled & OF_FILES
-            libc.syscall(LANDLOCK_ADD, ruleset, 1, struct.pack("=Qi", allowed, place), 0)
-            os.close(place)
-    libc.syscall(LANDLOCK_RESTRICT, ruleset, 0)
-    os.close(ruleset)
-
-
 def reap(worker: int) -> int | None:
     """Collect the dead; the worker's wait status if it is among them."""
     status = None
@@ -176,9 +143,22 @@ def stored(folder: str) -> int:
     return total
 
 
+def unlinked(pids: Iterable[int]) -> int:
+    """Bytes of the files that processes hold open and that have no name any more."""
+    found = {}
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for name in os.listdir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError):
+                    status = os.stat(f"/proc/{pid}/fd/{name}")
+                    if status.st_nlink == 0 and stat.S_ISREG(status.st_mode):
+                        found[status.st_dev, status.st_ino] = status.st_blocks * 512
+    return sum(found.values())
+
+
 def excess(orders: dict[str, Any], living: dict[int, Process]) -> str:
     """Why the living processes below are too much to go on, or an empty text."""
-    if stored(orders["scratch"]) > orders["disk"]:
+    if stored(orders["scratch"]) + unlinked(living) > orders["disk"]:
         return f"it stored more than {orders['disk']} bytes"
     if len(living) > orders["processes"]:
         return f"it ran more than {orders['processes']} processes"
@@ -188,15 +168,15 @@ def excess(orders: dict[str, Any], living: dict[int, Process]) -> str:
 
 
 def limited(orders: dict[str, Any], parent: int) -> Callable[[], None]:
-    """What the worker's process does before it becomes the worker: its limits, and to die with its supervisor."""
+    """What the worker's process does before it becomes the worker: its limits, its walls, to die with its supervisor.
+
+    A fork server itself, which runs nothing of the tree's, is left the calls by which it walls in what it forks.
+    """
+    writable, forks = [orders["scratch"], *orders.get("writable", ())], bool(orders.get("forks"))
 
     def prepare() -> None:
-        control(SET_PDEATHSIG, signal.SIGKILL)
-        control(SET_NO_NEW_PRIVS, 1)
         for number in IGNORED:
             signal.signal(number, signal.SIG_DFL)
-        if os.getppid() != parent:
-            os._exit(1)
         for name, value in orders["rlimits"].items():
             limit = getattr(resource, name, None)
             if limit is not None:
@@ -206,7 +186,18 @@ def limited(orders: dict[str, Any], parent: int) -> Callable[[], None]:
                     resource.setrlimit(limit, (most, most))
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # if the machine runs out of memory, the worker is the one to go
-        confine([orders["scratch"], *orders.get("writable", ()), *DEVICES])
+        walls.stand(
+            walls.enclose(writable, orders.get("home", ""), inside=walls.NETWORK in walls.standing(), forks=forks)
+        )
+        walls.control(SET_PDEATHSIG, signal.SIGKILL)  # not before: it is lost where capabilities change
+        if os.getppid() != parent:
+            os._exit(1)
+        if walls.control(walls.SET_NO_NEW_PRIVS, 1):
+            walls.stand([walls.PRIVILEGES])
+        if not (forks and walls.MOUNTS in walls.standing()) and walls.confine([*writable, *walls.DEVICES]):
+            walls.stand([walls.WRITES])
+        if not forks and walls.filter_calls():
+            walls.stand([walls.CALLS])
 
     return prepare
 
@@ -271,7 +262,7 @@ def supervise(orders: dict[str, Any], start: Callable[[dict[str, Any]], int] = s
     """Run the worker to its end; what there is to say about it."""
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
-    control(SET_CHILD_SUBREAPER, 1)
+    walls.control(SET_CHILD_SUBREAPER, 1)
     wakeup, ring = os.pipe()
     os.set_blocking(ring, False)
     signal.set_wakeup_fd(ring, warn_on_full_buffer=False)

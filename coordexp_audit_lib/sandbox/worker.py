@@ -4,11 +4,12 @@ Started by path, not as a package: `python worker.py READ_FD WRITE_FD [SOCKET_FD
 started with a socket, which answers nothing then (`sandbox/forking.py`). It speaks frames on these two private pipes: 4
 bytes of length, big-endian, then that many bytes of UTF-8 JSON. The first frame sets up (`tree`, `scratch`, `answers`:
 the folder of the pipeline's modules of answers, `frame`: the largest answer in bytes, `preload`: what a fork server is
-to import). Every frame has an `id`, and its answer carries the same `id` and one of `ready` (the process id, with that
-of its `supervisor`), `about`, `value`, `refusal` {"type", "message", and `where` {"path", "line"}: the innermost line
-of the tree, if one raised}, `traced` (what ran, of a question that came with `trace`; `kit.lines`), `unbound` (a
-reason) or `failed` (a reason, one line; with `spent` the worker is not to be asked again). With an answer come its
-`stand_ins`: [what is not installed, what stood in for it, whether the answer is the same], if there were any.
+to import, `readable`: what may be read beside its own). Every frame has an `id`, and its answer carries the same `id`
+and one of `ready` (the process id, with that of its `supervisor` and the `walls` around it), `about`, `value`,
+`refusal` {"type", "message", and `where` {"path", "line"}: the innermost line of the tree, if one raised}, `traced`
+(what ran, of a question that came with `trace`; `kit.lines`), `unbound` (a reason) or `failed` (a reason, one line;
+with `spent` the worker is not to be asked again). With an answer come its `stand_ins`: [what is not installed, what
+stood in for it, whether the answer is the same], if there were any.
 
 With an `adapter` (a path) in the first frame, that file answers (`sandbox/adapting.py`); `config` is the user's file
 for it. It tells what it `declared`, and answers also `unsupported` (an option): of this case there is no answer.
@@ -101,8 +102,7 @@ class Worker:
         self.adapted: Any = None
         if setup.get("adapter"):
             self.adapted = importlib.import_module(LIBRARY + ".sandbox.adapting").Adapted(setup, load_answers)
-        if self.tree not in sys.path and setup.get("importable", True):
-            sys.path.insert(0, self.tree)
+        sys.path[:0] = [p for p in setup.get("paths", [self.tree]) if p not in sys.path]
         os.chdir(self.scratch)
 
     def answer(self, message):
@@ -283,13 +283,29 @@ def serve_frames(read_fd, write_fd, setup=None):
     """Say that it is ready, and answer. setup: the first frame, if it was read already."""
     setup = setup or read_frame(read_fd)
     worker = Worker(setup)
-    write_frame(write_fd, worker.pack(setup["id"], ready()))
+    told = walled(setup)
+    write_frame(write_fd, worker.pack(setup["id"], dict(ready(), walls=told)))
     while True:
         try:
             message = read_frame(read_fd)
         except EOFError:
             return
         write_frame(write_fd, worker.answer(message))
+
+
+def walled(setup):
+    """Close the last wall, before anything of the tree's runs; the names of those that stand."""
+    walls = importlib.import_module(LIBRARY + ".sandbox.walls")
+    base = os.path.dirname(setup["scratch"])
+    places = [v for v in setup.values() if isinstance(v, str) and os.path.isabs(v)]
+    places += [base, os.path.dirname(os.path.dirname(os.path.abspath(__file__))), *setup.get("readable", ())]
+    if os.path.basename(base).startswith("forked-"):  # what its server imported may read there
+        places += [os.path.join(os.path.dirname(base), name) for name in ("home", "tmp", "work")]
+    if walls.only_read(walls.readable(places)):
+        walls.stand([walls.READS])
+    told = walls.standing()
+    os.environ.pop(walls.STANDING, None)
+    return told
 
 
 def ready():

@@ -54,7 +54,9 @@ class AdapterTarget(CheckoutTarget):
         if not self.file.is_file() or self.file.suffix != ".py":
             raise UsageError("there is no such adapter", where=str(file), remedy="give a Python file")
         self.config = config
-        given = {"adapter": str(self.file), "config": self._full(config), "importable": self.has_tree or not _own(file)}
+        beside = [] if self.file.parent in folders() else [self.file.parent]  # what comes along imports itself by name
+        paths = [str(p.resolve()) for p in ([root] if root else []) + beside]
+        given = {"adapter": str(self.file), "config": self._full(config), "paths": paths}
         self._open(
             root or self.file.parent, interpreter_at(python or sys.executable, ""), limits, self.file.parent, **given
         )
@@ -91,6 +93,7 @@ class AdapterTarget(CheckoutTarget):
                 commit=state.commit if state else "",
                 dirty=state.dirty if state else None,
                 date=state.date if state else "",
+                walls=self._walls,
             )
         return self._info
 
@@ -154,10 +157,6 @@ def with_pins(said: Declaration, path: Path) -> Declaration:
         raise UsageError(f"it holds no pins: {error}", where=str(path), remedy=remedy) from error
     policies = sorted({*said.policies, "pins"})
     return msgspec.structs.replace(said, policies=policies, contract={**said.contract, PINS: pins})
-
-
-def _own(file: Path) -> bool:
-    return file.resolve().parent in folders()
 
 
 def adapter_of(name: str) -> Path:

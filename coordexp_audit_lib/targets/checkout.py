@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import mmap
 import os
 import shutil
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,8 @@ class CheckoutTarget(Target):
         self._statements = Statements(self.tree)
         self._localiser: Localiser | None = None
         self._failed_starts = self._hangs = 0
+        self._walls: tuple[str, ...] = ()
+        self._waited = mmap.mmap(-1, 8)  # seconds that were waited in vain, for all processes that are forked
 
     def info(self) -> TargetInfo:
         if self._info is None:
@@ -85,6 +89,7 @@ class CheckoutTarget(Target):
                 interpreter=self._about["interpreter"],
                 versions=self._about["versions"],
                 note=state.note,
+                walls=self._walls,
             )
         return self._info
 
@@ -218,18 +223,28 @@ class CheckoutTarget(Target):
 
     def _exchange(self, message: dict[str, Any], seconds: float, response: Any = Any) -> dict[str, Any]:
         """Ask the worker, started if there is none; after a failure the next question starts a new one."""
+        left = self.limits.waiting - struct.unpack("d", self._waited)[0]
+        if left <= 0:
+            what = f"{self.limits.waiting:g} seconds were waited for answers that did not come (--time-limit)"
+            raise SurfaceFailed(f"not asked: {what}")
         if self._hangs >= self.limits.hangs:
             raise SurfaceFailed(f"not asked: the {self._hangs} questions before were not answered in time")
         if self._worker is None:
             self._worker = self._started()
         try:
-            answer = self._worker.exchange(message, seconds, response)
+            answer = self._worker.exchange(message, min(seconds, left), response)
         except BaseException as error:
+            self._lost(error, min(seconds, left))
             self._hangs = self._hangs + 1 if isinstance(error, NoAnswerInTime) else 0
             self._end_worker()
             raise
         self._hangs = 0
         return answer
+
+    def _lost(self, error: BaseException, seconds: float) -> None:
+        """Count the seconds that were waited in vain."""
+        if isinstance(error, NoAnswerInTime):
+            self._waited[:] = struct.pack("d", struct.unpack("d", self._waited)[0] + seconds)
 
     def _started(self) -> WorkerProcess:
         if self._failed_starts >= self.limits.starts:
@@ -240,6 +255,7 @@ class CheckoutTarget(Target):
             self._failed_starts += 1
             raise
         self._failed_starts = 0
+        self._walls = worker.walls
         return worker
 
     def _fresh(self) -> WorkerProcess:
@@ -249,7 +265,8 @@ class CheckoutTarget(Target):
         """A worker from the fork server; None where there is no server, or none that forks."""
         try:
             return self._server.fork() if self._server is not None else None
-        except SurfaceFailed:
+        except SurfaceFailed as error:
+            self._lost(error, self.limits.first_seconds)
             return None
 
     def _asked_about(self) -> dict[str, Any]:

@@ -280,7 +280,8 @@ class Recorder(Target):
             whole._gather()
             return whole.recording(tool, date)
         known = dict(self.configs), self.bindings(), self.answers, self.reaches, self.places, self.held
-        return Recording(SCHEMA, self.info(), tool, date, *known, self.declaration())
+        info = msgspec.structs.replace(self.info(), walls=())  # those of this machine
+        return Recording(SCHEMA, info, tool, date, *known, self.declaration())
 
 
 def merged(before: Recording, now: Recording) -> Recording:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.target import Target
+from coordexp_audit_lib.sandbox.limits import Limits
 from coordexp_audit_lib.targets.recording import SUFFIX, RecordingTarget, packaged, read_recording
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
@@ -15,12 +16,19 @@ def default() -> str:
     return next(iter(packaged()))
 
 
-def open_target(word: str = "", *, python: str | None = None, adapter: Path | None = None, config: str = "") -> Target:
+def open_target(
+    word: str = "",
+    *,
+    python: str | None = None,
+    adapter: Path | None = None,
+    config: str = "",
+    limits: Limits | None = None,
+) -> Target:
     """Open a target: `reference`, a packaged recording's name, a recording file, or a checkout's folder.
 
     Args:
         word: "" is the `default`; with an adapter, the folder of the pipeline's source or "".
-        python: the checkout's or adapter's interpreter; ignored for the other kinds.
+        python: the checkout's or adapter's interpreter; ignored for the other kinds. limits: of its processes.
         adapter: a file that describes the pipeline. config: what it is given.
 
     Raises:
@@ -31,7 +39,8 @@ def open_target(word: str = "", *, python: str | None = None, adapter: Path | No
 
         if word and not Path(word).expanduser().is_dir():
             raise UsageError("there is no such folder", where=word, remedy="give that of the pipeline's source")
-        return AdapterTarget(adapter, python=python, root=Path(word).expanduser() if word else None, config=config)
+        root = Path(word).expanduser() if word else None
+        return AdapterTarget(adapter, python=python, root=root, config=config, limits=limits)
     word = word or default()
     if word == "reference":
         return ReferenceTarget()
@@ -44,6 +53,6 @@ def open_target(word: str = "", *, python: str | None = None, adapter: Path | No
     if path.is_dir():
         from coordexp_audit_lib.targets.checkout import CheckoutTarget
 
-        return CheckoutTarget(path, python=python)
+        return CheckoutTarget(path, python=python, limits=limits)
     known = ", ".join(["reference", *packaged()])
     raise UsageError(f"no target is called {word!r}", where=word, remedy=f"give a checkout's folder or one of: {known}")

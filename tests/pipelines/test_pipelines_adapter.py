@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ import pytest
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.policies import POLICIES, policy_of
 from coordexp_audit_lib.cli.commands import HELD, UNUSABLE, VIOLATED, main
+from coordexp_audit_lib.core import claim as core_claim
 from coordexp_audit_lib.core.claim import claims
+from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.surface import surfaces
 from coordexp_audit_lib.targets.adapter import AdapterTarget
+from coordexp_audit_lib.targets.resolve import default
 
 HEAD = """
 from coordexp_audit_lib.pipelines.api import Adapter, NotSupported
@@ -207,3 +211,119 @@ def test_a_prompt_that_differs_from_its_pin_is_found(tmp_path: Path, capsys: pyt
     pinned = by_claim(document)["template.render_pinned"]
     assert (status, pinned["status"]) == (VIOLATED, "violated")
     assert "from token 2 on" in pinned["violations"][0]["message"]
+
+
+OWN = '''
+from coordexp_audit_lib.boundaries.packing.surfaces import PLAN, PlanRequest
+from coordexp_audit_lib.core.claim import claim
+from coordexp_audit_lib.core.finding import Violation
+
+
+@claim(id="{id}", severity="P1", kind="B", remedy="Pack fewer.")
+def two_at_most(ctx):
+    """A pack has two samples at most.
+
+    Why: three are a crowd.
+
+    Example: [0, 1] is one, [0, 1, 2] is not."""
+    for pack in ctx.value(PLAN, PlanRequest([10, 10, 10], 100)).packs:
+        ctx.judged()
+        if len(pack) > 2:
+            yield Violation("a crowd", "three samples", 2, len(pack))
+'''
+
+
+@pytest.fixture
+def _claims_as_before() -> Iterator[None]:
+    before = dict(core_claim._CLAIMS)
+    yield
+    core_claim._CLAIMS.clear()
+    core_claim._CLAIMS.update(before)
+
+
+@pytest.mark.usefixtures("_claims_as_before")
+def test_a_claim_of_ones_own_is_judged_beside_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(OWN.format(id="packing.two_at_most"))
+    status, document = checked(capsys, written(tmp_path), "--boundary", "packing", "--claims", str(own))
+    crowded = by_claim(document)["packing.two_at_most"]
+    assert status == VIOLATED
+    assert crowded["claim"] == "A pack has two samples at most."
+    assert crowded["violations"][0]["actual"] == 3
+
+
+@pytest.mark.usefixtures("_claims_as_before")
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (OWN.format(id="mine.two_at_most"), "mine.two_at_most belongs to no boundary"),
+        (OWN.format(id="packing.each_once"), "packing.each_once is declared twice"),
+        ("import no_such_package", "No module named 'no_such_package'"),
+    ],
+)
+def test_claims_that_can_not_be_judged_are_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, says: str
+) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(text)
+    status, told = checked(capsys, tmp_path / "none.py", "--claims", str(own))
+    assert status == UNUSABLE
+    assert says in told["error"]
+
+
+def test_a_recording_of_an_adapters_answers_is_judged_as_the_pipeline_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, config = written(tmp_path, edit=LOSES), tmp_path / "train.yaml"
+    config.write_text("packing: true\n")
+    live = checked(capsys, path, "--boundary", "packing", "--config", str(config))[1]
+    asked = ["--adapter", str(path), "--config", str(config), "--boundary", "packing", "--jobs", "1"]
+    assert main(["record", *asked, "--name", "mine", "--out", str(tmp_path)]) == HELD
+    capsys.readouterr()
+    recorded = ["check", "--target", str(tmp_path / "mine.json.xz"), "--boundary", "packing", "--json"]
+    assert main(recorded) == VIOLATED
+    replayed = json.loads(capsys.readouterr().out)
+    for document in (live, replayed):
+        for finding in document["findings"]:
+            finding.pop("seconds")
+    assert replayed["findings"] == live["findings"]
+    assert replayed["configs"] == live["configs"] == [str(config)]
+
+
+def test_a_pipeline_of_an_installed_package_is_known_by_its_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its package is not imported to find it, for it may need what only its own environment has."""
+    package, info = tmp_path / "theirs", tmp_path / "theirs-1.0.dist-info"
+    package.mkdir()
+    info.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('it was imported')")
+    written(package)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[coordexp_audit.pipelines]\ntheirs = theirs.adapter\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert main(["check", "--pipeline", "theirs", "--boundary", "packing", "--json"]) == HELD
+    assert json.loads(capsys.readouterr().out)["target"]["name"] == "my-packer"
+    assert main(["check", "--pipeline", "nobodys"]) == UNUSABLE
+    assert "use one of" in capsys.readouterr().err
+
+
+def test_the_pins_that_come_along_are_those_that_pin_writes(tmp_path: Path) -> None:
+    target, path = default(), tmp_path / "pins.json"
+    assert main(["pin", "--target", target, "--out", str(path)]) == HELD
+    assert json.loads(path.read_text())["template.prompt_pins"] == pipeline().contract()["template.prompt_pins"]
+
+
+def test_an_adapter_stands_where_it_likes_beside_the_source_that_it_asks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree, kept = tmp_path / "tree", tmp_path / "kept"
+    tree.mkdir()
+    kept.mkdir()
+    (tree / "their_packer.py").write_text("def pack(lengths, room):\n    return [[i] for i in range(len(lengths))]\n")
+    body = PLAN.replace("here.call(packed, request.lengths", "here.call(their_packer.pack, request.lengths")
+    named = body.replace('("packing.plan")', '("packing.plan", of="their_packer:pack")')
+    path = written(kept, body="\nimport their_packer\n" + named)
+    _, document = checked(capsys, path, "--target", str(tree), "--boundary", "packing")
+    called = [e for e in by_claim(document)["packing.each_once"]["evidence"] if e["kind"] == "call"]
+    assert [(e["path"], e["line"], e["symbol"]) for e in called] == [("their_packer.py", 1, "their_packer:pack")]

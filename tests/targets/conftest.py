@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -64,8 +63,10 @@ def bindings_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def target(tree: Path, bindings_dir: Path, questions: object) -> Iterator[CheckoutTarget]:
-    with CheckoutTarget(tree, python=sys.executable, bindings_dir=bindings_dir, limits=LIMITS) as opened:
+def target(
+    tree: Path, bindings_dir: Path, questions: object, limits: Callable[..., Limits]
+) -> Iterator[CheckoutTarget]:
+    with CheckoutTarget(tree, python=sys.executable, bindings_dir=bindings_dir, limits=limits()) as opened:
         yield opened
 
 
@@ -78,19 +79,16 @@ def forking(target: CheckoutTarget) -> CheckoutTarget:
 
 
 @pytest.fixture
-def pids() -> Iterator[Path]:
-    """Where the hostile tree writes the process ids of its children (and, beside it, those of its workers).
-
-    In shared memory, which is one of the few places outside the scratch that a worker may write to.
-    """
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        yield Path(folder) / "pids"
+def pids(tmp_path: Path) -> Path:
+    """Where the hostile tree writes the process ids of its children (and, beside it, those of its workers)."""
+    (tmp_path / "noted").mkdir()
+    return tmp_path / "noted" / "pids"
 
 
 @pytest.fixture
-def limits() -> Callable[..., Limits]:
-    """The small limits, some of them changed."""
-    return partial(msgspec.structs.replace, LIMITS)
+def limits(pids: Path) -> Callable[..., Limits]:
+    """The small limits, some of them changed; where the process ids are noted may be written to."""
+    return partial(msgspec.structs.replace, LIMITS, writable=(str(pids.parent),))
 
 
 @pytest.fixture

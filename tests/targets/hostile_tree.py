@@ -176,6 +176,20 @@ def do(deed, pids, scratch):
         os.chmod(inner, 0)
         os.chmod(os.path.dirname(inner), 0)
         return "done"
+    elif deed.startswith("try "):
+        try:
+            eval(deed[4:], {name: __import__(name) for name in ("os", "resource", "socket", "subprocess")})
+        except Exception as error:
+            return type(error).__name__
+        return "done"
+    elif deed == "unlinked files":
+        kept = []
+        for number in range(100):
+            kept.append(open(os.path.join(scratch, "x"), "wb"))
+            os.unlink(kept[-1].name)
+            kept[-1].write(b"x" * (1 << 20))
+            kept[-1].flush()
+        time.sleep(60)
     elif deed == "count":
         COUNTED.append(deed)
         return len(COUNTED)

@@ -102,12 +102,12 @@ def test_answers_name_no_place_of_this_machine(ask: Ask, target: CheckoutTarget)
 
 
 def test_nothing_of_ours_is_in_its_environment(
-    tree: Path, bindings_dir: Path, questions: Any, pids: Path, monkeypatch: pytest.MonkeyPatch
+    *, tree: Path, bindings_dir: Path, questions: Any, pids: Path, limits: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secrets = ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "WANDB_API_KEY", "HTTPS_PROXY", "PYTHONPATH", "SSH_AUTH_SOCK")
     for name in secrets:
         monkeypatch.setenv(name, "planted")
-    with CheckoutTarget(tree, python=sys.executable, bindings_dir=bindings_dir) as target:
+    with CheckoutTarget(tree, python=sys.executable, bindings_dir=bindings_dir, limits=limits()) as target:
         question = questions["deed"]
         seen = target.ask(question, question.request(deed="environment", pids=str(pids))).value.said
     assert "planted" not in canonical_json(seen)
@@ -134,10 +134,12 @@ def test_a_small_question_costs_less_than_a_millisecond(ask: Ask) -> None:
     assert best < 0.001
 
 
-def test_two_runs_give_the_same_answers(tree: Path, bindings_dir: Path, questions: Any, pids: Path) -> None:
+def test_two_runs_give_the_same_answers(
+    tree: Path, bindings_dir: Path, questions: Any, pids: Path, limits: Any
+) -> None:
     texts = []
     for _ in range(2):
-        with CheckoutTarget(tree, python=sys.executable, bindings_dir=bindings_dir) as target:
+        with CheckoutTarget(tree, python=sys.executable, bindings_dir=bindings_dir, limits=limits()) as target:
             request = {"deed": "places", "pids": str(pids)}
             said = [target.raw(questions["deed"], request), {n: b.note for n, b in target.bindings().items()}]
             texts.append(canonical_json([said, target.info().versions]))

@@ -20,7 +20,7 @@ from coordexp_audit_lib.core.errors import SurfaceFailed, UsageError
 from coordexp_audit_lib.core.finding import Finding, Violation
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.surface import Surface
-from coordexp_audit_lib.sandbox.supervisor import landlock_version
+from coordexp_audit_lib.sandbox.walls import landlock_version
 from coordexp_audit_lib.targets.checkout import CheckoutTarget
 
 SECONDS = 30.0  # for a question that fails, its clean-up and the next worker's start, on a busy machine
@@ -57,6 +57,7 @@ DEEDS = {
     "memory": "memory",
     "memory of children": "bytes of memory",
     "many files": "it stored more than",
+    "unlinked files": "it stored more than",
     "close all": "closed the private pipe",
     "kill the parent": "left 2 processes running" if CONFINED else "its supervisor was killed",
     "stop the parent": "left 1 processes running" if CONFINED else "did not answer within",
@@ -130,9 +131,10 @@ def test_without_its_supervisor_it_is_found_all_the_same(
 
 def test_when_the_audit_is_killed_nothing_is_left(tree: Path, bindings_dir: Path, pids: Path, alive: Any) -> None:
     program = (
-        "import sys; from pathlib import Path; from coordexp_audit_lib.targets.checkout import CheckoutTarget\n"
+        "import sys; from pathlib import Path; from coordexp_audit_lib.targets.checkout import CheckoutTarget, Limits\n"
         "tree, bindings, pids = sys.argv[1:]\n"
-        "target = CheckoutTarget(tree, python=sys.executable, bindings_dir=Path(bindings))\n"
+        "limits = Limits(writable=(str(Path(pids).parent),))\n"
+        "target = CheckoutTarget(tree, python=sys.executable, bindings_dir=Path(bindings), limits=limits)\n"
         "print(target._worker.base, flush=True)\n"
         "chosen = {'module': 'hostile', 'surface': 'hostile.deed', 'chosen': {'do': 'src.deeds:do'}}\n"
         "target._exchange(chosen | {'request': {'deed': 'children, then sleep', 'pids': pids}}, 60.0)\n"
@@ -178,12 +180,13 @@ def test_it_cannot_write_into_the_tree(deed: str, target: Any, questions: Any, p
     question = questions["deed"]
     before = {p: p.read_bytes() for p in target.tree.root.rglob("*") if p.is_file()}
     refusal = target.ask(question, question.request(deed=deed, pids=str(pids))).refusal
-    assert refusal is not None and refusal.type == "PermissionError"
+    assert refusal is not None and refusal.type in ("PermissionError", "OSError")
     assert {p: p.read_bytes() for p in target.tree.root.rglob("*") if p.is_file()} == before
 
 
 def test_it_can_write_into_the_scratch(target: Any, questions: Any, pids: Path) -> None:
-    assert finding_of(target, questions["deed"], "write into the scratch", pids).status == "held"
+    found = finding_of(target, questions["deed"], "write into the scratch", pids)
+    assert found.status == "held", found.note
 
 
 def test_scratch_without_rights_is_removed(target: Any, questions: Any, pids: Path) -> None:

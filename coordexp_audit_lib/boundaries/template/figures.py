@@ -41,7 +41,8 @@ def conversation(ctx: Context) -> dict[str, Any]:
 
 
 def _shown(ctx: Context, records: list[s.Record]) -> s.EncodeRequest:
-    return s.EncodeRequest(records, "Locate.", "List every object.", ctx.contract["template.field_orders"][0])
+    order = ctx.contract.get("template.field_orders", cases.ORDERS)[0]
+    return s.EncodeRequest(records, "Locate.", "List every object.", order)
 
 
 def pieces(ids: list[int]) -> list[str]:

@@ -227,6 +227,17 @@ class PackedRow:
         that separates, or a text row of positions. Rows of mRoPE and lengths are read by none."""
         return [n for n in self.starts if n not in UNREAD]
 
+    @property
+    def read_by(self) -> str:
+        """Which of the tensors that tell the samples apart which attention reads, as the end of a sentence; empty where
+        none does."""
+        told = self.kept_apart_by
+        bounds = next((n for n in ("cu_seq_lens_padded", "cu_seq_lens_q") if n in told), "")
+        others = [n for n in told if not n.startswith("cu_seq_lens")]
+        read = [f"a varlen kernel reads {bounds}"] if bounds else []
+        read += [f"{'other attention' if bounds else 'attention'} reads {' and '.join(others)}"] if others else []
+        return f": {'; '.join(read)}" if read else ""
+
     @cached_property
     def padding(self) -> int:
         """Where trailing padding begins; L if there is none.

@@ -5,17 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from coordexp_audit_lib.boundaries.packing import cases
+from coordexp_audit_lib.boundaries.packing.figures.ribbon import draw_ribbon, of_row, segments
 from coordexp_audit_lib.boundaries.packing.predicates import plans
 from coordexp_audit_lib.boundaries.packing.surfaces import BATCH, PLAN, STREAM, BatchRequest, PlanRequest, StreamRequest
 from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.core.errors import SurfaceUnbound
-from coordexp_audit_lib.kit.mrope import runs
-from coordexp_audit_lib.kit.profile import Profile
-from coordexp_audit_lib.report.style import BLUE, DIM, EDGE, GREEN, GREY, LIGHT, ORANGE, PALE, SKY, VERMILION, WHITE
+from coordexp_audit_lib.report.style import BLUE, GREEN, ORANGE, SKY, VERMILION, spare
 
 SAMPLES, SHOWN = 240, 30
-ROLES = ("prompt and markup", "image pads", "assistant text", "coordinate tokens", "padding")
-ROLE_COLOURS = (LIGHT, SKY, BLUE, ORANGE, WHITE)
 
 
 @exhibit("packing.layout")
@@ -50,42 +47,10 @@ def ribbon(ctx: Context) -> dict[str, Any]:
     request = BatchRequest([chosen[i] for i in (0, 1, 6, 4)], 400)
     batch = max(ctx.value(BATCH, request).batches, key=lambda b: len(b.members))
     row = cases.row_of(batch, profile=cases.profile_of(ctx))
-    ids, labels, text = row.flat("input_ids"), row.labels, row.text_positions
-    if ids is None or labels is None or text is None or row.mrope is None:
+    data = of_row(row)
+    if not data or row.labels is None or data["text_positions"] is None or data["mrope"] is None:
         raise SurfaceUnbound("the batch lacks tokens, labels or positions", where=BATCH.name)
-    supervised, pads = labels != row.profile.ignore_index, ids == row.profile.image_pad
-    starts = [int(s) for s in row.segments]
-    ends = [*starts[1:], row.length or 0]
-    return {
-        "roles": [_role(int(t), bool(y), row.profile) for t, y in zip(ids, supervised, strict=True)],
-        "supervised": supervised.astype(int).tolist(),
-        "starts": starts,
-        "ends": ends,
-        "text_positions": text.tolist(),
-        "mrope": row.mrope.tolist(),
-        "segments": [
-            {
-                "segment": i,
-                "start": a,
-                "tokens": b - a,
-                "supervised": int(supervised[a:b].sum()),
-                "runs": len(runs(supervised[a:b])[0]),
-                "image pads": int(pads[a:b].sum()),
-            }
-            for i, (a, b) in enumerate(zip(starts, ends, strict=True))
-        ],
-    }
-
-
-def _role(token: int, supervised: bool, profile: Profile) -> int:
-    """Index into `ROLES`."""
-    if token == profile.pad:
-        return 4
-    if token == profile.image_pad:
-        return 1
-    first = profile.first_coordinate
-    coordinate = first is not None and first <= token < first + profile.coordinates
-    return 0 if not supervised else 3 if coordinate else 2
+    return data | {"segments": segments(data, row)}
 
 
 def shown_packs(data: dict[str, Any]) -> list[int]:
@@ -119,50 +84,8 @@ def draw_layout(data: dict[str, Any]) -> Any:
     _ = right.axhline(sum(fills) / len(fills), color=ORANGE, linewidth=1.2, label=f"mean of {len(fills)} packs")
     _ = right.set(xlabel="pack, fullest first", ylabel="fill ratio", ylim=(floor, 1.02), xlim=(0, len(fills) - 1))
     _ = right.legend(loc="lower left", fontsize=7, frameon=False)
-    _tidy(left, right)
+    spare(left, right)
     return figure
 
 
-def draw_ribbon(data: dict[str, Any]) -> Any:
-    """Strips of role, supervision and segment over the positions, along the token index."""
-    import matplotlib.pyplot as plt
-    from matplotlib.colors import ListedColormap
-    from matplotlib.patches import Patch
-
-    n = len(data["roles"])
-    heights = (0.55, 0.3, 0.3, 1.6)
-    figure, axes = plt.subplots(4, 1, figsize=(7.0, 3.6), height_ratios=heights, sharex=True, layout="constrained")
-    numbers = [k % 2 for k, (a, b) in enumerate(zip(data["starts"], data["ends"], strict=True)) for _ in range(b - a)]
-    strips = (
-        ("role", data["roles"], ROLE_COLOURS),
-        ("label", data["supervised"], (PALE, VERMILION)),
-        ("segment", numbers, (GREY, DIM)),
-    )
-    for axis, (name, values, colours) in zip(axes, strips, strict=False):
-        scale = {"cmap": ListedColormap(colours), "vmin": -0.5, "vmax": len(colours) - 0.5}
-        _ = axis.imshow([values], aspect="auto", extent=(0, n, 0, 1), interpolation="nearest", **scale)
-        _ = axis.set_yticks([0.5], [name])
-        axis.tick_params(axis="both", length=0)
-    for k, (a, b) in enumerate(zip(data["starts"], data["ends"], strict=True)):
-        _ = axes[2].text((a + b) / 2, 0.5, str(k), ha="center", va="center", fontsize=7, color="white")
-    last, centres = axes[3], [i + 0.5 for i in range(n)]
-    for name, row, colour, dashes in (("width", 2, GREEN, ":"), ("height", 1, ORANGE, "--"), ("temporal", 0, SKY, "-")):
-        look = {"color": colour, "linestyle": dashes, "linewidth": 1.1}
-        _ = last.plot(centres, data["mrope"][row], label=f"mRoPE {name}", **look)
-    _ = last.plot(centres, data["text_positions"], color=BLUE, linewidth=1.1, label="text position")
-    _ = last.set(xlabel="token index", ylabel="position", xlim=(0, n), ylim=(0, None))
-    _ = last.legend(loc="upper right", ncols=2, fontsize=7, framealpha=1, edgecolor="white")
-    for axis in axes:
-        for start in data["starts"][1:]:
-            _ = axis.axvline(start, color="black", linewidth=0.8)
-    present = sorted(set(data["roles"]))
-    patches = [Patch(facecolor=ROLE_COLOURS[r], edgecolor=EDGE, label=ROLES[r], linewidth=0.4) for r in present]
-    patches.append(Patch(facecolor=VERMILION, label="supervised label"))
-    _ = figure.legend(handles=patches, loc="outside upper center", ncols=len(patches), fontsize=7, frameon=False)
-    _tidy(last)
-    return figure
-
-
-def _tidy(*axes: Any) -> None:
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
+__all__ = ["draw_layout", "draw_ribbon", "layout", "ribbon", "shown_packs"]

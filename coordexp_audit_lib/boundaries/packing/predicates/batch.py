@@ -95,7 +95,7 @@ def fields_aligned(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     for name in names[1:]:
         token = _first_difference(told[names[0]], told[name])
         if token is not None:
-            text = f"{name} and {names[0]} tell different segment boundaries"
+            text = f"{name} and {names[0]} tell different segment boundaries{row.read_by}"
             yield Problem(text, expected=told[names[0]].tolist(), actual=told[name].tolist(), token=token)
     yield from _mask_parts_segments(row, ledger)
     inner = row.segments[row.segments > 0]
