@@ -127,7 +127,7 @@ def compared(batch: Mapping[str, Any], given: Mapping[str, Any], features: Seque
     changes them all, nothing can be compared.
     """
     ids, mask = (_sequence(given.get(n)) for n in ("input_ids", "attention_mask"))
-    if not features or ids is None or ids.size == 0:
+    if not features or ids is None or ids.size == 0 or _masks_words(ids, _sequence(given.get("labels")), features):
         return NOTHING
     if ids.ndim == 2 and len(ids) > 1:
         return Compared([Unpacked(f.ids, None, None, None) for f in features])
@@ -146,6 +146,16 @@ def compared(batch: Mapping[str, Any], given: Mapping[str, Any], features: Seque
     grids = [f.grid if _pictured(batch, chosen) else None for f in chosen]
     parts = zip((f.ids for f in chosen), _labels(given, chosen), grids, theirs, strict=True)
     return Compared([Unpacked(*part) for part in parts], np.array([f.ids.size for f in chosen], dtype=np.int64), mine)
+
+
+def _masks_words(ids: Array, labels: Array | None, features: Sequence[Feature]) -> bool:
+    """Whether the samples are there only with the labels in the place of tokens: the collator hides words, to be told
+    by the model, and a short sample may keep all of its own."""
+    if labels is None or labels.shape != ids.shape or not (labels != ids)[labels >= 0].any():
+        return False
+    parts = [f.ids for f in features]
+    before, hidden = found(ids.reshape(-1), parts), np.where(labels >= 0, labels, ids)
+    return not before.once and found(hidden.reshape(-1), parts).once
 
 
 def _sequence(value: Any) -> Array | None:
