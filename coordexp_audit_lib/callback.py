@@ -109,7 +109,7 @@ class AuditCallback(TrainerCallback):
         folder = Path(args.output_dir) / FOLDER
         self._watch("the start", lambda: self.watch.began(args, state.global_step, kwargs, folder))
         self._decide("the start")
-        self.losses.listen(kwargs.get("model"), args)
+        self.losses.listen(kwargs.get("model"), args, kwargs.get("train_dataloader"), state.global_step)
         self.calls.listen(kwargs.get("model"))
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -233,7 +233,7 @@ class AuditCallback(TrainerCallback):
         claims = self.metrics if self.metrics is not None else STOPPING if self.ruled else FINITE
         self.diary.row(check_metrics(logs, step=step, earlier=earlier, claims=claims, stage2=self.stage2))
 
-        made = self.losses.logged(logs["loss"]) if "loss" in logs else None
+        made = self.losses.logged(logs["loss"], step) if "loss" in logs else None
         if made is not None:
             verdict = judged(claim_of(OF_STEPS), made)
             stop_at(verdict, "loss")

@@ -124,10 +124,10 @@ def compared(batch: Mapping[str, Any], given: Mapping[str, Any], features: Seque
         batch: as it was collated. given: what `memory.arrays` read of it.
 
     Where a sample is missing, they keep the order of the features. Where the collator adds to the tokens of each, or
-    changes them all, nothing can be compared.
+    changes some at random, as masked language models want it, nothing can be compared.
     """
     ids, mask = (_sequence(given.get(n)) for n in ("input_ids", "attention_mask"))
-    if not features or ids is None or ids.size == 0 or _masks_words(ids, _sequence(given.get("labels")), features):
+    if not features or ids is None or ids.size == 0 or _masked(ids, given, features):
         return NOTHING
     if ids.ndim == 2 and len(ids) > 1:
         return Compared([Unpacked(f.ids, None, None, None) for f in features])
@@ -148,14 +148,14 @@ def compared(batch: Mapping[str, Any], given: Mapping[str, Any], features: Seque
     return Compared([Unpacked(*part) for part in parts], np.array([f.ids.size for f in chosen], dtype=np.int64), mine)
 
 
-def _masks_words(ids: Array, labels: Array | None, features: Sequence[Feature]) -> bool:
-    """Whether the samples are there only with the labels in the place of tokens: the collator hides words, to be told
-    by the model, and a short sample may keep all of its own."""
-    if labels is None or labels.shape != ids.shape or not (labels != ids)[labels >= 0].any():
+def _masked(ids: Array, given: Mapping[str, Any], features: Sequence[Feature]) -> bool:
+    """Whether the labels tell what stood where tokens were changed: with them more samples are whole than without."""
+    labels = _sequence(given.get("labels"))
+    if labels is None or labels.shape != ids.shape or not ((labels >= 0) & (labels != ids)).any():
         return False
-    parts = [f.ids for f in features]
-    before, hidden = found(ids.reshape(-1), parts), np.where(labels >= 0, labels, ids)
-    return not before.once and found(hidden.reshape(-1), parts).once
+    own = [f.ids for f in features]
+    restored = np.where(labels >= 0, labels, ids)
+    return found(restored.reshape(-1), own).seen > found(ids.reshape(-1), own).seen
 
 
 def _sequence(value: Any) -> Array | None:

@@ -63,8 +63,9 @@ class Source(NamedTuple):
     statement: str | None = None
 
 
-def git_state(root: Path, seconds: float = 60.0) -> GitState:
-    """The commit of the tree at `root`, and whether tracked or new files differ from it (caches do not count)."""
+def git_state(root: Path, seconds: float = 60.0, own: Iterable[Path] = ()) -> GitState:
+    """The commit of the tree at `root`, and whether tracked or new files differ from it (caches do not count, nor do
+    the new files and folders `own`, which the caller writes there)."""
     try:
         top = run(root, "rev-parse", "--show-toplevel", seconds=seconds).strip()
     except UNREADABLE:
@@ -74,7 +75,7 @@ def git_state(root: Path, seconds: float = 60.0) -> GitState:
     try:
         shown = run(root, "log", "-1", "--no-show-signature", "--format=%H %cI", seconds=seconds)
         commit, _, date = shown.strip().partition(" ")
-        return GitState(commit, date, _status(root, _settings(root), seconds)[1])
+        return GitState(commit, date, _status(root, _settings(root), seconds, _inside(root, own))[1])
     except UNREADABLE as error:
         return GitState(note=f"git could not read it: {type(error).__name__}")
 
@@ -146,7 +147,13 @@ def _settings(root: Path) -> dict[str, str]:
     return {name: value for name, _, value in (entry.partition("\n") for entry in listed)}
 
 
-def _status(root: Path, known: Iterable[str], seconds: float) -> tuple[dict[str, str], bool]:
+def _inside(root: Path, own: Iterable[Path]) -> tuple[str, ...]:
+    """Those of the paths that lie below `root`, as git names them."""
+    found = (os.path.relpath(path.resolve(), root.resolve()) for path in own)
+    return tuple(path for path in found if path != os.curdir and not path.startswith(os.pardir))
+
+
+def _status(root: Path, known: Iterable[str], seconds: float, own: tuple[str, ...] = ()) -> tuple[dict[str, str], bool]:
     """What `git status` says of the branch, and whether anything differs. Every filter among the settings `known` is
     emptied, for it would be run; submodules are left alone, for git reads them without our settings."""
     drivers = {n.rpartition(".")[0] for n in known if n.startswith("filter.")}
@@ -155,10 +162,12 @@ def _status(root: Path, known: Iterable[str], seconds: float) -> tuple[dict[str,
     options = ("--porcelain=v2", "--branch", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=all")
     lines = [e for e in run(root, "status", *options, settings=empty, seconds=seconds).split("\0") if e]
     about = dict(e[2:].split(" ", 1) for e in lines if e.startswith("# branch."))
-    return about, any(_counts(e) for e in lines if not e.startswith("# "))
+    return about, any(_counts(e, own) for e in lines if not e.startswith("# "))
 
 
-def _counts(entry: str) -> bool:
-    """Whether a line of `git status` makes a tree dirty: an untracked cache does not."""
+def _counts(entry: str, own: tuple[str, ...]) -> bool:
+    """Whether a line of `git status` makes a tree dirty: an untracked cache does not, nor does what is our own."""
     untracked, path = entry.startswith("? "), entry[2:]
+    if untracked and any(path == name or path.startswith(f"{name}/") for name in own):
+        return False
     return not (untracked and any(part in CACHES or part.endswith(".pyc") for part in path.split("/")))

@@ -83,7 +83,7 @@ class AdapterTarget(CheckoutTarget):
 
     def info(self) -> TargetInfo:
         if self._info is None:
-            state = git_state(self.tree.root) if self.has_tree else None
+            state = git_state(self.tree.root, own=self.own) if self.has_tree else None
             self._info = TargetInfo(
                 kind="adapter",
                 name=self._pipeline.title,

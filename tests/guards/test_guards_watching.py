@@ -131,6 +131,16 @@ def test_a_frozen_parameter_that_changes_is_told(tmp_path: Path, caplog: pytest.
     assert found(told, "supervision.frozen_still") == ["frozen parameters changed: model.norm.weight"]
 
 
+def test_a_trainer_that_trains_again_is_looked_at_anew(tmp_path: Path) -> None:
+    trainer = made(tmp_path, trains=frozen())
+    with one_thread():
+        trainer.train()
+        with torch.no_grad():
+            trainer.model.model.embed_tokens.weight.mul_(0.5)
+        trainer.train()
+    assert everything(json.loads((tmp_path / "audit" / "audit.json").read_text())) == []
+
+
 class Thawing(hub.Trainer):  # type: ignore[misc]
     """A trainer that trains one or the other layer in turn, as LISA does."""
 
@@ -275,8 +285,10 @@ def each_twice() -> Any:
     return [n for n in range(SAMPLES) for _ in range(2)]
 
 
+FIELDS = hub.TrainingArguments.__dataclass_fields__  # transformers 5 names it otherwise
+BY_LENGTH = {"group_by_length": True} if "group_by_length" in FIELDS else {"train_sampling_strategy": "group_by_length"}
 ORDERS: dict[str, dict[str, Any]] = {
-    "by length": {"group_by_length": True},
+    "by length": BY_LENGTH,
     "the last batch is dropped": {"dataloader_drop_last": True, "per_device_train_batch_size": 5},
     "accumulated, with a partial last window": {"gradient_accumulation_steps": 4},
     "with replacement": {"kind": sampled_by(weighted)},

@@ -140,3 +140,22 @@ def test_where_a_file_comes_from(repository: Path, tmp_path: Path) -> None:
     git(repository, "config", "remote.origin.url", "https://u:p@h/x")
     (repository / "new.py").write_text("")
     assert source_of(repository)[4:6] == (True, "https://u:p@h/x")
+
+
+@pytest.mark.parametrize(
+    ("written", "own", "dirty"),
+    [
+        ("runs/today/audit.json", "runs/today", False),
+        ("runs/today.json", "runs/today", True),
+        ("audit.json", "audit.json", False),
+        ("src/new.py", ".", True),
+        ("runs/x.json", "..", True),
+    ],
+)
+def test_what_the_audit_writes_into_the_tree_is_no_change_of_it(
+    written: str, own: str, dirty: bool, repository: Path
+) -> None:
+    (repository / written).parent.mkdir(parents=True, exist_ok=True)
+    (repository / written).write_text("{}")
+    assert git_state(repository, own=[repository / own]).dirty is dirty
+    assert git_state(repository).dirty
