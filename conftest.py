@@ -1,7 +1,8 @@
 """For every pytest run from here.
 
 What takes longest comes first, so that of several processes none is left alone with it at the end. Two traps of nbval
-are closed: nothing to compare, and rules that are not read. And with `PYTHONPATH=.`, kernels and other processes that
+are closed: nothing to compare, and rules that are not read. No generated example has a time limit, for a busy machine
+would break it. And with `PYTHONPATH=.`, kernels and other processes that
 start in another folder find the package all the same.
 """
 
@@ -14,11 +15,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.report.outputs import check
 from coordexp_audit_lib.report.sanitize import read_rules
 
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 LONGEST = ("test_detection.py", "test_anywhere.py", "test_nothing_vacuous.py", "test_guards_ranks.py")
 
 

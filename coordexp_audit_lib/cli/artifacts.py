@@ -61,7 +61,12 @@ def declare(add: Add, judged: argparse.ArgumentParser, report: Report) -> None:
     manifest.add_argument("run", type=Path, help="a run's folder")
     manifest.add_argument("--against", type=Path, help="the folder of an earlier run to compare with")
     upstream = command("upstream", _upstream, "which upstream releases keep the contracts")
-    upstream.add_argument("release", nargs="*", help="WHEEL, DIR or PACKAGE==VERSION; the packaged verdicts by default")
+    upstream.add_argument(
+        "release",
+        nargs="*",
+        help="WHEEL, DIR or PACKAGE==VERSION; the packaged verdicts by default; releases of several packages are also "
+        "judged as installed together",
+    )
     upstream.add_argument("--cache", type=Path, help="where PACKAGE==VERSION is downloaded to")
 
 
@@ -113,13 +118,14 @@ def _manifest(arguments: argparse.Namespace) -> Audited:
 
 
 def _upstream(arguments: argparse.Namespace) -> Audited:
-    from coordexp_audit_lib.boundaries.upstream.artifact import matrix, tables
+    from coordexp_audit_lib.boundaries.upstream.artifact import matrix, releases, tables
 
-    made = matrix.read_matrix(arguments.release, arguments.cache)
+    sources = [releases.open_source(word, arguments.cache) for word in dict.fromkeys(arguments.release)]
+    made = matrix.of_sources(sources)
     if not arguments.json:
         for header, lines in tables.rows(made).values():
             say(Table(header, lines).text())
             say("")
         say(Table(("releases", "surface", "symbol", "verdict", "what"), tables.details(made)).text())
         say("")
-    return Audited(", ".join(arguments.release) or "the packaged verdicts", matrix.audit(made))
+    return Audited(", ".join(arguments.release) or "the packaged verdicts", matrix.audit(made, sources))

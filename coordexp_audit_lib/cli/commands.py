@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from coordexp_audit_lib import __version__, boundaries
-from coordexp_audit_lib.cli import adapters, streams
+from coordexp_audit_lib.cli import adapters, catalogue, streams
 from coordexp_audit_lib.cli.artifacts import declare
 from coordexp_audit_lib.cli.isolation import declare as declare_isolation
 from coordexp_audit_lib.cli.opening import declare_audit, described, opened, paged, planned
@@ -124,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--replace", action="store_true", help="remove a run of other things that the folder holds")
     check = add("check", _check, "judge the invariants without notebooks", audited, judged)
     check.add_argument("--out", type=Path, help="write audit.json, audit.sarif and junit.xml there")
+    catalogue.declare_choice(check)
     book = add("book", _book, "build the book of a run: HTML, PDF and .tex")
     book.add_argument("run", type=Path, help="the folder of a run")
     book.add_argument("--format", nargs="+", choices=("html", "pdf"), default=["html", "pdf"], help="what to build")
@@ -141,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     declare(add, judged, _report)
     declare_isolation(add)
     adapters.declare(add, shared)
+    catalogue.declare(add)
     add("faults", _faults, "prove that every check fails on a pipeline that is broken on purpose")
     return parser
 
@@ -171,8 +173,8 @@ def _check(arguments: argparse.Namespace) -> int:
     target, configs, names = told
     with target:
         configs = target.all_named(configs)
-        checks, judged, _ = planned(told)
-        bar = Bar(judged, "check")
+        checks = catalogue.chosen(planned(told)[0], arguments.select, arguments.ignore)
+        bar = Bar(sum(max(1, len(configs)) if c.per_config else 1 for c in checks), "check")
         judges = side_by_side(arguments.jobs)
         findings = audit(target, checks, configs, arguments.seed, lambda inv, config: bar(inv.id), judges=judges)
         bar.close()

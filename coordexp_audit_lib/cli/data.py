@@ -8,6 +8,7 @@ from pathlib import Path
 
 from coordexp_audit_lib.boundaries.geometry.predicates.frames import FRAMES
 from coordexp_audit_lib.boundaries.geometry.predicates.grounding import FORMS
+from coordexp_audit_lib.cli.opening import cores, jobs
 from coordexp_audit_lib.core.finding import Finding
 
 SAID = {"read as": "read as ", "boxes in": "boxes are "}
@@ -26,22 +27,24 @@ def declare(data: argparse.ArgumentParser) -> None:
     data.add_argument("--max-pixels", type=int, default=0, help="of an image, as the run resizes or allows them")
     data.add_argument("--min-pixels", type=int, default=0, help="of an image, as the run resizes them")
     data.add_argument("--multiple-of", type=int, default=0, help="what both sides of an image are a multiple of")
+    data.add_argument("--jobs", type=jobs, default=cores(), help="processes that judge (all cores)")
+    data.add_argument(
+        "--scheduler", metavar="ADDRESS", default="", help="a Dask scheduler that judges: tcp://host:8786"
+    )
 
 
 def audited(arguments: argparse.Namespace) -> tuple[str, list[Finding], str]:
     """The files' names, the findings, and what each file was taken for."""
     from tqdm import tqdm
 
-    from coordexp_audit_lib.boundaries.geometry.artifact import How, audit_file
+    from coordexp_audit_lib.boundaries.geometry.artifact import How, audit_files
     from coordexp_audit_lib.boundaries.geometry.artifact.files import expanded
 
     names = [name for word in arguments.file for name in expanded(word)]
     a = arguments
     how = How("sorted" if a.sorted else "random", a.form, a.frame, a.images, a.max_pixels, a.min_pixels, a.multiple_of)
     total = sum(Path(n).stat().st_size for n in names if Path(n).is_file())
-    found: list[Finding] = []
     with tqdm(total=total, unit="B", unit_scale=True, desc="data", file=sys.stderr, disable=None, leave=False) as bar:
-        for name in names:
-            found += audit_file(name, how, bar.update)
+        found = audit_files(names, how, bar.update, jobs=a.jobs, scheduler=a.scheduler)
     taken = [f"{f.config}: {SAID[e.symbol]}{e.value}" for f in found for e in f.evidence if e.symbol in SAID]
     return ", ".join(Path(n).name for n in names), found, "; ".join(dict.fromkeys(taken))

@@ -18,8 +18,10 @@ from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.pipeline import pipelines
 from coordexp_audit_lib.core.surface import surfaces
 from coordexp_audit_lib.core.target import Target, TargetInfo
+from coordexp_audit_lib.report.document import DOCUMENTS
 from coordexp_audit_lib.run.own_claims import load_claims
 from coordexp_audit_lib.targets.contained import SECONDS, limits_of, told_walls
+from coordexp_audit_lib.targets.recording import SUFFIX
 from coordexp_audit_lib.targets.resolve import default, open_target
 
 
@@ -52,7 +54,7 @@ def declare_audit(parser: argparse.ArgumentParser) -> None:
     add("--boundary", nargs="+", action="extend", help="only these boundaries")
     add("--claims", nargs="+", action="extend", type=Path, metavar="FILE", help="Python files with claims of your own")
     add("--seed", type=int, default=0, help="of every random choice (0)")
-    add("--jobs", type=_jobs, default=_cores(), help="processes that ask a checkout (all cores)")
+    add("--jobs", type=jobs, default=cores(), help="processes that ask a checkout (all cores)")
 
 
 def opened(arguments: argparse.Namespace) -> Opened:
@@ -68,6 +70,7 @@ def opened(arguments: argparse.Namespace) -> Opened:
     adapter, limits = adapter_named(arguments), limits_of(arguments.time_limit, arguments.readable or ())
     if adapter is None:
         target = open_target(arguments.target, python=arguments.python, limits=limits)
+        target.own = _written(arguments)
         _say_walls(target)
         if target.declaration() is None:
             return Opened(target, list(arguments.config or target.pipeline().configs), names)
@@ -79,10 +82,19 @@ def opened(arguments: argparse.Namespace) -> Opened:
     target = open_target(
         arguments.target, python=arguments.python, adapter=adapter, config="".join(configs), limits=limits
     )
+    target.own = _written(arguments)
     _say_walls(target)
     if names is None:
         _known_surfaces(target)
     return Opened(target, configs, names)
+
+
+def _written(arguments: argparse.Namespace) -> tuple[Path, ...]:
+    """What the command is to write: a run its folder, others a few files."""
+    out, name = getattr(arguments, "out", None), getattr(arguments, "name", "")
+    if out is None or hasattr(arguments, "replace"):
+        return (out,) if out else ()
+    return tuple(out / file for file in ((f"{name}{SUFFIX}", f".{name}.partial{SUFFIX}") if name else DOCUMENTS))
 
 
 def _say_walls(target: Target) -> None:
@@ -139,7 +151,7 @@ def described(target: Target, names: list[str] | None) -> TargetInfo:
     return msgspec.structs.replace(info, note="; ".join(filter(None, (info.note, note))))
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -154,7 +166,7 @@ def _seconds(word: str) -> float:
     return seconds
 
 
-def _jobs(word: str) -> int:
+def jobs(word: str) -> int:
     if not word.isdecimal() or int(word) < 1:
         raise argparse.ArgumentTypeError(f"{word!r} is no number of processes")
     return int(word)

@@ -75,6 +75,10 @@ class Pipeline(ABC):
             UsageError: any other config that the tree does not hold.
         """
 
+    def unloadable(self, tree: Any, config: str) -> str:
+        """Why no loader could read a config of the tree, by the name that it has there; by default that is not told."""
+        return ""
+
     @abstractmethod
     def contract(self, era: str = "") -> Mapping[str, Any]:
         """What it promises in an era, as values that claims read, by name (`boundary.name`); "": the reference era."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -59,10 +60,13 @@ class TargetInfo(msgspec.Struct, frozen=True):
 class Target(ABC):
     """Answers surfaces. `raw` speaks builtins, `ask` speaks the surface's types.
 
+    own: files and folders that the audit writes; in the tree, they are no change of it.
+
     audited: the configs under audit, as the user named them; what they lead to is reached.
     """
 
     audited: tuple[str, ...] = ()
+    own: tuple[Path, ...] = ()
 
     @abstractmethod
     def info(self) -> TargetInfo:

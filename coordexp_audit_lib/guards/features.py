@@ -124,10 +124,10 @@ def compared(batch: Mapping[str, Any], given: Mapping[str, Any], features: Seque
         batch: as it was collated. given: what `memory.arrays` read of it.
 
     Where a sample is missing, they keep the order of the features. Where the collator adds to the tokens of each, or
-    changes them all, nothing can be compared.
+    changes some at random, as masked language models want it, nothing can be compared.
     """
     ids, mask = (_sequence(given.get(n)) for n in ("input_ids", "attention_mask"))
-    if not features or ids is None or ids.size == 0:
+    if not features or ids is None or ids.size == 0 or _masked(ids, given, features):
         return NOTHING
     if ids.ndim == 2 and len(ids) > 1:
         return Compared([Unpacked(f.ids, None, None, None) for f in features])
@@ -146,6 +146,16 @@ def compared(batch: Mapping[str, Any], given: Mapping[str, Any], features: Seque
     grids = [f.grid if _pictured(batch, chosen) else None for f in chosen]
     parts = zip((f.ids for f in chosen), _labels(given, chosen), grids, theirs, strict=True)
     return Compared([Unpacked(*part) for part in parts], np.array([f.ids.size for f in chosen], dtype=np.int64), mine)
+
+
+def _masked(ids: Array, given: Mapping[str, Any], features: Sequence[Feature]) -> bool:
+    """Whether the labels tell what stood where tokens were changed: with them more samples are whole than without."""
+    labels = _sequence(given.get("labels"))
+    if labels is None or labels.shape != ids.shape or not ((labels >= 0) & (labels != ids)).any():
+        return False
+    own = [f.ids for f in features]
+    restored = np.where(labels >= 0, labels, ids)
+    return found(restored.reshape(-1), own).seen > found(ids.reshape(-1), own).seen
 
 
 def _sequence(value: Any) -> Array | None:

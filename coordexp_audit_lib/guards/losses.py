@@ -1,6 +1,7 @@
-"""What the first logged loss is made of: each micro-step's cross-entropy, from the logits that the model gives.
+"""What a logged loss is made of: each micro-step's cross-entropy, from the logits that the model gives.
 
-A hook on the model sums it piece by piece, until a loss is logged, and then is taken away. It is there only where
+A hook on the model sums it piece by piece, until a loss is logged, and then is taken away. It listens to the first
+loss, and to that of the step at the end of an epoch which has fewer micro-steps than the others. It is there only where
 micro-steps are accumulated in one process, for there alone the trainer's loss can be told from a log.
 """
 
@@ -12,7 +13,7 @@ from typing import Any
 from coordexp_audit_lib.boundaries.packing.predicates.accumulation import Logged, Micro
 from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 
-MOST_STEPS = 8  # optimizer steps before the first logged loss; with more, none is compared
+MOST_STEPS = 8  # optimizer steps from one logged loss to the next; with more, none is compared
 PIECE = 256  # tokens
 
 
@@ -22,29 +23,50 @@ class Losses:
     def __init__(self) -> None:
         self.steps: list[list[Micro]] = []
         self._hook: Any = None
+        self._model: Any = None
+        self._each = self._partial = self._began = 0
 
-    def listen(self, model: Any, args: Any) -> None:
-        """Begin, if several micro-steps of one process make an optimizer step."""
+    def listen(self, model: Any, args: Any, loader: Any = None, step: int = 0) -> None:
+        """Begin, if several micro-steps of one process make an optimizer step. step: those taken before."""
         one_process = getattr(args, "world_size", 1) == 1 and getattr(args, "n_gpu", 1) <= 1
-        if one_process and getattr(args, "gradient_accumulation_steps", 1) > 1:
-            with suppress(AttributeError):  # no torch module
-                self._hook = model.register_forward_hook(self._heard, with_kwargs=True)
+        self._each, self._began = getattr(args, "gradient_accumulation_steps", 1), step
+        if not one_process or self._each <= 1:
+            return
+        self._model = model
+        with suppress(TypeError, AttributeError):  # its length is not known
+            of_epoch = -(-len(loader) // self._each)
+            self._partial = (step // of_epoch + 1) * of_epoch if len(loader) % self._each else 0
+        self._hear()
+
+    def _hear(self) -> None:
+        with suppress(AttributeError):  # no torch module
+            self._hook = self._model.register_forward_hook(self._heard, with_kwargs=True)
 
     def step(self) -> None:
         """An optimizer step begins."""
         if self._hook is not None:
             self.steps.append([])
             if len(self.steps) > MOST_STEPS:
-                self.end()
+                self._rest()
 
-    def logged(self, loss: Any) -> Logged | None:
-        """The first logged loss with what it is made of; None where that isn't known."""
-        steps = self.steps if self._hook is not None else []
-        self.end()
+    def logged(self, loss: Any, step: int) -> Logged | None:
+        """A logged loss with what it is made of; None where that isn't known. step: after which it is logged."""
+        steps, since = self.steps if self._hook is not None else [], step - self._began
+        self._rest()
+        self._began = step
+        if step >= self._partial:
+            self._partial = 0
+        elif since <= MOST_STEPS and self._partial <= step + since:
+            self._hear()
         whole = steps and all(steps) and isinstance(loss, float)
-        return Logged(loss, steps) if whole else None
+        return Logged(loss, steps, self._each) if whole else None
 
     def end(self) -> None:
+        """Listen no more."""
+        self._rest()
+        self._model, self._partial = None, 0
+
+    def _rest(self) -> None:
         if self._hook is not None:
             self._hook.remove()
         self._hook, self.steps = None, []

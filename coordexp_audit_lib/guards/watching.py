@@ -16,6 +16,7 @@ from coordexp_audit_lib.guards.modes import ModesWatch
 from coordexp_audit_lib.guards.parameters import LOOKED_AT, Parameters
 from coordexp_audit_lib.guards.samples import SampleLedger
 from coordexp_audit_lib.guards.stopping import claim_of, judged, stop_at
+from coordexp_audit_lib.guards.weights import WeightsWatch
 
 ONCE, FINITE = "supervision.updated_once", "supervision.weights_finite"
 EPOCH, WORKERS = "packing.epoch_once", "packing.workers_apart"
@@ -26,13 +27,16 @@ class RunWatch:
     tell."""
 
     def __init__(self, diary: Diary, inbox: Path) -> None:
-        from coordexp_audit_lib.guards.weights import WeightsWatch
+        self.diary, self.inbox = diary, inbox
+        self._anew()
 
-        self.diary, self.parameters, self.weights = diary, Parameters(), WeightsWatch()
-        self.modes, self.samples, self.loaders = ModesWatch(), SampleLedger(), LoaderWatch(inbox)
+    def _anew(self) -> None:
+        self.parameters, self.weights, self.modes = Parameters(), WeightsWatch(), ModesWatch()
+        self.samples, self.loaders = SampleLedger(), LoaderWatch(self.inbox)
 
     def began(self, args: Any, step: int, kwargs: Mapping[str, Any], folder: Path) -> None:
         """Training begins. step: the optimizer steps before it was resumed. kwargs: what a trainer tells a callback."""
+        self._anew()
         self.weights.began(kwargs.get("model"))
         loader = kwargs.get("train_dataloader")
         if loader is not None:

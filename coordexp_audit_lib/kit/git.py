@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 CACHES = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".ipynb_checkpoints", ".venv", ".DS_Store")
+ENVIRONMENTS = ("venv", "env", "site-packages", "node_modules", ".tox", ".eggs", "build", "dist")
 OFF = {
     "core.fsmonitor": "false",
     "core.hooksPath": os.devnull,
@@ -63,8 +64,9 @@ class Source(NamedTuple):
     statement: str | None = None
 
 
-def git_state(root: Path, seconds: float = 60.0) -> GitState:
-    """The commit of the tree at `root`, and whether tracked or new files differ from it (caches do not count)."""
+def git_state(root: Path, seconds: float = 60.0, own: Iterable[Path] = ()) -> GitState:
+    """The commit of the tree at `root`, and whether tracked or new files differ from it (caches do not count, nor do
+    the new files and folders `own`, which the caller writes there)."""
     try:
         top = run(root, "rev-parse", "--show-toplevel", seconds=seconds).strip()
     except UNREADABLE:
@@ -74,7 +76,7 @@ def git_state(root: Path, seconds: float = 60.0) -> GitState:
     try:
         shown = run(root, "log", "-1", "--no-show-signature", "--format=%H %cI", seconds=seconds)
         commit, _, date = shown.strip().partition(" ")
-        return GitState(commit, date, _status(root, _settings(root), seconds)[1])
+        return GitState(commit, date, _status(root, _settings(root), seconds, _inside(root, own))[1])
     except UNREADABLE as error:
         return GitState(note=f"git could not read it: {type(error).__name__}")
 
@@ -113,7 +115,12 @@ def run(folder: Path, *command: str, settings: dict[str, str] | None = None, sec
     Raises:
         OSError, subprocess.SubprocessError: there is no git, it fails, or it takes longer than `seconds`.
     """
-    return _run(folder, command, {**OFF, **(settings or {})}, seconds, {})
+    return printable(_run(folder, command, {**OFF, **(settings or {})}, seconds, {}))
+
+
+def printable(text: str) -> str:
+    """A text that any encoding of Unicode can write: bytes that were no UTF-8 are marked."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def commit_all(folder: Path, message: str) -> str:
@@ -129,15 +136,22 @@ def commit_all(folder: Path, message: str) -> str:
 
 
 def _run(
-    folder: Path, command: Iterable[str], settings: dict[str, str], seconds: float, variables: dict[str, str]
+    folder: Path,
+    command: Iterable[str],
+    settings: dict[str, str],
+    seconds: float,
+    variables: dict[str, str],
+    *,
+    given: str = "",
 ) -> str:
     env = {"PATH": os.environ.get("PATH", os.defpath), **ENVIRONMENT, **variables}
     env["GIT_CONFIG_COUNT"] = str(len(settings))
     for number, (name, value) in enumerate(sorted(settings.items())):
         env[f"GIT_CONFIG_KEY_{number}"], env[f"GIT_CONFIG_VALUE_{number}"] = name, value
     words = ["git", "-C", str(folder), *command]
-    ran = subprocess.run(words, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=True)
-    return ran.stdout.decode("utf-8", "replace")
+    raw = given.encode("utf-8", "surrogateescape")
+    ran = subprocess.run(words, env=env, input=raw, capture_output=True, timeout=seconds, check=True)
+    return ran.stdout.decode("utf-8", "surrogateescape")
 
 
 def _settings(root: Path) -> dict[str, str]:
@@ -146,19 +160,59 @@ def _settings(root: Path) -> dict[str, str]:
     return {name: value for name, _, value in (entry.partition("\n") for entry in listed)}
 
 
-def _status(root: Path, known: Iterable[str], seconds: float) -> tuple[dict[str, str], bool]:
+def _inside(root: Path, own: Iterable[Path]) -> tuple[str, ...]:
+    """Those of the paths that lie below `root`, as git names them."""
+    found = (os.path.relpath(path.resolve(), root.resolve()) for path in own)
+    return tuple(path for path in found if path != os.curdir and not path.startswith(os.pardir))
+
+
+def _status(root: Path, known: Iterable[str], seconds: float, own: tuple[str, ...] = ()) -> tuple[dict[str, str], bool]:
     """What `git status` says of the branch, and whether anything differs. Every filter among the settings `known` is
     emptied, for it would be run; submodules are left alone, for git reads them without our settings."""
     drivers = {n.rpartition(".")[0] for n in known if n.startswith("filter.")}
     empty = {f"{d}.{key}": "" for d in drivers for key in ("clean", "smudge", "process")}
     empty |= {f"{d}.required": "false" for d in drivers}
     options = ("--porcelain=v2", "--branch", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=all")
-    lines = [e for e in run(root, "status", *options, settings=empty, seconds=seconds).split("\0") if e]
+    listed = run(root, "status", *options, "--ignored=matching", settings=empty, seconds=seconds)
+    lines = [e for e in listed.split("\0") if e]
     about = dict(e[2:].split(" ", 1) for e in lines if e.startswith("# branch."))
-    return about, any(_counts(e) for e in lines if not e.startswith("# "))
+    changed = any(_counts(root, e, own) for e in lines if not e.startswith("# "))
+    return about, changed or _unseen_changes(root, {**OFF, **empty}, seconds)
 
 
-def _counts(entry: str) -> bool:
-    """Whether a line of `git status` makes a tree dirty: an untracked cache does not."""
-    untracked, path = entry.startswith("? "), entry[2:]
-    return not (untracked and any(part in CACHES or part.endswith(".pyc") for part in path.split("/")))
+def _counts(root: Path, entry: str, own: tuple[str, ...]) -> bool:
+    """Whether a line of `git status` makes a tree dirty: an untracked cache does not, nor does what is our own, and of
+    what is ignored only a module does, for Python finds it whether git looks at it or not."""
+    path = entry[2:]
+    parts = path.rstrip("/").split("/")
+    if not entry.startswith(("? ", "! ")):
+        return True
+    if any(path == name or path.startswith(f"{name}/") for name in own):
+        return False
+    if any(part in CACHES or part.endswith(".pyc") for part in parts):
+        return False
+    if entry.startswith("? "):
+        return True
+    if any(part in ENVIRONMENTS or part.endswith(".egg-info") for part in parts):
+        return False
+    return path.endswith(".py") or (path.endswith("/") and (root / path / "__init__.py").is_file())
+
+
+def _unseen_changes(root: Path, settings: dict[str, str], seconds: float) -> bool:
+    """Whether a file differs that git was told not to look at: `--assume-unchanged`, or `--skip-worktree`, of which one
+    that is not there is only left out of the tree."""
+    flags = [e.partition(" ") for e in _run(root, ("ls-files", "-v", "-z"), settings, seconds, {}).split("\0") if e]
+    skipped = {path for flag, _, path in flags if flag in ("S", "s")}
+    hidden = [path for flag, _, path in flags if flag.islower() or path in skipped]
+    if not hidden:
+        return False
+    there = [path for path in hidden if os.path.lexists(root / path)]
+    if len(there) < len(hidden) and set(hidden) - set(there) - skipped:
+        return True
+    if any("\n" in path or (root / path).is_symlink() for path in there):
+        return True  # it can't be compared, so that nothing says that it is the same
+    staged = _run(root, ("ls-files", "-s", "-z"), settings, seconds, {}).split("\0")
+    kept = {path: about.split()[1] for about, _, path in (e.partition("\t") for e in staged if e)}
+    asked = "".join(f"{path}\n" for path in there)
+    found = _run(root, ("hash-object", "--stdin-paths"), settings, seconds, {}, given=asked).split()
+    return [kept[path] for path in there] != found

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from coordexp_audit_lib.kit import chat, coordjson, picture
+from coordexp_audit_lib.kit import chat, coordjson, picture, profile
 from coordexp_audit_lib.kit import model as models
 from coordexp_audit_lib.kit import tokenizer as words
 from coordexp_audit_lib.kit.asked import Asked
@@ -53,13 +53,15 @@ def tokenizer(scratch: str) -> Any:
     return made
 
 
-def image_processor() -> Any:
-    """Qwen3-VL's image processor: patches of 16 pixels, 2 x 2 of which are merged."""
+def image_processor(family: str = "qwen3_vl") -> Any:
+    """The image processor of a Qwen-VL family (`kit.profile`): for Qwen3-VL patches of 16 pixels, of which 2 x 2 are
+    merged."""
     import transformers
 
     # Without torchvision, 5.x warns that it falls back to this one.
     kind = getattr(transformers, "Qwen2VLImageProcessorPil", None) or transformers.Qwen2VLImageProcessor
-    return kind(**IMAGES)
+    known = profile.named(family)
+    return kind(**{name: getattr(known, name) for name in IMAGES})
 
 
 class NoVideos:

@@ -56,10 +56,9 @@ def patches(image: Any) -> tuple[list[int], Any]:
 
 
 def digests(pixel_values: Any, images: Any) -> list[str]:
-    """`row_digests` of a tensor [patches, 1536], with the normalisation of the image processor `images` undone."""
-    mean, deviation = (
-        [v for v in values for _ in range(FRAMES * PATCH**2)] for values in (images.image_mean, images.image_std)
-    )
+    """`row_digests` of a tensor [patches, width], with the normalisation of the image processor `images` undone."""
+    width = pixel_values.shape[-1] // len(images.image_mean)
+    mean, deviation = ([v for v in values for _ in range(width)] for values in (images.image_mean, images.image_std))
     rows = ((pixel_values.double() * pixel_values.new_tensor(deviation) + pixel_values.new_tensor(mean)) * 255).round()
     return row_digests(rows.clamp(0, 255).to("cpu").int())
 

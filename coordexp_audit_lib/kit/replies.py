@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from coordexp_audit_lib.kit import influence, picture, tokenizer
+from coordexp_audit_lib.kit import influence, picture, profile, tokenizer
 
 ROUNDING = 1e-5  # of float32, as a share of the numbers it is of
 Packs = Sequence[Sequence[int]]
@@ -190,7 +190,7 @@ def records(
     return {"unpacked": plain, **rows, "pad": int(pad)}
 
 
-def limit(cut: Mapping[str, Any], whole: Mapping[str, Any], ignore: int = -100) -> dict[str, Any]:
+def limit(cut: Mapping[str, Any], whole: Mapping[str, Any], ignore: int = profile.IGNORE_INDEX) -> dict[str, Any]:
     """`template.limit`: one sample encoded with the limit, and without."""
     ids, labels = _list(cut["input_ids"]), _list(cut["labels"])
     return {

@@ -113,7 +113,7 @@ def _parts(notebooks: Path, made: Mapping[str, Any], source: Path) -> list[dict[
         names = [boundaries.page(boundaries.boundary(name), config) for name in judged if name in by_config]
         parts.append(_part(visible(config.removeprefix("configs/").removesuffix(".yaml")), names, notebooks, source))
     shared = [boundaries.boundary(name) for name in judged if name not in by_config]
-    pages = {b: [f"{boundaries.page(b, config)}" for config in made["configs"]] for b in shared}
+    pages = {b: [boundaries.page(b, config) for config in made["configs"] or ("",)] for b in shared}
     parts.append(_part("Any config", [names[0] for names in pages.values()], notebooks, source))
     used = {f"{c['file']}.ipynb".removeprefix("pages/") for part in parts for c in part["chapters"]}
     left -= used | {f"{name}.ipynb" for names in pages.values() for name in names}

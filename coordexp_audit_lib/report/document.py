@@ -24,6 +24,7 @@ SCHEMA = "coordexp-audit/2"
 AUDIT = "audit.json"
 SARIF = "audit.sarif"
 JUNIT = "junit.xml"
+DOCUMENTS = (SARIF, JUNIT, AUDIT)
 NAME = b"coordexp-audit"  # stands in each of them
 MOST = 256 << 20  # bytes of a document that are read
 
@@ -67,6 +68,16 @@ class _Document(msgspec.Struct):
     boundaries: list[str]
     summary: _Summary
     findings: list[_Told]
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of `audit.json`, as `resources/audit.schema.json` publishes it."""
+    made = msgspec.json.schema(_Document)
+    spelt = json.dumps(made).replace("#/$defs/_", "#/$defs/")
+    made = json.loads(spelt)
+    made["$defs"] = {name.lstrip("_"): part | {"title": name.lstrip("_")} for name, part in made["$defs"].items()}
+    made["$defs"]["Document"]["properties"]["schema"] = {"const": SCHEMA}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": SCHEMA, **made}
 
 
 def document(
@@ -139,7 +150,7 @@ def refuse_foreign(out: Path) -> None:
     Raises:
         UsageError: it has.
     """
-    for name in (SARIF, JUNIT, AUDIT):
+    for name in DOCUMENTS:
         path = out / name
         try:
             ours = not path.is_symlink() and (not path.exists() or NAME in content(path, MOST))

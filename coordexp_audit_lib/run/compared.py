@@ -11,20 +11,22 @@ from coordexp_audit_lib.core.folder import write_atomically
 from coordexp_audit_lib.core.judge import audit
 from coordexp_audit_lib.report.book import COMPARED
 from coordexp_audit_lib.report.document import document, dumps
-from coordexp_audit_lib.targets.recording import RecordingTarget, packaged, read_recording
+from coordexp_audit_lib.targets.recording import Recording, RecordingTarget, packaged, read_recording
 
 
 def compare_recordings(word: str, out: Path, names: list[str] | None = None, seed: int = 0) -> list[Path]:
-    """Judge every packaged recording but the target itself, each on the configs that it was made for, and write its
-    document to `out/compared`; nothing where the target is no packaged recording."""
+    """Judge every other packaged recording of the target's pipeline, each on the configs that it was made for.
+
+    Their documents are written to `out/compared`; nothing where the target is no packaged recording.
+    """
     written = []
-    own = read_recording(packaged()[word]).declared if word in packaged() else None
+    own = _pipeline_of(read_recording(packaged()[word])) if word in packaged() else ""
     for name in packaged() if word in packaged() else ():
         if name == word:
             continue
         recording = read_recording(packaged()[name])
-        if recording.declared != own:
-            continue  # of another pipeline
+        if _pipeline_of(recording) != own:
+            continue
         with RecordingTarget(recording, name) as other:
             configs = list(dict.fromkeys(v for v in recording.configs.values() if v in recording.configs))
             chosen = [c for b in boundaries.load(names) for c in claims(b.name)]
@@ -32,3 +34,7 @@ def compare_recordings(word: str, out: Path, names: list[str] | None = None, see
             made = document(other.info(), other.bindings(), configs, found)
         written.append(write_atomically(out / COMPARED / f"{name}.json", dumps(made)))
     return written
+
+
+def _pipeline_of(recording: Recording) -> str:
+    return recording.declared.name if recording.declared else ""

@@ -42,6 +42,7 @@ READING = 1 << 2 | 1 << 3  # read a file, list a folder
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/shm")  # shm: semaphores
 NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_NET = 0x20000, 0x08000000, 0x10000000, 0x40000000
 ANY_NEW = 0x7E020000  # every flag of clone that makes a namespace
+HERE = ~99  # AT_FDCWD
 BIND, RECURSIVE, PRIVATE, NO_SUID_DEV = 0x1000, 0x4000, 0x40000, 0x6
 MOUNT_SETATTR, AT_RECURSIVE, READ_ONLY = 442, 0x8000, 1
 SHARED_MEMORY = 512 << 20  # bytes of the target's own /dev/shm
@@ -101,7 +102,7 @@ def enclose(writable: list[str], home: str, *, inside: bool = False, forks: bool
     if not inside:
         with contextlib.suppress(OSError):
             _loopback_up()
-    if _read_only_but(writable, home):
+    if _read_only_but([*writable, "/proc"] if forks else writable, home):  # to map users for what it forks
         stand += [MOUNTS, MEMORY]
     _drop_capabilities(KEPT_TO_FORK if forks else KEPT_CAPABILITIES)
     control(SET_DUMPABLE, 1)  # it was lost with the capabilities, and its supervisor is to see what it holds
@@ -109,16 +110,33 @@ def enclose(writable: list[str], home: str, *, inside: bool = False, forks: bool
 
 
 def _left(flags: int) -> bool:
-    call, uid, gid = libc(), os.geteuid(), os.getegid()
-    if call.unshare(flags) == 0:  # root, where root may
+    """Leave them as root, or else as root of a user namespace; that is tried in a child first: where it goes wrong
+    half-way, nothing can be done any more."""
+    if libc().unshare(flags) == 0:
         return True
-    if call.unshare(flags | NEW_USER) != 0:
+    child = os.fork()
+    if child == 0:
+        failed = True
+        try:
+            failed = not _as_own_root(flags)
+        finally:
+            os._exit(failed)
+    return os.waitpid(child, 0)[1] == 0 and _as_own_root(flags)
+
+
+def _as_own_root(flags: int) -> bool:
+    uid, gid = os.geteuid(), os.getegid()
+    if libc().unshare(flags | NEW_USER) != 0:
         return False
+    control(SET_DUMPABLE, 1)  # otherwise what is written next is not its own to write
     try:
         for name, number in (("setgroups", None), ("uid_map", uid), ("gid_map", gid)):
-            text = "deny" if number is None else "%d %d 1" % (number, number)
-            with open("/proc/self/" + name, "w", encoding="ascii") as file:
-                file.write(text)
+            text = b"deny" if number is None else b"%d %d 1" % (number, number)
+            file = os.open("/proc/self/" + name, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(file, text)
+            finally:
+                os.close(file)
     except OSError:
         return False
     return True
@@ -135,11 +153,11 @@ def _read_only_but(writable: list[str], home: str) -> bool:
         given = struct.pack("=4Q", on, off, 0, 0)
         flags = AT_RECURSIVE if recursive else 0
         size = ctypes.c_size_t(len(given))
-        return bool(call.syscall(MOUNT_SETATTR, -100, os.fsencode(place), flags, given, size) == 0)
+        return bool(call.syscall(MOUNT_SETATTR, HERE, os.fsencode(place), flags, given, size) == 0)
 
     if not mount("none", "/", "none", RECURSIVE | PRIVATE):
         return False
-    for place in writable:
+    for place in (p for p in writable if not os.path.ismount(p)):
         mount(place, place, "none", BIND)
     hidden = [os.path.join(home, name) for name in KEYS] if home else []
     for place in ("/run", *hidden):

@@ -54,7 +54,9 @@ class AdapterTarget(CheckoutTarget):
         if not self.file.is_file() or self.file.suffix != ".py":
             raise UsageError("there is no such adapter", where=str(file), remedy="give a Python file")
         self.config = config
-        given = {"adapter": str(self.file), "config": self._full(config), "importable": self.has_tree or not _own(file)}
+        beside = [] if self.file.parent in folders() else [self.file.parent]  # what comes along imports itself by name
+        paths = [str(p.resolve()) for p in ([root] if root else []) + beside]
+        given = {"adapter": str(self.file), "config": self._full(config), "paths": paths}
         self._open(
             root or self.file.parent, interpreter_at(python or sys.executable, ""), limits, self.file.parent, **given
         )
@@ -81,7 +83,7 @@ class AdapterTarget(CheckoutTarget):
 
     def info(self) -> TargetInfo:
         if self._info is None:
-            state = git_state(self.tree.root) if self.has_tree else None
+            state = git_state(self.tree.root, own=self.own) if self.has_tree else None
             self._info = TargetInfo(
                 kind="adapter",
                 name=self._pipeline.title,
@@ -102,6 +104,9 @@ class AdapterTarget(CheckoutTarget):
         if config and config != self.config:
             raise UsageError("the adapter was given another config", where=config, remedy="audit one config at a time")
         return config
+
+    def all_named(self, configs: Sequence[str]) -> list[str]:
+        return list(dict.fromkeys(map(self.named, configs)))  # what a config says is the adapter's to know
 
     def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
         return "this config", "the adapter calls it as training does"
@@ -155,10 +160,6 @@ def with_pins(said: Declaration, path: Path) -> Declaration:
         raise UsageError(f"it holds no pins: {error}", where=str(path), remedy=remedy) from error
     policies = sorted({*said.policies, "pins"})
     return msgspec.structs.replace(said, policies=policies, contract={**said.contract, PINS: pins})
-
-
-def _own(file: Path) -> bool:
-    return file.resolve().parent in folders()
 
 
 def adapter_of(name: str) -> Path:

@@ -78,7 +78,7 @@ class CheckoutTarget(Target):
 
     def info(self) -> TargetInfo:
         if self._info is None:
-            state = git_state(self.tree.root)
+            state = git_state(self.tree.root, own=self.own)
             self._info = TargetInfo(
                 kind="checkout",
                 name=f"{self._pipeline.title}@{state.commit[:7] or 'unknown'}",
@@ -170,6 +170,19 @@ class CheckoutTarget(Target):
 
     def config_path(self, config: str) -> str:
         return self._pipeline.config_in(self.tree.root, config)
+
+    def all_named(self, configs: Sequence[str]) -> list[str]:
+        """The configs by the names that they have in the tree.
+
+        Raises:
+            UsageError: the tree has no such config, or no loader could read it.
+        """
+        names = super().all_named(configs)
+        for name in names:
+            why = self._pipeline.unloadable(self.tree, name) if self.tree.exists(name) else ""
+            if why:
+                raise UsageError(f"the config can't be loaded: {why}", where=name, remedy="mend it, or name another")
+        return names
 
     def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
         configs = self.audited or self._pipeline.configs

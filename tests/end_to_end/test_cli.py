@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from coordexp_audit_lib import boundaries
@@ -21,6 +23,7 @@ from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.core.finding import Violation
+from coordexp_audit_lib.report.document import json_schema
 from coordexp_audit_lib.targets.recording import packaged, read_recording, write_recording
 
 DOCUMENTS = {"audit.json", "audit.sarif", "junit.xml"}
@@ -279,6 +282,14 @@ def test_two_audits_of_the_default_target_give_the_same_bytes(audited: Path, tmp
     assert volatile_removed(audited) == volatile_removed(check_with_hash_seed("2", tmp_path))
 
 
+def test_the_published_schema_is_that_of_the_document_and_fits_it(audited: Path) -> None:
+    published = json.loads((files("coordexp_audit_lib") / "resources" / "audit.schema.json").read_text("utf-8"))
+    assert published == json_schema()
+    jsonschema.validate(json.loads(audited.read_text()), published)
+    with pytest.raises(jsonschema.ValidationError, match="'boundary' is a required property"):
+        jsonschema.validate({**json.loads(audited.read_text()), "findings": [{"invariant": "a.b"}]}, published)
+
+
 def test_the_default_target_is_the_recording_of_the_reference_commit_for_both_configs() -> None:
     recording = read_recording(packaged()["coordexp-b46e74f"])
     assert recording.target.commit.startswith("b46e74f")
@@ -294,9 +305,14 @@ def test_the_default_audit_decides_all_but_what_its_environment_lacks(audited: P
         for f in document["findings"]
         if f["status"] in ("unbound", "error") and "not in the tree" not in f["note"]  # what only a newer commit has
     }
-    assert undecided.keys() <= {"upstream.client_surface", "metrics.per_step_not_cumulative"}
+    assert undecided.keys() <= {
+        "upstream.client_surface",
+        "metrics.per_step_not_cumulative",
+        "packing.segments_isolated",
+    }
     assert all(note.startswith("not judged: ") for note in undecided.values())
     assert "vllm is not installed" in undecided["upstream.client_surface"]
+    assert "flash-attn: it is not installed" in undecided["packing.segments_isolated"]
 
 
 def test_a_recording_of_another_checkout_can_be_audited_by_its_file(tmp_path: Path) -> None:

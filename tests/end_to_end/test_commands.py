@@ -70,7 +70,7 @@ def test_data_counts_every_violation_and_shows_five(tmp_path: Path, capsys: pyte
 
 def test_data_judges_the_order_of_objects_only_if_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     unsorted = record([])
-    unsorted["objects"] = [{"desc": d, "bbox_2d": tokens(*b)} for d, b in (("b", (5, 9, 7, 9)), ("a", (1, 2, 3, 4)))]
+    unsorted["objects"] = [{"desc": d, "bbox_2d": tokens(*b)} for d, b in (("b", (5, 8, 7, 9)), ("a", (1, 2, 3, 4)))]
     path = str(write_lines(tmp_path / "train.jsonl", unsorted))
     assert judged(capsys, "data", path)[0] == 0
     status, found = judged(capsys, "data", "--sorted", path)
@@ -126,6 +126,7 @@ def test_metrics_of_a_real_run(capsys: pytest.CaptureFixture[str]) -> None:
         "metrics.b_ratio_consistent",
         "metrics.finite",
         "metrics.reasons_add_up",
+        "metrics.step_once",
     }
     assert found["metrics.identity_not_averaged"]["violation_count"] == 6
 

@@ -59,10 +59,25 @@ def test_a_folder_without_an_audit_is_told_in_one_line(tmp_path: Path, capsys: p
     assert "Remedy" in err
 
 
+AROUND: dict[str, Any] = {
+    **{"created": "", "tool": {}, "configs": [], "boundaries": []},
+    "summary": {
+        "by_severity": {},
+        **dict.fromkeys(("held", "violated", "unbound", "error", "advice", "latent", "same"), 0),
+    },
+    "target": {"kind": "recording", "name": "x", "commit": "", "dirty": False, "interpreter": "", "versions": {}},
+}
+
+
+REST: dict[str, Any] = {
+    **{"boundary": "a", "kind": "A", "authority": "spec", "remedy": "", "spec": "", "same_as": "", "reach_by": ""},
+    **{"evidence": [], "kinds": [], "also": [], "seconds": 0.0},
+}
+
+
 def test_json_is_one_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    keys = ("created", "tool", "target", "configs", "boundaries", "summary")
     for name, status in (("a", "held"), ("b", "violated")):
-        made = {"schema": "coordexp-audit/2", **dict.fromkeys(keys), **document(finding(status, status == "violated"))}
+        made = {"schema": "coordexp-audit/2", **AROUND, **document(finding(status, int(status == "violated"), **REST))}
         (tmp_path / f"{name}.json").write_text(json.dumps(made))
     assert main(["diff", str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["changes"][0]["kind"] == "worse"

@@ -58,9 +58,10 @@ def test_a_sound_run_trains_and_leaves_its_manifest_and_audit(tmp_path: Path) ->
     assert written["collated here"] >= 20
     judged = {k: written["judged"][k] for k in ("config", "tokenizer", "template", "checkpoint", "logged rows")}
     assert judged == {"config": 1, "tokenizer": 1, "template": 1, "checkpoint": 2, "logged rows": 21}
-    assert written["log"] == {claim: [] for claim in written["log"]} and len(written["log"]) == 10
+    assert written["log"] == {claim: [] for claim in written["log"]} and len(written["log"]) == 11
     manifest = audit_run(tmp_path / "out" / "audit")
-    assert {f.status for f in manifest if f.invariant == "provenance.files_present"} == {"held"}
+    own = ("provenance.files_present", "provenance.config_is_the_config", "provenance.no_secrets")
+    assert {f.invariant: f.status for f in manifest if f.invariant in own} == dict.fromkeys(own, "held")
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
     assert len(losses) == 20 and losses[-1] < losses[0]
 
@@ -111,7 +112,7 @@ def test_a_batch_that_is_no_pack_is_told(tmp_path: Path) -> None:
         return {"input_ids": batch["input_ids"].repeat(2, 1), "labels": batch["labels"].repeat(2, 1)}
 
     trainer.data_collator.collator = two_rows
-    with pytest.raises(AuditError, match="decide no claim on packing"), one_thread():
+    with pytest.raises(InvariantViolation, match="neither image_grid_thw nor pixel_values"), one_thread():
         trainer.train()
     assert len(GuardedCollator(two_rows, packed=False)([[0, 1]])["labels"]) == 2  # evaluation is not packed
 

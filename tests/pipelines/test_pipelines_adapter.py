@@ -14,8 +14,10 @@ from coordexp_audit_lib.boundaries.policies import POLICIES, policy_of
 from coordexp_audit_lib.cli.commands import HELD, UNUSABLE, VIOLATED, main
 from coordexp_audit_lib.core import claim as core_claim
 from coordexp_audit_lib.core.claim import claims
+from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.surface import surfaces
 from coordexp_audit_lib.targets.adapter import AdapterTarget
+from coordexp_audit_lib.targets.resolve import default
 
 HEAD = """
 from coordexp_audit_lib.pipelines.api import Adapter, NotSupported
@@ -286,3 +288,67 @@ def test_a_recording_of_an_adapters_answers_is_judged_as_the_pipeline_was(
             finding.pop("seconds")
     assert replayed["findings"] == live["findings"]
     assert replayed["configs"] == live["configs"] == [str(config)]
+
+
+def test_a_pipeline_of_an_installed_package_is_known_by_its_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its package is not imported to find it, for it may need what only its own environment has."""
+    package, info = tmp_path / "theirs", tmp_path / "theirs-1.0.dist-info"
+    package.mkdir()
+    info.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('it was imported')")
+    written(package)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[coordexp_audit.pipelines]\ntheirs = theirs.adapter\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert main(["check", "--pipeline", "theirs", "--boundary", "packing", "--json"]) == HELD
+    assert json.loads(capsys.readouterr().out)["target"]["name"] == "my-packer"
+    assert main(["check", "--pipeline", "nobodys"]) == UNUSABLE
+    assert "use one of" in capsys.readouterr().err
+
+
+def test_the_pins_that_come_along_are_those_that_pin_writes(tmp_path: Path) -> None:
+    target, path = default(), tmp_path / "pins.json"
+    assert main(["pin", "--target", target, "--out", str(path)]) == HELD
+    assert json.loads(path.read_text())["template.prompt_pins"] == pipeline().contract()["template.prompt_pins"]
+
+
+def test_an_adapter_stands_where_it_likes_beside_the_source_that_it_asks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree, kept = tmp_path / "tree", tmp_path / "kept"
+    tree.mkdir()
+    kept.mkdir()
+    (tree / "their_packer.py").write_text("def pack(lengths, room):\n    return [[i] for i in range(len(lengths))]\n")
+    body = PLAN.replace("here.call(packed, request.lengths", "here.call(their_packer.pack, request.lengths")
+    named = body.replace('("packing.plan")', '("packing.plan", of="their_packer:pack")')
+    path = written(kept, body="\nimport their_packer\n" + named)
+    _, document = checked(capsys, path, "--target", str(tree), "--boundary", "packing")
+    called = [e for e in by_claim(document)["packing.each_once"]["evidence"] if e["kind"] == "call"]
+    assert [(e["path"], e["line"], e["symbol"]) for e in called] == [("their_packer.py", 1, "their_packer:pack")]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("    return packed(1)", "TypeError: packed() missing 1 required positional argument: 'room' (adapter.py:24)"),
+        ("    return request.length", "AttributeError: the request has no 'length': it has lengths, packing_length"),
+        ("    pass", "ValueError: the adapter's function for packing.plan returned nothing"),
+    ],
+)
+def test_a_mistake_in_an_adapter_is_told_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], body: str, says: str
+) -> None:
+    path = written(tmp_path, body='@adapter.answers("packing.plan")\ndef plan(request, here):\n' + body)
+    assert main(["adapter", "check", str(path), "--boundary", "packing", "--json"]) == VIOLATED
+    first = json.loads(capsys.readouterr().out)["first"]
+    assert first.startswith("packing.plan fails: " + says)
+
+
+def test_a_setup_that_fails_is_told_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path)
+    path.write_text(path.read_text().replace('print("noise on stdout")', "raise KeyError('no such model')"))
+    assert main(["adapter", "check", str(path), "--boundary", "packing", "--json"]) == VIOLATED
+    first = json.loads(capsys.readouterr().out)["first"]
+    assert "the adapter's setup failed: KeyError: 'no such model' (adapter.py:9)" in first

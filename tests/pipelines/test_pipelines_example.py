@@ -44,7 +44,7 @@ def test_an_adapter_of_somebody_elses_packing_and_template_takes_at_most_120_lin
 
 @pytest.mark.model
 def test_the_plain_packer_holds_with_a_claim_of_ones_own() -> None:
-    """In a process of its own, for its claims stay declared. Without a kernel to run on, isolation under one is open."""
+    """In a process of its own, for its claims stay declared. Without a kernel, isolation under one is left open."""
     asked = ["--adapter", str(EXAMPLES / "packer_adapter.py"), "--boundary", "packing"]
     asked += ["--claims", str(EXAMPLES / "own_claims.py"), "--jobs", "1", "--json"]
     command = [sys.executable, "-m", "coordexp_audit_lib.cli", "check", *asked]

@@ -190,3 +190,9 @@ def test_every_surface_has_a_row_on_the_real_tree(checkout: CheckoutTarget) -> N
         assert bool(row.note) or row.status == "bound"
         if row.path:
             assert row.line >= 1 and checkout.tree.exists(row.path)
+
+
+def test_a_config_that_cannot_be_loaded_is_a_usage_error(target: CheckoutTarget) -> None:
+    (target.tree.root / "broken.yaml").write_text("x: [1")
+    with pytest.raises(UsageError, match=r"broken.yaml: the config can't be loaded.*Remedy"):
+        target.all_named(["broken.yaml"])

@@ -8,6 +8,7 @@ import pytest
 
 from coordexp_audit_lib.core.errors import SurfaceUnbound, UsageError
 from coordexp_audit_lib.pipelines.coordexp import eras
+from coordexp_audit_lib.pipelines.coordexp.reach.configs import unloadable
 from coordexp_audit_lib.source.tree import Tree
 
 SUCCESSOR1 = "configs/stage1/profiles/4b/coord_soft_ce_gate_coco80_geometry_first.yaml"
@@ -67,3 +68,23 @@ def test_any_other_config_is_a_usage_error(config: str, tmp_path: Path) -> None:
     (tmp_path / "outside.yaml").write_text("")
     with pytest.raises(UsageError, match="the tree has no such config"):
         eras.config_in(tree_of(tmp_path / "tree", eras.STAGE1), config)
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({"a.yaml": "x: [1"}, "a.yaml is no YAML"),
+        ({"a.yaml": "- 1"}, "a.yaml holds no mapping"),
+        ({"a.yaml": "extends: b.yaml"}, "b.yaml, which a.yaml extends, is not there"),
+        ({"a.yaml": "extends: b.yaml", "b.yaml": "{"}, "b.yaml, which a.yaml extends, is no YAML"),
+        ({"a.yaml": "extends: [b.yaml]", "b.yaml": "extends: a.yaml"}, "a.yaml extends itself"),
+        ({"a.yaml": "extends: 5"}, "neither a path nor a list"),
+        ({"a.yaml": "extends: b.yaml", "b.yaml": "k: 1"}, ""),
+        ({"a.yaml": ""}, ""),
+    ],
+)
+def test_a_config_that_no_loader_could_read_is_told(files: dict[str, str], says: str, tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    why = unloadable(Tree(tmp_path), "a.yaml")
+    assert says in why and bool(says) == bool(why)

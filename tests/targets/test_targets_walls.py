@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -111,6 +112,30 @@ def test_nothing_goes_out_also_not_to_this_machine(asked: Any, target: CheckoutT
     assert (
         asked("[s := socket.create_server(('127.0.0.1', 0)), socket.create_connection(s.getsockname(), 5)]") == "done"
     )
+
+
+WITHOUT_RIGHTS = """
+import os, sys
+from coordexp_audit_lib.sandbox import walls
+server, own = sys.argv[1:]
+if os.geteuid() == 0:  # as a user whom the kernel refuses these calls outside a namespace of its own
+    walls._drop_capabilities(1 << 31)  # it must have this one to map itself
+print(*walls.enclose([server], "", forks=True), "|", *walls.enclose([own], "", inside=True))
+for place in (own, server):
+    try:
+        os.chmod(place, 0o755)
+        print("changed", end=" ")
+    except OSError:
+        print("refused", end=" ")
+"""
+
+
+def test_a_user_without_rights_has_the_same_walls(target: CheckoutTarget, tmp_path: Path) -> None:
+    needs(target, walls.MOUNTS, walls.NETWORK)
+    (tmp_path / "own").mkdir()
+    command = [sys.executable, "-c", WITHOUT_RIGHTS, str(tmp_path), str(tmp_path / "own")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said == "network mounts memory | mounts memory\nchanged refused "
 
 
 def test_what_is_granted_can_be_read(

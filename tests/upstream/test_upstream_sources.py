@@ -252,7 +252,8 @@ def test_one_release_takes_seconds_and_has_the_shipped_verdicts() -> None:
     shipped = [
         v for v in packaged().verdicts if (v.distribution, v.version) == ("transformers", PINNED["transformers"])
     ]
-    assert made.verdicts == shipped
+    pinned = {c.id for c in contracts()}
+    assert [v for v in made.verdicts if v.contract in pinned] == shipped
     assert made.versions == {"transformers": [PINNED["transformers"]]}
     assert {f.status for f in found} == {"held"}
 
@@ -274,4 +275,4 @@ def test_findings_tell_what_broke(tmp_path: Path) -> None:
     ((header, rows),) = tables.rows(made).values()
     assert header == ("ms-swift", "3.4.5")
     assert {r[1] for r in rows} == {"gone"}
-    assert len(rows) == len(chosen(contracts(), "ms-swift"))
+    assert len(rows) == len(chosen(m.of_releases(), "ms-swift"))

@@ -188,7 +188,8 @@ def of_plan(question: Surface[Any, Any], request: Any, problem: Problem) -> Viol
     if len(fields["lengths"]) > 40:
         fields["lengths"] = f"{len(fields['lengths'])} realistic lengths"
     name = PACKERS[question]
-    return Violation(f"{name}: {problem.message}", name, problem.expected, problem.actual, fields)
+    message, severity = f"{name}: {problem.message}", problem.severity
+    return Violation(message, name, problem.expected, problem.actual, fields, severity=severity)
 
 
 def profile_of(ctx: Context) -> Profile | None:

@@ -46,6 +46,11 @@ class CoordExp(Pipeline):
     def config_in(self, root: Path, config: str) -> str:
         return eras.config_in(Tree(root), config)
 
+    def unloadable(self, tree: Tree, config: str) -> str:
+        from coordexp_audit_lib.pipelines.coordexp.reach.configs import unloadable
+
+        return unloadable(tree, config)
+
     def contract(self, era: str = "") -> Mapping[str, Any]:
         return contract.of_era(era)
 

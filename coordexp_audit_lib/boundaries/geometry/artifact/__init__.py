@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
 from coordexp_audit_lib.boundaries.geometry.artifact.files import Source, is_remote, opened
 from coordexp_audit_lib.boundaries.geometry.artifact.how import How
 from coordexp_audit_lib.boundaries.geometry.artifact.images import Images
-from coordexp_audit_lib.boundaries.geometry.artifact.judging import File, Judge, line_problems
+from coordexp_audit_lib.boundaries.geometry.artifact.judging import File, FilePart, Judge, line_problems
 from coordexp_audit_lib.boundaries.geometry.artifact.lines import quick_line, read_line
+from coordexp_audit_lib.boundaries.geometry.artifact.parts import Span, judge_span, spans_of
 from coordexp_audit_lib.boundaries.geometry.artifact.stream import Looked, Stream, look, stream_of
 from coordexp_audit_lib.boundaries.geometry.predicates import frames
 from coordexp_audit_lib.boundaries.geometry.predicates.grounding import TITLES
 from coordexp_audit_lib.boundaries.geometry.predicates.records import Ordering, Record
+from coordexp_audit_lib.core.errors import AuditError, UsageError
 from coordexp_audit_lib.core.evidence import Evidence
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import Artifact, finding_of
+from coordexp_audit_lib.kit.spread import Lost, Unreachable, spread
 
-__all__ = ["How", "audit_data", "audit_file", "line_problems", "quick_line", "read_line"]
+__all__ = ["How", "audit_data", "audit_file", "audit_files", "line_problems", "quick_line", "read_line"]
 Progress = Callable[[int], object]
 
 
@@ -36,7 +39,7 @@ def audit_data(
 
 
 def audit_file(path: Path | str, how: How, progress: Progress | None = None) -> list[Finding]:
-    """Judge every record of a data file; `config` names the file, and the evidence says what it was taken for.
+    """Judge every record of a data file, in this process.
 
     Args:
         path: the file or its URL; packed or plain, lines, one JSON array or COCO object, Parquet or Arrow.
@@ -53,6 +56,56 @@ def audit_file(path: Path | str, how: How, progress: Progress | None = None) -> 
             judge.take(block, stream.lines)
             if progress:
                 progress(len(block.text))
+    return findings_of(judge)
+
+
+def audit_files(
+    names: Sequence[str], how: How, progress: Progress | None = None, *, jobs: int = 1, scheduler: str = ""
+) -> list[Finding]:
+    """Judge files in parts, each where there is someone to do it; the findings of each file, in the files' order.
+
+    Args:
+        jobs: processes on this machine. scheduler: a Dask scheduler's address, whose workers can open the files.
+
+    Raises:
+        UsageError: as `audit_file`; or there is no scheduler at the address.
+        AuditError: a part killed its worker each time.
+    """
+    if jobs <= 1 and not scheduler:
+        return [f for name in names for f in audit_file(name, how, progress)]
+    spans: list[Span] = []
+    for name in names:
+        with opened(name) as source:
+            stream = stream_of(source)
+            looked = look(source.name, stream, how.form, how.frame)
+            spans += spans_of(source, stream, _file(source, stream, looked, how), how, 2 if scheduler else jobs)
+    done: dict[int, FilePart] = {}
+    try:
+        for number, part in spread(judge_span, spans, jobs, scheduler):
+            done[number] = part
+            if progress:
+                progress(spans[number].size)
+    except Unreachable as error:
+        remedy = "start one with `dask scheduler`, and workers with `dask worker`; or install coordexp-audit[data]"
+        raise UsageError(f"is no Dask scheduler: {error}", where=scheduler, remedy=remedy) from error
+    except Lost as error:
+        lost = spans[error.number]
+        what = f"what judged it from byte {lost.begin} on was killed each time that it was tried"
+        raise AuditError(what, where=lost.name, remedy="see whether memory is short") from error
+    return [f for numbers in _of_one_file(spans) for f in _together(spans[numbers[0]], [done[n] for n in numbers])]
+
+
+def _of_one_file(spans: Sequence[Span]) -> Iterator[list[int]]:
+    """The numbers of the parts of each file."""
+    begins = [n for n, (a, b) in enumerate(zip([None, *spans], spans, strict=False)) if a is None or a.end != b.begin]
+    for at, number in enumerate(begins):
+        yield list(range(number, begins[at + 1] if at + 1 < len(begins) else len(spans)))
+
+
+def _together(first: Span, parts: Sequence[FilePart]) -> list[Finding]:
+    judge = Judge(first.file, first.how)
+    for part in parts:
+        judge.take_in(part)
     return findings_of(judge)
 
 

@@ -23,17 +23,19 @@ class Micro(msgspec.Struct, frozen=True):
 
 
 class Logged(msgspec.Struct, frozen=True):
-    """A logged loss, the mean over these optimizer steps, each with its micro-steps."""
+    """A logged loss, the mean over these optimizer steps, each with its micro-steps. each: how many a step has by plan;
+    the last one of an epoch may have fewer. 0 where that isn't known."""
 
     loss: float
     steps: Sequence[Sequence[Micro]]
+    each: int = 0
 
 
 def token_weighted(logged: Logged, ledger: Ledger) -> Iterator[Problem]:
     """The loss is the tokens' mean over the whole step. Counts micro-steps.
 
-    Only the two usual mistakes are told, for a trainer's objective may have terms of its own: that each micro-step
-    weighs alike, and that their means are summed.
+    Only the usual mistakes are told, for a trainer's objective may have terms of its own: that each micro-step weighs
+    alike, that their means are summed, and that a step with fewer of them is divided as if it had all.
     """
     if not logged.steps or any(micro.tokens == 0 for step in logged.steps for micro in step) or not all(logged.steps):
         raise Undecided("a micro-step supervises no token")
@@ -43,6 +45,7 @@ def token_weighted(logged: Logged, ledger: Ledger) -> Iterator[Problem]:
         "the mean of its micro-steps' means: a token weighs less in a micro-step that has many": fmean(
             map(fmean, means)
         ),
+        **_of_fewer(logged, means),
         "the sum of its micro-steps' means: it grows with their number": fmean(map(sum, means)),
     }
     if near(logged.loss, right):
@@ -74,6 +77,18 @@ def divided(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     elif given == total > supervised + len(labels):
         text = "num_items_in_batch is the number of all tokens, ignored ones included: the loss is too small"
         yield Problem(text, "num_items_in_batch", supervised, given, severity="P2")
+
+
+def _of_fewer(logged: Logged, means: Sequence[Sequence[float]]) -> dict[str, float]:
+    """The losses that come of dividing a step with fewer micro-steps as if it had all of them."""
+    if not any(len(step) < logged.each for step in logged.steps):
+        return {}
+    parts = [sum(m.total for m in step) / sum(m.tokens for m in step) * len(step) for step in logged.steps]
+    whose = f"its micro-steps' divided by {logged.each}, though the last step of the epoch has fewer"
+    return {
+        f"the tokens' mean of {whose}": fmean(parts) / logged.each,
+        f"the sum of the means of {whose}": fmean(map(sum, means)) / logged.each,
+    }
 
 
 def near(a: float, b: float, times: int = 1) -> bool:

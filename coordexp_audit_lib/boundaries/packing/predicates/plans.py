@@ -42,9 +42,10 @@ def long_accounted(
         yield Problem(text, expected=least, actual=emitted)
         return
     counted, what = (counts[0], "emitted by themselves") if allowed else (counts[1], "skipped")
-    if counted is None and not least:
-        return  # there was nothing to count
-    if counted is None or not least <= counted <= most:
+    if counted is None:  # no sample is lost by that; `each_once` sees to those that are
+        if least:
+            yield Problem(f"over-long samples are {what}, and no count is kept of them", expected=least, severity="P2")
+    elif not least <= counted <= most:
         yield Problem(f"over-long samples are {what} but not counted", expected=least, actual=counted)
 
 

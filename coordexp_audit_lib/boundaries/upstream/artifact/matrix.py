@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 
 import msgspec
 
+from coordexp_audit_lib.boundaries.upstream.artifact.pairs import pairs
 from coordexp_audit_lib.boundaries.upstream.artifact.releases import open_source
 from coordexp_audit_lib.boundaries.upstream.predicates.contracts import Contract, chosen, read
 from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import Release, Verdict, verdict
 from coordexp_audit_lib.core.claim import claims_on
 from coordexp_audit_lib.core.evidence import Evidence
 from coordexp_audit_lib.core.finding import Finding
-from coordexp_audit_lib.core.judge import Artifact, judge_artifact
+from coordexp_audit_lib.core.judge import Artifact, judge_all, judge_artifact
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.source.facts import Seen
 from coordexp_audit_lib.source.observed import see
@@ -51,35 +53,44 @@ def contracts() -> tuple[Contract, ...]:
 
 
 @lru_cache(maxsize=1)
+def of_releases() -> tuple[Contract, ...]:
+    """Those, and what else is asked of a release that a user names."""
+    return (*contracts(), *read(pipeline().contract()["upstream.release_contracts"]))
+
+
+@lru_cache(maxsize=1)
 def packaged() -> Packaged:
     """The facts that come with the default pipeline, so that the matrix is there offline."""
     path: Path = pipeline().contract()["upstream.verdicts"]
     return msgspec.json.decode(path.read_bytes(), type=Packaged)
 
 
-def observe(source: Source) -> dict[str, list[Seen]]:
-    """What a release has of each contract's parts, by the contract's id."""
-    package = Package(source)
-    return {c.id: [see(package, part.ask) for part in c.parts] for c in chosen(contracts(), source.distribution)}
+def observe(source: Source, asked: Iterable[Contract] | None = None) -> dict[str, list[Seen]]:
+    """What a release has of each contract's parts, by the contract's id. asked: by default `contracts()`."""
+    package, asked = Package(source), contracts() if asked is None else asked
+    return {c.id: [see(package, part.ask) for part in c.parts] for c in chosen(asked, source.distribution)}
 
 
-def verdicts(source: Source) -> list[Verdict]:
-    """The verdict of each contract with the source's distribution."""
-    seen = observe(source)
-    return [verdict(c, source.version, seen[c.id]) for c in chosen(contracts(), source.distribution)]
+def verdicts(source: Source, asked: Iterable[Contract] | None = None) -> list[Verdict]:
+    """The verdict of each contract with the source's distribution. asked: by default `contracts()`."""
+    asked = contracts() if asked is None else tuple(asked)
+    seen = observe(source, asked)
+    return [verdict(c, source.version, seen[c.id]) for c in chosen(asked, source.distribution)]
 
 
-def table(verdicts: Sequence[Verdict], distribution: str = "") -> Matrix:
-    """Verdicts with the rows and columns that they should fill."""
+def table(verdicts: Sequence[Verdict], distribution: str = "", asked: Iterable[Contract] | None = None) -> Matrix:
+    """Verdicts with the rows and columns that they should fill. asked: the rows, by default `contracts()`."""
+    asked = contracts() if asked is None else asked
     mine = [v for v in verdicts if distribution in ("", v.distribution)]
     versions = {d: ordered({v.version for v in mine if v.distribution == d}) for d in {v.distribution for v in mine}}
-    return Matrix([c.id for c in chosen(contracts(), distribution) if c.distribution in versions], versions, mine)
+    return Matrix([c.id for c in chosen(asked, distribution) if c.distribution in versions], versions, mine)
 
 
 def ordered(versions: set[str]) -> list[str]:
     """Version numbers from the oldest to the newest."""
     return sorted(
-        versions, key=lambda v: [(int(n), "") if n.isdigit() else (-1, n) for n in v.replace("-", ".").split(".")]
+        versions,
+        key=lambda v: [(int(n), "") if n.isascii() and n.isdigit() else (-1, n) for n in re.split("[-.]", v[:200])],
     )
 
 
@@ -94,26 +105,32 @@ def read_matrix(words: Sequence[str], cache: Path | None = None) -> Matrix:
     Raises:
         UsageError: a word names no release that can be read.
     """
-    if not words:
+    return of_sources([open_source(word, cache) for word in dict.fromkeys(words)])
+
+
+def of_sources(sources: Sequence[Source]) -> Matrix:
+    """The verdicts on releases; of none, those that are shipped."""
+    if not sources:
         return table(packaged().verdicts)
     made: dict[tuple[str, str], Verdict] = {}
-    for word in dict.fromkeys(words):
-        for found in verdicts(open_source(word, cache)):
+    for source in sources:
+        for found in verdicts(source, of_releases()):
             made.setdefault((found.contract, found.version), found)
-    return table(list(made.values()))
+    return table(list(made.values()), asked=of_releases())
 
 
 def releases(matrix: Matrix) -> Iterator[Release]:
     """The matrix by releases: by distribution, then from the oldest to the newest."""
     for distribution, versions in sorted(matrix.versions.items()):
-        promised = tuple(chosen(contracts(), distribution))
+        promised = tuple(c for c in chosen(of_releases(), distribution) if c.id in matrix.contracts)
         for version in versions:
             mine = [v for v in matrix.verdicts if (v.distribution, v.version) == (distribution, version)]
             yield Release(distribution, version, promised, mine)
 
 
-def audit(matrix: Matrix) -> list[Finding]:
-    """One finding for each release and each claim that has contracts with it; `config` names the release."""
+def audit(matrix: Matrix, together: Sequence[Source] = ()) -> list[Finding]:
+    """One finding for each release and each claim that has contracts with it, and one for each two of the releases
+    `together` of which one uses the other; `config` names the release, or both."""
     found = []
     for release in releases(matrix):
         for claim in claims_on(Release, "upstream"):
@@ -123,6 +140,8 @@ def audit(matrix: Matrix) -> list[Finding]:
             artifact = Artifact(mine, name, config=name, kind="S", evidence=words.copy)
             if mine.contracts:
                 found.append(judge_artifact(artifact, claim))
+    for pair in pairs(together):
+        found += judge_all(Artifact(pair, pair.name, config=pair.name, kind="S"), "upstream")
     return found
 
 

@@ -19,6 +19,7 @@ from coordexp_audit_lib.source.package import Source
 
 # distribution: its import package
 PACKAGES = {"transformers": "transformers", "ms-swift": "swift", "vllm": "vllm"}
+PACKAGES |= {name: name for name in ("trl", "peft", "accelerate", "deepspeed")}
 _PINNED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9][A-Za-z0-9._!+-]*)")
 _ASSIGNED = re.compile(r"^__version__\s*(?::\s*str\s*)?=\s*['\"]([^'\"]+)['\"]", re.MULTILINE)
 _KNOWN = "one of " + ", ".join(PACKAGES)
@@ -81,6 +82,8 @@ def _version(files: Files, package: str) -> str:
             said = HeaderParser().parsestr(files.text(name) or "", headersonly=True)["Version"]
             if said:
                 return str(said).strip()
+        if stated := (files.text(f"{package}/VERSION") or "").strip():
+            return stated[:64]
         for name in (f"{package}/version.py", f"{package}/_version.py", f"{package}/__init__.py"):
             assigned = _ASSIGNED.search(files.text(name) or "")
             if assigned:
@@ -88,6 +91,20 @@ def _version(files: Files, package: str) -> str:
     except Unreadable:
         pass  # the version is not decidable; the surfaces may still be
     return "unknown"
+
+
+def requirements(source: Source) -> list[str] | None:
+    """The `Requires-Dist` of a release; None where its metadata is not at hand, as in a source tree."""
+    if source.kind == "installed":
+        return metadata.requires(source.distribution) or []
+    files = source.files
+    records = [n for n in files.names if n.endswith(".dist-info/METADATA") or n in ("PKG-INFO", "METADATA")]
+    try:
+        texts = [files.text(name) or "" for name in sorted(records)]
+    except Unreadable:
+        return None
+    read = [HeaderParser().parsestr(text, headersonly=True).get_all("Requires-Dist", []) for text in texts]
+    return [str(line) for lines in read for line in lines] if read else None
 
 
 def _installed(distribution: str, word: str) -> Source:

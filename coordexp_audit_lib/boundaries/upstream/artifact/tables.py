@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordexp_audit_lib.boundaries.upstream.artifact.matrix import Matrix, contracts, ordered
+from coordexp_audit_lib.boundaries.upstream.artifact.matrix import Matrix, of_releases, ordered
 
 Rows = list[tuple[str, ...]]
 
@@ -14,7 +14,7 @@ def rows(matrix: Matrix) -> dict[str, tuple[tuple[str, ...], Rows]]:
     for distribution, versions in sorted(matrix.versions.items()):
         lines: Rows = [
             (c.title, *(words.get((c.id, v), "-") for v in versions))
-            for c in contracts()
+            for c in of_releases()
             if c.distribution == distribution and c.id in matrix.contracts
         ]
         made[distribution] = ((distribution, *versions), lines)
@@ -23,7 +23,7 @@ def rows(matrix: Matrix) -> dict[str, tuple[tuple[str, ...], Rows]]:
 
 def details(matrix: Matrix) -> Rows:
     """What is not kept, with the releases that it is true of: (versions, surface, symbol, verdict, what)."""
-    titles = {c.id: c.title for c in contracts()}
+    titles = {c.id: c.title for c in of_releases()}
     grouped: dict[tuple[str, ...], set[str]] = {}
     for v in matrix.verdicts:
         for d in v.problems:

@@ -21,7 +21,7 @@ from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import (
     Release,
     Verdict,
     differences,
-    release_keeps,
+    settings_are_taken,
 )
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import answered, fault
@@ -39,7 +39,7 @@ def versions_matrix(ctx: Context) -> Iterator[Problem]:
     yield from _as_imported(ctx, by_key)
 
 
-versions_matrix.on(Release, release_keeps)
+versions_matrix.on(Release, settings_are_taken)
 
 
 def _complete(contract: Contract, version: str, found: Verdict | None) -> Iterator[Problem]:

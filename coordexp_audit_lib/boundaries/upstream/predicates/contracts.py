@@ -39,7 +39,8 @@ class Part(msgspec.Struct, frozen=True):
     """One symbol of a contract: `module:qualname` as the pipeline reaches it, and what it relies on.
 
     homes: names in other releases. imported: whether the pipeline itself imports it from there, so that a move breaks
-    it. The rest: see `Ask`; a member, word, expression or key that is not there is a change.
+    it. strangers: parameters that it must not have, for without them a call computes something else. The rest: see
+    `Ask`; a member, word, expression or key that is not there is a change.
     """
 
     symbol: str
@@ -51,6 +52,7 @@ class Part(msgspec.Struct, frozen=True):
     expressions: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     imported: bool = True
+    strangers: tuple[str, ...] = ()
 
     @property
     def ask(self) -> Ask:
@@ -78,7 +80,7 @@ def read(written: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> tuple[Contra
         written: distribution -> id -> `claim` (without the boundary), `title`, `used`, and parts by symbol: those that
             the pipeline `imports`, and those that it `uses` otherwise. A part's values are text: `or` (homes: modules
             or symbols), `call` (`(_, name, keyword=)`, `cls(…)`, `none(…)`), `fields` (`name: type = default; …`),
-            `members`, `words`, `keys` (names between spaces), `expressions` (between `; `).
+            `members`, `words`, `keys`, `strangers` (names between spaces), `expressions` (between `; `).
     """
     return tuple(
         Contract(id, distribution, f"{BOUNDARY}.{c['claim']}", c["title"], c["used"], tuple(_parts(c)))
@@ -112,6 +114,7 @@ def _parts(contract: Mapping[str, Any]) -> Iterator[Part]:
                 tuple(filter(None, said.get("expressions", "").split("; "))),
                 tuple(said.get("keys", "").split()),
                 how == "imports",
+                tuple(said.get("strangers", "").split()),
             )
 
 

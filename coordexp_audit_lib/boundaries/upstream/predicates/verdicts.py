@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.upstream.predicates.contracts import Call, Contract, Field, Part, chosen
 from coordexp_audit_lib.core.claim import Ledger
@@ -90,6 +91,22 @@ def release_keeps(release: Release, ledger: Ledger) -> Iterator[Problem]:
                     yield Problem(message, contract.title, f"as used by {contract.used}", d.kind, part.symbol)
 
 
+NO_FIELD = "no field "
+
+
+def settings_are_taken(release: Release, ledger: Ledger) -> Iterator[Problem]:
+    """The same of contracts that are the keys of audited configs: a run that sets a key which is not there does not
+    start, or trains without it."""
+    for p in release_keeps(release, ledger):
+        _, found, name = p.message.partition(NO_FIELD)
+        if not found:
+            yield p
+            continue
+        message = f"the audited configs set {name}, which {release.distribution} {release.version} does not take"
+        remedy = f"take {name} out of the configs, or install a release that has it"
+        yield replace(p, message=message, severity="P0", kind="a key that is not taken", remedy=remedy)
+
+
 def differences(part: Part, seen: Seen) -> Iterator[Difference]:
     """What is not as the part has it."""
     if seen.status == "gone":
@@ -108,6 +125,10 @@ def differences(part: Part, seen: Seen) -> Iterator[Difference]:
 def _within(part: Part, seen: Seen) -> Iterator[tuple[Word, str]]:
     if part.call is not None:
         yield from _called(part.call, seen)
+    taken = {p.name for level in seen.levels or [] for p in level.parameters}
+    for name in part.strangers:
+        if name in taken:
+            yield "changed", f"it takes {name}, and computes something else where it is not given"
     for field in part.fields:
         yield from _field(field, seen)
     for name in part.members:
@@ -187,7 +208,7 @@ def _open(parameters: Sequence[Parameter]) -> bool:
 def _field(field: Field, seen: Seen) -> Iterator[tuple[Word, str]]:
     found = next((f for f in seen.fields if f.name == field.name), None)
     if found is None:
-        yield _lacks(f"no field {field.name}", seen)
+        yield _lacks(f"{NO_FIELD}{field.name}", seen)
         return
     if not takes(field.type, found.type):
         yield "changed", f"{field.name} takes {found.type}, and gets {field.type}"

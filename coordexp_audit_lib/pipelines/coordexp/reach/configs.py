@@ -56,3 +56,28 @@ def _resolved(tree: Tree, config: str, above: tuple[str, ...], known: dict[str, 
         files += under.files
     own = {k: v for k, v in raw.items() if k != "extends"}
     return Resolved(merge(values, own), tuple(dict.fromkeys(files)))
+
+
+def unloadable(tree: Tree, config: str) -> str:
+    """Why no loader could read a config with its parents: the first file that can't be read, and why; else nothing."""
+    waiting, seen = [(config, "")], {config}
+    while waiting:
+        path, child = waiting.pop(0)
+        named = f", which {child} extends," if child else ""
+        try:
+            raw = yaml_value(tree.text(path))
+        except SurfaceFailed:
+            return f"{path}{named} is not there, or is no text in UTF-8"
+        except (ValueError, RecursionError, yaml.YAMLError) as error:
+            return f"{path}{named} is no YAML: {' '.join(str(error).split())[:200]}"
+        if raw is not None and not isinstance(raw, Mapping):
+            return f"{path}{named} holds no mapping"
+        parents = (raw or {}).get("extends") or []
+        if not isinstance(parents, (str, list)):
+            return f"{path}{named} extends neither a path nor a list of them"
+        for parent in [parents] if isinstance(parents, str) else parents:
+            above = posixpath.normpath(posixpath.join(posixpath.dirname(path), str(parent)))
+            if above not in seen:
+                seen.add(above)
+                waiting.append((above, path))
+    return "" if resolved(tree, config) else f"{config} extends itself, or more than {DEEPEST} files one another"
