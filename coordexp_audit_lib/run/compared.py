@@ -15,8 +15,10 @@ from coordexp_audit_lib.targets.recording import Recording, RecordingTarget, pac
 
 
 def compare_recordings(word: str, out: Path, names: list[str] | None = None, seed: int = 0) -> list[Path]:
-    """Judge every other packaged recording of the target's pipeline, each on the configs that it was made for, and write
-    its document to `out/compared`; nothing where the target is no packaged recording."""
+    """Judge every other packaged recording of the target's pipeline, each on the configs that it was made for.
+
+    Their documents are written to `out/compared`; nothing where the target is no packaged recording.
+    """
     written = []
     own = _pipeline_of(read_recording(packaged()[word])) if word in packaged() else ""
     for name in packaged() if word in packaged() else ():

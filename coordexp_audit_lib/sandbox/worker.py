@@ -100,6 +100,7 @@ class Worker:
         self.answers = setup["answers"]
         self.heres = {}
         self.adapted: Any = None
+        self.adapter = setup.get("adapter") or ""
         if setup.get("adapter"):
             self.adapted = importlib.import_module(LIBRARY + ".sandbox.adapting").Adapted(setup, load_answers)
         sys.path[:0] = [p for p in setup.get("paths", [self.tree]) if p not in sys.path]
@@ -127,7 +128,7 @@ class Worker:
         try:
             return {"declared": self.adapted.declaration()}
         except BaseException as error:  # whatever its file raises
-            return {"failed": "%s: %s%s" % (type(error).__name__, short(error), place(error))}
+            return {"failed": "%s: %s%s" % (type(error).__name__, short(error), place(error, self.adapter))}
 
     def trace(self, message):
         """Answer anew, and tell which lines of the tree ran instead of the answer's value."""
@@ -177,7 +178,7 @@ class Worker:
         except MemoryError:
             return {"failed": "it ran out of memory", "spent": True}
         except BaseException as error:  # SystemExit and KeyboardInterrupt of the target end nothing here
-            return {"failed": "%s: %s%s" % (type(error).__name__, short(error), place(error))}
+            return {"failed": "%s: %s%s" % (type(error).__name__, short(error), place(error, self.adapter))}
 
     def value(self, message):
         """What the binding, or the adapter, answers."""
@@ -222,11 +223,15 @@ def short(error):
     return " ".join(text[:2000].split())[:500]
 
 
-def place(error):
-    """Where it was raised: the last line of a binding and the last line at all, as ` (packing.py:12, x.py:34)`."""
+def place(error, adapter=""):
+    """Where it was raised: the last line of a binding or of the adapter, and the last line at all, as ` (packing.py:12,
+    x.py:34)`."""
+    while adapter and error.__cause__ is not None:  # what a failed `setup` raised is behind what every answer raises
+        error = error.__cause__
     frames = traceback.extract_tb(error.__traceback__)
     own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    places = [f for f in frames if f.filename.startswith(own) and not f.filename.endswith("worker.py")][-1:]
+    mine = [f for f in frames if (f.filename == adapter if adapter else f.filename.startswith(own))]
+    places = [f for f in mine if not f.filename.endswith("worker.py")][-1:]
     places += [f for f in frames[-1:] if f not in places and not f.filename.endswith("worker.py")]
     return (
         " (%s)" % ", ".join("%s:%d" % (os.path.basename(f.filename), f.lineno or 0) for f in places) if places else ""

@@ -105,6 +105,9 @@ class AdapterTarget(CheckoutTarget):
             raise UsageError("the adapter was given another config", where=config, remedy="audit one config at a time")
         return config
 
+    def all_named(self, configs: Sequence[str]) -> list[str]:
+        return list(dict.fromkeys(map(self.named, configs)))  # what a config says is the adapter's to know
+
     def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
         return "this config", "the adapter calls it as training does"
 

@@ -562,9 +562,10 @@ class Spoilt(hub.Trainer):  # type: ignore[misc]
 
 
 HIDDEN = {
-    "the norm of the gradient is logged": ({"logging_steps": 1}, r"metrics\.finite\].*grad_norm is nan"),
+    "the norm of the gradient is logged": ({"logging_steps": 1}, r"supervision\.weights_finite\].*step 2"),
     "nothing is logged": ({"logging_steps": 50}, r"supervision\.weights_finite\].*after optimizer step 2"),
-    "no norm is taken": ({"logging_steps": 1, "max_grad_norm": 0.0}, r"weights_finite\].*step 2|grad_norm is nan"),
+    "no norm is taken": ({"logging_steps": 1, "max_grad_norm": 0.0}, r"supervision\.weights_finite\].*step 2"),
+    "the filter is off": ({"logging_steps": 1, "logging_nan_inf_filter": False}, r"metrics\.finite\].*loss is nan"),
 }
 
 

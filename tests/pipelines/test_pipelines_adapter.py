@@ -327,3 +327,28 @@ def test_an_adapter_stands_where_it_likes_beside_the_source_that_it_asks(
     _, document = checked(capsys, path, "--target", str(tree), "--boundary", "packing")
     called = [e for e in by_claim(document)["packing.each_once"]["evidence"] if e["kind"] == "call"]
     assert [(e["path"], e["line"], e["symbol"]) for e in called] == [("their_packer.py", 1, "their_packer:pack")]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("    return packed(1)", "TypeError: packed() missing 1 required positional argument: 'room' (adapter.py:24)"),
+        ("    return request.length", "AttributeError: the request has no 'length': it has lengths, packing_length"),
+        ("    pass", "ValueError: the adapter's function for packing.plan returned nothing"),
+    ],
+)
+def test_a_mistake_in_an_adapter_is_told_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], body: str, says: str
+) -> None:
+    path = written(tmp_path, body='@adapter.answers("packing.plan")\ndef plan(request, here):\n' + body)
+    assert main(["adapter", "check", str(path), "--boundary", "packing", "--json"]) == VIOLATED
+    first = json.loads(capsys.readouterr().out)["first"]
+    assert first.startswith("packing.plan fails: " + says)
+
+
+def test_a_setup_that_fails_is_told_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path)
+    path.write_text(path.read_text().replace('print("noise on stdout")', "raise KeyError('no such model')"))
+    assert main(["adapter", "check", str(path), "--boundary", "packing", "--json"]) == VIOLATED
+    first = json.loads(capsys.readouterr().out)["first"]
+    assert "the adapter's setup failed: KeyError: 'no such model' (adapter.py:9)" in first
