@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 CACHES = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".ipynb_checkpoints", ".venv", ".DS_Store")
+ENVIRONMENTS = ("venv", "env", "site-packages", "node_modules", ".tox", ".eggs", "build", "dist")
 OFF = {
     "core.fsmonitor": "false",
     "core.hooksPath": os.devnull,
@@ -114,7 +115,12 @@ def run(folder: Path, *command: str, settings: dict[str, str] | None = None, sec
     Raises:
         OSError, subprocess.SubprocessError: there is no git, it fails, or it takes longer than `seconds`.
     """
-    return _run(folder, command, {**OFF, **(settings or {})}, seconds, {})
+    return printable(_run(folder, command, {**OFF, **(settings or {})}, seconds, {}))
+
+
+def printable(text: str) -> str:
+    """A text that any encoding of Unicode can write: bytes that were no UTF-8 are marked."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def commit_all(folder: Path, message: str) -> str:
@@ -130,15 +136,22 @@ def commit_all(folder: Path, message: str) -> str:
 
 
 def _run(
-    folder: Path, command: Iterable[str], settings: dict[str, str], seconds: float, variables: dict[str, str]
+    folder: Path,
+    command: Iterable[str],
+    settings: dict[str, str],
+    seconds: float,
+    variables: dict[str, str],
+    *,
+    given: str = "",
 ) -> str:
     env = {"PATH": os.environ.get("PATH", os.defpath), **ENVIRONMENT, **variables}
     env["GIT_CONFIG_COUNT"] = str(len(settings))
     for number, (name, value) in enumerate(sorted(settings.items())):
         env[f"GIT_CONFIG_KEY_{number}"], env[f"GIT_CONFIG_VALUE_{number}"] = name, value
     words = ["git", "-C", str(folder), *command]
-    ran = subprocess.run(words, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=True)
-    return ran.stdout.decode("utf-8", "replace")
+    raw = given.encode("utf-8", "surrogateescape")
+    ran = subprocess.run(words, env=env, input=raw, capture_output=True, timeout=seconds, check=True)
+    return ran.stdout.decode("utf-8", "surrogateescape")
 
 
 def _settings(root: Path) -> dict[str, str]:
@@ -160,14 +173,46 @@ def _status(root: Path, known: Iterable[str], seconds: float, own: tuple[str, ..
     empty = {f"{d}.{key}": "" for d in drivers for key in ("clean", "smudge", "process")}
     empty |= {f"{d}.required": "false" for d in drivers}
     options = ("--porcelain=v2", "--branch", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=all")
-    lines = [e for e in run(root, "status", *options, settings=empty, seconds=seconds).split("\0") if e]
+    listed = run(root, "status", *options, "--ignored=matching", settings=empty, seconds=seconds)
+    lines = [e for e in listed.split("\0") if e]
     about = dict(e[2:].split(" ", 1) for e in lines if e.startswith("# branch."))
-    return about, any(_counts(e, own) for e in lines if not e.startswith("# "))
+    changed = any(_counts(root, e, own) for e in lines if not e.startswith("# "))
+    return about, changed or _unseen_changes(root, {**OFF, **empty}, seconds)
 
 
-def _counts(entry: str, own: tuple[str, ...]) -> bool:
-    """Whether a line of `git status` makes a tree dirty: an untracked cache does not, nor does what is our own."""
-    untracked, path = entry.startswith("? "), entry[2:]
-    if untracked and any(path == name or path.startswith(f"{name}/") for name in own):
+def _counts(root: Path, entry: str, own: tuple[str, ...]) -> bool:
+    """Whether a line of `git status` makes a tree dirty: an untracked cache does not, nor does what is our own, and of
+    what is ignored only a module does, for Python finds it whether git looks at it or not."""
+    path = entry[2:]
+    parts = path.rstrip("/").split("/")
+    if not entry.startswith(("? ", "! ")):
+        return True
+    if any(path == name or path.startswith(f"{name}/") for name in own):
         return False
-    return not (untracked and any(part in CACHES or part.endswith(".pyc") for part in path.split("/")))
+    if any(part in CACHES or part.endswith(".pyc") for part in parts):
+        return False
+    if entry.startswith("? "):
+        return True
+    if any(part in ENVIRONMENTS or part.endswith(".egg-info") for part in parts):
+        return False
+    return path.endswith(".py") or (path.endswith("/") and (root / path / "__init__.py").is_file())
+
+
+def _unseen_changes(root: Path, settings: dict[str, str], seconds: float) -> bool:
+    """Whether a file differs that git was told not to look at: `--assume-unchanged`, or `--skip-worktree`, of which one
+    that is not there is only left out of the tree."""
+    flags = [e.partition(" ") for e in _run(root, ("ls-files", "-v", "-z"), settings, seconds, {}).split("\0") if e]
+    skipped = {path for flag, _, path in flags if flag in ("S", "s")}
+    hidden = [path for flag, _, path in flags if flag.islower() or path in skipped]
+    if not hidden:
+        return False
+    there = [path for path in hidden if os.path.lexists(root / path)]
+    if len(there) < len(hidden) and set(hidden) - set(there) - skipped:
+        return True
+    if any("\n" in path or (root / path).is_symlink() for path in there):
+        return True  # it can't be compared, so that nothing says that it is the same
+    staged = _run(root, ("ls-files", "-s", "-z"), settings, seconds, {}).split("\0")
+    kept = {path: about.split()[1] for about, _, path in (e.partition("\t") for e in staged if e)}
+    asked = "".join(f"{path}\n" for path in there)
+    found = _run(root, ("hash-object", "--stdin-paths"), settings, seconds, {}, given=asked).split()
+    return [kept[path] for path in there] != found

@@ -9,10 +9,12 @@ import griffe
 
 from coordexp_audit_lib.kit import bodies
 from coordexp_audit_lib.source import spelling
+from coordexp_audit_lib.source.archive import Unreadable
 from coordexp_audit_lib.source.facts import FieldSeen
 from coordexp_audit_lib.source.package import GONE, Absent, Answer, Package, Place
 from coordexp_audit_lib.source.tree import statements, text_of
 
+MAX_LINE = 100
 _STRUCTS = ("Struct", "BaseModel", "NamedTuple", "TypedDict", "PydanticMsgspecMixin")
 _PLAIN = ("object", "Generic", "Protocol", "ABC", "abc.ABC", "Enum", "str", "dict")
 
@@ -21,10 +23,15 @@ def linearised(package: Package, place: Place, seen: frozenset[str] = frozenset(
     """The class and its bases in the order in which Python looks for members (C3).
 
     A base that is not in this package is a string; where no consistent order exists, depth first is taken.
+
+    Raises:
+        Unreadable: a class has more than `MAX_LINE` bases one above the other.
     """
     node = place.griffe
     if not isinstance(node, griffe.Class) or place.symbol in seen:
         return []
+    if len(seen) > MAX_LINE:
+        raise Unreadable(f"more than {MAX_LINE} classes, each the base of the next")
     if place.symbol not in package.orders:
         package.orders[place.symbol] = [place, *_bases(package, place, node, seen | {place.symbol})]
     return package.orders[place.symbol]

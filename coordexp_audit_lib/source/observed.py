@@ -33,6 +33,8 @@ def see(package: Package, ask: Ask) -> Seen:
         return _seen(package, ask, *found)
     except Unreadable as error:
         return Seen(ask.symbol, "undecided", why=str(error))
+    except RecursionError:
+        return Seen(ask.symbol, "undecided", why="its source is nested too deep")
 
 
 def _first(package: Package, ask: Ask) -> Found | Absent:

@@ -260,3 +260,35 @@ def test_kinds_of_values(kind: Any, good: list[Any], bad: list[Any]) -> None:
     schema = Schema({"k": kind}, {}, "extra")
     assert [v for v in good if list(schema.check({"k": v}))] == []
     assert [v for v in bad if not list(schema.check({"k": v}))] == []
+
+
+HUGE = int("f" * 5000, 16)  # what YAML reads of 0xfff…, and Python does not write in digits
+
+
+def nested(depth: int) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for _ in range(depth):
+        made = {"n": made}
+    return made
+
+
+@pytest.mark.parametrize(
+    "value", [10**400, HUGE, nested(400), ["x"] * 10**5, "x" * 10**6], ids=lambda v: type(v).__name__
+)
+def test_a_value_of_any_size_is_one_short_message(value: Any) -> None:
+    schema = Schema({"a": "int 0..4", "b": "number 0..1", "c": {"x": "flag"}}, {}, "custom.extra")
+    found = [str(one) for one in schema.check({"a": value, "b": value, "c": value})]
+    assert len(found) == 3
+    assert max(map(len, found)) < 5000
+
+
+def test_many_unknown_keys_are_all_told_and_cost_no_more_than_their_number(lines_run: Any) -> None:
+    schema = Schema({f"key_{n}": "any" for n in range(30)}, {}, "custom.extra")
+
+    def work(keys: int) -> int:
+        config = {f"kye_{n}": n for n in range(keys)}
+        told = list(schema.check(config))
+        assert len(told) == keys and "did you mean" in str(told[0])
+        return int(lines_run(lambda: list(schema.check(config))))
+
+    assert work(2000) <= 4.4 * work(500)

@@ -52,6 +52,49 @@ def test_what_makes_it_dirty(path: str, dirty: bool, repository: Path) -> None:
     assert git_state(repository).dirty is dirty
 
 
+@pytest.mark.parametrize("flag", ["--assume-unchanged", "--skip-worktree"])
+def test_a_change_that_git_was_told_not_to_look_at_makes_it_dirty(flag: str, repository: Path) -> None:
+    git(repository, "update-index", flag, "a.py")
+    assert git_state(repository).dirty is False
+    (repository / "a.py").write_text("2\n")
+    assert git(repository, "status", "--porcelain") == ""
+    assert git_state(repository).dirty is True
+    assert source_of(repository / "a.py").dirty is True
+    (repository / "a.py").write_text("1\n")
+    assert git_state(repository).dirty is False
+
+
+def test_a_sparse_tree_is_not_dirty_and_a_file_that_is_missed_is(repository: Path) -> None:
+    git(repository, "update-index", "--skip-worktree", "b.txt")
+    (repository / "b.txt").unlink()
+    assert git_state(repository).dirty is False
+    git(repository, "update-index", "--assume-unchanged", "a.py")
+    (repository / "a.py").unlink()
+    assert git_state(repository).dirty is True
+
+
+@pytest.mark.parametrize(
+    ("path", "dirty"),
+    [
+        ("local/new.py", True),
+        ("local/package/__init__.py", True),
+        ("whole/__init__.py", True),
+        ("whole/data.json", False),
+        ("local/data.json", False),
+        ("venv/lib/x.py", False),
+        ("local/__pycache__/x.py", False),
+        ("build/lib/x/__init__.py", False),
+    ],
+)
+def test_an_ignored_module_makes_it_dirty_and_ignored_data_do_not(path: str, dirty: bool, repository: Path) -> None:
+    (repository / ".gitignore").write_text("local/**\nwhole/\nvenv/\nbuild/\n")
+    git(repository, "add", ".gitignore")
+    git(repository, "commit", "-qm", "two")
+    (repository / path).parent.mkdir(parents=True)
+    (repository / path).write_text("2\n")
+    assert git_state(repository).dirty is dirty
+
+
 def test_a_removed_file_makes_it_dirty(repository: Path) -> None:
     (repository / "a.py").unlink()
     assert git_state(repository).dirty is True

@@ -160,3 +160,20 @@ def test_trl_peft_accelerate_and_deepspeed_are_read_too(tmp_path: Path, name: st
 
 def test_versions_that_are_no_numbers_have_an_order() -> None:
     assert matrix.ordered({"4.²", "10.0", "9.1rc1", "9.1", "unknown"})[-1] == "10.0"
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("class C0: pass\n" + "".join(f"class C{i + 1}(C{i}): pass\n" for i in range(2000)), "more than 100 classes"),
+        ("from dataclasses import dataclass\nx = " + "[" * 90 + "1" + "]" * 90 + "\n", ""),
+    ],
+)
+def test_source_of_any_shape_costs_one_part_and_no_more(tmp_path: Path, code: str, why: str) -> None:
+    last = "C2000" if why else "object"
+    files = {"swift/__init__.py": "", "swift/llm/__init__.py": f"{code}class RequestConfig({last}): pass\n"}
+    source = open_source(str(wheel(tmp_path, "ms-swift", "4.²", files)))
+    found = {f.invariant: f for f in matrix.audit(matrix.of_sources([source]), [source])}
+    assert len(found) > 5
+    assert not [f for f in found.values() if f.status == "error"]
+    assert why in found["upstream.request_config"].note

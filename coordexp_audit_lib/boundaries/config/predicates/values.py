@@ -24,6 +24,9 @@ from coordexp_audit_lib.core.errors import one_line
 from coordexp_audit_lib.core.problem import Problem
 
 RANGE = "config.value_range"
+SUGGESTED = 20  # unknown keys of a section that are compared with the known ones
+LONGEST = 80
+MANY = 2000  # characters, entries or bits: a larger value is not written out
 
 
 class Broken(NamedTuple):
@@ -57,18 +60,18 @@ class Schema:
             wanted = _misfit(kind, value)
             if wanted:
                 claim = "config.coord_mode_mandatory" if kind == "true" else RANGE
-                yield broken(path, f"expected {wanted}, found {value!r}", f"set it to {wanted}", claim)
+                yield broken(path, f"expected {wanted}, found {shown(value)}", f"set it to {wanted}", claim)
         elif isinstance(kind, list):
             yield from self._items(value, path, *kind)
         elif isinstance(value, Mapping):
             yield from self._section(value, path, kind)
         else:
-            yield broken(path, f"expected a mapping, found {value!r}", "set it to a mapping")
+            yield broken(path, f"expected a mapping, found {shown(value)}", "set it to a mapping")
 
     def _items(self, value: Any, path: str, kind: Any, at_least: int = 0) -> Iterator[Broken]:
         if not isinstance(value, list) or len(value) < at_least:
             wanted = f"a list of at least {at_least} items" if at_least else "a list"
-            yield broken(path, f"expected {wanted}, found {value!r}", f"set it to {wanted}")
+            yield broken(path, f"expected {wanted}, found {shown(value)}", f"set it to {wanted}")
             return
         for i, item in enumerate(value):
             yield from self.check(item, f"{path}[{i}]", kind)
@@ -76,9 +79,10 @@ class Schema:
     def _section(self, value: Mapping[str, Any], path: str, keys: Mapping[str, Any]) -> Iterator[Broken]:
         below = {key: f"{path}.{key}" if path else str(key) for key in value}
         known = {key.rstrip("!?"): key for key in keys}
-        for key in value:
-            if key not in known:
-                yield self._unknown(key, below[key], list(known))
+        names = list(known)
+        unknown = [key for key in value if key not in known]
+        for n, key in enumerate(unknown):
+            yield self._unknown(key, below[key], names if n < SUGGESTED else [])
         for key, marked in known.items():
             if marked.endswith("!") and key not in value:
                 missing = f"{path}.{key}" if path else key
@@ -91,15 +95,38 @@ class Schema:
         gone = self.removed.get(path)
         if gone is not None:
             return broken(path, "the key was removed", gone, "config.removed_key_rejected")
-        near = difflib.get_close_matches(str(key), known, n=1)
+        near = difflib.get_close_matches(str(key)[:LONGEST], known, n=1)
         free = f"remove it; free knobs belong in {self.escape}"
         remedy = f"did you mean {near[0]}? Otherwise remove it" if near else free
         return broken(path, "unknown key", remedy, "config.unknown_key_rejected")
 
 
+def shown(value: Any) -> str:
+    """A value in a message: as Python writes it if that is short, else its type and size."""
+    if _is_small(value):
+        return repr(value)
+    if isinstance(value, int):
+        return f"an integer of {value.bit_length()} bits"
+    return f"{type(value).__name__} of {len(value)} {'characters' if isinstance(value, str) else 'entries'}"
+
+
+def _is_small(value: Any) -> bool:
+    waiting, seen = [value], 0
+    while waiting:
+        one = waiting.pop()
+        seen += len(one) if isinstance(one, (str, dict, list)) else 1
+        if seen > MANY or (isinstance(one, int) and one.bit_length() > MANY):
+            return False
+        waiting += [*one, *one.values()] if isinstance(one, dict) else one if isinstance(one, list) else []
+    return True
+
+
 def finite_number(value: Any) -> bool:
-    """An int or float that is neither a bool nor NaN nor infinite."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """An int or float that is neither a bool nor NaN nor infinite, nor beyond what a float holds."""
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 class _Bounds(NamedTuple):

@@ -31,12 +31,14 @@ CONTRACT, UNSORTED, RANGE = "geometry.record_contract", "geometry.never_reordere
 
 class File(NamedTuple):
     """What is judged: the name in findings, what the file was taken for, and the folder of its images, if they are
-    looked at."""
+    looked at. within: what the records stand in, if not in lines. marked: whether a byte order mark comes first."""
 
     name: str
     form: str
     space: Space
     images: str
+    within: str = ""
+    marked: bool = False
 
 
 def line_problems(told: Line, claim: Claim, record: Any, ledger: Ledger, offset: int = -1) -> Iterator[Problem]:

@@ -81,12 +81,7 @@ def fields_aligned(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
     for name in row.missing("input_ids", "labels", *(() if one_row else ("position_ids",))):
         ledger.left_out(name, "not in the batch")
     yield from _lengths_agree(row, ledger)
-    told = {name: starts[starts < row.padding] for name, starts in row.starts.items()}
-    if row.kept_apart_by:  # what each sample's mRoPE rows are is asked by a claim of its own
-        told.pop("mRoPE rows", None)
-    masked = told.get("attention_mask")
-    if masked is not None and any(np.setdiff1d(t, masked).size for t in told.values()):
-        del told["attention_mask"]  # it lets samples see each other, which is told of the mask itself
+    told = _compared(row)
     names = list(told)
     if not names:
         ledger.left_out("segment boundaries", "needs one of cu_seq_lens_q, lengths or text positions")
@@ -106,6 +101,19 @@ def fields_aligned(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
         )
         wanted = "cu_seq_lens, a mask that numbers the samples, or a text row of positions"
         yield Problem(text, expected=wanted, actual=names, token=int(inner[0]))
+
+
+def _compared(row: PackedRow) -> dict[str, Array]:
+    """First tokens of the segments as each tensor tells them that is to agree with the others."""
+    told = {name: starts[starts < row.padding] for name, starts in row.starts.items()}
+    if row.kept_apart_by:  # what each sample's mRoPE rows are is asked by a claim of its own
+        told.pop("mRoPE rows", None)
+    if row.runs_on is not None:  # harmless, and told of the positions
+        told.pop("text positions", None)
+    masked = told.get("attention_mask")
+    if masked is not None and any(np.setdiff1d(t, masked).size for t in told.values()):
+        del told["attention_mask"]  # it lets samples see each other, which is told of the mask itself
+    return told
 
 
 FIELDS = ("input_ids", "labels", "text_position_ids", "position_ids", "attention_mask")
