@@ -352,3 +352,20 @@ def test_a_setup_that_fails_is_told_with_its_line(tmp_path: Path, capsys: pytest
     assert main(["adapter", "check", str(path), "--boundary", "packing", "--json"]) == VIOLATED
     first = json.loads(capsys.readouterr().out)["first"]
     assert "the adapter's setup failed: KeyError: 'no such model' (adapter.py:9)" in first
+
+
+def test_a_page_of_what_it_answers_says_what_it_can_not_show_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    asked = ["run", "--adapter", str(written(tmp_path)), "--jobs", "1", "--out", str(out)]
+    assert main(asked) == HELD
+    assert "raised" not in capsys.readouterr().err
+    (page,) = (out / "notebooks").glob("*.ipynb")
+    assert page.name == "06_packing.ipynb"
+    cells = [c for c in json.loads(page.read_text())["cells"] if c["cell_type"] == "code"]
+    said = ["".join(map(str, o.get("text", ""))) for c in cells for o in c["outputs"]]
+    assert any("not shown: packing.batch: the adapter does not answer it" in text for text in said)
+    shown = json.dumps([o.get("data", {}) for c in cells for o in c["outputs"]])
+    assert "packing.each_once" in shown and "adapter:plan" in shown, "findings and evidence stand on the page"
+    assert json.loads((out / "audit.json").read_text())["summary"]["held"] == 4
