@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from coordexp_audit_lib.boundaries.packing.artifact.forms import Array
-from coordexp_audit_lib.boundaries.packing.artifact.rows import Part, parts, seen_by_others, tail
+from coordexp_audit_lib.boundaries.packing.artifact.rows import Part, marked, parts, seen_by_others, tail
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.profile import Profile, of_batch
 
@@ -312,8 +312,7 @@ class PackedRow:
         """Every first token that any tensor names, padding left out: where a context may begin anew."""
         if not self.starts:
             return np.zeros(0, dtype=np.int64)
-        union = np.unique(np.concatenate([s.astype(np.int64) for s in self.starts.values()]))
-        return union[(union >= 0) & (union < max(self.padding, 1))]
+        return np.flatnonzero(marked(max(self.padding, 1), np.concatenate(list(self.starts.values()))))
 
 
 # Added to logits before the softmax: what is left of a weight is exp(-50), about 2e-22, and less.
@@ -333,7 +332,7 @@ def _idle_tail(visible: Array, starts: Array | None, ignored: Any) -> int:
     no other token sees them, and what is not supervised either has no effect. visible: [heads, L, L]. ignored: which
     are not supervised."""
     sees = np.asarray(visible.any(axis=0))
-    alone = np.isin(np.arange(len(sees)), [] if starts is None else starts)
+    alone = marked(len(sees), np.zeros(0) if starts is None else starts)
     idle = max(tail(alone & ignored), tail(~np.diagonal(sees) & ignored))
     idle = max(idle, tail(~seen_by_others(visible) & ignored))
     return idle if idle < len(sees) else 0
