@@ -18,7 +18,7 @@ from coordexp_audit_lib.cli.opening import declare_audit, described, opened, pag
 from coordexp_audit_lib.cli.streams import say
 from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.errors import AuditError, UsageError, one_line, unusable
-from coordexp_audit_lib.core.fault import faults
+from coordexp_audit_lib.core.fault import faults, spoils
 from coordexp_audit_lib.core.finding import SEVERITIES, Finding
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.target import LIVE
@@ -279,20 +279,22 @@ def _faults(arguments: argparse.Namespace) -> int:
     import msgspec
 
     from coordexp_audit_lib.report.tables import Table
-    from coordexp_audit_lib.run.prove import prove, rows
+    from coordexp_audit_lib.run.prove import prove, prove_artifacts, rows
 
     boundaries.load()
     bar = Bar(len(claims()) + len(faults()), "faults")
     proof = prove(claims(), faults(), ANCHORED[1], progress=bar)
+    proof = msgspec.structs.replace(proof, artifacts=prove_artifacts(spoils()))
     bar.close()
     if arguments.json:
         say(json.dumps(msgspec.to_builtins(proof), sort_keys=True, indent=1))
     else:
-        say(Table(("fault", "surface", "expected", "caught", "missed"), rows(proof)).text())
+        say(Table(("fault", "surface or artifact", "expected", "caught", "missed"), rows(proof)).text())
         for name, why in proof.unsound.items():
             say(f"unsound: {name} does not hold on the unbroken reference: {why}")
         for name in proof.unproven:
             say(f"unproven: no fault is caught by {name}")
         verdict = "all proven" if proof.complete else "NOT proven"
+        say(f"{len(proof.artifacts)} faults of artifacts, each of a claim that only artifacts decide")
         say(f"{len(proof.detections)} faults, {len(claims())} checks, {verdict}")
     return HELD if proof.complete else VIOLATED
