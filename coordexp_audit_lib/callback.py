@@ -42,6 +42,7 @@ FOLDER = "audit"
 EARLIER = 32
 OF_STEPS = "packing.loss_equivalent"
 FINITE = ("metrics.finite",)
+OBJECTIVE, NORM = "loss", "grad_norm"
 
 
 class AuditCallback(TrainerCallback):
@@ -57,7 +58,7 @@ class AuditCallback(TrainerCallback):
         profile: of the model's family, or its name (`kit.profile.named`); by default read from the model's config, or
             from the tokenizer's vocabulary.
         metrics: the claims that a logged row must keep; by default all that one row can break under a config of
-            CoordExp, and else that every number is finite. manifest: further arguments of `write_manifest`.
+            CoordExp, and else that the loss is a number. manifest: further arguments of `write_manifest`.
         isolation: what `coordexp-audit isolation --out FILE` measured under this release of transformers; by default
             what is recorded of it, if anything is. timeout_s: how long a check waits for the slowest rank.
     """
@@ -229,8 +230,13 @@ class AuditCallback(TrainerCallback):
             self.diary.count("tokenizer")
 
     def _logged(self, logs: dict[str, Any], step: int) -> None:
-        earlier = self.diary.rows[-EARLIER:]
-        claims = self.metrics if self.metrics is not None else STOPPING if self.ruled else FINITE
+        earlier, claims = self.diary.rows[-EARLIER:], self.metrics
+        if claims is None and not self.ruled:
+            # A trainer may have no value for a metric, and may leave out a step whose gradient is no number.
+            names = (OBJECTIVE,) if self.watch.weights.watches else (OBJECTIVE, NORM)
+            check_metrics({n: logs[n] for n in names if n in logs}, step=step, claims=FINITE)
+            claims = ()
+        claims = STOPPING if claims is None else claims
         self.diary.row(check_metrics(logs, step=step, earlier=earlier, claims=claims, stage2=self.stage2))
 
         made = self.losses.logged(logs["loss"], step) if "loss" in logs else None
@@ -248,7 +254,7 @@ class AuditCallback(TrainerCallback):
 
 def _numbers(logs: Any, args: Any) -> dict[str, Any]:
     """What is logged. With fp16 a gradient that overflows is no mistake: the step is left out and the scale halved."""
-    left_out = ("grad_norm",) if getattr(args, "fp16", False) else ()
+    left_out = (NORM,) if getattr(args, "fp16", False) else ()
     return {name: value for name, value in dict(logs or {}).items() if name not in left_out}
 
 

@@ -11,7 +11,7 @@ from coordexp_audit_lib.boundaries.geometry.predicates.grounding import FORMS
 from coordexp_audit_lib.cli.opening import cores, jobs
 from coordexp_audit_lib.core.finding import Finding
 
-SAID = {"read as": "read as ", "boxes in": "boxes are "}
+SAID = {"read as": "read as ", "begins with": "begins with ", "boxes in": "boxes are "}
 
 
 def declare(data: argparse.ArgumentParser) -> None:

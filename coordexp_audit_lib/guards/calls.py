@@ -28,6 +28,7 @@ KERNELS = {"eager": "eager", "sdpa": "sdpa", "flex_attention": "flex"}
 FLASH = "flash"  # in the name of each attention that runs a variable-length kernel
 READ = ("input_ids", "attention_mask", "position_ids", "text_position_ids", "cu_seq_lens_q", "cu_seq_lens_k")
 BOUNDS = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k")
+RECOMPUTES = ("is_activation_checkpointing", "is_gradient_checkpointing")  # the newer name first: the older one warns
 MOST_KINDS = 16  # of calls that are looked at in a run
 LONGEST = 4096  # tokens of a square mask that is looked through
 
@@ -86,7 +87,8 @@ def _cached(model: Any, config: Any, given: Mapping[str, Any]) -> bool | None:
     """Whether the model makes a cache: told, or else its config's word; None where it recomputes activations and would
     make one, for what becomes of it then differs from release to release."""
     made = bool(given.get("use_cache", getattr(config, "use_cache", False)))
-    return None if made and getattr(model, "is_gradient_checkpointing", False) else made
+    recomputes = next((getattr(model, name) for name in RECOMPUTES if hasattr(type(model), name)), False)
+    return None if made and recomputes else made
 
 
 def _mask(row: PackedRow) -> str | None:

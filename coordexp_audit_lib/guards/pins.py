@@ -65,7 +65,8 @@ def prompt_ids(template: Any) -> list[int]:
         return list(template)
     if hasattr(template, "apply_chat_template"):
         made = template.apply_chat_template([QUESTION], tokenize=True, add_generation_prompt=True)
-        return [int(t) for t in made]
+        # The ids, or since transformers 5 by name what a model is called with.
+        return [int(t) for t in (made["input_ids"] if isinstance(made, Mapping) else made)]
     if hasattr(template, "encode"):
         encoded = template.encode({"messages": [QUESTION, ANSWER]})
         answer = next((i for i, y in enumerate(encoded["labels"]) if y != IGNORE_INDEX), len(encoded["labels"]))

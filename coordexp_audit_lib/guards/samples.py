@@ -22,6 +22,10 @@ from coordexp_audit_lib.guards.loaders import is_stream
 MOST = 1 << 24  # samples of a data set; of a larger one nothing is kept
 KEPT = 4  # checkpoints whose samples are known
 EPOCHS = 8  # that are told one by one
+USUAL = (
+    *("RandomSampler", "SequentialSampler", "SeedableRandomSampler", "SubsetRandomSampler", "DistributedSampler"),
+    *("LengthGroupedSampler", "DistributedLengthGroupedSampler", "BatchSamplerShard"),
+)
 
 
 class Pass:
@@ -54,7 +58,7 @@ class SampleLedger:
         self._folder: Path | None = None
         self._sampler: Any = None
         self._size = self._batches = self._steps = self._skip = self._micro = self._epoch = 0
-        self._spare, self._replaces = 0, False
+        self._spare, self._replaces, self._usual = 0, False, True
         self._planned: int | None = None
         self._before: Array | None = None
         self._passes: list[Pass] | None = None
@@ -70,6 +74,7 @@ class SampleLedger:
         self._size, self._batches = len(inner.dataset), len(inner)
         self._spare = (sampler_of(sampler, "batch_size") or 1) - 1 if sampler_of(sampler, "drop_last") else 0
         self._planned, self._replaces = planned(sampler), bool(sampler_of(sampler, "replacement"))
+        self._usual = type(innermost(sampler)).__name__ in USUAL
         every = max(1, args.gradient_accumulation_steps)
         self._steps = max(-(-self._batches // every), 1)
         self._epoch = step // self._steps
@@ -96,7 +101,7 @@ class SampleLedger:
             before = self._before if self._before is not None and len(self._before) == self._size else None
             known = self._skip == 0 or before is not None
             spare = self._spare if known else self._size
-            plan = (whole, self._planned, self._replaces, spare)
+            plan = (whole, self._planned, self._replaces, spare, self._usual)
             made = Epoch(self._epoch + 1, self._size, counts, before, *plan)
             told = {"epoch": self._epoch + 1, "samples": self._size, "trained on": int(seen.size)}
             self.told = [*self.told, {**told, "more than once": int((counts > 1).sum())}][-EPOCHS:]
@@ -185,18 +190,24 @@ def sampler_of(sampler: Any, name: str) -> Any:
             return None
         if hasattr(sampler, name):
             return getattr(sampler, name)
-        sampler = getattr(sampler, "sampler", None) or getattr(sampler, "batch_sampler", None)
+        sampler = getattr(sampler, "sampler", getattr(sampler, "batch_sampler", None))
     return None
+
+
+def innermost(sampler: Any) -> Any:
+    """The sampler that a batch sampler draws from, or itself."""
+    for _ in range(4):
+        below = getattr(sampler, "sampler", None)
+        below = below if below is not None else getattr(sampler, "batch_sampler", None)
+        if below is None:
+            break
+        sampler = below
+    return sampler
 
 
 def planned(sampler: Any) -> int | None:
     """How many samples the innermost sampler says that it gives."""
-    inner = sampler
-    for _ in range(4):
-        below = getattr(inner, "sampler", None) or getattr(inner, "batch_sampler", None)
-        if below is None:
-            break
-        inner = below
+    inner = innermost(sampler)
     try:
         return len(inner) if inner is not sampler else None
     except (TypeError, NotImplementedError):

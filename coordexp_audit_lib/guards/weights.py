@@ -37,6 +37,11 @@ class WeightsWatch:
         pair = _embeddings(model)
         self._tied = pair is not None and _one(*pair)
 
+    @property
+    def watches(self) -> bool:
+        """Whether it would see weights that are no numbers."""
+        return bool(self._watched)
+
     def before_step(self) -> None:
         """Before an optimizer step: what trains now is not frozen any more, and what was frozen since is."""
         self._note_frozen()

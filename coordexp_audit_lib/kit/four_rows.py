@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from coordexp_audit_lib.kit.model import token_types
 from coordexp_audit_lib.kit.profile import QWEN3_VL
 from coordexp_audit_lib.kit.tokenizer import IMAGE_PAD, VISION_END, VISION_START
 
@@ -29,9 +30,9 @@ def facts(model: Any, grid: list[int], before: int, after: int, lengths: list[in
     merged = QWEN3_VL.merged(grid)
     text = list(range(100, 100 + before + after))
     ids = [*text[:before], VISION_START, *[IMAGE_PAD] * merged, VISION_END, *text[before:]]
-    rope, delta = model.model.get_rope_index(
-        torch.tensor([ids]), torch.tensor([grid]), None, attention_mask=torch.ones(1, len(ids), dtype=torch.long)
-    )
+    row, rows = torch.tensor([ids]), model.model.get_rope_index
+    told = {"image_grid_thw": torch.tensor([grid]), "attention_mask": torch.ones_like(row), **token_types(rows, row)}
+    rope, delta = rows(input_ids=row, **told)
     tokens, size, mode = _tokens(lengths, 0), lengths[-1], model.training
     model.eval()
     try:

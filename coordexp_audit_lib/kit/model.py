@@ -8,6 +8,7 @@ gradient from noise.
 from __future__ import annotations
 
 import ctypes
+import inspect
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +53,17 @@ def build(seed: int = 0, rows: int = VOCABULARY, tied: bool = False) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return hub.Qwen3VLForConditionalGeneration(config).float().train()
+
+
+def token_types(function: Any, ids: Any, image: int = IMAGE_PAD, video: int = VIDEO_PAD) -> dict[str, Any]:
+    """`mm_token_type_ids` for `function`, a model's `forward` or `get_rope_index`, if it takes them, as transformers 5
+    does; in older releases pads alone tell where pictures are.
+
+    ids: [B, L]. Returns: int32 [B, L], 0 for text, 1 for an image's pads, 2 for a video's; or nothing.
+    """
+    if "mm_token_type_ids" not in inspect.signature(function).parameters:
+        return {}
+    return {"mm_token_type_ids": (ids == image).int() + 2 * (ids == video).int()}
 
 
 def settle() -> None:

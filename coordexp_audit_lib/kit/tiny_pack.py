@@ -3,13 +3,13 @@ import time."""
 
 from __future__ import annotations
 
-import inspect
 import itertools
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from coordexp_audit_lib.kit import mrope, tiny
+from coordexp_audit_lib.kit.model import token_types
 from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 
 CONTENTS = ("pictures", "text")
@@ -85,8 +85,7 @@ def arguments(model: Any, row: Row, *, mask: str, positions: str, cache: bool | 
     made |= {"position_ids": _positions(row, positions), "attention_mask": _mask(row, mask)}
     if row.grid is not None:
         made |= {"image_grid_thw": row.grid, "pixel_values": row.pixels}
-    if "mm_token_type_ids" in inspect.signature(model.forward).parameters:  # as its processor says where pictures are
-        made["mm_token_type_ids"] = (ids == tiny.IMAGE).int()
+    made |= token_types(model.forward, ids, tiny.IMAGE, tiny.VIDEO)
     if told:
         cu, longest = torch.tensor(row.bounds, dtype=torch.int32), max(b - a for a, b in itertools.pairwise(row.bounds))
         made |= {"cu_seq_lens_q": cu, "cu_seq_lens_k": cu, "max_length_q": longest, "max_length_k": longest}

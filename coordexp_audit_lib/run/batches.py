@@ -114,7 +114,7 @@ def batch_samples(row: PackedRow) -> BatchSamples:
             samples += [_span(part, a, a + real)] if real else []
             fillers += [_span(part, a + real, b)] if real < b - a else []
         fillers += [_span(part, end, ids.size)] if end < ids.size else []
-    return BatchSamples(samples, fillers, row.profile)
+    return BatchSamples(samples, fillers, row.profile, all(part.row.flat_mask is not None for part in row.parts))
 
 
 def _span(part: Part, start: int, end: int) -> Span:

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import random
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -385,3 +386,41 @@ def test_a_record_with_one_fault_is_told_at_its_line(folder: Path) -> None:
             missed.append((name, form, found))
     assert missed == []
     assert len(FAULTS) >= 40
+
+
+VALIDATOR = """
+import contextlib, io, json, sys
+sys.path.insert(0, sys.argv[1])
+from public_data.scripts.validate_jsonl import JSONLValidator
+refused = []
+for name in sys.argv[2:]:
+    validator = JSONLValidator(check_images=True, check_image_sizes=True, image_check_mode="open", image_check_n=0)
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            sound = validator.validate_file(name)
+        except Exception:
+            sound = False
+    refused += [] if sound else [name]
+print(json.dumps(refused))
+"""
+# A lone list is a JSON array here; the validator's own reader takes no byte order mark, which is said and no violation.
+OURS = ("a list", "a byte order mark")
+
+
+@pytest.mark.checkout
+def test_what_the_project_s_validator_refuses_is_told(folder: Path) -> None:
+    repo, python = os.environ.get("COORDEXP_REPO"), os.environ.get("COORDEXP_PYTHON")
+    if not repo or not python:
+        pytest.skip("set COORDEXP_REPO and COORDEXP_PYTHON to run the tests that need a CoordExp checkout")
+    rng, made = Rng(SEED), {}
+    for name, (forms, fault, _) in FAULTS.items():
+        for form in forms:
+            if form in OBJECTS and name not in OURS:
+                make, how = FORMS[form]
+                path = folder / f"{len(made)}.jsonl"
+                path.write_bytes(line(make(rng)) + b"\n" + line(fault(make(rng), rng)) + b"\n")
+                made[str(path)] = (name, how)
+    asked = [python, "-c", VALIDATOR, repo, *made]
+    refused = json.loads(subprocess.run(asked, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    assert len(refused) > len(made) / 2
+    assert [made[name][0] for name in refused if not violated(Path(name), made[name][1])] == []

@@ -143,6 +143,65 @@ def test_a_right_file_of_any_form_holds(content: bytes, taken_for: str, how: dic
     assert by_name["record_contract"] == by_name["box_ordered"] == "held"
 
 
+QUERY = {"query": "<image>Find cats.", "response": '[{"bbox_2d": [1, 2, 30, 40]}]', "images": ["a.png"]}
+ANSWERED = {"instruction": "Find", "input": "<image>cats", "output": "none", "images": ["a.png"]}
+PARTS = {
+    "messages": [
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "a"}]},
+        *SWIFT["messages"][1:],
+    ]
+}
+LISTS = changed(QWEN, "conversations", 1, "value", to='[{"bbox_2d": [[1, 2, 3, 4], [5, 6, 7, 8]]}]')
+BOX_WORDS = changed(QWEN, "conversations", 1, "value", to="<|box_start|>(1,2),(30,40)<|box_end|>")
+REWARDED = {**changed(QWEN, "conversations", to=QWEN["conversations"][:1]), "solution": "[1, 2, 3, 4]"}
+
+
+@pytest.mark.parametrize("record", [QUERY, ANSWERED, LISTS, BOX_WORDS, REWARDED, {**PARTS, "images": ["a.png"]}])
+def test_a_right_record_of_another_spelling_has_no_violation(record: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(lines(record))
+    found = statuses(tmp_path / "f", frame="norm1000")
+    assert found["record_contract"] == ("held", 1) and "violated" not in {status for status, _ in found.values()}
+
+
+def test_a_form_that_is_not_known_is_refused_and_not_taken_for_another(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(lines({"text": "a", "label": 1}))
+    with pytest.raises(UsageError, match="a form that is not known, with the keys: label, text"):
+        audit_data(tmp_path / "f")
+    (tmp_path / "f").write_bytes(lines(COORD))
+    with pytest.raises(UsageError, match="bins or pixels, and not norm1"):
+        audit_data(tmp_path / "f", frame="norm1")
+
+
+def boxes(*values: Any, **size: int) -> dict[str, Any]:
+    return {**changed(QWEN, "conversations", 1, "value", to=json.dumps([{"bbox_2d": v} for v in values])), **size}
+
+
+SMALL = {"width": 640, "height": 480}
+FITTING: list[tuple[str, list[dict[str, Any]], str, str]] = [
+    ("thousandths", [boxes([1, 2, 30, 40], **SMALL), boxes([1, 2, 990, 950], **SMALL)], "held", "thousandths"),
+    (
+        "pixels",
+        [boxes([1, 2, 1200, 40], width=1280, height=960)],
+        "unbound",
+        "needs the frame (--frame): real, resized",
+    ),
+    ("shares", [boxes([0.1, 0.2, 0.3, 0.9], **SMALL)], "held", "shares"),
+    ("any", [boxes([1, 2, 30, 40], **SMALL)], "unbound", "norm1000, resized would do"),
+    ("mixed", [boxes([1, 2, 990, 950], **SMALL), boxes([1, 2, 1200, 40], width=1280, height=960)], "violated", "mixed"),
+]
+
+
+@pytest.mark.parametrize(("records", "status", "said"), [f[1:] for f in FITTING], ids=[f[0] for f in FITTING])
+def test_a_frame_that_no_one_says_is_the_one_that_all_boxes_fit(
+    records: list[dict[str, Any]], status: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "f").write_bytes(lines(*records))
+    found = next(f for f in audit_data(tmp_path / "f") if f.invariant.endswith("bins_in_range"))
+    assert found.status == status
+    words = [found.note, *(str(e.value) for e in found.evidence), *(v.message for v in found.violations)]
+    assert any(said in word for word in words), words
+
+
 BAD: list[tuple[str, bytes, str, dict[str, str]]] = [
     ("an absolute image", lines(changed(COORD, "images", 0, to="/a.jpg")), "record_contract", {}),
     ("an image that climbs out", lines(changed(COORD, "images", 0, to="../a.jpg")), "record_contract", {}),

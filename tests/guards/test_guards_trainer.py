@@ -60,7 +60,8 @@ def test_a_sound_run_trains_and_leaves_its_manifest_and_audit(tmp_path: Path) ->
     assert judged == {"config": 1, "tokenizer": 1, "template": 1, "checkpoint": 2, "logged rows": 21}
     assert written["log"] == {claim: [] for claim in written["log"]} and len(written["log"]) == 11
     manifest = audit_run(tmp_path / "out" / "audit")
-    assert {f.status for f in manifest if f.invariant == "provenance.files_present"} == {"held"}
+    own = ("provenance.files_present", "provenance.config_is_the_config", "provenance.no_secrets")
+    assert {f.invariant: f.status for f in manifest if f.invariant in own} == dict.fromkeys(own, "held")
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
     assert len(losses) == 20 and losses[-1] < losses[0]
 

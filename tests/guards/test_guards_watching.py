@@ -87,6 +87,26 @@ def everything(told: Any) -> list[str]:
     return [text for kept in told["run"].values() for text in kept["found"]]
 
 
+class Skipping(hub.Trainer):  # type: ignore[misc]
+    """A trainer that leaves out a step whose loss is no number, as a scaler does, and logs metrics without a value."""
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        loss = super().training_step(*args, **kwargs)
+        if self.state.global_step == 1:
+            self.model.zero_grad()
+            return loss * float("nan")
+        return loss
+
+    def log(self, logs: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        super().log({**logs, "clip_ratio/low_min": None, "accuracy/rare": float("nan"), "grad_norm": float("nan")})
+
+
+def test_a_step_that_is_left_out_and_a_metric_without_a_value_stop_nothing(tmp_path: Path) -> None:
+    told = run(tmp_path, kind=Skipping, max_steps=4, logging_steps=2)
+    assert (told["status"], everything(told)) == ("completed", [])
+    assert "step 2: accuracy/rare is nan" in told["log"]["metrics.finite"]
+
+
 # parameters
 
 
@@ -285,6 +305,20 @@ def each_twice() -> Any:
     return [n for n in range(SAMPLES) for _ in range(2)]
 
 
+class Groups(torch.utils.data.Sampler):  # type: ignore[type-arg]
+    """As for groups of answers to one prompt: each sample four times."""
+
+    def __iter__(self) -> Any:
+        return iter([n for n in range(SAMPLES) for _ in range(4)])
+
+    def __len__(self) -> int:
+        return 4 * SAMPLES
+
+
+def in_groups() -> Any:
+    return Groups()
+
+
 FIELDS = hub.TrainingArguments.__dataclass_fields__  # transformers 5 names it otherwise
 BY_LENGTH = {"group_by_length": True} if "group_by_length" in FIELDS else {"train_sampling_strategy": "group_by_length"}
 ORDERS: dict[str, dict[str, Any]] = {
@@ -293,6 +327,7 @@ ORDERS: dict[str, dict[str, Any]] = {
     "accumulated, with a partial last window": {"gradient_accumulation_steps": 4},
     "with replacement": {"kind": sampled_by(weighted)},
     "a part by plan": {"kind": sampled_by(subset)},
+    "in groups, ended within one": {"kind": sampled_by(in_groups), "max_steps": 5, "per_device_train_batch_size": 3},
     "each sample twice by plan": {"kind": sampled_by(each_twice)},
     "persistent workers": {"dataloader_num_workers": 2, "dataloader_persistent_workers": True},
     "stopped within an epoch": {"max_steps": 8},

@@ -57,12 +57,13 @@ def multimodal(made: Made) -> bool:
     return made.family in g.WIDTHS and any(p.images or p.videos for p in made.parts)
 
 
-def some(change: Change, count: int, seed: int = 0) -> Iterator[tuple[Made, Tensors]]:
-    """Batches of any kind with this fault, as many as asked for: the batch without it, and the tensors with it."""
+def some(change: Change, count: int, seed: int = 0, layout: str = "") -> Iterator[tuple[Made, Tensors]]:
+    """Batches of any kind, or of one layout, with this fault, as many as asked for: the batch without it, and the
+    tensors with it."""
     for _ in range(200 * count):
         rng = np.random.default_rng(seed)
         seed += 1
-        made = g.right(rng)
+        made = g.right(rng, layout)
         tensors = change(made, rng)
         if tensors is None:
             continue
@@ -255,6 +256,16 @@ def nothing_tells_attention_the_samples(made: Made, rng: np.random.Generator) ->
     return {n: a for n, a in made.tensors.items() if not n.startswith(told)} | {"position_ids": rows[1][-3:]}
 
 
+@breaks(POSITIONS, said="harmless")
+def text_positions_run_on_under_a_mask(made: Made, rng: np.random.Generator) -> Tensors | None:
+    """Broken by the rule, harmless by effect: every attention reads the mask."""
+    if made.family in g.WIDTHS or not made.layout.startswith("LLaMA-Factory, ") or made.layout.endswith("copied"):
+        return None
+    if len(made.parts) < 2:
+        return None
+    return {**made.tensors, "position_ids": np.arange(made.tensors["position_ids"].size)[None]}
+
+
 # Positions ----------------------------------------------------------------------------------------------------------
 
 
@@ -356,6 +367,8 @@ def text_positions_run_on(made: Made, rng: np.random.Generator) -> Tensors | Non
         return None
     if made.layout == "AReaL":
         return {**made.tensors, found[0]: np.arange(found[1].size)}
+    if "attention_mask" in made.tensors or "mask" in made.tensors:
+        return None  # harmless: a fault of its own
     return {**made.tensors, found[0]: np.arange(found[1].size)[None]}
 
 

@@ -475,6 +475,19 @@ def padded(parts: list[Sample], family: str, rng: np.random.Generator, left: boo
     return made
 
 
+@pads("padded, square mask")
+def padded_square(parts: list[Sample], family: str, rng: np.random.Generator) -> Tensors:
+    """As transformers makes it of the flags: of every row, causal, without the pads."""
+    left = bool(rng.random() < 0.5)
+    made = padded(parts, family, rng, left)
+    flags, count = made["attention_mask"], made["attention_mask"].shape[1]
+    seen = (flags[:, None, :] != 0) & np.tri(count, dtype=bool)[None]
+    if rng.random() < 0.5:  # pads see themselves, so that no row of the softmax is empty
+        seen |= np.eye(count, dtype=bool)
+    mask: Any = seen if rng.random() < 0.5 else np.where(seen, 0, np.finfo(np.float32).min).astype(np.float32)
+    return {**made, "attention_mask": mask[:, None]}
+
+
 @pads("verl")
 def verl(parts: list[Sample], family: str, rng: np.random.Generator) -> Tensors:
     """Prompts padded at the left, responses at the right; positions of each row first."""

@@ -17,6 +17,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from coordexp_audit_lib.boundaries.provenance import write_manifest
+from coordexp_audit_lib.boundaries.provenance.artifact import sources
 from coordexp_audit_lib.boundaries.provenance.artifact.reading import parsed
 from coordexp_audit_lib.boundaries.provenance.artifact.run import RunPair, audit_pair, audit_run
 from coordexp_audit_lib.boundaries.provenance.cases import VERSIONS
@@ -464,3 +465,17 @@ def test_a_source_that_is_no_yaml_is_told_without_its_text(write: Callable[..., 
     (out / "config_source.yaml").write_text("a: [1, my secret phrase\n")
     (said,) = [v.message for v in by_id(audit_run(out))["config_is_the_config"].violations]
     assert "line 2" in said and "phrase" not in said
+
+
+def test_a_parent_that_was_kept_by_its_path_from_the_repository_is_found(tmp_path: Path) -> None:
+    """As the callback keeps it: the leaf names it relative to itself, and does not say where it lies."""
+    parents = tmp_path / "config_parents" / "configs" / "stage2"
+    (parents / "deep").mkdir(parents=True)
+    (tmp_path / "config_source.yaml").write_text("extends: ../deep/mid.yaml\na: 1\n")
+    (parents / "deep" / "mid.yaml").write_text("extends: ../base.yaml\nb: 2\n")
+    (parents / "base.yaml").write_text("a: 0\nc: 3\n")
+    assert sources.merged(tmp_path) == {"a": 1, "b": 2, "c": 3}
+    (tmp_path / "config_parents" / "elsewhere" / "deep").mkdir(parents=True)
+    (tmp_path / "config_parents" / "elsewhere" / "deep" / "mid.yaml").write_text("b: 5\n")
+    with pytest.raises(sources.Incomplete, match="2 of the kept files may be"):
+        sources.merged(tmp_path)

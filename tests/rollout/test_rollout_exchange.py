@@ -100,7 +100,32 @@ def trl_server() -> Any:
     return {"request": {"temperature": 0.9, "max_tokens": 12}, "response": told}
 
 
-SERVERS = {"ms-swift": swift, "openai": openai, "vllm": vllm, "sglang": sglang, "trl": trl_server}
+def several() -> Any:
+    """vLLM's outputs with three log-probabilities a token, of which the sampled one's is not the first."""
+    made = vllm()
+    for record in made:
+        (output,) = record["response"]["outputs"]
+        output["logprobs"] = [{"7": {"logprob": -0.001}, **one, "8": {"logprob": -9.0}} for one in output["logprobs"]]
+    return made
+
+
+def trl_server_with_several() -> Any:
+    made = trl_server()
+    told = made["response"]
+    told["logprobs"] = [[[-0.001, *v] for v in one] for one in told["logprobs"]]
+    told["logprob_token_ids"] = [[[7, t] for t in one] for one in ANSWERS]
+    return made
+
+
+SERVERS = {
+    "several": several,
+    "trl, several": trl_server_with_several,
+    "ms-swift": swift,
+    "openai": openai,
+    "vllm": vllm,
+    "sglang": sglang,
+    "trl": trl_server,
+}
 
 
 def filled(rows: list[list[Any]], width: int, value: Any, *, left: bool = False) -> Any:
@@ -284,6 +309,12 @@ def test_what_trainers_do_on_purpose_stops_nothing(how: Callable[[Batch], None])
     batch = grpo()
     how(batch)
     assert "rollout.sampled_supervised" in check_rollout_batch(swift(), batch)
+
+
+def test_log_probabilities_that_may_be_of_other_tokens_are_not_compared() -> None:
+    made = trl_server_with_several()
+    del made["response"]["logprob_token_ids"]
+    assert "rollout.logprobs_aligned" not in check_rollout_batch(made, grpo())
 
 
 def test_earlier_turns_of_one_row_were_sampled_too() -> None:

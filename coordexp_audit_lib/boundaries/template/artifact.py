@@ -24,8 +24,9 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class BatchSamples(msgspec.Struct, frozen=True):
-    """The samples of a batch, and the fillers before, between and behind them."""
+    """The samples of a batch, and the fillers around them. told: whether a mask tells them apart."""
 
     samples: Sequence[Span]
     fillers: Sequence[Span]
     profile: Profile
+    told: bool = False

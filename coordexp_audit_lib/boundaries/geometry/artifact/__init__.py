@@ -117,7 +117,7 @@ def _file(source: Source, stream: Stream, looked: Looked, how: How) -> File:
         root = ""
     elif not how.images:
         root = root if _has_images(root, stream, looked) else ""
-    return File(name, looked.form, looked.space, root)
+    return File(name, looked.form, looked.space, root, stream.what, stream.start > 0)
 
 
 def _has_images(root: str, stream: Stream, looked: Looked) -> bool:
@@ -137,7 +137,10 @@ def findings_of(judge: Judge) -> list[Finding]:
     taken = TITLES[file.form]
     if file.form == "objects" and file.space == "pixels":
         taken = taken.replace("as bins", "as pixels")
-    facts = [Evidence("artifact", path=file.name), Evidence("fact", symbol="read as", value=taken)]
+    facts = [Evidence("artifact", path=file.name), Evidence("fact", symbol="read as", value=file.within + taken)]
+    if file.marked:
+        said = "a byte order mark, which Python's json refuses in the first line: write the file without one"
+        facts.append(Evidence("fact", symbol="begins with", value=said))
     columns = judge.close()
     if judge.unsaid and len(judge.fitting.left) == 1:
         said = f"{frames.TITLES[judge.fitting.left[0]]}, the only frame that fits"

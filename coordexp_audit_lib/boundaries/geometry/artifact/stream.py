@@ -17,22 +17,23 @@ from coordexp_audit_lib.boundaries.geometry.predicates.records import Record, Sp
 from coordexp_audit_lib.core.errors import UsageError
 
 LOOKED_AT = 32  # records of which the first of a known form tells the file's
-KNOWN = {"images", "objects", "width", "height", "messages", "conversations", "annotations"}
+KNOWN = {"query", "instruction", "images", "objects", "width", "height", "messages", "conversations", "annotations"}
 
 
 class Stream(NamedTuple):
     """The blocks of a file. lines: whether these are lines of text, and not a record each. start: where the first line
-    begins, after a byte order mark."""
+    begins, after a byte order mark. what: what the records stand in, if not in lines."""
 
     blocks: Iterator[Block]
     lines: bool
     start: int = 0
+    what: str = ""
 
 
 def stream_of(source: Source) -> Stream:
     """What a file holds, by its first bytes."""
     if source.table:
-        return Stream(rows_of(source), False)
+        return Stream(rows_of(source), False, what=f"rows of {source.table.capitalize()} as ")
     first, broken = next(guarded(source.file.read, BLOCK))
     if broken:
         return Stream(iter([Block(1, 0, b"", broken)]), True)
@@ -40,7 +41,7 @@ def stream_of(source: Source) -> Stream:
     first = first[start:]
     begins = first.lstrip()[:1]
     if begins == b"[":
-        return Stream(elements_of(source.file.read, first, start), False)
+        return Stream(elements_of(source.file.read, first, start), False, start, "a JSON array of ")
     if begins == b"{":
         return _object(source, first, start)
     return Stream(blocks_of(source.file.read, first, start), True, start)
@@ -51,11 +52,12 @@ def _object(source: Source, first: bytes, start: int) -> Stream:
     line, newline, rest = first.lstrip().partition(b"\n")
     value = _decoded(line)
     if isinstance(value, dict):
-        whole = value.keys() >= COCO
+        images = value.get("images")
+        whole = value.keys() >= COCO and isinstance(images, list) and all(isinstance(i, dict) for i in images[:1])
     else:
         whole = looks_coco(first) and not (newline and rest.lstrip()[:1] == b"{")
     if whole:
-        return Stream(images_of(source.name, source.file.read, first), False)
+        return Stream(images_of(source.name, source.file.read, first), False, start)
     if value is None and newline and rest.lstrip()[:1] in (b'"', b"}"):
         more, _ = next(guarded(source.file.read, MAX_LINE))
         first += more
@@ -98,10 +100,14 @@ def look(name: str, stream: Stream, form: str, frame: str) -> Looked:
     found = form or next((f for f in map(form_of, values) if f), "")
     objects = [v for v in values if isinstance(v, dict)]
     if not found and objects and not any(KNOWN & v.keys() for v in objects):
-        keys = ", ".join(sorted(map(str, objects[0]))[:8])
-        what = f"holds records of a form that is not known, with the keys {keys}"
+        keys = ", ".join(sorted(map(str, objects[0]))[:8]) or "none"
+        what = f"holds records of a form that is not known, with the keys: {keys}"
         raise UsageError(what, where=name, remedy=f"name the form: --form {', '.join(FORMS)}")
-    return Looked(blocks, found or FORMS[0], _space(name, objects, frame))
+    found = found or FORMS[0]
+    if found == "objects" and frame in ("norm1", "resized"):
+        what = f"holds records of objects, whose coordinates are bins or pixels, and not {frame}"
+        raise UsageError(what, where=name, remedy="say --frame norm1000 or --frame real")
+    return Looked(blocks, found, _space(name, objects, frame))
 
 
 def _space(name: str, values: list[dict[str, Any]], frame: str) -> Space:

@@ -13,7 +13,7 @@ from coordexp_audit_lib.core.errors import UsageError
 
 MAX_WHOLE = 1 << 30  # COCO's object is read at once
 DEEPEST = 1000
-COCO = {"images", "annotations", "categories"}
+COCO = {"images", "annotations"}
 _IS_COCO = re.compile(rb'"(?:images|annotations|categories)"\s*:\s*\[\s*\{')
 _MARK = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|"|[\[\]{},]', re.DOTALL)
 
@@ -105,7 +105,7 @@ class Whole(msgspec.Struct):
 
     images: list[Any]
     annotations: list[Annotation]
-    categories: list[Any]
+    categories: list[Any] = []
 
 
 def images_of(name: str, read: Read, rest: bytes) -> Iterator[Block]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from coordexp_audit_lib.boundaries.geometry.predicates.grounding import BOX, Box, Talk, form_of, is_number
+from coordexp_audit_lib.boundaries.geometry.predicates.grounding import BOX, Box, Talk, is_number
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.boxes import is_ordered
@@ -74,12 +74,18 @@ def limits(talk: Talk, box: Box, frame: str) -> tuple[float, float] | str:
 
 def fits(box: Box, most: tuple[float, float]) -> bool:
     """Whether all coordinates lie within."""
-    return all(0 <= v <= most[i % 2] + (SLACK if most[i % 2] > 1 else 0) for i, v in enumerate(box.values))
+    return all(_is_within(v, most[i % 2]) for i, v in enumerate(box.values))
+
+
+def _is_within(value: float, most: float) -> bool:
+    """Pixels and thousandths may end a little outside, as annotations with fractions do."""
+    slack = SLACK if most > 1 and value != int(value) else 0.0
+    return -slack <= value <= most + slack
 
 
 def in_frame(talk: Talk, ledger: Ledger) -> Iterator[Problem]:
     """Coordinates lie in their frame. Judged: coordinates."""
-    if not isinstance(talk.value, Mapping) or form_of(talk.value) != talk.form:
+    if not talk.is_one:
         ledger.left_out("boxes", "the record is of another form")
         return
     for box in talk.boxes:
@@ -103,7 +109,7 @@ def _are_shares(values: Sequence[float]) -> bool:
 
 
 def _outside(talk: Talk, box: Box, most: tuple[float, float]) -> Problem:
-    i = next(i for i, v in enumerate(box.values) if not 0 <= v <= most[i % 2] + (SLACK if most[i % 2] > 1 else 0))
+    i = next(i for i, v in enumerate(box.values) if not _is_within(v, most[i % 2]))
     others = [f for f in FRAMES if f != box.frame and not isinstance(m := limits(talk, box, f), str) and fits(box, m)]
     hint = f"; it would fit {' or '.join(TITLES[f] for f in others)}" if others else ""
     message = f"a coordinate lies outside its frame{hint}"
@@ -112,7 +118,7 @@ def _outside(talk: Talk, box: Box, most: tuple[float, float]) -> Problem:
 
 def ordered(talk: Talk, ledger: Ledger) -> Iterator[Problem]:
     """Boxes have x1 <= x2 and y1 <= y2. Judged: boxes of four coordinates."""
-    if not isinstance(talk.value, Mapping) or form_of(talk.value) != talk.form:
+    if not talk.is_one:
         ledger.left_out("boxes", "the record is of another form")
         return
     for box in talk.boxes:
@@ -121,6 +127,11 @@ def ordered(talk: Talk, ledger: Ledger) -> Iterator[Problem]:
         ledger.judged()
         if not is_ordered(box.values):
             yield Problem("a box has x1 <= x2 and y1 <= y2", box.path, "x1 <= x2, y1 <= y2", box.values)
+
+
+def _largest(talk: Talk) -> Talk:
+    """The record as a run would see it that resizes to the most that Qwen's processors do: no run sees it larger."""
+    return Talk(talk.value, talk.form, talk.frame, talk.sizes, (28, 56 * 56, 16_384 * 28 * 28))
 
 
 class Fitting:
@@ -147,6 +158,9 @@ class Fitting:
                 most = limits(talk, box, frame)
                 if isinstance(most, str):
                     self.unknown.setdefault(frame, most)
+                    wide = limits(_largest(talk), box, frame) if frame == "resized" else most
+                    if _are_shares(box.values) or not (isinstance(wide, str) or fits(box, wide)):
+                        self.refuted[frame] = number
                 elif not fits(box, most) or (frame != "norm1" and min(most) > 2 and _are_shares(box.values)):
                     self.refuted[frame] = number
 

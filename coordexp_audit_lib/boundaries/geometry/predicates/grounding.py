@@ -30,12 +30,14 @@ ASSISTANT = ("assistant", "gpt", "model", "bot", "function_call", "tool_call")
 OTHERS = ("user", "human", "tool", "observation", "tool_response", "function", "developer", "system")
 ANSWERS = {"chosen", "rejected", "rejected_response", "solution", "answer", "ground_truth", "reward_model", "label"}
 """Keys beside the turns that hold what a preference or reward is computed from: the turns need no answer then."""
+PAIRS = (("query", "response"), ("instruction", "output"))  # of question and answer, as ms-swift reads them, too
 MEDIA = {"<image>": ("images", "image"), "<video>": ("videos", "video"), "<audio>": ("audios", "audio")}
 SOURCES = ("image", "image_url", "video", "video_url", "audio", "audio_url", "url", "path", "base64")
 BOX = 4
 _NUMBER = r"-?[\d.]+(?:[eE][+-]?\d+)?"
 _BOXES = re.compile(
-    r"[\"'](bbox_2d|bbox|point_2d)[\"']\s*:\s*(?:\[\s*(" + _NUMBER + r"(?:\s*,\s*" + _NUMBER + r")*)\s*\])?"
+    r"[\"'](bbox_2d|bbox|point_2d)[\"']\s*:\s*"
+    r"(?:\[\s*(" + _NUMBER + r"(?:\s*,\s*" + _NUMBER + r")*)\s*\]|(\[\s*\[[^\[\]]*\](?:\s*,\s*\[[^\[\]]*\])*\s*\]))?"
     r"|<\|box_start\|>(?:\((\d+),\s*(\d+)\),\s*\((\d+),\s*(\d+)\)<\|box_end\|>)?"
 )
 _ARITY = {"bbox_2d": 4, "bbox": 4, "point_2d": 2, "box": 4}
@@ -46,6 +48,7 @@ def form_of(value: Any) -> Form | None:
     if not isinstance(value, Mapping):
         return None
     talk = isinstance(value.get("messages"), list) or isinstance(value.get("conversations"), list)
+    talk = talk or any(value.keys() >= set(pair) for pair in PAIRS)
     objects = value.get("objects")
     if isinstance(objects, list):
         return "objects"
@@ -56,6 +59,20 @@ def form_of(value: Any) -> Form | None:
     if isinstance(value.get("annotations"), list):
         return "coco"
     return "objects" if {"images", "width", "height"} & value.keys() else None
+
+
+def listed_turns(value: Mapping[str, Any]) -> list[Any]:
+    """A record's turns as they stand there; of a record that has a question and an answer under keys of their own,
+    these two."""
+    listed = value.get("messages", value.get("conversations"))
+    if isinstance(listed, list):
+        return listed
+    for asked, answer in PAIRS:
+        if asked in value and answer in value:
+            more = [value[k] for k in ("input",) if value.get(k)]
+            question = "\n".join(map(str, (value[asked], *more)))
+            return [{"role": "user", "content": question}, {"role": "assistant", "content": value[answer]}]
+    return []
 
 
 class Box(NamedTuple):
@@ -83,11 +100,15 @@ class Talk(msgspec.Struct, frozen=True, dict=True):
     resize: tuple[int, int, int] = (0, 0, 0)
 
     @cached_property
+    def is_one(self) -> bool:
+        """Whether the record is of the form that it is taken for."""
+        return isinstance(self.value, Mapping) and form_of(self.value) == self.form
+
+    @cached_property
     def turns(self) -> list[tuple[str, str]]:
         """(role, text) of each turn that is one; parts of a turn that are no text are named in it."""
-        listed = self.value.get("messages", self.value.get("conversations"))
         found = []
-        for turn in listed if isinstance(listed, list) else ():
+        for turn in listed_turns(self.value):
             if isinstance(turn, Mapping):
                 role, content = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
                 found.append((str(role), _text(content)))
@@ -126,9 +147,10 @@ class Talk(msgspec.Struct, frozen=True, dict=True):
                 for n, match in enumerate(_BOXES.finditer(text)):
                     path = f"turn {i}, box {n}"
                     if match[1]:
-                        found.append(Box(path, _numbers(match[2]), self.frame, None, match[1]))
+                        lists = re.findall(r"\[([^\[\]]*)\]", match[3]) if match[3] else [match[2]]
+                        found += [Box(path, _numbers(text), self.frame, None, match[1]) for text in lists]
                     else:
-                        values = [float(x) for x in match.groups()[2:]] if match[3] else []
+                        values = [float(x) for x in match.groups()[3:]] if match[4] else []
                         found.append(Box(path, values, "norm1000", None, "box"))
         return found
 
@@ -154,7 +176,7 @@ def _text(content: Any) -> str:
 
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number, and no boolean."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
+    return type(value) in (int, float) and -math.inf < value < math.inf
 
 
 def contract(talk: Talk, ledger: Ledger) -> Iterator[Problem]:
@@ -162,7 +184,7 @@ def contract(talk: Talk, ledger: Ledger) -> Iterator[Problem]:
     ledger.judged()
     if not isinstance(talk.value, Mapping):
         yield Problem("a record is a JSON object", "", "object", type(talk.value).__name__)
-    elif form_of(talk.value) != talk.form:
+    elif not talk.is_one:
         yield Problem(
             f"the record is not of the file's form, {talk.form}", "", talk.form, form_of(talk.value) or "none"
         )
@@ -178,7 +200,7 @@ def contract(talk: Talk, ledger: Ledger) -> Iterator[Problem]:
 
 
 def _turns(talk: Talk) -> Iterator[Problem]:
-    listed = talk.value.get("messages", talk.value.get("conversations"))
+    listed = listed_turns(talk.value)
     if len(talk.turns) != len(listed):
         yield Problem("a turn is an object with a role and a text", "", len(listed), len(talk.turns))
     for i, (role, _) in enumerate(talk.turns):
@@ -198,7 +220,10 @@ def _media(talk: Talk) -> Iterator[Problem]:
         given = next((talk.value[k] for k in keys if k in talk.value), None)
         files = given if isinstance(given, list) else [] if given is None else [given]
         if marks and marks != len(files):
-            yield Problem(f"the number of {mark} is not the number of {keys[0]}", keys[0], marks, len(files))
+            what, whose = f"the number of {mark} is not the number of {keys[0]}", None
+            if talk.form == "ms-swift" and marks < len(files):  # `_add_default_tags` puts those that lack in front
+                what, whose = f"{what}: ms-swift puts the rest in front", "practice"
+            yield Problem(what, keys[0], marks, len(files), authority=whose)  # type: ignore[arg-type]
         for i, file in enumerate(files):
             path = file.get("path", file.get("bytes")) if isinstance(file, Mapping) else file
             if not isinstance(path, str) or not path.strip():

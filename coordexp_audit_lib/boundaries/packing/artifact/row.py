@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from coordexp_audit_lib.boundaries.packing.artifact.forms import Array
-from coordexp_audit_lib.boundaries.packing.artifact.rows import Part, parts, tail
+from coordexp_audit_lib.boundaries.packing.artifact.rows import Part, marked, parts, seen_by_others, tail
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.profile import Profile, of_batch
 
@@ -140,17 +140,25 @@ class PackedRow:
         the next ones, but for each sample's last, whose next one is not in the pack."""
         if self.profile.label_shift:
             return self.profile.label_shift
-        unshifted, shifted = np.sum([(0, 0), *(part.row.misfits for part in self.parts)], axis=0).tolist()
+        unshifted, shifted = self.fit or (0, 0)
         return 1 if 2 * shifted < unshifted else 0
 
     @cached_property
-    def misfits(self) -> tuple[int, int]:
+    def fit(self) -> tuple[int, int] | None:
+        """`misfits` of all rows; None where nothing is supervised, or there are no labels."""
+        each = [found for part in self.parts if (found := part.row.misfits) is not None]
+        return (sum(a for a, _ in each), sum(b for _, b in each)) if each else None
+
+    @cached_property
+    def misfits(self) -> tuple[int, int] | None:
         """How many supervised labels of the row are not the tokens at their place, and how many not the next ones, but
         for the last of each sample."""
         ids, labels, weights = self.flat("input_ids"), self.flat("labels"), self.flat("loss_mask")
         if ids is None or labels is None:
-            return 0, 0
+            return None
         supervised = (labels != self.profile.ignore_index) & (True if weights is None else weights != 0)
+        if not supervised.any():
+            return None
         next_one = np.append(labels[:-1] == ids[1:], True)
         next_one[self.segments[self.segments > 0] - 1] = True
         return int((supervised & (labels != ids)).sum()), int((supervised & ~next_one).sum())
@@ -227,6 +235,20 @@ class PackedRow:
         that separates, or a text row of positions. Rows of mRoPE and lengths are read by none."""
         return [n for n in self.starts if n not in UNREAD]
 
+    @cached_property
+    def runs_on(self) -> int | None:
+        """The first token from which text positions count on from the sample before, where a mask keeps the samples
+        apart, which every attention reads; None where they restart, or are wrong in another way."""
+        text, masked = self.text_positions, self.starts.get("attention_mask")
+        if text is None or masked is None or self.copied_temporal or masked.size < 2:
+            return None
+        end = self.padding
+        inner = masked[(masked > 0) & (masked < end)]
+        steps = np.diff(text[:end].astype(np.int64)) == 1
+        steps[inner - 1] = True
+        moved = inner[text[inner] != 0]
+        return int(moved[0]) if moved.size and steps.all() and text[0] == 0 else None
+
     @property
     def read_by(self) -> str:
         """Which of the tensors that tell the samples apart which attention reads, as the end of a sentence; empty where
@@ -257,9 +279,8 @@ class PackedRow:
         if ids is not None and pad is not None and mask is None:
             filled = tail((ids == pad) & ignored)
             found.append(total - filled if filled < total else total)
-        if self.block_starts is not None:  # pads that see themselves alone
-            single = np.isin(np.arange(total), self.block_starts) & ignored
-            found.append(total - tail(single) if tail(single) < total else total)
+        if self.visible is not None:
+            found.append(total - _idle_tail(self.visible, self.block_starts, ignored))
         if positions is not None:
             idle = tail((positions == 0) & ignored)
             found.append(total - idle if idle > 1 else total)
@@ -299,8 +320,7 @@ class PackedRow:
         """Every first token that any tensor names, padding left out: where a context may begin anew."""
         if not self.starts:
             return np.zeros(0, dtype=np.int64)
-        union = np.unique(np.concatenate([s.astype(np.int64) for s in self.starts.values()]))
-        return union[(union >= 0) & (union < max(self.padding, 1))]
+        return np.flatnonzero(marked(max(self.padding, 1), np.concatenate(list(self.starts.values()))))
 
 
 # Added to logits before the softmax: what is left of a weight is exp(-50), about 2e-22, and less.
@@ -313,6 +333,17 @@ def reading(mask: Array) -> Callable[[Array], Array]:
     if flags or (mask.min() >= 0 and mask.max() == 1 and bool(((mask == 0) | (mask == 1)).all())):
         return lambda part: part != 0
     return lambda part: part > HIDDEN
+
+
+def _idle_tail(visible: Array, starts: Array | None, ignored: Any) -> int:
+    """How many of the last tokens are pads by a square mask: they see themselves alone, are hidden from themselves, or
+    no other token sees them, and what is not supervised either has no effect. visible: [heads, L, L]. ignored: which
+    are not supervised."""
+    sees = np.asarray(visible.any(axis=0))
+    alone = marked(len(sees), np.zeros(0) if starts is None else starts)
+    idle = max(tail(alone & ignored), tail(~np.diagonal(sees) & ignored))
+    idle = max(idle, tail(~seen_by_others(visible) & ignored))
+    return idle if idle < len(sees) else 0
 
 
 def _changes(numbers: Array, skip: int | None = None) -> Array:

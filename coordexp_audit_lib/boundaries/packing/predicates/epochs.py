@@ -24,6 +24,7 @@ class Epoch(msgspec.Struct, frozen=True):
     [size] or None, those that were trained on in this epoch before the run was resumed. whole: the epoch went to its
     end. planned: how many samples the sampler says that it gives; None if it says none. replaces: it draws with
     replacement, so that samples repeat by plan. spare: samples that may be left out at the end, as no whole batch.
+    usual: the sampler is of a kind that gives each sample once; of another kind only a whole epoch tells.
     """
 
     number: int
@@ -34,6 +35,7 @@ class Epoch(msgspec.Struct, frozen=True):
     planned: int | None = None
     replaces: bool = False
     spare: int = 0
+    usual: bool = True
 
 
 class Workers(msgspec.Struct, frozen=True):
@@ -54,8 +56,10 @@ def epoch_once(one: Epoch, ledger: Ledger) -> Iterator[Problem]:
         raise Undecided("the sampler draws with replacement")
     if not one.counts.any():
         raise Undecided("no sample was trained on")
+    if not (one.usual or one.whole or earlier.any()):
+        raise Undecided("the sampler is of its own kind, and the epoch did not end")
     seen = times[times > 0]
-    if one.whole and one.before is None and len(seen) == one.size and seen.min() == seen.max() > 1:
+    if not earlier.any() and seen.min() == seen.max() > 1 and (seen.size == one.size or one.planned != one.size):
         raise Undecided(f"each sample is given {seen[0]} times by plan")
     ledger.judged(int(one.counts.sum()))
     again = np.flatnonzero(times > 1)

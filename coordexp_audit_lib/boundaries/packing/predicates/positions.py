@@ -10,6 +10,7 @@ import numpy as np
 
 from coordexp_audit_lib.boundaries.packing.artifact import Array, PackedRow
 from coordexp_audit_lib.boundaries.packing.artifact.row import OWN
+from coordexp_audit_lib.boundaries.packing.artifact.rows import marked
 from coordexp_audit_lib.boundaries.packing.predicates.batch import at_first, flawed, lacking, need, tokens_of
 from coordexp_audit_lib.boundaries.packing.predicates.rows import by_row
 from coordexp_audit_lib.core.claim import Ledger
@@ -18,6 +19,10 @@ from coordexp_audit_lib.kit import mrope
 from coordexp_audit_lib.kit.profile import BUILT_IN, SECONDS
 
 OF_POSITIONS = ("text positions", "mRoPE rows")
+HARMLESS = (
+    "By the rule that positions restart this is broken; by effect it is harmless, for rotary attention reads "
+    "differences only, and no sample sees another"
+)
 
 
 @by_row
@@ -44,19 +49,29 @@ def text_row(row: PackedRow) -> Iterator[Problem]:
     positions = row.text_positions
     if positions is None:
         raise lacking(row, "needs text_position_ids, or position_ids with a text row")
-    given, number = positions[: row.padding], np.arange(positions.size)
+    given = positions[: row.padding]
     if row.copied_temporal:
-        running = np.isin(number, row.segments) & (positions != 0)
+        running = marked(positions.size, row.segments) & (positions != 0)
         yield from at_first(running, "text positions run on into the next segment", 0, positions)
+        return
+    if row.runs_on is not None:
+        yield Problem(
+            f"text positions run on over samples. {HARMLESS}",
+            expected=0,
+            actual=int(given[row.runs_on]),
+            token=row.runs_on,
+            severity="P2",
+        )
         return
     going_on = np.concatenate([[0], given[:-1] + 1])
     text = "a text position neither continues its segment nor restarts at 0"
     yield from at_first((given != going_on) & (given != 0), text, going_on, given)
-    running = np.isin(number, row.segments) & (positions != 0)
+    running = marked(positions.size, row.segments) & (positions != 0)
     yield from at_first(running, "text positions run on into the next segment", 0, positions)
     told = [s for name, s in row.starts.items() if name in ("lengths", "cu_seq_lens_q")]
     if told:
-        extra = np.isin(number, np.setdiff1d(row.starts["text positions"], np.concatenate(told)))[: row.padding]
+        own, others = (marked(positions.size, a) for a in (row.starts["text positions"], np.concatenate(told)))
+        extra = (own & ~others)[: row.padding]
         yield from at_first(extra, "text positions restart within a segment", going_on, 0)
 
 
@@ -139,10 +154,7 @@ def _rows_differ(row: PackedRow, rows: Array, expected: Array, ends: list[int]) 
     end = ends[-1]
     shifted = _run_on(row, rows[:, :end].astype(np.int64) - expected, ends)
     if shifted is not None:
-        text = (
-            "mRoPE rows run on over samples. By the rule that positions restart this is broken; by effect it is "
-            "harmless, for rotary attention reads differences only, and no sample sees another"
-        )
+        text = f"mRoPE rows run on over samples. {HARMLESS}"
         yield Problem(text, expected=0, actual=int(rows[0, shifted]), token=shifted, severity="P2")
         return
     for name, ours, theirs in zip(mrope.ROWS, expected, rows[:, :end], strict=True):
@@ -154,7 +166,9 @@ def _rows_differ(row: PackedRow, rows: Array, expected: Array, ends: list[int]) 
 def _run_on(row: PackedRow, offsets: Array, ends: list[int]) -> int | None:
     """The first token from which rows differ from the samples' own by one number for each sample, the same in all rows,
     where something that attention reads keeps the samples apart; None where they do not, or differ otherwise."""
-    told = [n for n in row.kept_apart_by if n != "text positions"]
+    # A text row of its own tells the samples apart where the mRoPE rows run on; the one row of a text model does not.
+    own_row = "text_position_ids" in row.tensors or len(row.tensors["position_ids"]) == row.profile.position_rows
+    told = [n for n in row.kept_apart_by if n != "text positions" or (own_row and not row.copied_temporal)]
     if not told or not offsets.any():
         return None
     each = [offsets[:, a:b] for a, b in pairwise(ends)]
@@ -165,7 +179,16 @@ def _run_on(row: PackedRow, offsets: Array, ends: list[int]) -> int | None:
 
 def bounds(row: PackedRow, end: int) -> list[int]:
     """First tokens of the samples, then the end, by the first of these that is there."""
-    for name in (OWN, "lengths", "cu_seq_lens_padded", "cu_seq_lens_q", "attention_mask", "seq_idx", *OF_POSITIONS):
+    for name in (
+        OWN,
+        "lengths",
+        "cu_seq_lens_padded",
+        "cu_seq_lens_q",
+        "attention_mask",
+        "seq_idx",
+        "document_ids",
+        *OF_POSITIONS,
+    ):
         if name in row.starts:
             return [*(int(s) for s in row.starts[name] if 0 <= s < end), end]
     return [0, end]

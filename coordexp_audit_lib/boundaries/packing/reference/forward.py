@@ -131,6 +131,7 @@ def _unpacked(sample: s.Sample) -> tuple[Any, s.Loss]:
     ids = torch.tensor([encoded.input_ids])
     with torch.no_grad():
         call = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
+        call |= model.token_types(small.forward, ids)
         logits = small(**call, **_vision([sample], encoded.grid)).logits
     loss, supervised = _loss(logits, torch.tensor(encoded.labels), [(0, encoded.length)])
     return logits, s.Loss(loss, supervised)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,6 +14,7 @@ from coordexp_audit_lib.boundaries.provenance.predicates.documents import BASE_S
 from coordexp_audit_lib.kit.nested import merge
 
 MAX_SOURCES = 64
+MAX_KEPT = 10_000  # files and folders that are looked through for a parent
 MAX_STEPS = 128
 MAX_NODES = 200_000  # aliases of aliases can make a short file as large as one likes
 
@@ -54,14 +57,28 @@ def _resolved(root: Path, name: str, chain: tuple[str, ...], known: dict[str, di
     return known[name]
 
 
+def _kept(root: Path) -> list[str]:
+    """The names of the first parents that the run kept."""
+    found = islice((root / PARENTS).rglob("*"), MAX_KEPT)
+    return sorted(p.relative_to(root).as_posix() for p in found if not p.is_symlink() and p.is_file())
+
+
 def _kept_as(root: Path, parent: str, child: str) -> str:
-    """The name under which a parent was kept: by the path that the child names it with, or by its file name."""
+    """The name under which a parent was kept: beside a child that is a kept parent itself, by the path that the child
+    names it with, by its file name, or as the only kept file whose path from the repository ends so."""
     steps = [part for part in PurePosixPath(parent).parts if part not in (".", "..", "/")]
     if len(steps) > MAX_STEPS:
         raise Unreadable(f"{child} extends a path of {len(steps)} parts, more than {MAX_STEPS}")
-    for name in ("/".join([PARENTS, *steps[-n:]]) for n in range(len(steps), 0, -1)):
+    beside = posixpath.normpath(posixpath.join(posixpath.dirname(child), parent))
+    names = [beside] if beside.startswith(f"{PARENTS}/") else []
+    for name in [*names, *("/".join([PARENTS, *steps[-n:]]) for n in range(len(steps), 0, -1))]:
         if inside(root, name) is not None:
             return name
+    ending = [name for name in _kept(root) if steps and PurePosixPath(name).parts[-len(steps) :] == tuple(steps)]
+    if len(ending) == 1:
+        return ending[0]
+    if ending:
+        raise Incomplete(f"{child} extends {parent[:200]}, which {len(ending)} of the kept files may be")
     raise Incomplete(f"{child} extends {parent[:200]}, which the run did not keep")
 
 

@@ -29,6 +29,7 @@ CODE = frozenset({".py", ".ipynb", ".pyi", ".cu", ".cpp", ".h", ".js"})
 # Weights, states of optimizers and generators, pictures: not read, and no claim is about what they hold.
 BINARY_SUFFIXES = frozenset(
     {".safetensors", ".pt", ".pth", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tiff", ".ico", ".mp4", ".pyc"}
+    | {".bits"}  # of the callback: which samples were drawn
 )
 _WEIGHTS = ("pytorch_model", "adapter_model", "optimizer", "scheduler", "model")
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

@@ -100,7 +100,7 @@ def _of_item(item: Any, asked: Mapping[str, Any], name: str) -> Iterator[Sampled
         meta = item.get("meta_info")
         meta = meta if isinstance(meta, Mapping) else {}
         finish = _first(choice, ("finish_reason",)) or meta.get("finish_reason")
-        told = _logprobs(choice.get("logprobs") or meta.get("output_token_logprobs"), ids.size)
+        told = _logprobs(choice.get("logprobs") or meta.get("output_token_logprobs"), ids)
         yield _asked_for(Sampled(f"{name}.choices[{n}]" if n else name, ids, prompt, told, _why(finish)), asked)
 
 
@@ -112,8 +112,12 @@ def _of_columns(item: Mapping[str, Any], asked: Mapping[str, Any], name: str) ->
         ids = _ids(answer)
         if ids is not None:
             prompt = _ids(prompts[n // each]) if n // each < len(prompts) else None
-            mine = _logprobs(told[n] if n < len(told) else None, ids.size)
+            mine = _logprobs(_at(told, n), ids, _at(item.get("logprob_token_ids"), n))
             yield _asked_for(Sampled(f"{name}[{n}]", ids, prompt, mine), asked)
+
+
+def _at(values: Any, n: int) -> Any:
+    return values[n] if isinstance(values, list) and n < len(values) else None
 
 
 def _why(finish: Any) -> str:
@@ -157,22 +161,31 @@ def _ids(value: Any) -> Array | None:
     return np.asarray(value, dtype=np.int64)
 
 
-def _logprobs(value: Any, size: int) -> Array | None:
-    """The sampled tokens' log-probabilities [n], in whichever form a server gives them; None where one is missing."""
+def _logprobs(value: Any, ids: Array, named: Any = None) -> Array | None:
+    """The sampled tokens' log-probabilities [n], in whichever form a server gives them; None where one is missing.
+
+    named: of each token the ids that its several log-probabilities are of, where the server gives these apart.
+    """
     if isinstance(value, Mapping):
         value = value.get("content") or value.get("token_logprobs")
-    if not isinstance(value, list) or len(value) != size:
+    if not isinstance(value, list) or len(value) != ids.size:
         return None
-    made = [_number(one) for one in value]
+    others = named if isinstance(named, list) and len(named) == ids.size else [None] * ids.size
+    made = [_number(one, int(token), own) for one, token, own in zip(value, ids, others, strict=True)]
     return None if any(v is None for v in made) else np.asarray(made, dtype=np.float64)
 
 
-def _number(one: Any) -> float | None:
-    """Of one token: a number, one with its token, the chosen one of several, or the only one by its id."""
+def _number(one: Any, token: int, named: Any = None) -> float | None:
+    """Of one token: a number, one with its token, one of several by its id. Of several without ids none is known to be
+    the sampled one's."""
     if isinstance(one, Mapping):
         if "logprob" in one:
-            return _number(one["logprob"])
-        return _number(next(iter(one.values()))) if len(one) == 1 else None
+            return _number(one["logprob"], token)
+        mine = one.get(str(token), one.get(token))
+        return _number(mine, token) if mine is not None else None
     if isinstance(one, (list, tuple)):
-        return _number(one[0]) if one else None
+        if isinstance(named, list) and len(named) == len(one) and token in named:
+            return _number(one[named.index(token)], token)
+        with_token = len(one) > 1 and type(one[1]) is int and one[1] == token  # SGLang: number, id, text
+        return _number(one[0], token) if len(one) == 1 or with_token else None
     return float(one) if isinstance(one, (int, float)) and not isinstance(one, bool) else None

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.boundaries.supervision.reference.losses import measured
-from coordexp_audit_lib.kit.model import small
+from coordexp_audit_lib.kit.model import small, token_types
 from coordexp_audit_lib.kit.picture import MULTIPLE, patches, pixels
 from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS, ENDOFTEXT, IMAGE_PAD, VISION_END, VISION_START, encode
 
@@ -42,9 +42,14 @@ def rows(targets: Sequence[list[int]], image: int) -> Rows:
         grids, values = zip(*(patches(pixels(n, image, image)) for n in range(len(targets))), strict=True)
         extras["image_grid_thw"] = torch.tensor([list(g) for g in grids])
         extras["pixel_values"] = torch.cat([torch.as_tensor(v).float() / 127.5 - 1 for v in values])
-    positions, _ = model.model.get_rope_index(ids, extras.get("image_grid_thw"), attention_mask=mask)
-    extras["position_ids"] = positions
+    extras["position_ids"], _ = _rope(model.model.get_rope_index, ids, extras.get("image_grid_thw"), mask)
     return Rows(ids, extras, len(prompt))
+
+
+def _rope(function: Any, ids: Any, grid: Any, mask: Any) -> Any:
+    """The three mRoPE rows [3, B, L] and how far they lag behind, as the model's own function computes them."""
+    told = {"image_grid_thw": grid, "attention_mask": mask, **token_types(function, ids)}
+    return function(input_ids=ids, **told)
 
 
 def norms(grads: Any) -> tuple[list[float], list[float]]:

@@ -51,20 +51,38 @@ def _supervised(span: Span, batch: BatchSamples) -> Flags:
 
 def _of_sample(sample: Span, batch: BatchSamples) -> Iterator[Problem]:
     p, supervised = batch.profile, _supervised(sample, batch)
-    vision = np.isin(sample.ids, [t for t in _vision(batch) if t is not None])
+    vision = _are(sample, *_vision(batch))
     prompt = ~supervised & ~vision
     everything = not prompt[1:].any()
     mild: Severity = "P2" if everything else "P1"
     for what, pad in (("an image", p.image_pad), ("a video", p.video_pad)):
         text = f"a pad of {what} is supervised: the model would have to write it"
         yield from _at_first(sample, supervised & (sample.ids == pad), text, mild)
+    pads = np.asarray(sample.ids == p.pad)
+    for first in _ends_of(pads):
+        yield from _at_first(sample, supervised & first, "a pad is supervised")
     if everything:
         return
-    starts = supervised & np.isin(sample.ids, [t for t in (p.vision_start, p.vision_end) if t is not None])
+    starts = supervised & _are(sample, p.vision_start, p.vision_end)
     yield from _at_first(sample, starts, "a vision token is supervised: the model would have to write it", mild)
     if p.turn_start is not None:
         opening = supervised & (sample.ids == p.turn_start)
         yield from _at_first(sample, opening, "the token that opens a turn is supervised, and the prompt is not", mild)
+
+
+def _are(sample: Span, *tokens: int | None) -> Flags:
+    """Which of the sample's tokens are one of these."""
+    found = np.zeros(len(sample.ids), bool)
+    for token in tokens:
+        found |= False if token is None else sample.ids == token
+    return found
+
+
+def _ends_of(pads: Flags) -> Iterator[Flags]:
+    """The pads at either end of a sample, where there are two and more."""
+    for flags in (np.logical_and.accumulate(pads), np.logical_and.accumulate(pads[::-1])[::-1]):
+        if 1 < flags.sum() < flags.size:
+            yield flags
 
 
 def _vision(batch: BatchSamples) -> tuple[int | None, ...]:
@@ -76,7 +94,7 @@ def _fills(batch: BatchSamples) -> int | None:
     """The one token that fills the batch up, where samples end with it too: it is their end, and their pad."""
     fills = {int(t) for f in batch.fillers for t in f.ids[:1].tolist() + f.ids[-1:].tolist()}
     last = {int(s.ids[-1]) for s in batch.samples if len(s.ids)}
-    return fills.pop() if len(fills) == 1 and fills <= last else None
+    return fills.pop() if batch.told and len(fills) == 1 and fills <= last else None
 
 
 def _ends(batch: BatchSamples, fills: int | None) -> Iterator[Problem]:
