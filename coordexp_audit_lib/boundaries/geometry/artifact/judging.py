@@ -48,10 +48,11 @@ def line_problems(told: Line, claim: Claim, record: Any, ledger: Ledger, offset:
         if told.error:
             ledger.judged()
             place = f" (byte {offset + told.at} of the file)" if offset >= 0 else ""
-            yield Problem(f"the line is no JSON: {told.error}{place}", "", "one JSON object")
+            what = told.error if told.unread else f"the line is no JSON: {told.error}"
+            yield Problem(f"{what}{place}", "", "one JSON object")
             return
     elif told.error:
-        ledger.left_out("it is no JSON")
+        ledger.left_out("it could not be read" if told.unread else "it is no JSON")
         return
     elif {"objects", *GEOMETRY_KEYS}.intersection(told.twice):
         ledger.left_out("a key stands twice in one object, and only the last was read")
@@ -145,7 +146,7 @@ class Judge:
             block = waiting.pop()
             if self.layout and not block.broken and self._certified(block, lines):
                 continue
-            parts = halves(block) if lines and not block.broken else None
+            parts = halves(block) if self.layout and lines and not block.broken else None
             if parts:
                 waiting += parts[::-1]
                 continue
@@ -174,7 +175,8 @@ class Judge:
 
     def each(self, block: Block) -> None:
         """Judge one line by the claims' own predicates."""
-        told = Line(error=block.broken) if block.broken else quick_line(block.text) or read_line(block.text)
+        broken = Line(error=block.broken, unread=True) if block.broken else None
+        told = broken or quick_line(block.text) or read_line(block.text)
         pictured = self._pictured(told, block, told.value)
         if self.file.form == "objects":
             most, multiple = self.how.max_pixels, self.how.multiple_of
