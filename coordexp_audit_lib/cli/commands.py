@@ -30,15 +30,15 @@ HELD, VIOLATED, UNUSABLE, UNDECIDED = 0, 1, 2, 3
 def exit_status(findings: Sequence[Finding], fail_on: str, partial: bool = False) -> int:
     """0 all held; 1 a violation at or above `fail_on`; 3 nothing violated but something `unbound` or `error`.
 
-    partial: of what can't decide every claim, something held is enough.
+    partial: of what can't decide every claim, or not every part of one, something that was judged is enough.
     A violation below `fail_on` does not fail by itself, and one that no audited config leads to fails nothing.
     """
     worst = SEVERITIES[: SEVERITIES.index(fail_on) + 1] if fail_on != "never" else ()
     if any(f.counts and f.severity in worst for f in findings):
         return VIOLATED
     if partial:
-        judged = {f.status for f in findings} - {"unbound"}
-        return HELD if judged and "error" not in judged else UNDECIDED
+        judged = any(f.status == "held" or f.checked for f in findings)
+        return HELD if judged and not any(f.status == "error" for f in findings) else UNDECIDED
     undecided = any(f.status in ("unbound", "error") for f in findings)
     return UNDECIDED if undecided or not findings else HELD
 

@@ -145,11 +145,23 @@ def test_every_policy_has_claims_and_every_claim_one_policy_at_most() -> None:
     assert {policy_of(c) for c in known} >= set(POLICIES)
 
 
-def test_a_misspelt_surface_is_named_with_the_right_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = written(tmp_path, body=PLAN.replace("packing.plan", "packing.plans"))
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("packing.plan", "packing.plans", "did you mean packing.plan?"),
+        ('"qwen3_vl"', "'qwen3_vl', policies=('coordjsn',)", "did you mean coordjson?"),
+        ('"qwen3_vl"', "'', repository='a/b', demands={'packing.each_one': 'prc'}", "did you mean packing.each_once?"),
+        ('"qwen3_vl"', "'qwen4_vl'", "no profile is called 'qwen4_vl'"),
+    ],
+)
+def test_what_an_adapter_names_and_is_not_there_is_refused_with_the_right_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], before: str, after: str, says: str
+) -> None:
+    path = written(tmp_path)
+    path.write_text(path.read_text().replace(before, after))
     status, told = checked(capsys, path)
     assert status == UNUSABLE
-    assert "did you mean packing.plan?" in told["error"]
+    assert says in told["error"]
 
 
 def test_adapter_check_says_what_answers_what_it_decides_and_what_is_wrong_first(

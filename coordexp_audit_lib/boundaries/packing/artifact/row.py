@@ -140,17 +140,25 @@ class PackedRow:
         the next ones, but for each sample's last, whose next one is not in the pack."""
         if self.profile.label_shift:
             return self.profile.label_shift
-        unshifted, shifted = np.sum([(0, 0), *(part.row.misfits for part in self.parts)], axis=0).tolist()
+        unshifted, shifted = self.fit or (0, 0)
         return 1 if 2 * shifted < unshifted else 0
 
     @cached_property
-    def misfits(self) -> tuple[int, int]:
+    def fit(self) -> tuple[int, int] | None:
+        """`misfits` of all rows; None where nothing is supervised, or there are no labels."""
+        each = [found for part in self.parts if (found := part.row.misfits) is not None]
+        return (sum(a for a, _ in each), sum(b for _, b in each)) if each else None
+
+    @cached_property
+    def misfits(self) -> tuple[int, int] | None:
         """How many supervised labels of the row are not the tokens at their place, and how many not the next ones, but
         for the last of each sample."""
         ids, labels, weights = self.flat("input_ids"), self.flat("labels"), self.flat("loss_mask")
         if ids is None or labels is None:
-            return 0, 0
+            return None
         supervised = (labels != self.profile.ignore_index) & (True if weights is None else weights != 0)
+        if not supervised.any():
+            return None
         next_one = np.append(labels[:-1] == ids[1:], True)
         next_one[self.segments[self.segments > 0] - 1] = True
         return int((supervised & (labels != ids)).sum()), int((supervised & ~next_one).sum())
