@@ -1,26 +1,28 @@
-"""How the time of `metrics`, `check` and `manifest` grows with the input: exponents between 10³, 10⁴ and 10⁵.
+"""How the time of `metrics`, `manifest`, `upstream` and `check` grows with the input: exponents at 10³, 10⁴, 10⁵.
 
 Each case is judged in this process, from written files; the time is the processor's, the best of two at the smallest
 size. The exponent is log(time ratio) / log(size ratio); above 1.1 the program ends with status 1.
 
-    python benchmarks/growth_of_runs.py [CASE …]
+    [GROWTH_SIZES='1000 10000'] python benchmarks/growth_of_runs.py [CASE …]
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from coordexp_audit_lib import boundaries
 
-SIZES = (1_000, 10_000, 100_000)
+SIZES = tuple(map(int, os.environ.get("GROWTH_SIZES", "1000 10000 100000").split()))
 LIMIT = 1.1
 Made = tuple[Path, Callable[[Path], object]]
 Rows = Iterator[dict[str, Any]]
@@ -115,6 +117,10 @@ CASES: dict[str, Callable[[Path, int], Made]] = {
     "manifest: a log": lambda folder, n: (logged(folder, n, "INFO step {n} loss: 3.5 tokens: 512\n"), manifest),
     "manifest: a log of secrets": lambda folder, n: (logged(folder, n, "HF_TOKEN=abcdef{n}\n"), manifest),
     "manifest: two runs": lambda folder, n: (folder_of(folder, keys(n)), against),
+    "upstream: lines of a release": lambda folder, n: (release(folder, n), upstream),
+    "upstream: names that a release has": lambda folder, n: (together(folder, n, there=True), upstream),
+    "upstream: names that a release has not": lambda folder, n: (together(folder, n, there=False), upstream),
+    "check: unknown keys of a config": lambda folder, n: (unknown_keys(folder, n), schema),
 }
 
 
@@ -160,6 +166,61 @@ def logged(folder: Path, rows: int, line: str) -> Path:
     run = folder_of(folder, {"a": 1})
     (run / "train.log").write_text("".join(line.format(n=n) for n in range(rows)))
     return run
+
+
+def wheel(path: Path, distribution: str, files: dict[str, str]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in {
+            **files,
+            f"{distribution}-1.0.dist-info/METADATA": f"Name: {distribution}\nVersion: 1.0\n\n",
+        }.items():
+            archive.writestr(name, text)
+    return path
+
+
+def together(folder: Path, n: int, *, there: bool) -> Path:
+    """ms-swift that imports n names of vLLM, a hundred from a file, which has them, or has none of them."""
+    files = {k: [f"Name{k}" for k in range(100 * k, 100 * k + 100)] for k in range(n // 100)}
+    names = {k: "".join(f"class {name}: pass\n" for name in names if there) for k, names in files.items()}
+    made = {"vllm/__init__.py": "", **{f"vllm/names{k}.py": text for k, text in names.items()}}
+    takes = {k: "".join(f"from vllm.names{k} import {name}\n" for name in names) for k, names in files.items()}
+    wheel(folder / "vllm-1.0-py3-none-any.whl", "vllm", made)
+    swift_files = {"swift/__init__.py": "", **{f"swift/a{k}.py": text for k, text in takes.items()}}
+    wheel(folder / "ms_swift-1.0-py3-none-any.whl", "ms-swift", swift_files)
+    return folder
+
+
+def upstream(folder: Path) -> object:
+    from coordexp_audit_lib.boundaries.upstream.artifact import matrix
+    from coordexp_audit_lib.boundaries.upstream.artifact.releases import open_source
+
+    sources = [open_source(str(p)) for p in sorted(folder.glob("*.whl"))]
+    return matrix.audit(matrix.of_sources(sources), sources)
+
+
+def release(folder: Path, n: int) -> Path:
+    """ms-swift of n lines, a hundred a file; the names that are asked for are in none of them."""
+    body = "".join(f"def f{k}(a, b=1): return a\n" for k in range(100))
+    files = {f"swift/llm/m{k}.py": body for k in range(n // 100)}
+    wheel(
+        folder / "ms_swift-1.0-py3-none-any.whl",
+        "ms-swift",
+        {"swift/__init__.py": "", "swift/llm/__init__.py": "", **files},
+    )
+    return folder
+
+
+def unknown_keys(folder: Path, n: int) -> Path:
+    path = folder / "config.json"
+    path.write_text(json.dumps({f"unknown_{k}": k for k in range(n)}))
+    return path
+
+
+def schema(path: Path) -> object:
+    from coordexp_audit_lib.boundaries.config.predicates.values import Schema
+
+    known = {f"key_{k}": "any" for k in range(60)}
+    return list(Schema(known, {}, "custom.extra").check(json.loads(path.read_text())))
 
 
 def seconds(made: Made, rounds: int) -> float:

@@ -83,6 +83,9 @@ def _faults_of(claim: Claim) -> Iterable[Any]:
 
 
 def _file(claim: Claim) -> str:
+    own = PACKAGE / "boundaries" / claim.boundary / "claims" / f"{claim.id.partition('.')[2]}.py"
+    if not claim.of_targets and own.is_file():
+        return own.relative_to(PACKAGE.parent).as_posix()
     path = Path(inspect.getsourcefile(inspect.unwrap(claim.check)) or "").resolve()
     return path.relative_to(PACKAGE.parent).as_posix() if path.is_relative_to(PACKAGE) else str(path)
 

@@ -18,7 +18,7 @@ from coordexp_audit_lib.cli.opening import declare_audit, described, opened, pag
 from coordexp_audit_lib.cli.streams import say
 from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.errors import AuditError, UsageError, one_line, unusable
-from coordexp_audit_lib.core.fault import faults
+from coordexp_audit_lib.core.fault import faults, spoils
 from coordexp_audit_lib.core.finding import SEVERITIES, Finding
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.target import LIVE
@@ -30,15 +30,15 @@ HELD, VIOLATED, UNUSABLE, UNDECIDED = 0, 1, 2, 3
 def exit_status(findings: Sequence[Finding], fail_on: str, partial: bool = False) -> int:
     """0 all held; 1 a violation at or above `fail_on`; 3 nothing violated but something `unbound` or `error`.
 
-    partial: of what can't decide every claim, something held is enough.
+    partial: of what can't decide every claim, or not every part of one, something that was judged is enough.
     A violation below `fail_on` does not fail by itself, and one that no audited config leads to fails nothing.
     """
     worst = SEVERITIES[: SEVERITIES.index(fail_on) + 1] if fail_on != "never" else ()
     if any(f.counts and f.severity in worst for f in findings):
         return VIOLATED
     if partial:
-        judged = {f.status for f in findings} - {"unbound"}
-        return HELD if judged and "error" not in judged else UNDECIDED
+        judged = any(f.status == "held" or f.checked for f in findings)
+        return HELD if judged and not any(f.status == "error" for f in findings) else UNDECIDED
     undecided = any(f.status in ("unbound", "error") for f in findings)
     return UNDECIDED if undecided or not findings else HELD
 
@@ -279,20 +279,22 @@ def _faults(arguments: argparse.Namespace) -> int:
     import msgspec
 
     from coordexp_audit_lib.report.tables import Table
-    from coordexp_audit_lib.run.prove import prove, rows
+    from coordexp_audit_lib.run.prove import prove, prove_artifacts, rows
 
     boundaries.load()
     bar = Bar(len(claims()) + len(faults()), "faults")
     proof = prove(claims(), faults(), ANCHORED[1], progress=bar)
+    proof = msgspec.structs.replace(proof, artifacts=prove_artifacts(spoils()))
     bar.close()
     if arguments.json:
         say(json.dumps(msgspec.to_builtins(proof), sort_keys=True, indent=1))
     else:
-        say(Table(("fault", "surface", "expected", "caught", "missed"), rows(proof)).text())
+        say(Table(("fault", "surface or artifact", "expected", "caught", "missed"), rows(proof)).text())
         for name, why in proof.unsound.items():
             say(f"unsound: {name} does not hold on the unbroken reference: {why}")
         for name in proof.unproven:
             say(f"unproven: no fault is caught by {name}")
         verdict = "all proven" if proof.complete else "NOT proven"
+        say(f"{len(proof.artifacts)} faults of artifacts, each of a claim that only artifacts decide")
         say(f"{len(proof.detections)} faults, {len(claims())} checks, {verdict}")
     return HELD if proof.complete else VIOLATED

@@ -6,18 +6,20 @@ import argparse
 import difflib
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.boundaries.policies import applicable, left_out
+from coordexp_audit_lib.boundaries.policies import POLICIES, applicable, left_out
 from coordexp_audit_lib.core.claim import Claim, claims, exhibits
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.pipeline import pipelines
 from coordexp_audit_lib.core.surface import surfaces
 from coordexp_audit_lib.core.target import Target, TargetInfo
+from coordexp_audit_lib.kit import profile
 from coordexp_audit_lib.report.document import DOCUMENTS
 from coordexp_audit_lib.run.own_claims import load_claims
 from coordexp_audit_lib.targets.contained import SECONDS, limits_of, told_walls
@@ -84,8 +86,7 @@ def opened(arguments: argparse.Namespace) -> Opened:
     )
     target.own = _written(arguments)
     _say_walls(target)
-    if names is None:
-        _known_surfaces(target)
+    _refuse_misspelt(target, names is None)
     return Opened(target, configs, names)
 
 
@@ -112,15 +113,29 @@ def paged(told: Opened) -> Opened:
     return told._replace(names=[b.name for b in boundaries.BOUNDARIES if b.name in answered])
 
 
-def _known_surfaces(target: Target) -> None:
-    """Refuse an adapter that answers what nobody asks: its name is misspelt."""
+def _refuse_misspelt(target: Target, whole: bool) -> None:
+    """Refuse an adapter that names what is not there, which would be left unjudged in silence. whole: all is loaded."""
     said = target.declaration()
-    for name in said.surfaces if said else ():
-        if name not in surfaces():
-            close = difflib.get_close_matches(name, surfaces(), n=1)
-            remedy = f"did you mean {close[0]}?" if close else "see `coordexp-audit adapter new`"
-            target.close()
-            raise UsageError(f"the adapter answers {name!r}, and there is no such surface", where=name, remedy=remedy)
+    if said is None:
+        return
+    named: list[tuple[str, Iterable[str], Iterable[str]]] = [("policy", said.policies, POLICIES)]
+    if whole:
+        named.append(("surface", said.surfaces, surfaces()))
+        named.append(("claim", said.demands or {}, [c.id for c in claims()]))
+    try:
+        for what, names, known in named:
+            for name in names:
+                if name not in known:
+                    close = difflib.get_close_matches(name, known, n=1)
+                    remedy = f"did you mean {close[0]}?" if close else f"use one of {', '.join(known)}"
+                    raise UsageError(f"the adapter names the {what} {name!r}, and there is none", remedy=remedy)
+        profile.named(said.profile or "text")
+    except ValueError as error:
+        target.close()
+        raise UsageError(f"the adapter's profile: {error}", where=said.file) from error
+    except UsageError:
+        target.close()
+        raise
 
 
 def adapter_named(arguments: argparse.Namespace) -> Path | None:

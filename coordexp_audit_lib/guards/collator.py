@@ -121,6 +121,7 @@ class GuardedCollator:
         self.decided.update(judge(batch, self.packing_length, self.profile, features=features))
 
     def __getattr__(self, name: str) -> Any:
-        if name == "collator":  # not there yet while this is unpickled
+        # How it is copied and pickled is its own affair, and the collator is not there yet while it is unpickled.
+        if name == "collator" or (name.startswith("__") and name.endswith("__")):
             raise AttributeError(name)
         return getattr(self.collator, name)

@@ -51,7 +51,7 @@ def watching(model: Any) -> Iterator[Seen]:
         seen.hidden = args[0]
 
     def answered(module: Any, args: Any, output: Any) -> None:
-        seen.logits = output.logits
+        seen.logits = getattr(output, "logits", None)  # a loss may be computed of the hidden states
 
     text = model.model.language_model
     with (

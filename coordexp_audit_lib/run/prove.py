@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from coordexp_audit_lib.core.claim import Claim
-from coordexp_audit_lib.core.fault import Fault
+from coordexp_audit_lib.core.claim import Claim, declared
+from coordexp_audit_lib.core.fault import Fault, Spoil
 from coordexp_audit_lib.core.finding import Finding
-from coordexp_audit_lib.core.judge import judge
+from coordexp_audit_lib.core.judge import Artifact, judge, judge_artifact
 from coordexp_audit_lib.targets.reference import Memory, ReferenceTarget
 
 SCHEMA = "coordexp-audit-faults/1"
@@ -37,17 +37,19 @@ class Proof(msgspec.Struct, frozen=True):
     """All detections, with what spoils the proof.
 
     unsound: checks that do not hold on the unbroken reference (their alarm proves nothing), with their status.
-    unproven: checks for which no fault is declared.
+    unproven: checks for which no fault is declared. artifacts: the same of faults of artifacts, which no target makes.
     """
 
     schema: str
     detections: list[Detection]
     unsound: dict[str, str]
     unproven: list[str]
+    artifacts: list[Detection] = []
 
     @property
     def complete(self) -> bool:
-        return not (self.unsound or self.unproven or any(d.missed for d in self.detections)) and bool(self.detections)
+        missed = any(d.missed for d in (*self.detections, *self.artifacts))
+        return not (self.unsound or self.unproven or missed) and bool(self.detections)
 
 
 def prove(
@@ -82,6 +84,21 @@ def prove(
     return Proof(SCHEMA, detections, unsound, [name for name in by_id if name not in proven])
 
 
+def prove_artifacts(broken: Iterable[Spoil]) -> list[Detection]:
+    """Judge each fault's claim on a sound artifact, where it must hold, and on the broken one."""
+    by_id = {c.id: c for c in declared()}
+    made = []
+    for one in broken:
+        sound = one.sound()
+        good = judge_artifact(Artifact(sound), by_id[one.caught_by])
+        bad = judge_artifact(Artifact(one.apply(sound)), by_id[one.caught_by])
+        why = f"sound: {_why(good)}" if good.status != "held" else "" if bad.status == "violated" else _why(bad)
+        caught, missed = ([], {one.caught_by: why}) if why else ([one.caught_by], {})
+        example = bad.violations[0].message if bad.violations else ""
+        made.append(Detection(one.id, type(sound).__name__, one.summary, [one.caught_by], caught, missed, {}, example))
+    return made
+
+
 def _detect(fault: Fault, by_id: dict[str, Claim], config: str, seed: int, memory: Memory) -> Detection:
     caught, missed, places, example = [], {}, {}, ""
     for name in fault.caught_by:
@@ -108,7 +125,7 @@ def _why(finding: Finding) -> str:
 
 
 def rows(proof: Proof) -> list[tuple[Any, ...]]:
-    """Table rows: fault, surface, expected, caught, missed."""
+    """Table rows: fault, surface or artifact, expected, caught, missed."""
     return [
         (
             d.fault,
@@ -117,5 +134,5 @@ def rows(proof: Proof) -> list[tuple[Any, ...]]:
             len(d.caught),
             ", ".join(f"{k} ({v})" for k, v in d.missed.items()) or "-",
         )
-        for d in proof.detections
+        for d in (*proof.detections, *proof.artifacts)
     ]

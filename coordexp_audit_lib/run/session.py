@@ -18,12 +18,13 @@ from coordexp_audit_lib.core.folder import write_atomically
 from coordexp_audit_lib.core.judge import audit
 from coordexp_audit_lib.report.style import plain
 from coordexp_audit_lib.report.tables import Table
+from coordexp_audit_lib.run.lenient import ViolationsShown, be_lenient, be_strict
 from coordexp_audit_lib.targets.resolve import open_target
 
 FAIL_ON = (*SEVERITIES, "never")
 
 
-class ViolationsFound(AuditError):
+class ViolationsFound(AuditError, ViolationsShown):
     """Raised by a notebook's last cell, so that papermill fails."""
 
 
@@ -50,10 +51,13 @@ class Session:
         if fail_on not in FAIL_ON:
             raise AuditError(f"fail_on is {fail_on!r}", where="fail_on", remedy=f"use one of {', '.join(FAIL_ON)}")
         plain()
+        be_strict()
         self.boundary = boundaries.boundary(boundary)
         boundaries.load(None if boundary == boundaries.ALL_OTHERS else [boundary])
         self.target = open_target(target, python=python or None)
         self.config, self.out, self.seed, self.fail_on = self.target.named(config), out, seed, fail_on
+        if self.target.declaration() is not None:
+            be_lenient()
         chosen = applicable(claims(boundary), self.target.pipeline())
         self.found: list[Finding] = audit(self.target, chosen, [self.config], seed)
         if out:  # at once: a figure that fails later costs no finding

@@ -27,6 +27,7 @@ class Files:
     def __init__(self, names: Iterable[str], read: Callable[[str], bytes], where: str) -> None:
         self.names, self._read, self.where = frozenset(names), read, where
         self._texts: dict[str, str] = {}
+        self._unreadable: dict[str, str] = {}  # it is unpacked once to find out
         self._total = 0
 
     def text(self, name: str) -> str | None:
@@ -37,6 +38,8 @@ class Files:
         """
         if name not in self.names:
             return None
+        if name in self._unreadable:
+            raise Unreadable(self._unreadable[name])
         if name not in self._texts:
             try:
                 data = self._read(name)
@@ -44,10 +47,11 @@ class Files:
                 if self._total > MAX_TOTAL:
                     raise ValueError(f"more than {MAX_TOTAL} bytes of this source were read before")
                 self._texts[name] = data.decode("utf-8-sig")
-            except UnicodeDecodeError as error:
-                raise Unreadable(f"{name} is no UTF-8") from error
             except (*_BROKEN, zipfile.BadZipFile, tarfile.TarError) as error:
-                raise Unreadable(f"{name} cannot be read: {type(error).__name__}: {error}") from error
+                broken = isinstance(error, UnicodeDecodeError)
+                why = "is no UTF-8" if broken else f"cannot be read: {type(error).__name__}: {error}"
+                self._unreadable[name] = f"{name} {why}"
+                raise Unreadable(self._unreadable[name]) from error
         return self._texts[name]
 
 

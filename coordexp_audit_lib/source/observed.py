@@ -84,7 +84,7 @@ def _seen(package: Package, ask: Ask, reached: str, place: Place) -> Seen:
         [m for m in ask.members if isinstance(classes.member(package, place, m), Place)],
         bodies.words(body, ask.words),
         bodies.expressions(body, ask.expressions),
-        classes.keys(package.tree(place.module), place.qualname, ask.keys),
+        classes.keys(package.tree(place.module), place.qualname, ask.keys) if ask.keys else [],
         classes.outside(order),
     )
 

@@ -13,7 +13,7 @@ import msgspec
 from coordexp_audit_lib.source.archive import Files, Unreadable
 from coordexp_audit_lib.source.lazy import Offers, offers
 from coordexp_audit_lib.source.parsing import Parser, TooLarge
-from coordexp_audit_lib.source.tree import find_definition, module_name, module_paths
+from coordexp_audit_lib.source.tree import definitions, find_definition, module_name, module_paths
 
 logging.getLogger("griffe").setLevel(logging.CRITICAL)
 MAX_DEPTH = 60
@@ -67,6 +67,7 @@ class Package:
         self.source = source
         self._modules: dict[str, griffe.Module | None] = {}
         self._trees: dict[str, ast.Module] = {}
+        self._tops: dict[str, dict[str, ast.stmt]] = {}
         self._parser = Parser()
         self._offers: dict[str, Offers] = {}
         self._found: dict[tuple[str, str], Answer] = {}
@@ -264,4 +265,10 @@ class Package:
     def node(self, place: Place) -> ast.AST | None:
         """The syntax tree of what stands at a place."""
         tree = self.tree(place.module)
-        return find_definition(tree, place.qualname) if place.qualname else tree
+        if not place.qualname:
+            return tree
+        if place.module not in self._tops:
+            self._tops[place.module] = definitions(tree.body)
+        head, _, below = place.qualname.partition(".")
+        top = self._tops[place.module].get(head)
+        return find_definition(top, below) if below and top is not None else top

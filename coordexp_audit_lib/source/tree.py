@@ -121,9 +121,10 @@ def source_digest(node: ast.AST) -> str:
         return ""
 
 
-def find_definition(module: ast.Module, qualname: str) -> ast.stmt | None:
-    """The node that defines `Class.method`, a function, a class or an assigned name; None if there is none."""
-    body: list[ast.stmt] = module.body
+def find_definition(module: ast.Module | ast.stmt, qualname: str) -> ast.stmt | None:
+    """The node that defines `Class.method`, a function, a class or an assigned name in a module or class; None if
+    there is none."""
+    body: list[ast.stmt] = getattr(module, "body", [])
     node: ast.stmt | None = None
     for part in qualname.split("."):
         node = next((n for n in statements(body) if _defines(n, part)), None)
@@ -131,6 +132,15 @@ def find_definition(module: ast.Module, qualname: str) -> ast.stmt | None:
             return None
         body = getattr(node, "body", [])
     return node
+
+
+def definitions(body: list[ast.stmt]) -> dict[str, ast.stmt]:
+    """By name, the first statement of a body that defines it: what `find_definition` finds, for many names at once."""
+    found: dict[str, ast.stmt] = {}
+    for node in statements(body):
+        for name in (node.name,) if isinstance(node, DEFINITIONS) else assigned(node):
+            found.setdefault(name, node)
+    return found
 
 
 def statements(body: list[ast.stmt]) -> list[ast.stmt]:

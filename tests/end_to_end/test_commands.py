@@ -166,3 +166,19 @@ def test_what_cannot_be_read_is_one_clear_line_or_a_finding(
         assert told.err.count("\n") == 1
         assert "input.bin" in told.err
         assert "Remedy" in told.err
+
+
+def test_many_calls_from_one_program_leave_nothing_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "packed.npz", **pack())
+    (tmp_path / "broken.npz").write_bytes(b"PK" * 10)
+
+    def held() -> tuple[int, int]:
+        return len(list(Path("/proc/self/fd").iterdir())), len(list(Path("/proc/self/task").iterdir()))
+
+    before = held()
+    for _ in range(20):
+        main(["batch", str(tmp_path / "packed.npz"), "--json"])
+        main(["batch", str(tmp_path / "broken.npz"), "--json"])
+    capsys.readouterr()
+    assert held() == before
+    assert {p.name for p in tmp_path.iterdir()} == {"packed.npz", "broken.npz"}

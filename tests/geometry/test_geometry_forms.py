@@ -165,7 +165,7 @@ def test_a_right_record_of_another_spelling_has_no_violation(record: dict[str, A
 
 def test_a_form_that_is_not_known_is_refused_and_not_taken_for_another(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(lines({"text": "a", "label": 1}))
-    with pytest.raises(UsageError, match="a form that is not known, with the keys label, text"):
+    with pytest.raises(UsageError, match="a form that is not known, with the keys: label, text"):
         audit_data(tmp_path / "f")
     (tmp_path / "f").write_bytes(lines(COORD))
     with pytest.raises(UsageError, match="bins or pixels, and not norm1"):

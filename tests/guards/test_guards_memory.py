@@ -218,6 +218,24 @@ def test_what_a_copied_collator_finds_reaches_the_inbox_of_the_first() -> None:
     inbox.close()
 
 
+class Copied:
+    """A collator that says itself how it is copied."""
+
+    def __deepcopy__(self, memo: Any) -> Copied:
+        return Copied()
+
+    def __call__(self, rows: Any) -> Any:
+        return rehearsal.collate([[0, 1]], "running_positions")
+
+
+def test_a_collator_that_copies_itself_stays_guarded() -> None:
+    inbox = Inbox()
+    made = copy.deepcopy(GuardedCollator(Copied(), inbox=inbox))
+    made([[0, 1]])
+    assert isinstance(made, GuardedCollator) and inbox.first() is not None
+    inbox.close()
+
+
 class Running:
     def __call__(self, rows: Any) -> Any:
         return rehearsal.collate([[0, 1]], "running_positions")

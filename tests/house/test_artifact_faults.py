@@ -5,22 +5,21 @@ from __future__ import annotations
 import pytest
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.core.claim import declared
 from coordexp_audit_lib.core.fault import Spoil, spoils
-from coordexp_audit_lib.core.finding import Finding
-from coordexp_audit_lib.core.judge import Artifact, judge_artifact
+from coordexp_audit_lib.run.prove import prove_artifacts
 
 boundaries.load()
 
 
-def judged(spoil: Spoil, *, broken: bool) -> Finding:
-    (claim,) = [c for c in declared() if c.id == spoil.caught_by]
-    sound = spoil.sound()
-    return judge_artifact(Artifact(spoil.apply(sound) if broken else sound), claim)
-
-
 @pytest.mark.parametrize("spoil", spoils(), ids=lambda s: s.id)
 def test_a_fault_of_an_artifact_is_caught_and_the_sound_one_holds(spoil: Spoil) -> None:
-    sound, broken = judged(spoil, broken=False), judged(spoil, broken=True)
-    assert (sound.status, sound.checked > 0) == ("held", True), (sound.note, sound.violations)
-    assert broken.status == "violated" and broken.violations[0].message, spoil.summary
+    (found,) = prove_artifacts([spoil])
+    assert (found.caught, found.missed) == ([spoil.caught_by], {})
+    assert found.example
+
+
+def test_a_fault_that_is_not_caught_is_told() -> None:
+    (one, *_) = spoils()
+    harmless = Spoil(one.id, one.caught_by, "nothing is broken", one.sound, lambda sound: sound)
+    (found,) = prove_artifacts([harmless])
+    assert (found.caught, found.missed) == ([], {one.caught_by: "held"})

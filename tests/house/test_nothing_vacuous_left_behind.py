@@ -109,8 +109,9 @@ def empty(tmp_path: Path) -> Iterator[Any]:
 def test_every_kind_of_artifact_is_asked(tmp_path: Path) -> None:
     asked = {type(s) for s in empty(tmp_path)}
     known = {kind for c in declared() for kind in c.predicates}
-    # Two runs; a segment in a trainer's hands; an answer in a client's; a folder of which something was not read.
-    assert {k.__name__ for k in known - asked} <= {"RunPair", "Supervised", "Replied", "Unread"}
+    # Two runs; a segment in a trainer's hands; an answer in a client's; a folder of which something was not read; a
+    # call of a model; two releases.
+    assert {k.__name__ for k in known - asked} <= {"RunPair", "Supervised", "Replied", "Unread", "ModelCall", "Pair"}
 
 
 def test_what_holds_nothing_holds_no_claim(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.cli import main
+from coordexp_audit_lib.cli.commands import exit_status, main
 from coordexp_audit_lib.run.batches import audit_batch
 from tests.packing import broken, generated
 
@@ -27,6 +27,7 @@ def test_a_right_batch_is_without_a_finding(layout: str, family: str) -> None:
         made = generated.right(np.random.default_rng(seed), layout, family)
         found = audit_batch(made.tensors).findings
         assert [(f.invariant, f.violations, f.note) for f in found if f.status in ("violated", "error")] == []
+        assert exit_status(found, "P2", partial=True) == 0
 
 
 @pytest.mark.parametrize("fault", broken.FAULTS)

@@ -145,11 +145,23 @@ def test_every_policy_has_claims_and_every_claim_one_policy_at_most() -> None:
     assert {policy_of(c) for c in known} >= set(POLICIES)
 
 
-def test_a_misspelt_surface_is_named_with_the_right_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = written(tmp_path, body=PLAN.replace("packing.plan", "packing.plans"))
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("packing.plan", "packing.plans", "did you mean packing.plan?"),
+        ('"qwen3_vl"', "'qwen3_vl', policies=('coordjsn',)", "did you mean coordjson?"),
+        ('"qwen3_vl"', "'', repository='a/b', demands={'packing.each_one': 'prc'}", "did you mean packing.each_once?"),
+        ('"qwen3_vl"', "'qwen4_vl'", "no profile is called 'qwen4_vl'"),
+    ],
+)
+def test_what_an_adapter_names_and_is_not_there_is_refused_with_the_right_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], before: str, after: str, says: str
+) -> None:
+    path = written(tmp_path)
+    path.write_text(path.read_text().replace(before, after))
     status, told = checked(capsys, path)
     assert status == UNUSABLE
-    assert "did you mean packing.plan?" in told["error"]
+    assert says in told["error"]
 
 
 def test_adapter_check_says_what_answers_what_it_decides_and_what_is_wrong_first(
@@ -352,3 +364,20 @@ def test_a_setup_that_fails_is_told_with_its_line(tmp_path: Path, capsys: pytest
     assert main(["adapter", "check", str(path), "--boundary", "packing", "--json"]) == VIOLATED
     first = json.loads(capsys.readouterr().out)["first"]
     assert "the adapter's setup failed: KeyError: 'no such model' (adapter.py:9)" in first
+
+
+def test_a_page_of_what_it_answers_says_what_it_can_not_show_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    asked = ["run", "--adapter", str(written(tmp_path)), "--jobs", "1", "--out", str(out)]
+    assert main(asked) == HELD
+    assert "raised" not in capsys.readouterr().err
+    (page,) = (out / "notebooks").glob("*.ipynb")
+    assert page.name == "06_packing.ipynb"
+    cells = [c for c in json.loads(page.read_text())["cells"] if c["cell_type"] == "code"]
+    said = ["".join(map(str, o.get("text", ""))) for c in cells for o in c["outputs"]]
+    assert any("not shown: packing.batch: the adapter does not answer it" in text for text in said)
+    shown = json.dumps([o.get("data", {}) for c in cells for o in c["outputs"]])
+    assert "packing.each_once" in shown and "adapter:plan" in shown, "findings and evidence stand on the page"
+    assert json.loads((out / "audit.json").read_text())["summary"]["held"] == 4

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from coordexp_audit_lib.boundaries.rollout.artifact import exchanged
+from coordexp_audit_lib.boundaries.rollout.artifact.recorded import read_exchange
 from coordexp_audit_lib.cli import main
 from coordexp_audit_lib.core.errors import InvariantViolation, UsageError
 from coordexp_audit_lib.guards import check_rollout_batch
@@ -100,7 +101,32 @@ def trl_server() -> Any:
     return {"request": {"temperature": 0.9, "max_tokens": 12}, "response": told}
 
 
-SERVERS = {"ms-swift": swift, "openai": openai, "vllm": vllm, "sglang": sglang, "trl": trl_server}
+def several() -> Any:
+    """vLLM's outputs with three log-probabilities a token, of which the sampled one's is not the first."""
+    made = vllm()
+    for record in made:
+        (output,) = record["response"]["outputs"]
+        output["logprobs"] = [{"7": {"logprob": -0.001}, **one, "8": {"logprob": -9.0}} for one in output["logprobs"]]
+    return made
+
+
+def trl_server_with_several() -> Any:
+    made = trl_server()
+    told = made["response"]
+    told["logprobs"] = [[[-0.001, *v] for v in one] for one in told["logprobs"]]
+    told["logprob_token_ids"] = [[[7, t] for t in one] for one in ANSWERS]
+    return made
+
+
+SERVERS = {
+    "several": several,
+    "trl, several": trl_server_with_several,
+    "ms-swift": swift,
+    "openai": openai,
+    "vllm": vllm,
+    "sglang": sglang,
+    "trl": trl_server,
+}
 
 
 def filled(rows: list[list[Any]], width: int, value: Any, *, left: bool = False) -> Any:
@@ -286,6 +312,12 @@ def test_what_trainers_do_on_purpose_stops_nothing(how: Callable[[Batch], None])
     assert "rollout.sampled_supervised" in check_rollout_batch(swift(), batch)
 
 
+def test_log_probabilities_that_may_be_of_other_tokens_are_not_compared() -> None:
+    made = trl_server_with_several()
+    del made["response"]["logprob_token_ids"]
+    assert "rollout.logprobs_aligned" not in check_rollout_batch(made, grpo())
+
+
 def test_earlier_turns_of_one_row_were_sampled_too() -> None:
     """Two turns: the second prompt holds the first prompt, its answer and a tool's words."""
     first, second = ANSWERS[0], ANSWERS[1]
@@ -320,9 +352,24 @@ def test_the_command_tells_by_its_exit_status(tmp_path: Path, capsys: pytest.Cap
     assert main([*asked[:3], str(tmp_path / "batch.json"), "--temperature", "0.5"]) == 1
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+def test_one_document_is_read_as_lines_are(indent: int | None, tmp_path: Path) -> None:
+    (tmp_path / "calls.json").write_text(json.dumps(openai(), indent=indent))
+    (tmp_path / "batch.json").write_text(json.dumps(packed()))
+    assert main(["rollout", str(tmp_path / "calls.json"), "--batch", str(tmp_path / "batch.json")]) == 0
+
+
+def test_what_is_too_large_to_be_one_document_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "calls.json").write_text(json.dumps(openai(), indent=1))
+    monkeypatch.setattr("coordexp_audit_lib.boundaries.rollout.artifact.recorded.MOST", 200)
+    with pytest.raises(UsageError, match=r"is one document of more than.*write one record a line"):
+        read_exchange(tmp_path / "calls.json")
+
+
 @pytest.mark.parametrize(
     ("exchange", "batch", "says"),
     [
+        ("{}\n\n[", "{}", r"calls\.json:3: is no JSON"),
         ("{}", "{}", "holds no answer with token ids"),
         ("not json", "{}", r"calls\.json:1: is no JSON"),
         ('{"token_ids": [1, 2], "prompt_token_ids": [3]}', "{}", "holds no tokens"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -177,3 +177,20 @@ def test_source_of_any_shape_costs_one_part_and_no_more(tmp_path: Path, code: st
     assert len(found) > 5
     assert not [f for f in found.values() if f.status == "error"]
     assert why in found["upstream.request_config"].note
+
+
+def test_the_work_for_a_pair_grows_no_faster_than_it(
+    tmp_path: Path, lines_run: Callable[[Callable[[], object]], int]
+) -> None:
+    def work(names: int) -> int:
+        listed = [f"Name{n}" for n in range(names)]
+        has = "".join(f"class {name}: pass\n" for name in listed)
+        other = wheel(
+            tmp_path, "vllm", f"0.{names}", {**VLLM, "vllm/sampling_params.py": OLD_PARAMS, "vllm/names.py": has}
+        )
+        user = swift(tmp_path, "".join(f"from vllm.names import {name}\n" for name in listed))
+        return lines_run(lambda: together(user, other))
+
+    work(20)
+    few, many = work(100), work(400)
+    assert many <= 4.4 * few

@@ -145,6 +145,18 @@ def forward_requests() -> list[tuple[str, s.ForwardRequest]]:
     return [(n, s.ForwardRequest(chosen, 130, path=p, attention=a)) for n, p, chosen in paths for a in kernels]
 
 
+def text_requests() -> list[tuple[str, s.ForwardRequest]]:
+    """The same of text alone, for a pipeline that packs no pictures."""
+    several = [("user", "Red?"), ("assistant", "No."), ("user", "And this?"), ("assistant", "Yes.")]
+    chosen = [
+        s.Sample([("user", "Is it blue?"), ("assistant", "Mostly.")]),
+        s.Sample([("user", "Name all."), ("assistant", _objects("t-shirt.", 1))]),
+        s.Sample(several),
+    ]
+    kernels: tuple[s.Attention, ...] = ("varlen", "sdpa")
+    return [("packs of text", s.ForwardRequest(chosen, 80, attention=a)) for a in kernels]
+
+
 def pictured_samples() -> list[s.Sample]:
     """Short samples with pictures large enough that their grids show in the positions."""
     wide, tall, square = s.Picture(320, 192, 7), s.Picture(128, 256, 8), s.Picture(192, 192, 9)
@@ -245,9 +257,11 @@ def each_forward(
     ctx: Context, judge: Callable[[s.Pack, s.Attention], Iterator[Problem]], measured: Callable[[list[s.Pack]], str]
 ) -> Iterator[Violation]:
     """Judge every pack under the kernels that the pipeline lets packed training use; the rest is measured and noted."""
-    for name, request in forward_requests():
+    answered = False
+    for name, request in (*forward_requests(), *text_requests()):
         label, answer = f"{name}, {KERNELS[request.attention]}", None
-        if request.path != "dataset" and ROLLOUT not in packers(ctx):
+        pictured = any(one.pictures for one in request.samples)
+        if (request.path != "dataset" and ROLLOUT not in packers(ctx)) or (answered and not pictured):
             continue
         try:
             with ctx.case(label):
@@ -258,6 +272,7 @@ def each_forward(
             ctx.left_out(label, error.what)
         if answer is None:
             continue
+        answered |= pictured
         refused = request.attention == "sdpa" and not answer.sdpa_accepted
         ctx.fact(label, measured(answer.packs) + ("; the pipeline refuses sdpa for packed training" if refused else ""))
         if refused:

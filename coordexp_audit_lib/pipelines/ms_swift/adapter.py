@@ -10,8 +10,16 @@ import types
 
 from coordexp_audit_lib.kit import chat, parts, replies, template, varlen
 from coordexp_audit_lib.pipelines.api import Adapter, NotSupported, Refused, remembered
-
-from .world import Directly, Lengths, World, on_cpu, part, place, rank_of, settings_of
+from coordexp_audit_lib.pipelines.ms_swift.world import (
+    Directly,
+    Lengths,
+    World,
+    on_cpu,
+    part,
+    place,
+    rank_of,
+    settings_of,
+)
 
 DOCS = "docs/source_en/Instruction/Command-line-parameters.md"
 PACKS_WHOLE, APART, DELETED = ((DOCS, name, "v4.5.2") for name in ("packing", "padding_free", "truncation_strategy"))

@@ -20,8 +20,9 @@ FLAT = "configs/audit/flat.yaml"
 
 
 def anchored(ctx: Context) -> str:
-    """The target's own stage-2 config."""
-    return ctx.target.config_path(ctx.target.pipeline().configs[-1])
+    """The target's own stage-2 config; of a pipeline that has none, the one under audit."""
+    configs = ctx.target.pipeline().configs
+    return ctx.target.config_path(configs[-1] if configs else ctx.config)
 
 
 class Bench:

@@ -14,18 +14,24 @@ from coordexp_audit_lib.boundaries.geometry.artifact.how import How
 from coordexp_audit_lib.boundaries.geometry.artifact.images import Images
 from coordexp_audit_lib.boundaries.geometry.artifact.layout import Counts, Layout, counted
 from coordexp_audit_lib.boundaries.geometry.artifact.lines import Line, quick_line, read_line
-from coordexp_audit_lib.boundaries.geometry.predicates import records
-from coordexp_audit_lib.boundaries.geometry.predicates.frames import Fitting
+from coordexp_audit_lib.boundaries.geometry.artifact.talks import TalkLayout
+from coordexp_audit_lib.boundaries.geometry.predicates import frames, grounding, records
+from coordexp_audit_lib.boundaries.geometry.predicates.frames import LIMITS, Fitting
 from coordexp_audit_lib.boundaries.geometry.predicates.grounding import Talk
 from coordexp_audit_lib.boundaries.geometry.predicates.pictured import Pictured
 from coordexp_audit_lib.boundaries.geometry.predicates.records import GEOMETRY_KEYS, Record, Space
-from coordexp_audit_lib.core.claim import Claim, Ledger, claims_on
+from coordexp_audit_lib.core.claim import Claim, Ledger, Predicate, claims_on
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.core.judge import sheet_for
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.core.sheet import Part
 
+TALKS: dict[str, Predicate] = {
+    "geometry.record_contract": grounding.contract,
+    "geometry.bins_in_range": frames.in_frame,
+    "geometry.box_ordered": frames.ordered,
+}
 CONTRACT, UNSORTED, RANGE = "geometry.record_contract", "geometry.never_reordered", "geometry.bins_in_range"
 
 
@@ -48,10 +54,11 @@ def line_problems(told: Line, claim: Claim, record: Any, ledger: Ledger, offset:
         if told.error:
             ledger.judged()
             place = f" (byte {offset + told.at} of the file)" if offset >= 0 else ""
-            yield Problem(f"the line is no JSON: {told.error}{place}", "", "one JSON object")
+            what = told.error if told.unread else f"the line is no JSON: {told.error}"
+            yield Problem(f"{what}{place}", "", "one JSON object")
             return
     elif told.error:
-        ledger.left_out("it is no JSON")
+        ledger.left_out("it could not be read" if told.unread else "it is no JSON")
         return
     elif {"objects", *GEOMETRY_KEYS}.intersection(told.twice):
         ledger.left_out("a key stands twice in one object, and only the last was read")
@@ -132,9 +139,18 @@ class Judge:
         if self.images:
             self.columns += [Column(c, Pictured, file.name) for c in claims_on(Pictured, "geometry")]
         self.fitting = Fitting()
-        self.layout = Layout(how, file.space) if file.form == "objects" and _known(self.columns) else None
+        self.layout = self._layout()
         self.unsaid = file.form == "conversations" and not how.frame
         self.lines = 0
+
+    def _layout(self) -> Layout | None:
+        """What can tell sound lines many at a time, of the claims that are judged here."""
+        if not _known(self.columns):
+            return None
+        if self.file.form == "objects":
+            return Layout(self.how, self.file.space)
+        told = self.file.form == "conversations" and self.how.frame in LIMITS
+        return TalkLayout(self.how) if told and not self.images else None
 
     def take(self, block: Block, lines: bool) -> None:
         """Judge a block: many lines at a time where they are sound beyond doubt, each by itself else."""
@@ -145,7 +161,7 @@ class Judge:
             block = waiting.pop()
             if self.layout and not block.broken and self._certified(block, lines):
                 continue
-            parts = halves(block) if lines and not block.broken else None
+            parts = halves(block) if self.layout and lines and not block.broken else None
             if parts:
                 waiting += parts[::-1]
                 continue
@@ -174,7 +190,8 @@ class Judge:
 
     def each(self, block: Block) -> None:
         """Judge one line by the claims' own predicates."""
-        told = Line(error=block.broken) if block.broken else quick_line(block.text) or read_line(block.text)
+        broken = Line(error=block.broken, unread=True) if block.broken else None
+        told = broken or quick_line(block.text) or read_line(block.text)
         pictured = self._pictured(told, block, told.value)
         if self.file.form == "objects":
             most, multiple = self.how.max_pixels, self.how.multiple_of
@@ -226,4 +243,5 @@ class Judge:
 def _known(columns: list[Column]) -> bool:
     """Whether the layout speaks for each of the claims: they are judged by the predicates that it was compared with."""
     mine = [c for c in columns if c.kind is not Pictured]
-    return all(c.claim.predicates[c.kind] is records.PREDICATES.get(c.claim.id) for c in mine)
+    known = records.PREDICATES if any(c.kind is Record for c in mine) else TALKS
+    return all(c.claim.predicates[c.kind] is known.get(c.claim.id) for c in mine)

@@ -24,12 +24,13 @@ _LONE = re.compile(
 
 class Line(msgspec.Struct, frozen=True):
     """A line read with care. value: what it holds. twice: keys that stand twice in one object. error: it is no JSON.
-    at: the byte of the line at which that shows."""
+    at: the byte of the line at which that shows. unread: whether it could not even be read as a line."""
 
     value: Any = None
     twice: tuple[str, ...] = ()
     error: str = ""
     at: int = 0
+    unread: bool = False
 
 
 def read_line(line: bytes) -> Line:

@@ -100,8 +100,8 @@ def look(name: str, stream: Stream, form: str, frame: str) -> Looked:
     found = form or next((f for f in map(form_of, values) if f), "")
     objects = [v for v in values if isinstance(v, dict)]
     if not found and objects and not any(KNOWN & v.keys() for v in objects):
-        keys = ", ".join(sorted(map(str, objects[0]))[:8])
-        what = f"holds records of a form that is not known, with the keys {keys}"
+        keys = ", ".join(sorted(map(str, objects[0]))[:8]) or "none"
+        what = f"holds records of a form that is not known, with the keys: {keys}"
         raise UsageError(what, where=name, remedy=f"name the form: --form {', '.join(FORMS)}")
     found = found or FORMS[0]
     if found == "objects" and frame in ("norm1", "resized"):

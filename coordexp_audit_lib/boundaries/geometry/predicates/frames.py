@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from coordexp_audit_lib.boundaries.geometry.predicates.grounding import BOX, Box, Talk, form_of, is_number
+from coordexp_audit_lib.boundaries.geometry.predicates.grounding import BOX, Box, Talk, is_number
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.boxes import is_ordered
@@ -85,7 +85,7 @@ def _is_within(value: float, most: float) -> bool:
 
 def in_frame(talk: Talk, ledger: Ledger) -> Iterator[Problem]:
     """Coordinates lie in their frame. Judged: coordinates."""
-    if not isinstance(talk.value, Mapping) or form_of(talk.value) != talk.form:
+    if not talk.is_one:
         ledger.left_out("boxes", "the record is of another form")
         return
     for box in talk.boxes:
@@ -118,7 +118,7 @@ def _outside(talk: Talk, box: Box, most: tuple[float, float]) -> Problem:
 
 def ordered(talk: Talk, ledger: Ledger) -> Iterator[Problem]:
     """Boxes have x1 <= x2 and y1 <= y2. Judged: boxes of four coordinates."""
-    if not isinstance(talk.value, Mapping) or form_of(talk.value) != talk.form:
+    if not talk.is_one:
         ledger.left_out("boxes", "the record is of another form")
         return
     for box in talk.boxes:

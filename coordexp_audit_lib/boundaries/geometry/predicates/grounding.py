@@ -100,6 +100,11 @@ class Talk(msgspec.Struct, frozen=True, dict=True):
     resize: tuple[int, int, int] = (0, 0, 0)
 
     @cached_property
+    def is_one(self) -> bool:
+        """Whether the record is of the form that it is taken for."""
+        return isinstance(self.value, Mapping) and form_of(self.value) == self.form
+
+    @cached_property
     def turns(self) -> list[tuple[str, str]]:
         """(role, text) of each turn that is one; parts of a turn that are no text are named in it."""
         found = []
@@ -171,7 +176,7 @@ def _text(content: Any) -> str:
 
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number, and no boolean."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
+    return type(value) in (int, float) and -math.inf < value < math.inf
 
 
 def contract(talk: Talk, ledger: Ledger) -> Iterator[Problem]:
@@ -179,7 +184,7 @@ def contract(talk: Talk, ledger: Ledger) -> Iterator[Problem]:
     ledger.judged()
     if not isinstance(talk.value, Mapping):
         yield Problem("a record is a JSON object", "", "object", type(talk.value).__name__)
-    elif form_of(talk.value) != talk.form:
+    elif not talk.is_one:
         yield Problem(
             f"the record is not of the file's form, {talk.form}", "", talk.form, form_of(talk.value) or "none"
         )

@@ -105,6 +105,10 @@ def _read_as(row: PackedRow, known: Named, label_shift: int | None) -> dict[str,
         told["labels are read as"] = (
             "shifted by one already, as they fit the next token: right where the trainer does not shift"
         )
+    elif label_shift is None and row.fit == (0, 0):
+        told["labels are read as"] = "unshifted; by the tokens they could be shifted too: say which with --labels"
+    elif label_shift is None and row.fit is not None and all(row.fit):
+        told["labels are read as"] = "unshifted, though they fit neither the token at their place nor the next one"
     if len(row.segments) > 1:
         told["samples are kept apart by"] = ", ".join(row.kept_apart_by) or "nothing that attention reads"
     if row.copied_temporal:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from coordexp_audit_lib.boundaries.packing.artifact.forms import Array
-from coordexp_audit_lib.boundaries.packing.artifact.rows import Part, parts, seen_by_others, tail
+from coordexp_audit_lib.boundaries.packing.artifact.rows import Part, marked, parts, seen_by_others, tail
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.profile import Profile, of_batch
 
@@ -140,17 +140,25 @@ class PackedRow:
         the next ones, but for each sample's last, whose next one is not in the pack."""
         if self.profile.label_shift:
             return self.profile.label_shift
-        unshifted, shifted = np.sum([(0, 0), *(part.row.misfits for part in self.parts)], axis=0).tolist()
+        unshifted, shifted = self.fit or (0, 0)
         return 1 if 2 * shifted < unshifted else 0
 
     @cached_property
-    def misfits(self) -> tuple[int, int]:
+    def fit(self) -> tuple[int, int] | None:
+        """`misfits` of all rows; None where nothing is supervised, or there are no labels."""
+        each = [found for part in self.parts if (found := part.row.misfits) is not None]
+        return (sum(a for a, _ in each), sum(b for _, b in each)) if each else None
+
+    @cached_property
+    def misfits(self) -> tuple[int, int] | None:
         """How many supervised labels of the row are not the tokens at their place, and how many not the next ones, but
         for the last of each sample."""
         ids, labels, weights = self.flat("input_ids"), self.flat("labels"), self.flat("loss_mask")
         if ids is None or labels is None:
-            return 0, 0
+            return None
         supervised = (labels != self.profile.ignore_index) & (True if weights is None else weights != 0)
+        if not supervised.any():
+            return None
         next_one = np.append(labels[:-1] == ids[1:], True)
         next_one[self.segments[self.segments > 0] - 1] = True
         return int((supervised & (labels != ids)).sum()), int((supervised & ~next_one).sum())
@@ -312,8 +320,7 @@ class PackedRow:
         """Every first token that any tensor names, padding left out: where a context may begin anew."""
         if not self.starts:
             return np.zeros(0, dtype=np.int64)
-        union = np.unique(np.concatenate([s.astype(np.int64) for s in self.starts.values()]))
-        return union[(union >= 0) & (union < max(self.padding, 1))]
+        return np.flatnonzero(marked(max(self.padding, 1), np.concatenate(list(self.starts.values()))))
 
 
 # Added to logits before the softmax: what is left of a weight is exp(-50), about 2e-22, and less.
@@ -333,7 +340,7 @@ def _idle_tail(visible: Array, starts: Array | None, ignored: Any) -> int:
     no other token sees them, and what is not supervised either has no effect. visible: [heads, L, L]. ignored: which
     are not supervised."""
     sees = np.asarray(visible.any(axis=0))
-    alone = np.isin(np.arange(len(sees)), [] if starts is None else starts)
+    alone = marked(len(sees), np.zeros(0) if starts is None else starts)
     idle = max(tail(alone & ignored), tail(~np.diagonal(sees) & ignored))
     idle = max(idle, tail(~seen_by_others(visible) & ignored))
     return idle if idle < len(sees) else 0

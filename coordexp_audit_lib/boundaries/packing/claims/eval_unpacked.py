@@ -67,7 +67,7 @@ def _of_config(ctx: Context) -> Iterator[Violation]:
         text = f"{ctx.config} does not ask for packed evaluation and gets it"
         yield Violation(text, KEY, False, True, {"config": ctx.config})
     if not ctx.answers(s.POLICY):
-        ctx.left_out("a launcher's own check of packing", "not in this tree")
+        ctx.not_there("a launcher's own check of packing", "not in this tree")
         return
     answer = ctx.ask(s.POLICY, s.EvalRequest(config=ctx.config))
     if answer.refusal:

@@ -14,6 +14,7 @@ import numpy as np
 
 from coordexp_audit_lib.boundaries.packing.artifact import Array, PackedRow
 from coordexp_audit_lib.boundaries.packing.artifact.row import reading
+from coordexp_audit_lib.boundaries.packing.artifact.rows import marked
 from coordexp_audit_lib.boundaries.packing.predicates.rows import by_row
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.problem import Problem, Undecided
@@ -111,7 +112,7 @@ def _compared(row: PackedRow) -> dict[str, Array]:
     if row.runs_on is not None:  # harmless, and told of the positions
         told.pop("text positions", None)
     masked = told.get("attention_mask")
-    if masked is not None and any(np.setdiff1d(t, masked).size for t in told.values()):
+    if masked is not None and any((marked(row.padding, t) & ~marked(row.padding, masked)).any() for t in told.values()):
         del told["attention_mask"]  # it lets samples see each other, which is told of the mask itself
     return told
 
@@ -136,8 +137,9 @@ def _lengths_agree(row: PackedRow, ledger: Ledger) -> Iterator[Problem]:
 def _first_difference(a: Array, b: Array) -> int | None:
     if a.size == b.size and (a == b).all():
         return None
-    both = np.setxor1d(a, b)
-    return int(both[0]) if both.size else None
+    low, high = min(a.min(initial=0), b.min(initial=0)), max(a.max(initial=0), b.max(initial=0))
+    differs = np.flatnonzero(marked(int(high - low) + 1, a - low) != marked(int(high - low) + 1, b - low))
+    return int(differs[0] + low) if differs.size else None
 
 
 def _mask_kind(row: PackedRow) -> str:
@@ -295,7 +297,7 @@ def no_cross_boundary_label(row: PackedRow, ledger: Ledger) -> Iterator[Problem]
         ledger.left_out("labels at a sample's first token", "needs one of cu_seq_lens_q, lengths or text positions")
     ids, supervised = row.flat("input_ids"), labels != ignored
     ledger.judged(int(supervised.sum()))
-    first = np.isin(np.arange(len(labels)), row.segments[row.segments > 0])
+    first = marked(len(labels), row.segments[row.segments > 0])
     crossed = first & supervised & (labels == ids if shift and ids is not None else True)
     text = "the first token of a segment is supervised: it would be predicted from the sample before it"
     yield from at_first(crossed, text, ignored, labels)

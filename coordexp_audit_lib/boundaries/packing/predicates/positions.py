@@ -10,6 +10,7 @@ import numpy as np
 
 from coordexp_audit_lib.boundaries.packing.artifact import Array, PackedRow
 from coordexp_audit_lib.boundaries.packing.artifact.row import OWN
+from coordexp_audit_lib.boundaries.packing.artifact.rows import marked
 from coordexp_audit_lib.boundaries.packing.predicates.batch import at_first, flawed, lacking, need, tokens_of
 from coordexp_audit_lib.boundaries.packing.predicates.rows import by_row
 from coordexp_audit_lib.core.claim import Ledger
@@ -48,9 +49,9 @@ def text_row(row: PackedRow) -> Iterator[Problem]:
     positions = row.text_positions
     if positions is None:
         raise lacking(row, "needs text_position_ids, or position_ids with a text row")
-    given, number = positions[: row.padding], np.arange(positions.size)
+    given = positions[: row.padding]
     if row.copied_temporal:
-        running = np.isin(number, row.segments) & (positions != 0)
+        running = marked(positions.size, row.segments) & (positions != 0)
         yield from at_first(running, "text positions run on into the next segment", 0, positions)
         return
     if row.runs_on is not None:
@@ -65,11 +66,12 @@ def text_row(row: PackedRow) -> Iterator[Problem]:
     going_on = np.concatenate([[0], given[:-1] + 1])
     text = "a text position neither continues its segment nor restarts at 0"
     yield from at_first((given != going_on) & (given != 0), text, going_on, given)
-    running = np.isin(number, row.segments) & (positions != 0)
+    running = marked(positions.size, row.segments) & (positions != 0)
     yield from at_first(running, "text positions run on into the next segment", 0, positions)
     told = [s for name, s in row.starts.items() if name in ("lengths", "cu_seq_lens_q")]
     if told:
-        extra = np.isin(number, np.setdiff1d(row.starts["text positions"], np.concatenate(told)))[: row.padding]
+        own, others = (marked(positions.size, a) for a in (row.starts["text positions"], np.concatenate(told)))
+        extra = (own & ~others)[: row.padding]
         yield from at_first(extra, "text positions restart within a segment", going_on, 0)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from coordexp_audit_lib.boundaries.rollout.predicates.exchanges import Array, Sampled
 from coordexp_audit_lib.core.errors import UsageError
 
-MOST_BYTES = 1 << 30
+MOST = 64 << 20  # characters of one document or line
 REMEDY = (
     "record what the server answers with its token ids: `return_details` in ms-swift's request_config, "
     "`return_token_ids` in vLLM's"
@@ -26,40 +26,52 @@ PROMPT, SAMPLED = ("prompt_token_ids", "prompt_ids", "input_ids"), ("token_ids",
 
 
 def read_exchange(path: Path) -> list[Sampled]:
-    """The answers in a file: JSON, or a record a line.
+    """The answers in a file: JSON, or a record a line, which is read line by line.
 
     Raises:
-        UsageError: it can't be read, or holds no answer with token ids.
+        UsageError: it can't be read, is too large, or holds no answer with token ids.
     """
     where = str(path)
+    if not path.is_file():
+        raise UsageError("is no file", where=where, remedy="name a recorded exchange")
     try:
-        if not path.is_file():
-            raise UsageError("is no file", where=where, remedy="name a recorded exchange")
-        if path.stat().st_size > MOST_BYTES:
-            raise UsageError(f"is larger than {MOST_BYTES >> 30} GiB", where=where, remedy="record fewer exchanges")
-        text = path.read_text(encoding="utf-8")
+        made = [a for name, record in _records(path) for a in answers_in(record, name)]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot be read: {error}", where=where, remedy="name a recorded exchange") from error
-    made = list(answers_in(_decoded(text, where), path.name))
     if not made:
         raise UsageError("holds no answer with token ids", where=where, remedy=REMEDY)
     return made
 
 
-def _decoded(text: str, where: str) -> Any:
+def _records(path: Path) -> Iterator[tuple[str, Any]]:
+    """The records of a file, each with its name."""
+    with path.open(encoding="utf-8") as lines:
+        first = lines.readline(MOST)
+        if _parsed(first) is None:  # one document over several lines
+            rest = lines.read(MOST)
+            if len(rest) == MOST:
+                what = f"is one document of more than {MOST >> 20} million characters"
+                raise UsageError(what, where=str(path), remedy="write one record a line")
+            found = _parsed(first + rest)
+            if found is not None:
+                yield path.name, found[0]
+                return
+            raise UsageError("is no JSON", where=f"{path}:1", remedy="write one record a line")
+        number, line = 1, first
+        while line:
+            found = _parsed(line) if line.strip() else (None,)
+            if found is None:
+                raise UsageError("is no JSON", where=f"{path}:{number}", remedy="write one record a line")
+            yield (f"{path.name}:{number}" if number > 1 else path.name), found[0]
+            number, line = number + 1, lines.readline(MOST)
+
+
+def _parsed(text: str) -> tuple[Any] | None:
+    """What a text holds; None if it is no JSON."""
     try:
-        return json.loads(text)
+        return (json.loads(text),)
     except (ValueError, RecursionError):
-        pass
-    made = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            made.append(json.loads(line))
-        except (ValueError, RecursionError) as error:
-            raise UsageError("is no JSON", where=f"{where}:{number}", remedy="write one record a line") from error
-    return made
+        return None
 
 
 def answers_in(record: Any, name: str) -> Iterator[Sampled]:
@@ -100,7 +112,7 @@ def _of_item(item: Any, asked: Mapping[str, Any], name: str) -> Iterator[Sampled
         meta = item.get("meta_info")
         meta = meta if isinstance(meta, Mapping) else {}
         finish = _first(choice, ("finish_reason",)) or meta.get("finish_reason")
-        told = _logprobs(choice.get("logprobs") or meta.get("output_token_logprobs"), ids.size)
+        told = _logprobs(choice.get("logprobs") or meta.get("output_token_logprobs"), ids)
         yield _asked_for(Sampled(f"{name}.choices[{n}]" if n else name, ids, prompt, told, _why(finish)), asked)
 
 
@@ -112,8 +124,12 @@ def _of_columns(item: Mapping[str, Any], asked: Mapping[str, Any], name: str) ->
         ids = _ids(answer)
         if ids is not None:
             prompt = _ids(prompts[n // each]) if n // each < len(prompts) else None
-            mine = _logprobs(told[n] if n < len(told) else None, ids.size)
+            mine = _logprobs(_at(told, n), ids, _at(item.get("logprob_token_ids"), n))
             yield _asked_for(Sampled(f"{name}[{n}]", ids, prompt, mine), asked)
+
+
+def _at(values: Any, n: int) -> Any:
+    return values[n] if isinstance(values, list) and n < len(values) else None
 
 
 def _why(finish: Any) -> str:
@@ -157,22 +173,31 @@ def _ids(value: Any) -> Array | None:
     return np.asarray(value, dtype=np.int64)
 
 
-def _logprobs(value: Any, size: int) -> Array | None:
-    """The sampled tokens' log-probabilities [n], in whichever form a server gives them; None where one is missing."""
+def _logprobs(value: Any, ids: Array, named: Any = None) -> Array | None:
+    """The sampled tokens' log-probabilities [n], in whichever form a server gives them; None where one is missing.
+
+    named: of each token the ids that its several log-probabilities are of, where the server gives these apart.
+    """
     if isinstance(value, Mapping):
         value = value.get("content") or value.get("token_logprobs")
-    if not isinstance(value, list) or len(value) != size:
+    if not isinstance(value, list) or len(value) != ids.size:
         return None
-    made = [_number(one) for one in value]
+    others = named if isinstance(named, list) and len(named) == ids.size else [None] * ids.size
+    made = [_number(one, int(token), own) for one, token, own in zip(value, ids, others, strict=True)]
     return None if any(v is None for v in made) else np.asarray(made, dtype=np.float64)
 
 
-def _number(one: Any) -> float | None:
-    """Of one token: a number, one with its token, the chosen one of several, or the only one by its id."""
+def _number(one: Any, token: int, named: Any = None) -> float | None:
+    """Of one token: a number, one with its token, one of several by its id. Of several without ids none is known to be
+    the sampled one's."""
     if isinstance(one, Mapping):
         if "logprob" in one:
-            return _number(one["logprob"])
-        return _number(next(iter(one.values()))) if len(one) == 1 else None
+            return _number(one["logprob"], token)
+        mine = one.get(str(token), one.get(token))
+        return _number(mine, token) if mine is not None else None
     if isinstance(one, (list, tuple)):
-        return _number(one[0]) if one else None
+        if isinstance(named, list) and len(named) == len(one) and token in named:
+            return _number(one[named.index(token)], token)
+        with_token = len(one) > 1 and type(one[1]) is int and one[1] == token  # SGLang: number, id, text
+        return _number(one[0], token) if len(one) == 1 or with_token else None
     return float(one) if isinstance(one, (int, float)) and not isinstance(one, bool) else None

@@ -60,7 +60,9 @@ def _whole(ctx: Context, request: s.LimitRequest) -> Iterator[Problem]:
 
 def _beyond(ctx: Context, request: s.LimitRequest) -> Iterator[Problem]:
     """A sample above the limit is an error under `raise`, and never cut inside its answer."""
-    answer = ctx.ask(s.LIMIT, request)
+    answer = ctx.offered(_name(request), s.LIMIT, request)
+    if answer is None:
+        return
     if not answer.refused and answer.value.whole_length <= request.max_length:
         ctx.left_out(f"a sample above the limit of {request.max_length}", f"{request.objects} objects are none")
         return

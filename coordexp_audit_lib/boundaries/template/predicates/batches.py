@@ -51,7 +51,7 @@ def _supervised(span: Span, batch: BatchSamples) -> Flags:
 
 def _of_sample(sample: Span, batch: BatchSamples) -> Iterator[Problem]:
     p, supervised = batch.profile, _supervised(sample, batch)
-    vision = np.isin(sample.ids, [t for t in _vision(batch) if t is not None])
+    vision = _are(sample, *_vision(batch))
     prompt = ~supervised & ~vision
     everything = not prompt[1:].any()
     mild: Severity = "P2" if everything else "P1"
@@ -63,11 +63,19 @@ def _of_sample(sample: Span, batch: BatchSamples) -> Iterator[Problem]:
         yield from _at_first(sample, supervised & first, "a pad is supervised")
     if everything:
         return
-    starts = supervised & np.isin(sample.ids, [t for t in (p.vision_start, p.vision_end) if t is not None])
+    starts = supervised & _are(sample, p.vision_start, p.vision_end)
     yield from _at_first(sample, starts, "a vision token is supervised: the model would have to write it", mild)
     if p.turn_start is not None:
         opening = supervised & (sample.ids == p.turn_start)
         yield from _at_first(sample, opening, "the token that opens a turn is supervised, and the prompt is not", mild)
+
+
+def _are(sample: Span, *tokens: int | None) -> Flags:
+    """Which of the sample's tokens are one of these."""
+    found = np.zeros(len(sample.ids), bool)
+    for token in tokens:
+        found |= False if token is None else sample.ids == token
+    return found
 
 
 def _ends_of(pads: Flags) -> Iterator[Flags]:
