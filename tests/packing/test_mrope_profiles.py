@@ -68,12 +68,12 @@ def test_the_rows_are_those_of_transformers(name: str, order: str, seconds: Any,
     timed = {"second_per_grid_ts": seconds} if seconds and name == "qwen2_5_vl" and videos else {}
     theirs = rope_index(name, config, ids, image_grid_thw=images, video_grid_thw=videos, **timed)
     given = seconds if timed else None
-    ours = mrope.positions(ids, p, images=images or None, videos=videos or None, seconds=given)
-    # Later releases of 5.x (5.24) go on after a video by its longer side, however many frames it has.
-    later = ours.copy()
-    for first, size, t, h, w, step in mrope.vision_runs(
-        np.array(ids), p, images or None, videos or None, seconds=given
-    ):
+    grids = {"images": images or None, "videos": videos or None}
+    ours = mrope.positions(ids, p, **grids, seconds=given)
+    # Later releases of 5.x (5.24) take seconds as they are, and go on after a video by its longer side, however many
+    # frames it has.
+    later = mrope.positions(ids, p, **grids, seconds=given, exact=True)
+    for first, size, t, h, w, step in mrope.vision_runs(np.array(ids), p, *grids.values(), seconds=given, exact=True):
         later[:, first + size :] += max(h, w) - 1 - int(max((t - 1) * step, h - 1, w - 1))
     assert theirs in (ours.tolist(), later.tolist())
     assert "v" in order or np.array_equal(ours, later)
