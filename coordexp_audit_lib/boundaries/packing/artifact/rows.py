@@ -9,7 +9,7 @@ import numpy as np
 
 from coordexp_audit_lib.boundaries.packing.artifact.forms import Array
 from coordexp_audit_lib.kit import mrope
-from coordexp_audit_lib.kit.profile import Profile
+from coordexp_audit_lib.kit.profile import IMAGE_PAD, VIDEO_PAD, Profile
 
 if TYPE_CHECKING:
     from coordexp_audit_lib.boundaries.packing.artifact.row import PackedRow
@@ -99,12 +99,14 @@ def oriented(positions: Array, ids: Array | None) -> Array:
     ours, theirs = positions.shape[1] == batch, positions.shape[0] == batch and positions.shape[1] in (3, 4)
     if theirs and ours:  # as many samples as rows: those of mRoPE are alike but at images
         turned = np.moveaxis(positions, 0, 1)
-        theirs = _alike(turned) > _alike(positions)
+        theirs = _apart(turned, ids) < _apart(positions, ids)
     return np.moveaxis(positions, 0, 1) if theirs else positions
 
 
-def _alike(positions: Array) -> int:
-    return int((positions[-1] == positions[-2]).sum())
+def _apart(positions: Array, ids: Array) -> int:
+    """At how many tokens of text the last three rows of positions are not alike."""
+    text = (ids != IMAGE_PAD) & (ids != VIDEO_PAD)
+    return int((text & (positions[-3:] != positions[-1:]).any(axis=0)).sum())
 
 
 def leading(row: PackedRow) -> int:
