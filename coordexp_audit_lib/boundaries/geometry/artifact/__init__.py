@@ -60,12 +60,19 @@ def audit_file(path: Path | str, how: How, progress: Progress | None = None) -> 
 
 
 def audit_files(
-    names: Sequence[str], how: How, progress: Progress | None = None, *, jobs: int = 1, scheduler: str = ""
+    names: Sequence[str],
+    how: How,
+    progress: Progress | None = None,
+    *,
+    jobs: int = 1,
+    scheduler: str = "",
+    work: Callable[[Span], FilePart] = judge_span,
 ) -> list[Finding]:
     """Judge files in parts, each where there is someone to do it; the findings of each file, in the files' order.
 
     Args:
         jobs: processes on this machine. scheduler: a Dask scheduler's address, whose workers can open the files.
+        work: what judges a part; a function that can be sent to where it is to be done.
 
     Raises:
         UsageError: as `audit_file`; or there is no scheduler at the address.
@@ -81,7 +88,7 @@ def audit_files(
             spans += spans_of(source, stream, _file(source, stream, looked, how), how, 2 if scheduler else jobs)
     done: dict[int, FilePart] = {}
     try:
-        for number, part in spread(judge_span, spans, jobs, scheduler):
+        for number, part in spread(work, spans, jobs, scheduler):
             done[number] = part
             if progress:
                 progress(spans[number].size)
