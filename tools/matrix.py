@@ -63,9 +63,13 @@ CELLS = (
 
 
 def interpreter(version: str) -> str | None:
-    """A Python of that version on this machine."""
-    places = [shutil.which(f"python{version}"), *map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))]
-    return next((p for p in places if p), None)
+    """A Python of that version on this machine that starts."""
+    places = [*map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python")), shutil.which(f"python{version}")]
+    return next((p for p in places if p and _starts(p)), None)
+
+
+def _starts(python: str) -> bool:
+    return subprocess.run([python, "-c", "import venv"], capture_output=True, check=False).returncode == 0
 
 
 def chosen(words: list[str]) -> list[Cell]:
