@@ -153,6 +153,7 @@ def test_names_of_secrets(name: str, secret: bool) -> None:
         "hub_token: ${HF_TOKEN}",
         "sk-learn",
         "Basic tests only",
+        "basic\nsomething_long_on_the_next_line",
     ],
 )
 def test_innocent_text_is_left_alone(innocent: str) -> None:
