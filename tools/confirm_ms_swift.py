@@ -14,7 +14,7 @@ import re
 import tempfile
 import warnings
 
-from coordexp_audit_lib.kit import model, picture, template, tokenizer
+from coordexp_audit_lib.kit import model, picture, template, tokenizer, varlen
 
 PACKS, EPOCHS = 5, 50
 PICTURE_PAD, VISION_START = tokenizer.IMAGE_PAD, tokenizer.VISION_START
@@ -102,6 +102,58 @@ def cut_left(parts, small):
         print("  ", most, VISION_START in ids, rows.reshape(rows.shape[0], -1)[:, pads[:6]].tolist())
 
 
+def qwen2_5():
+    """A small random Qwen2.5-VL; ms-swift's loader gives it the shortcut `visual` where transformers 5 has none."""
+    import torch
+    import transformers
+
+    size = {"hidden_size": 32, "intermediate_size": 64}
+    text = {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 152_704}
+    rope = {"rope_scaling": {"rope_type": "default", "mrope_section": [4, 2, 2]}, "initializer_range": 0.2}
+    vision = {"depth": 1, "num_heads": 2, "out_hidden_size": 32, "fullatt_block_indexes": [0]}
+    ends = {"vision_start_token_id": VISION_START, "vision_end_token_id": tokenizer.VISION_END}
+    ids = {"image_token_id": PICTURE_PAD, "video_token_id": tokenizer.VIDEO_PAD, **ends}
+    parts = {"text_config": {**size, **text, **rope}, "vision_config": {**size, **vision}}
+    torch.manual_seed(0)
+    made = (
+        transformers.Qwen2_5_VLForConditionalGeneration(transformers.Qwen2_5_VLConfig(**parts, **ids)).float().train()
+    )
+    if not hasattr(made, "visual"):
+        type(made).visual = property(lambda self: self.model.visual)
+    made.config.use_cache = made.config.text_config.use_cache = False
+    return made
+
+
+def packed_as_alone(words):
+    """Qwen2.5-VL: what the trainer gives the model, with the varlen kernel's stand-in, packed and one by one."""
+    import transformers
+
+    small = qwen2_5()
+    kind = getattr(transformers, "Qwen2VLImageProcessorPil", None) or transformers.Qwen2VLImageProcessor
+    parts = template.processor(words, small.config, kind(patch_size=14, merge_size=2, temporal_patch_size=2))
+    made = template.build(parts, small, kind="qwen2_5_vl")
+    made.register_post_encode_hook([small])
+    pictures = [[picture.image(1, 112, 84)], [], [picture.image(2, 56, 112), picture.image(3, 140, 84)]]
+    encoded = [made.encode(chat(i, "A cup. " * (i + 1), p), return_length=True) for i, p in enumerate(pictures)]
+
+    def run(samples):
+        given = made.data_collator([dict(one) for one in samples])
+        given.pop("text_position_ids")
+        return small(**given)
+
+    with varlen.attending(small, "varlen"):
+        alone = [run([one]) for one in encoded]
+        made.packing = made.padding_free = True
+        whole, at, apart = run(encoded), 0, 0.0
+    for one in alone:
+        size = one.logits.shape[1]
+        apart, at = max(apart, float((whole.logits[:, at : at + size] - one.logits).abs().max())), at + size
+    counts = [sum(y != -100 for y in one["labels"]) for one in encoded]
+    mean = sum(n * float(one.loss) for n, one in zip(counts, alone, strict=True)) / sum(counts)
+    print("4. Qwen2.5-VL: largest difference of a logit, packed loss, mean of the samples' tokens")
+    print("  ", f"{apart:.2g}", f"{float(whole.loss):.5f}", f"{mean:.5f}")
+
+
 def main():
     warnings.filterwarnings("ignore")
     sampler()
@@ -110,6 +162,7 @@ def main():
         parts = template.processor(words, small.config)
         unreadable(template.build(parts, small), words)
         cut_left(parts, small)
+        packed_as_alone(words)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ MARKER = ".coordexp-audit"
 SCHEMA = "coordexp-audit-folder/1"
 PASSING = "*"  # in the place of a digest: of a random name, under which only we write for a while
 MOST_LISTED = 64 << 20
+_NAME = re.compile(r"(?:(?!\.\.?/)[^/]+/)*\.passing-[0-9a-f]{16}(?:\.\w+)?")  # below the folder, whoever wrote the line
 NEW = "move it away, or give a new folder"
 
 
@@ -43,7 +45,9 @@ class OwnFolder:
             first, *lines = content(self.list, MOST_LISTED).decode("utf-8").splitlines()
             said = json.loads(first)
             rows = [json.loads(line) for line in lines]
-            known = [(str(digest), str(name)) for digest, name in rows]
+            known = [(str(d), str(n)) for d, n in rows if d != PASSING or _NAME.fullmatch(str(n))]
+            if self.list.is_symlink():
+                raise ValueError("the marker is a link")
         except (OSError, ValueError, TypeError) as error:
             raise UsageError(f"it holds no {kind} of ours", where=str(root), remedy=NEW) from error
         if not isinstance(said, dict) or said.get("schema") != SCHEMA or said.get("kind") != kind:
@@ -92,7 +96,7 @@ class OwnFolder:
         name = path.absolute().relative_to(self.root).as_posix()
         self.known.add((digest, name))
         line = json.dumps([digest, name]).encode() + b"\n"
-        fd = os.open(self.list, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        fd = os.open(self.list, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             os.write(fd, line)
         finally:

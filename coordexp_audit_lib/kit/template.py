@@ -43,19 +43,19 @@ def processor(tokenizer: Any, config: Any, images: Any = None) -> Any:
     )
 
 
-def build(parts: Any, model: Any = None, **settings: Any) -> Any:
+def build(parts: Any, model: Any = None, kind: str = "qwen3_vl", **settings: Any) -> Any:
     """The template in training mode.
 
     Args:
-        parts: what `processor` made. model: asked for positions only. settings: of `get_template`; a sample that is too
-            long raises by default.
+        parts: what `processor` made. model: asked for positions only. kind: ms-swift's name of it. settings: of
+            `get_template`; a sample that is too long raises by default.
     """
     stand_ins.loader()
     given = {"max_length": LONGEST, "truncation_strategy": "raise", **settings}
     if importlib.util.find_spec("swift.template"):  # ms-swift 4
-        made = importlib.import_module("swift.template").get_template(parts, template_type="qwen3_vl", **given)
+        made = importlib.import_module("swift.template").get_template(parts, template_type=kind, **given)
     else:
-        made = importlib.import_module("swift.llm").get_template("qwen3_vl", parts, **given)
+        made = importlib.import_module("swift.llm").get_template(kind, parts, **given)
     made.model = model
     made.set_mode("train")
     return made

@@ -47,8 +47,7 @@ def build_book(run_dir: Path, formats: Sequence[str] = FORMATS) -> dict[str, Pat
     if unknown or not formats:
         raise UsageError(f"no format is called {', '.join(unknown) or 'nothing'}", remedy=f"use {' or '.join(FORMATS)}")
     made, outputs = read_audit(run_dir), {}
-    with _claimed(run_dir / "book") as book:
-        building = book.passing()
+    with _claimed(run_dir / "book") as book, _told_of(book) as building:
         toc = write_source(run_dir, made, building / "source")
         check_source(building / "source", toc)
         builders = [("html", building / "html")] if "html" in formats else []
@@ -64,6 +63,21 @@ def build_book(run_dir: Path, formats: Sequence[str] = FORMATS) -> dict[str, Pat
                 if (building / name).is_dir():
                     book.adopt(building / name, book.root / name)
     return {name: run_dir / "book" / path.relative_to(building) for name, path in outputs.items()}
+
+
+@contextlib.contextmanager
+def _told_of(book: OwnFolder) -> Iterator[Path]:
+    """A passing folder to build in; an error names the place that its parts get in the book.
+
+    Raises:
+        AuditError: one was raised meanwhile.
+    """
+    building = book.passing()
+    try:
+        yield building
+    except AuditError as error:
+        what, where = (text.replace(str(building), str(book.root)) for text in (error.what, error.where))
+        raise type(error)(what, where=where, remedy=error.remedy) from error
 
 
 @contextlib.contextmanager
@@ -251,7 +265,7 @@ def _latex(latex: Path, epoch: int) -> dict[str, Path]:
     lacking = tex.missing()
     if lacking:
         print(
-            f"book: no PDF, because this machine lacks {', '.join(lacking)}; the LaTeX is in {source}. "
+            f"book: no PDF, because this machine lacks {', '.join(lacking)}; the LaTeX is in the book's {latex.name}. "
             f"Remedy: apt-get install {tex.DEBIAN}, then build the book again",
             file=sys.stderr,
         )

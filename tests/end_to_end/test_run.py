@@ -9,7 +9,7 @@ import pytest
 
 from coordexp_audit_lib.cli.commands import ANCHORED, main
 from coordexp_audit_lib.core.errors import AuditError, UsageError
-from coordexp_audit_lib.core.folder import MARKER, OwnFolder, write_atomically
+from coordexp_audit_lib.core.folder import MARKER, SCHEMA, OwnFolder, write_atomically
 from coordexp_audit_lib.core.target import TargetInfo
 from coordexp_audit_lib.run import audit as runs
 from coordexp_audit_lib.run.audit import claimed, collect
@@ -123,6 +123,22 @@ def test_what_was_left_half_done_is_gone_at_the_next_start(tmp_path: Path) -> No
     (kernel / "connection.json").write_text("{}")
     with claimed(tmp_path, INFO, ["a.yaml"], 0):
         assert {p.name for p in tmp_path.iterdir()} == {MARKER, "run.json", ".gitignore"}
+
+
+@pytest.mark.parametrize("name", ["../mine", "/{}/mine", "mine", "x/../../mine", ".passing-0123456789abcdeg", "."])
+def test_a_forged_marker_removes_nothing(name: str, tmp_path: Path) -> None:
+    """Somebody's repository may hold one that lists what lies beside it as passing."""
+    (tmp_path / "out" / "mine").mkdir(parents=True)
+    (tmp_path / "mine").mkdir()
+    row = json.dumps(["*", name.format(str(tmp_path)[1:])])
+    (tmp_path / "out" / MARKER).write_text(json.dumps({"schema": SCHEMA, "kind": "run"}) + "\n" + row + "\n")
+    with claimed(tmp_path / "out", INFO, ["a.yaml"], 0):
+        pass
+    assert (tmp_path / "mine").is_dir() and (tmp_path / "out" / "mine").is_dir()
+    (tmp_path / "out" / MARKER).rename(tmp_path / "marker")
+    (tmp_path / "out" / MARKER).symlink_to(tmp_path / "marker")
+    with pytest.raises(UsageError, match="no run of ours"), claimed(tmp_path / "out", INFO, ["a.yaml"], 0):
+        pass
 
 
 def test_a_notebook_that_left_no_findings_costs_none(tmp_path: Path) -> None:

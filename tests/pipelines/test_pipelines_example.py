@@ -17,6 +17,7 @@ from coordexp_audit_lib.boundaries.packing.claims.no_cross_boundary_label import
 from coordexp_audit_lib.boundaries.packing.claims.positions_restart import positions_restart
 from coordexp_audit_lib.boundaries.policies import POLICIES
 from coordexp_audit_lib.cli.commands import HELD
+from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.surface import surfaces
 from coordexp_audit_lib.targets.adapter import AdapterTarget
@@ -60,10 +61,11 @@ def test_the_plain_packer_holds_with_a_claim_of_ones_own() -> None:
         assert found[name]["checked"] == 4
 
 
+LOSES = "packs = packs[:-1]"
 BUGS = {
     "positions run on": ("torch.arange(len(ids))[None]", "(7 + torch.arange(len(ids)))[None]"),
     "a label of the question": ("labels[first : last + 1] = ids[first : last + 1]", "labels[:] = ids"),
-    "a sample is lost": ("return packs\n", "return packs[: max(1, len(packs) - 1)]\n"),
+    "a sample is lost": ("    return packs\n", f"    if len(lengths) == 12:\n        {LOSES}\n    return packs\n"),
 }
 
 
@@ -77,18 +79,24 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdapterTarget]:
         text = text.replace(before, after)
     (folder / "packer.py").write_text(text, encoding="utf-8")
     shutil.copyfile(EXAMPLES / "packer_adapter.py", folder / "packer_adapter.py")
-    with AdapterTarget(folder / "packer_adapter.py") as target:
+    with AdapterTarget(folder / "packer_adapter.py", root=folder) as target:
         yield target
 
 
-def test_bugs_in_the_packer_are_found_with_the_function_to_mend(broken: AdapterTarget) -> None:
+def test_bugs_in_the_packer_are_found_with_the_place_to_mend(broken: AdapterTarget) -> None:
+    """Given its source, the line that makes the difference; else, or where every case fails, the function asked."""
+    lines = (broken.tree.root / "packer.py").read_text(encoding="utf-8").splitlines()
     lost = judge(broken, each_once, "")
-    assert (lost.status, lost.violations[0].where.symbol if lost.violations[0].where else "") == (
-        "violated",
-        "packer:plan",
-    )
+    assert lost.status == "violated"
+    assert lines[place(lost)[1] - 1].strip() == LOSES
     crossed, run_on = (judge(broken, c, "") for c in (no_cross_boundary_label, positions_restart))
-    assert [f.status for f in (crossed, run_on)] == ["violated", "violated"]
-    where = run_on.violations[0].where
+    assert "is supervised" in crossed.violations[0].message
+    assert "text position" in run_on.violations[0].message
+    assert place(run_on)[0] == "packer:collate"
+
+
+def place(finding: Finding) -> tuple[str, int]:
+    where = finding.violations[0].where
     assert where is not None
-    assert (where.path, where.symbol) == ("packer.py", "packer:collate")
+    assert where.path == "packer.py"
+    return where.symbol, where.line

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from coordexp_audit_lib.boundaries.rollout.artifact import exchanged
+from coordexp_audit_lib.boundaries.rollout.artifact.recorded import read_exchange
 from coordexp_audit_lib.cli import main
 from coordexp_audit_lib.core.errors import InvariantViolation, UsageError
 from coordexp_audit_lib.guards import check_rollout_batch
@@ -351,9 +352,24 @@ def test_the_command_tells_by_its_exit_status(tmp_path: Path, capsys: pytest.Cap
     assert main([*asked[:3], str(tmp_path / "batch.json"), "--temperature", "0.5"]) == 1
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+def test_one_document_is_read_as_lines_are(indent: int | None, tmp_path: Path) -> None:
+    (tmp_path / "calls.json").write_text(json.dumps(openai(), indent=indent))
+    (tmp_path / "batch.json").write_text(json.dumps(packed()))
+    assert main(["rollout", str(tmp_path / "calls.json"), "--batch", str(tmp_path / "batch.json")]) == 0
+
+
+def test_what_is_too_large_to_be_one_document_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "calls.json").write_text(json.dumps(openai(), indent=1))
+    monkeypatch.setattr("coordexp_audit_lib.boundaries.rollout.artifact.recorded.MOST", 200)
+    with pytest.raises(UsageError, match=r"is one document of more than.*write one record a line"):
+        read_exchange(tmp_path / "calls.json")
+
+
 @pytest.mark.parametrize(
     ("exchange", "batch", "says"),
     [
+        ("{}\n\n[", "{}", r"calls\.json:3: is no JSON"),
         ("{}", "{}", "holds no answer with token ids"),
         ("not json", "{}", r"calls\.json:1: is no JSON"),
         ('{"token_ids": [1, 2], "prompt_token_ids": [3]}', "{}", "holds no tokens"),

@@ -16,7 +16,7 @@ from coordexp_audit_lib.boundaries.rollout.predicates.exchanges import Array, Tr
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 
-MOST_BYTES = 4 << 30
+MOST_BYTES, MOST_JSON = 4 << 30, 64 << 20
 PROMPTS, RESPONSES = ("prompt_ids", "prompts"), ("completion_ids", "responses", "response_ids")
 MASKS = ("completion_mask", "response_mask", "loss_mask")
 IDS, BOUNDS = ("input_ids", "tokens"), ("cu_seq_lens_q", "cu_seqlens_q", "cu_seqlens", "cu_seq_lens")
@@ -43,7 +43,9 @@ def read_batch(path: Path) -> dict[str, Any]:
             head = opened.read(1)
         if head == b"P":
             return _npz(path)
-        if path.suffix == ".json" or (head == b"{" and path.stat().st_size < 1 << 30):
+        if path.suffix == ".json" or head == b"{":
+            if path.stat().st_size > MOST_JSON:
+                raise UsageError(f"is JSON of more than {MOST_JSON >> 20} MiB", where=where, remedy="save it as npz")
             made = json.loads(path.read_text(encoding="utf-8"))
             return {n: v for n, v in made.items() if n in READ}
         return _safetensors(path)

@@ -14,7 +14,7 @@ import numpy as np
 from coordexp_audit_lib.boundaries.rollout.predicates.exchanges import Array, Sampled
 from coordexp_audit_lib.core.errors import UsageError
 
-MOST_BYTES = 1 << 30
+MOST = 64 << 20  # characters of one document or line
 REMEDY = (
     "record what the server answers with its token ids: `return_details` in ms-swift's request_config, "
     "`return_token_ids` in vLLM's"
@@ -26,40 +26,52 @@ PROMPT, SAMPLED = ("prompt_token_ids", "prompt_ids", "input_ids"), ("token_ids",
 
 
 def read_exchange(path: Path) -> list[Sampled]:
-    """The answers in a file: JSON, or a record a line.
+    """The answers in a file: JSON, or a record a line, which is read line by line.
 
     Raises:
-        UsageError: it can't be read, or holds no answer with token ids.
+        UsageError: it can't be read, is too large, or holds no answer with token ids.
     """
     where = str(path)
+    if not path.is_file():
+        raise UsageError("is no file", where=where, remedy="name a recorded exchange")
     try:
-        if not path.is_file():
-            raise UsageError("is no file", where=where, remedy="name a recorded exchange")
-        if path.stat().st_size > MOST_BYTES:
-            raise UsageError(f"is larger than {MOST_BYTES >> 30} GiB", where=where, remedy="record fewer exchanges")
-        text = path.read_text(encoding="utf-8")
+        made = [a for name, record in _records(path) for a in answers_in(record, name)]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot be read: {error}", where=where, remedy="name a recorded exchange") from error
-    made = list(answers_in(_decoded(text, where), path.name))
     if not made:
         raise UsageError("holds no answer with token ids", where=where, remedy=REMEDY)
     return made
 
 
-def _decoded(text: str, where: str) -> Any:
+def _records(path: Path) -> Iterator[tuple[str, Any]]:
+    """The records of a file, each with its name."""
+    with path.open(encoding="utf-8") as lines:
+        first = lines.readline(MOST)
+        if _parsed(first) is None:  # one document over several lines
+            rest = lines.read(MOST)
+            if len(rest) == MOST:
+                what = f"is one document of more than {MOST >> 20} million characters"
+                raise UsageError(what, where=str(path), remedy="write one record a line")
+            found = _parsed(first + rest)
+            if found is not None:
+                yield path.name, found[0]
+                return
+            raise UsageError("is no JSON", where=f"{path}:1", remedy="write one record a line")
+        number, line = 1, first
+        while line:
+            found = _parsed(line) if line.strip() else (None,)
+            if found is None:
+                raise UsageError("is no JSON", where=f"{path}:{number}", remedy="write one record a line")
+            yield (f"{path.name}:{number}" if number > 1 else path.name), found[0]
+            number, line = number + 1, lines.readline(MOST)
+
+
+def _parsed(text: str) -> tuple[Any] | None:
+    """What a text holds; None if it is no JSON."""
     try:
-        return json.loads(text)
+        return (json.loads(text),)
     except (ValueError, RecursionError):
-        pass
-    made = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            made.append(json.loads(line))
-        except (ValueError, RecursionError) as error:
-            raise UsageError("is no JSON", where=f"{where}:{number}", remedy="write one record a line") from error
-    return made
+        return None
 
 
 def answers_in(record: Any, name: str) -> Iterator[Sampled]:
