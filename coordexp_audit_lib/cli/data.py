@@ -39,12 +39,13 @@ def audited(arguments: argparse.Namespace) -> tuple[str, list[Finding], str]:
 
     from coordexp_audit_lib.boundaries.geometry.artifact import How, audit_files
     from coordexp_audit_lib.boundaries.geometry.artifact.files import expanded
+    from coordexp_audit_lib.run.dataset_parts import judge_anywhere
 
     names = [name for word in arguments.file for name in expanded(word)]
     a = arguments
     how = How("sorted" if a.sorted else "random", a.form, a.frame, a.images, a.max_pixels, a.min_pixels, a.multiple_of)
     total = sum(Path(n).stat().st_size for n in names if Path(n).is_file())
     with tqdm(total=total, unit="B", unit_scale=True, desc="data", file=sys.stderr, disable=None, leave=False) as bar:
-        found = audit_files(names, how, bar.update, jobs=a.jobs, scheduler=a.scheduler)
+        found = audit_files(names, how, bar.update, jobs=a.jobs, scheduler=a.scheduler, work=judge_anywhere)
     taken = [f"{f.config}: {SAID[e.symbol]}{e.value}" for f in found for e in f.evidence if e.symbol in SAID]
     return ", ".join(Path(n).name for n in names), found, "; ".join(dict.fromkeys(taken))

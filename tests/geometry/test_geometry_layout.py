@@ -131,3 +131,53 @@ def test_a_line_of_too_many_values_is_not_expanded(tmp_path: Path) -> None:
     contract = next(f for f in audit_file(path, How()) if f.invariant.endswith("record_contract"))
     assert (contract.checked, contract.violation_count) == (3, 1)
     assert "more than 2000000 values" in contract.violations[0].message
+
+
+SPELLED = (
+    '[{"bbox_2d": [1, 2, 30, 40], "label": "a: b"}]',
+    '[{"bbox_2d": [1, 2, 30, 40], "label": "a"}, {"point_2d": [5, 6], "label": "é"}]',
+    "no box at all",
+    '```json\n[{"bbox_2d": [1, 2, 30, 40]}]\n```',
+    '[{"bbox_2d": [[1, 2, 3, 4], [5, 6, 7, 8]]}]',
+    '[{"bbox_2d": [1, 2, 30, 40], "bbox_2d": [9, 2, 3, 4]}]',
+    """[{"bbox_2d": [1, 2, 30, 40], "label": "'bbox_2d': [1, 2]"}]""",
+)
+WRONG = (
+    '[{"bbox_2d": [30, 2, 1, 40]}]',
+    '[{"bbox_2d": [1, 2, 1001, 40]}]',
+    '[{"bbox_2d": [0.1, 0.2, 0.5, 0.75]}]',
+    '[{"bbox_2d": [1, 2, 3]}]',
+    '[{"point_2d": [1, 1200]}]',
+    '[{"bbox_2d": null}]',
+    " ",
+)
+
+
+def talk(rng: Random) -> bytes:
+    """A conversation that may be sound, or wrong in small ways."""
+    role, content = ("role", "content") if rng.random() < 0.95 else ("from", "value")
+    asked = {
+        role: rng.choice(["user", "user", "user", "human", "narrator"][: 4 + (rng.random() < 0.02)]),
+        content: "<image>a",
+    }
+    said = {role: "assistant", content: rng.choice(SPELLED if rng.random() < 0.97 else WRONG)}
+    record: dict[str, Any] = {"messages": [asked, said], "images": ["a.png"]}
+    record |= rng.choice([{}, {}, {}, {"id": 1}, {"meta": {"a": 1}}])
+    record |= (
+        rng.choice([{"images": []}, {"images": [" "]}, {"videos": ["v"]}, {"image": "b"}])
+        if rng.random() < 0.03
+        else {}
+    )
+    text = dumped(record, rng)
+    return text[:-1] + rng.choice([b',"id":1,"id":2}', b"}}"]) if rng.random() < 0.02 else text
+
+
+@pytest.mark.parametrize("frame", ["norm1000", "norm1", ""])
+@pytest.mark.parametrize("seed", range(4))
+def test_conversations_are_judged_alike_either_way(
+    seed: int, frame: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, path = Random(seed), tmp_path / "train.jsonl"
+    path.write_bytes(lines(*[talk(rng) for _ in range(150)]))
+    how = How(frame=frame)
+    assert told(path, how) == one_by_one(path, monkeypatch, how)

@@ -538,11 +538,19 @@ VISUAL = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 NO_TEXT = ("Megatron-LM",)  # layouts that have no mRoPE
 
 
-def right(rng: np.random.Generator, layout: str = "", family: str = "") -> Made:
-    """A batch without a fault."""
+def everything(one: Sample) -> Sample:
+    """The sample with all of its text supervised but the first token, as for language modelling."""
+    one.labels = [IGNORED if t in (IMAGE, VIDEO) else t for t in one.ids]
+    one.labels[0] = IGNORED
+    return one
+
+
+def right(rng: np.random.Generator, layout: str = "", family: str = "", *, prompts: bool = False) -> Made:
+    """A batch without a fault. prompts: they are supervised too."""
     layout = layout or str(rng.choice(list(LAYOUTS)))
     family = family or str(rng.choice(FAMILIES))
     parts = samples(rng, family)
+    parts = [everything(p) for p in parts] if prompts else parts
     tensors = {n: np.asarray(a) for n, a in LAYOUTS[layout](parts, family, rng).items()}
     if family in WIDTHS:
         tensors |= vision(parts, family, rng)

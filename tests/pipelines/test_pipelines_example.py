@@ -90,7 +90,7 @@ def test_bugs_in_the_packer_are_found_with_the_place_to_mend(broken: AdapterTarg
     assert lost.status == "violated"
     assert lines[place(lost)[1] - 1].strip() == LOSES
     crossed, run_on = (judge(broken, c, "") for c in (no_cross_boundary_label, positions_restart))
-    assert "label" in crossed.violations[0].message
+    assert "is supervised" in crossed.violations[0].message
     assert "text position" in run_on.violations[0].message
     assert place(run_on)[0] == "packer:collate"
 

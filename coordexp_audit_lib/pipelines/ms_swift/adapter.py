@@ -22,7 +22,7 @@ from coordexp_audit_lib.pipelines.ms_swift.world import (
 )
 
 DOCS = "docs/source_en/Instruction/Command-line-parameters.md"
-PACKS_WHOLE, APART, DELETED = ((DOCS, name, "v4.5.2") for name in ("packing", "padding_free", "truncation_strategy"))
+PACKS_WHOLE, APART = ((DOCS, name, "v4.5.2") for name in ("packing", "padding_free"))
 adapter = Adapter(
     "ms-swift",
     title="ms-swift",
@@ -35,7 +35,6 @@ adapter = Adapter(
         "packing.segments_isolated": APART,
         "packing.ddp_aligned": ("swift/dataloader/shard.py", "BatchSamplerShard, drop_last=False", "v4.5.2"),
         "packing.loss_equivalent": ("swift/template/base.py", "Template.compute_sft_loss", "v4.5.2"),
-        "template.no_truncation": DELETED,
     },
     preload=("torch", "transformers"),
 )

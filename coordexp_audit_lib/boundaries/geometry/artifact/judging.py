@@ -14,18 +14,24 @@ from coordexp_audit_lib.boundaries.geometry.artifact.how import How
 from coordexp_audit_lib.boundaries.geometry.artifact.images import Images
 from coordexp_audit_lib.boundaries.geometry.artifact.layout import Counts, Layout, counted
 from coordexp_audit_lib.boundaries.geometry.artifact.lines import Line, quick_line, read_line
-from coordexp_audit_lib.boundaries.geometry.predicates import records
-from coordexp_audit_lib.boundaries.geometry.predicates.frames import Fitting
+from coordexp_audit_lib.boundaries.geometry.artifact.talks import TalkLayout
+from coordexp_audit_lib.boundaries.geometry.predicates import frames, grounding, records
+from coordexp_audit_lib.boundaries.geometry.predicates.frames import LIMITS, Fitting
 from coordexp_audit_lib.boundaries.geometry.predicates.grounding import Talk
 from coordexp_audit_lib.boundaries.geometry.predicates.pictured import Pictured
 from coordexp_audit_lib.boundaries.geometry.predicates.records import GEOMETRY_KEYS, Record, Space
-from coordexp_audit_lib.core.claim import Claim, Ledger, claims_on
+from coordexp_audit_lib.core.claim import Claim, Ledger, Predicate, claims_on
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.core.judge import sheet_for
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.core.sheet import Part
 
+TALKS: dict[str, Predicate] = {
+    "geometry.record_contract": grounding.contract,
+    "geometry.bins_in_range": frames.in_frame,
+    "geometry.box_ordered": frames.ordered,
+}
 CONTRACT, UNSORTED, RANGE = "geometry.record_contract", "geometry.never_reordered", "geometry.bins_in_range"
 
 
@@ -133,9 +139,18 @@ class Judge:
         if self.images:
             self.columns += [Column(c, Pictured, file.name) for c in claims_on(Pictured, "geometry")]
         self.fitting = Fitting()
-        self.layout = Layout(how, file.space) if file.form == "objects" and _known(self.columns) else None
+        self.layout = self._layout()
         self.unsaid = file.form == "conversations" and not how.frame
         self.lines = 0
+
+    def _layout(self) -> Layout | None:
+        """What can tell sound lines many at a time, of the claims that are judged here."""
+        if not _known(self.columns):
+            return None
+        if self.file.form == "objects":
+            return Layout(self.how, self.file.space)
+        told = self.file.form == "conversations" and self.how.frame in LIMITS
+        return TalkLayout(self.how) if told and not self.images else None
 
     def take(self, block: Block, lines: bool) -> None:
         """Judge a block: many lines at a time where they are sound beyond doubt, each by itself else."""
@@ -228,4 +243,5 @@ class Judge:
 def _known(columns: list[Column]) -> bool:
     """Whether the layout speaks for each of the claims: they are judged by the predicates that it was compared with."""
     mine = [c for c in columns if c.kind is not Pictured]
-    return all(c.claim.predicates[c.kind] is records.PREDICATES.get(c.claim.id) for c in mine)
+    known = records.PREDICATES if any(c.kind is Record for c in mine) else TALKS
+    return all(c.claim.predicates[c.kind] is known.get(c.claim.id) for c in mine)

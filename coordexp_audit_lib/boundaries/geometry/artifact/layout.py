@@ -92,6 +92,7 @@ class Layout:
         self.shape: tuple[Any, ...] = ()
         self.turns = 0
         self.chart = ""
+        self.items = _OBJECTS
         self.decoder: Any = None
 
     def learn(self, record: Record) -> None:
@@ -99,7 +100,7 @@ class Layout:
         value = record.value
         if self.turns >= LEARNED or not value.get("objects"):
             return
-        if not all(map(_can_be_named, (value, *value["objects"]))):
+        if not all(map(can_be_named, (value, *value["objects"]))):
             return
         if self.chart and record.chart != self.chart:
             self.turns = LEARNED
@@ -125,11 +126,11 @@ class Layout:
             "poly": Annotated[list[coordinate], Meta(min_length=6)],
             "poly_points": int,
         }
-        made, self.inner_optional, self.inner_holding = _struct("Object", self.inner.fields(inner))
+        made, self.inner_optional, self.inner_holding = struct_of("Object", self.inner.fields(inner))
         self.has = {name: name in self.inner.times for name in ("bbox_2d", "poly", "poly_points")}
         objects = list[made]  # type: ignore[valid-type]
         top = {"images": list[Text], "objects": objects, "width": Side, "height": Side}
-        record, self.top_optional, self.top_holding = _struct("Record", self.top.fields(top))
+        record, self.top_optional, self.top_holding = struct_of("Record", self.top.fields(top))
         self.metadata = next((n for n, k in record.__struct_names__ if k == "metadata"), "")
         self.top_keys = len(self.top.times) - len(self.top_optional)
         self.inner_keys = len(self.inner.times) - len(self.inner_optional)
@@ -210,7 +211,7 @@ class Layout:
         """How many keys were read of the records, and of all their objects, of which there are `number`."""
         count = self.top_keys * len(records) + self.inner_keys * number
         held = bool(self.inner_optional or self.inner_holding)
-        objects = list(chain.from_iterable(map(_OBJECTS, records))) if held else []
+        objects = list(chain.from_iterable(map(self.items, records))) if held else []
         for names, items in ((self.top_optional, records), (self.inner_optional, objects)):
             for name in names:
                 count += sum([value is not UNSET for value in map(attrgetter(name), items)])
@@ -259,7 +260,7 @@ def _leaves_image(item: Any, width: int, height: int) -> bool:
     return bool(max(points[0::2]) > width or max(points[1::2]) > height)
 
 
-def _struct(name: str, made: Fields) -> tuple[Any, list[str], list[tuple[str, int]]]:
+def struct_of(name: str, made: Fields) -> tuple[Any, list[str], list[tuple[str, int]]]:
     fields, rename, optional, holding = made
     fields.sort(key=len)  # fields without a default come first
     space = {"__struct_names__": tuple(rename.items())}
@@ -267,7 +268,7 @@ def _struct(name: str, made: Fields) -> tuple[Any, list[str], list[tuple[str, in
     return struct, optional, holding
 
 
-def _can_be_named(item: dict[str, Any]) -> bool:
+def can_be_named(item: dict[str, Any]) -> bool:
     """Whether a type can have fields for all keys."""
     return len(item) <= MANY_KEYS and all(k.isprintable() and "\\" not in k and '"' not in k for k in item)
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.geometry.artifact.blocks import BLOCK, Read, blocks_of
 from coordexp_audit_lib.boundaries.geometry.artifact.files import Source, opened
 from coordexp_audit_lib.boundaries.geometry.artifact.how import How
@@ -52,8 +51,7 @@ def _cuts(source: Source, start: int, size: int) -> Iterator[int]:
 
 
 def judge_span(span: Span) -> FilePart:
-    """Judge a part of a file by itself; in any process of any machine that can open it."""
-    boundaries.load(["geometry"])
+    """Judge a part of a file by itself, in any process that has the boundary's claims and can open the file."""
     judge = Judge(span.file, span.how)
     with opened(span.name) as source:
         if span.end < 0:

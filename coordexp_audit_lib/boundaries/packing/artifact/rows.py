@@ -9,7 +9,7 @@ import numpy as np
 
 from coordexp_audit_lib.boundaries.packing.artifact.forms import Array
 from coordexp_audit_lib.kit import mrope
-from coordexp_audit_lib.kit.profile import Profile
+from coordexp_audit_lib.kit.profile import IMAGE_PAD, VIDEO_PAD, Profile
 
 if TYPE_CHECKING:
     from coordexp_audit_lib.boundaries.packing.artifact.row import PackedRow
@@ -93,18 +93,20 @@ def joined(whole: PackedRow) -> PackedRow:
 
 def oriented(positions: Array, ids: Array | None) -> Array:
     """`position_ids` [rows, B, L], also where they were written [B, rows, L], as verl does."""
-    if positions.ndim != 3 or ids is None or ids.ndim != 2:
+    if positions.ndim != 3 or ids is None or ids.ndim != 2 or ids.dtype.kind not in "iu":
         return positions
     batch = ids.shape[0]
     ours, theirs = positions.shape[1] == batch, positions.shape[0] == batch and positions.shape[1] in (3, 4)
-    if theirs and ours:  # as many samples as rows: those of mRoPE are alike but at images
-        turned = np.moveaxis(positions, 0, 1)
-        theirs = _alike(turned) > _alike(positions)
+    if theirs and ours:  # as many samples as rows of positions: these are alike but at pictures
+        fits = positions.shape[-1] == ids.shape[-1]
+        theirs = fits and _apart(np.moveaxis(positions, 0, 1), ids) < _apart(positions, ids)
     return np.moveaxis(positions, 0, 1) if theirs else positions
 
 
-def _alike(positions: Array) -> int:
-    return int((positions[-1] == positions[-2]).sum())
+def _apart(positions: Array, ids: Array) -> int:
+    """At how many tokens of text the last three rows of positions are not alike."""
+    text = (ids != IMAGE_PAD) & (ids != VIDEO_PAD)
+    return int((text & (positions[-3:] != positions[-1:]).any(axis=0)).sum())
 
 
 def leading(row: PackedRow) -> int:
