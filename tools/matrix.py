@@ -22,7 +22,12 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "matrix"
-TESTS = ("tests/kit", "tests/guards", "tests/packing", "tests/supervision", "tests/upstream", "tests/template")
+TESTS = (
+    *("tests/kit", "tests/guards", "tests/supervision", "tests/upstream/test_upstream_import.py"),
+    *("tests/packing/test_mrope_profiles.py", "tests/packing/test_packing_isolation.py"),
+    "tests/packing/test_packing_isolation_matrix.py",
+)
+SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 TOLD = 12  # lines of what a failed step said
 # What a release of torch or transformers chooses for itself; the rest is as constraints.txt has it.
 THEIRS = r"(torch|transformers|tokenizers|huggingface.hub|hf.xet|numpy|setuptools|sympy|networkx|triton|typer.*|fsspec)"
@@ -93,7 +98,7 @@ def steps(cell: Cell) -> dict[str, list[str]]:
     python = str(cell.bin / "python")
     library = [python, "-m", "coordexp_audit_lib.cli"]
     return {
-        "tests": [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS],
+        "tests": [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SIDE_BY_SIDE, *TESTS],
         # A release of which a contract does not hold is told, and no failure: what could not be judged is one.
         "audit": [*library, "check", "--target", "reference", "--fail-on", "never"],
         "isolation": [*library, "isolation"],
