@@ -55,10 +55,10 @@ def declare(add: Add, judged: argparse.ArgumentParser, report: Report) -> None:
     rollouts.declare(command("rollout", _rollout, what))
     metrics = command("metrics", _metrics, "audit a run's metrics")
     metrics.add_argument(
-        "path", type=Path, help="logging.jsonl, trainer_state.json, an event file, or a folder of them"
+        "path", type=Path, help="a trainer's log in JSON lines, its state, an event file, known by content, or a folder"
     )
     manifest = command("manifest", _manifest, "audit a run's provenance, or compare two runs")
-    manifest.add_argument("run", type=Path, help="a run's folder")
+    manifest.add_argument("run", type=Path, help="the folder that a run of any trainer wrote to")
     manifest.add_argument("--against", type=Path, help="the folder of an earlier run to compare with")
     upstream = command("upstream", _upstream, "which upstream releases keep the contracts")
     upstream.add_argument(

@@ -38,7 +38,8 @@ def attention(
     k, v = (t.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for t in (k, v))
     scores = q @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
     if score_mod is not None:
-        scores = _each(score_mod)(scores, *(torch.arange(n) for n in scores.shape))
+        with _indexing():
+            scores = _each(score_mod)(scores, *(torch.arange(n) for n in scores.shape))
     if block_mask is not None:
         batch, heads, queries, keys = scores.shape
         seen = create_mask(block_mask.mask_mod, batch, heads, queries, keys, device="cpu")
@@ -54,6 +55,13 @@ def _each(function: Any) -> Any:
     for at in ((0, None, None, None, 0), (0, None, None, 0, None), (0, None, 0, None, None), (0, 0, None, None, None)):
         function = torch.vmap(function, in_dims=at)
     return function
+
+
+def _indexing() -> Any:
+    """As torch's own code calls such functions: an index that is a tensor stays one, be the function mapped or not."""
+    from torch._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex
+
+    return TransformGetItemToIndex()
 
 
 @contextmanager

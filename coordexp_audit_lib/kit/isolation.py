@@ -91,7 +91,8 @@ class Numbers:
     def apart_from(self, other: Numbers, unit: Numbers) -> float:
         """The largest |difference| of a tensor in its unit; infinite where a difference is no number."""
         ratios = [
-            float((mine - other.by_name[name]).abs().max() / unit.by_name[name]) for name, mine in self.by_name.items()
+            float((mine.detach() - other.by_name[name].detach()).abs().max() / unit.by_name[name].detach())
+            for name, mine in self.by_name.items()
         ]
         return max(math.inf if math.isnan(r) else r for r in ratios)
 

@@ -1,6 +1,8 @@
 """Multimodal rotary positions (mRoPE): the temporal, height and width rows of samples, from their ids and grids.
 
 As `get_rope_index` of `transformers` computes them for Qwen2-VL, Qwen2.5-VL and Qwen3-VL; a test compares all three.
+After a video of the first two, text goes on past the video's last frame, as in transformers 4.57 and 5.0; 5.24 goes on
+by the video's longer side, so that what follows has positions of its frames.
 """
 
 from __future__ import annotations

@@ -69,6 +69,7 @@ def run(
             taken = take(target, configs, seed=seed, names=names, partial=partial, jobs=workers, progress=progress)
             word = str((out / f"recording{SUFFIX}").resolve())
             write_recording(taken.recording, Path(word))
+            partial.unlink(missing_ok=True)
             live = taken.findings
         jobs = plan(word, configs, out, seed, names)
         failed = run_jobs(jobs, own, progress=progress)

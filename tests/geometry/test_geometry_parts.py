@@ -78,10 +78,24 @@ def msgspec_free(part: Any) -> Any:
     return pickle.loads(pickle.dumps(part))
 
 
+def test_files_of_one_name_are_told_apart(path: Path, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "train.jsonl").write_text(
+            json.dumps({"images": [], "objects": [], "width": 0, "height": 9})
+        )
+    names = [str(tmp_path / folder / "train.jsonl") for folder in ("a", "b")]
+    contracts = [f for f in audit_files(names, How()) if f.invariant.endswith("record_contract")]
+    assert [f.config for f in contracts] == names
+    assert {f.config for f in audit_files(names[:1], How())} == {"train.jsonl"}
+
+
 def test_several_processes_say_what_one_says(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "PART", 60_000)
-    alone = said([f for _ in range(2) for f in audit_file(path, How())])
-    assert said(audit_files([str(path)] * 2, How(), jobs=2)) == alone
+    other = path.with_name("other.jsonl")
+    other.write_bytes(path.read_bytes())
+    alone = said([f for p in (path, other) for f in audit_file(p, How())])
+    assert said(audit_files([str(path), str(other)], How(), jobs=2)) == alone
 
 
 def once_killed(folder: str) -> str:

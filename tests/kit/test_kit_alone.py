@@ -54,7 +54,7 @@ for name in json.loads(sys.argv[2]):
         importlib.import_module(name)
     except Exception as error:
         failed[name] = "%s: %s" % (type(error).__name__, error)
-standard = set(sys.stdlib_module_names) | {"__main__", "worker"}
+standard = set(sys.stdlib_module_names) | {"__main__", "__mp_main__", "worker"}
 others = sorted(m for m in sys.modules if m.split(".")[0] not in standard)
 print(json.dumps({"failed": failed, "others": others}))
 """

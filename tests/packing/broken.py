@@ -573,6 +573,24 @@ def the_end_is_masked_as_the_pad_that_it_is(made: Made, rng: np.random.Generator
     return {**made.tensors, "input_ids": ids, "labels": np.where(ids == g.EOT, IGNORED, made.tensors["labels"])}
 
 
+@breaks(COVER, said="nothing in the batch")
+def nothing_is_supervised(made: Made, rng: np.random.Generator) -> Tensors | None:
+    """As where a template has no marks of what is generated."""
+    found = labelled(made)
+    if found is None or made.family == "llama text":
+        return None
+    return {**made.tensors, "labels": np.full_like(found[1], IGNORED)}
+
+
+@breaks(PREFIX, said="one sees the other")
+def no_bound_between_any_samples(made: Made, rng: np.random.Generator) -> Tensors | None:
+    """One row that counts through, of samples that begin with system turns of their own."""
+    if made.family != "qwen text" or len(made.parts) < 2 or made.parts[1].ids[1] != g.SYSTEM:
+        return None
+    j = g.joined(made.parts)
+    return {"input_ids": j.ids[None], "labels": j.labels[None], "position_ids": np.arange(len(j.ids))[None]}
+
+
 @breaks(LOSS, said="num_items_in_batch")
 def the_loss_is_divided_by_too_few(made: Made, rng: np.random.Generator) -> Tensors | None:
     found = labelled(made)

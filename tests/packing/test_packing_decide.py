@@ -271,6 +271,14 @@ def test_a_file_that_is_no_batch_is_refused_in_one_line(
     assert "\n" not in str(caught.value) and "Remedy: " in str(caught.value)
 
 
+def test_what_torch_saved_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    import torch
+
+    torch.save({"input_ids": torch.ones(1, 4, dtype=torch.int64)}, tmp_path / "batch.pt")
+    with pytest.raises(UsageError, match=r"torch\.save.*save_file"):
+        read(tmp_path / "batch.pt")
+
+
 def test_a_member_that_is_cut_within_a_whole_zip_is_refused(tmp_path: Path) -> None:
     import zipfile
 

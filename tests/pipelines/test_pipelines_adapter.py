@@ -28,7 +28,7 @@ adapter = Adapter("my-packer", profile="qwen3_vl"{more})
 @adapter.setup
 def setup(here):
     print("noise on stdout")
-    return {{"config": here.config, "room": 0}}
+    return {{"config": here.config and open(here.config).read(), "room": 0}}
 
 
 def packed(lengths, room):

@@ -153,6 +153,7 @@ def test_names_of_secrets(name: str, secret: bool) -> None:
         "hub_token: ${HF_TOKEN}",
         "sk-learn",
         "Basic tests only",
+        "basic\nsomething_long_on_the_next_line",
     ],
 )
 def test_innocent_text_is_left_alone(innocent: str) -> None:
@@ -204,3 +205,34 @@ def test_any_config_type_is_written(tmp_path: Path) -> None:
     write_manifest(tmp_path / "run", config=config, config_path=tmp_path / "c.yaml", environ={})
     resolved = json.loads((tmp_path / "run" / "resolved_config.json").read_text())["resolved"]
     assert resolved == {"training": {"hub_token": "<redacted>", "rates": [1.0, 0.5]}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "export WANDB_API_KEY=planted0123",
+        "env HF_TOKEN=planted0123 python train.py",
+        "INFO HF_TOKEN=planted0123",
+        "2026-01-01 12:00:00 INFO: WANDB_API_KEY=planted0123",
+        "my password: planted0123",
+        '{"note": "my password: planted0123"}',
+        '{"argv": "{\\"hub_token\\": \\"planted0123\\"}"}',
+        "a: b: hub_token: planted0123",
+        "train --hub_token planted0123 --wandb_api_key=planted0123",
+    ],
+)
+def test_what_stands_before_a_secret_hides_none(text: str) -> None:
+    assert list(r.sightings(text))
+    clean = r.redact_lines(text)
+    assert "planted0123" not in clean
+    assert list(r.sightings(clean)) == [] and r.redact_lines(clean) == clean
+
+
+def test_many_known_secrets_go_as_few_do() -> None:
+    values = [f"planted-{n:03}" for n in range(40)] + ["planted-00", "planted-001-and-more", "zz\0\u00e4planted"]
+    text = " ".join(values) + " planted-99x planted-001-and-m"
+    few = text
+    for value in sorted(values, key=len, reverse=True):
+        few = few.replace(value, r.MARK)
+    assert r.Known(values).replaced(text) == few
+    assert r.Known(values[:3]).replaced(text) == r.Known(values[:3] * 20).replaced(text)

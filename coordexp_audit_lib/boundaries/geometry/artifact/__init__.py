@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -38,12 +39,12 @@ def audit_data(
     return audit_file(path, How(ordering, form, frame), progress)
 
 
-def audit_file(path: Path | str, how: How, progress: Progress | None = None) -> list[Finding]:
+def audit_file(path: Path | str, how: How, progress: Progress | None = None, shown: str = "") -> list[Finding]:
     """Judge every record of a data file, in this process.
 
     Args:
         path: the file or its URL; packed or plain, lines, one JSON array or COCO object, Parquet or Arrow.
-        progress: called with the number of bytes that were read.
+        progress: called with the number of bytes that were read. shown: what findings call the file; its name.
 
     Raises:
         UsageError: the file cannot be read, is no data, or its records are of no form that is known.
@@ -51,7 +52,7 @@ def audit_file(path: Path | str, how: How, progress: Progress | None = None) -> 
     with opened(path) as source:
         stream = stream_of(source)
         looked = look(source.name, stream, how.form, how.frame)
-        judge = Judge(_file(source, stream, looked, how), how)
+        judge = Judge(_file(source, stream, looked, how, shown), how)
         for block in chain(looked.blocks, stream.blocks):
             judge.take(block, stream.lines)
             if progress:
@@ -78,14 +79,17 @@ def audit_files(
         UsageError: as `audit_file`; or there is no scheduler at the address.
         AuditError: a part killed its worker each time.
     """
+    short = Counter(Path(name).name for name in names)
+    shown = {name: name if short[Path(name).name] > 1 else Path(name).name for name in names}
     if jobs <= 1 and not scheduler:
-        return [f for name in names for f in audit_file(name, how, progress)]
+        return [f for name in names for f in audit_file(name, how, progress, shown[name])]
     spans: list[Span] = []
     for name in names:
         with opened(name) as source:
             stream = stream_of(source)
             looked = look(source.name, stream, how.form, how.frame)
-            spans += spans_of(source, stream, _file(source, stream, looked, how), how, 2 if scheduler else jobs)
+            file = _file(source, stream, looked, how, shown[name])
+            spans += spans_of(source, stream, file, how, 2 if scheduler else jobs)
     done: dict[int, FilePart] = {}
     try:
         for number, part in spread(work, spans, jobs, scheduler):
@@ -116,9 +120,9 @@ def _together(first: Span, parts: Sequence[FilePart]) -> list[Finding]:
     return findings_of(judge)
 
 
-def _file(source: Source, stream: Stream, looked: Looked, how: How) -> File:
+def _file(source: Source, stream: Stream, looked: Looked, how: How, shown: str) -> File:
     """What is judged; images are looked at where the user says where they are, or one of the first is there."""
-    name = Path(source.name).name
+    name = shown or Path(source.name).name
     root = how.images or ("" if is_remote(source.name) else str(Path(source.name).parent))
     if how.images == "none" or not root:
         root = ""

@@ -60,6 +60,9 @@ def _wanted(names: Iterable[str]) -> set[str]:
 def _npz(file: Path, every: bool) -> dict[str, Array | None]:
     with zipfile.ZipFile(file) as parts:
         sizes = {i.filename.removesuffix(".npy"): i.file_size for i in parts.infolist()}
+    if any(name.endswith("data.pkl") for name in sizes):
+        what = "was written by torch.save, and nothing is unpickled here"
+        raise UsageError(what, where=str(file), remedy="write it with safetensors.torch.save_file")
     wanted = set(sizes) if every else _wanted(sizes)
     total = sum(s for n, s in sizes.items() if n in wanted)
     if total > MOST:

@@ -93,13 +93,13 @@ def joined(whole: PackedRow) -> PackedRow:
 
 def oriented(positions: Array, ids: Array | None) -> Array:
     """`position_ids` [rows, B, L], also where they were written [B, rows, L], as verl does."""
-    if positions.ndim != 3 or ids is None or ids.ndim != 2:
+    if positions.ndim != 3 or ids is None or ids.ndim != 2 or ids.dtype.kind not in "iu":
         return positions
     batch = ids.shape[0]
     ours, theirs = positions.shape[1] == batch, positions.shape[0] == batch and positions.shape[1] in (3, 4)
-    if theirs and ours:  # as many samples as rows: those of mRoPE are alike but at images
-        turned = np.moveaxis(positions, 0, 1)
-        theirs = _apart(turned, ids) < _apart(positions, ids)
+    if theirs and ours:  # as many samples as rows of positions: these are alike but at pictures
+        fits = positions.shape[-1] == ids.shape[-1]
+        theirs = fits and _apart(np.moveaxis(positions, 0, 1), ids) < _apart(positions, ids)
     return np.moveaxis(positions, 0, 1) if theirs else positions
 
 

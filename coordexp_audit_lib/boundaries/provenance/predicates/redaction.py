@@ -46,7 +46,7 @@ SHAPES: dict[str, re.Pattern[str]] = {
     "provider key": re.compile(r"\b(?P<keep>)(?:sk|pk|rk)-[\w-]{20,}"),
     "PyPI token": re.compile(r"\b(?P<keep>)pypi-[\w-]{20,}"),
     "web token": re.compile(r"(?<![\w-])(?P<keep>)eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{6,}"),
-    "authorization header": re.compile(r"(?P<keep>\b(?:Bearer|Basic)\s+)(?!<)[\w+/=.~-]{12,}", re.IGNORECASE),
+    "authorization header": re.compile(r"(?P<keep>\b(?:Bearer|Basic)[ \t]+)(?!<)[\w+/=.~-]{12,}", re.IGNORECASE),
     "private key": re.compile(
         r"(?P<keep>)-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     ),

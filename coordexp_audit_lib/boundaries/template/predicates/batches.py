@@ -38,6 +38,9 @@ def supervised_rightly(batch: BatchSamples, ledger: Ledger) -> Iterator[Problem]
     for sample in batch.samples:
         ledger.judged(int(_supervised(sample, batch).sum()))
         yield from _of_sample(sample, batch)
+    if not any(_supervised(s, batch).any() for s in (*batch.samples, *batch.fillers)):
+        ledger.judged()
+        yield Problem("nothing in the batch is supervised: it has no loss", severity="P1")
     yield from _ends(batch, fills)
     yield from _headers(batch)
     ledger.left_out("which tokens are the answer", "needs the samples")
@@ -161,19 +164,22 @@ def opened_once(batch: BatchSamples, ledger: Ledger) -> Iterator[Problem]:
 
 
 def _system_again(sample: Span, batch: BatchSamples) -> Iterator[Problem]:
-    """The same system turn a second time: another sample begins there, and nothing says so."""
+    """A system turn behind others, above all the same a second time: another sample begins there, and nothing says
+    so."""
     start, end, ids = batch.profile.turn_start, batch.profile.turn_end, sample.ids
-    if start is None or end is None or ids[0] != start or ids[1] != SYSTEM:
+    if start is None or end is None:
         return
+    inner = [at for at in np.flatnonzero(ids[:-1] == start).tolist() if at and ids[at + 1] == SYSTEM]
     ends = np.flatnonzero(ids == end)
-    size = int(ends[0]) + 1 if ends.size else 0
-    if size < LEAST_SYSTEM:
-        return
-    for at in np.flatnonzero(ids == start)[1:].tolist():
-        if np.array_equal(ids[at : at + size], ids[:size]):
+    size = int(ends[0]) + 1 if ends.size and ids[0] == start and ids[1] == SYSTEM else 0
+    for at in inner:
+        if size >= LEAST_SYSTEM and np.array_equal(ids[at : at + size], ids[:size]):
             text = "the system turn stands a second time in one segment: it holds two samples, and one sees the other"
             yield _placed(sample, at, text, "P1")
             return
+    if inner:
+        text = "a system turn stands behind others in one segment: if two samples meet there, one sees the other"
+        yield _placed(sample, inner[0], text, "P2")
 
 
 def begun_at_a_turn(batch: BatchSamples, ledger: Ledger) -> Iterator[Problem]:
