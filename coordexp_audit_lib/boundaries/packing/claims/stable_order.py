@@ -3,8 +3,8 @@
 A plan that differs from run to run gives each seed another sequence of gradients, so that a run can't be repeated and
 two runs can't be compared; on several ranks that plan by themselves, it makes them disagree about who trains on what.
 
-Example: samples 4, 9 and 2 that share a pack stand in it as `[2, 4, 9]`, in every run. A pipeline that orders a pack
-otherwise on purpose says so (`packing.in_order: false` of its contract), and is judged by the second half alone."""
+Example: samples 4, 9 and 2 that share a pack stand in it as `[2, 4, 9]`, in every run. Only a pipeline that promises the
+dataset's order (`packing.in_order` of its contract) is judged by the first half."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from coordexp_audit_lib.core.problem import Problem
     severity="P1", kind="B", remedy="Sort each pack by dataset index after every carry-over, and break ties by index."
 )
 def stable_order(ctx: Context) -> Iterator[Violation]:
-    in_order = bool(ctx.contract.get("packing.in_order", True))
+    in_order = bool(ctx.contract.get("packing.in_order", False))
     if not in_order:
         ctx.fact("not asked: the order inside a pack", "the pipeline promises none")
     for question, request, answer in each_plan(ctx):

@@ -9,6 +9,7 @@ CONTRACT = {
     JOINS: False,
     BY_DEFAULT: False,
     "packing.profile": f"qwen3_vl,first_coordinate={COORD_0},coordinates={COORD_BINS}",
+    "packing.in_order": True,  # a pack holds its samples in the order of the dataset
     # The packers that a run may take, by the names that `boundaries.packing.cases` gives them.
     "packing.packers": ("static packing", "dynamic packing", "post-rollout packing"),
 }
