@@ -21,7 +21,7 @@ from coordexp_audit_lib.core.errors import AuditError, UsageError, one_line, unu
 from coordexp_audit_lib.core.fault import faults, spoils
 from coordexp_audit_lib.core.finding import SEVERITIES, Finding
 from coordexp_audit_lib.core.pipeline import pipeline
-from coordexp_audit_lib.core.target import LIVE
+from coordexp_audit_lib.core.target import LIVE, Target
 
 ANCHORED = pipeline().configs
 HELD, VIOLATED, UNUSABLE, UNDECIDED = 0, 1, 2, 3
@@ -160,6 +160,11 @@ def _report(
     return exit_status(findings, arguments.fail_on, partial)
 
 
+def _in_part(target: Target, findings: Sequence[Finding]) -> bool:
+    """Whether what is held is enough: of an adapter's pipeline, which answers what it can."""
+    return target.declaration() is not None and any(f.status == "held" for f in findings)
+
+
 def _check(arguments: argparse.Namespace) -> int:
     from coordexp_audit_lib.core.folder import usable
     from coordexp_audit_lib.core.judge import audit
@@ -181,7 +186,7 @@ def _check(arguments: argparse.Namespace) -> int:
         made = document(described(target, names), target.bindings(), configs, findings)
     if arguments.out:
         write_documents(arguments.out, made)
-    return _report(arguments, made, findings, partial=target.declaration() is not None)
+    return _report(arguments, made, findings, partial=_in_part(target, findings))
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -213,7 +218,7 @@ def _run(arguments: argparse.Namespace) -> int:
     compare_recordings(arguments.target, arguments.out, names, arguments.seed)
     for failed in ran.failed:
         print(f"coordexp-audit: {failed.job.output.name}: the notebook raised: {failed.reason}", file=sys.stderr)
-    status = _report(arguments, made, ran.findings, partial=target.declaration() is not None)
+    status = _report(arguments, made, ran.findings, partial=_in_part(target, ran.findings))
     whole = target.declaration() is None  # of an adapter's pipeline some figures have nothing to show
     return UNDECIDED if ran.failed and status == HELD and whole else status
 

@@ -14,6 +14,7 @@ from coordexp_audit_lib.report.text import cut, shown, visible
 
 _COLOURS = {"held": "32", "violated": "31", "unbound": "33", "error": "35"}
 WIDTH = 160
+FAILED = 5  # errors that are shown with their reason
 
 
 def render(made: Mapping[str, Any], *, colour: bool | None = None, verbose: bool = False) -> str:
@@ -52,11 +53,15 @@ def _top(findings: Sequence[Mapping[str, Any]], colour: bool) -> Iterator[str]:
         yield cut(f"    {visible(_where(v) + v['message'])}", WIDTH)
         if f["remedy"]:
             yield cut(f"    remedy: {visible(f['remedy'])}", WIDTH)
+    failed = [f for f in findings if f["status"] == "error"]
+    for f in failed[:FAILED]:
+        yield cut(f"    {_paint('error', 'error', colour)}  {_name(f)}: {visible(f['note'])}", WIDTH)
     more = sum(map(counts, findings)) - len(chosen)
     rest = [f"{more} more that count"] if more else []
     latent = len([f for f in findings if is_latent(f)])
     rest += [f"{latent} that no audited config leads to"] if latent else []
-    if chosen or rest:
+    rest += [f"{len(failed) - FAILED} more errors"] if len(failed) > FAILED else []
+    if chosen or rest or failed:
         told = "every finding: --verbose, --json, or --out FOLDER"
         yield f"    {' and '.join(rest)}; {told}" if rest else f"    {told}"
         yield ""

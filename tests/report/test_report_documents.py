@@ -218,6 +218,14 @@ def test_the_terminal_begins_with_a_screenful_of_what_matters(make_document: Doc
     assert "    2 more that count; every finding: --verbose, --json, or --out FOLDER" in lines
 
 
+def test_an_error_is_on_the_screen_with_its_reason(make_document: Document, statuses: Findings) -> None:
+    (failed,) = (f for f in statuses() if f.status == "error")
+    many = [msgspec.structs.replace(failed, invariant=f"a.b{i}", note=f"it broke for the reason {i}") for i in range(7)]
+    lines = terminal.render(make_document(many), colour=False).splitlines()
+    assert sum("it broke for the reason" in line for line in lines) == 5
+    assert any("2 more errors; every finding: --verbose" in line for line in lines)
+
+
 def test_terminal_colours_are_ours_alone(hostile: dict[str, Any]) -> None:
     assert "\x1b" not in terminal.render(hostile, colour=False)
     coloured = terminal.render(hostile, colour=True, verbose=True)

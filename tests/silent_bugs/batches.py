@@ -16,6 +16,7 @@ from tests.silent_bugs.packs import (
     IM_END,
     PROFILE,
     Tensors,
+    against,
     asked,
     bare,
     ends,
@@ -196,6 +197,31 @@ def padded_as_real(broken: bool, _: Path) -> Tensors:
     return {**made, "image_grid_thw": grid, **{f"packed_seq_params.{n}": a for n, a in params.items()}}
 
 
+def packed(numbers: tuple[int, ...], room: int, *, flushed: bool) -> list[int]:
+    """The samples of all packs of at most `room` tokens, filled in order; the last pack waits for a sample that does
+    not fit."""
+    given: list[int] = []
+    waiting: list[int] = []
+    for n in numbers:
+        if sum(len(samples()[m]["ids"]) for m in (*waiting, n)) > room:
+            given, waiting = [*given, *waiting], []
+        waiting.append(n)
+    return [*given, *waiting] if flushed else given
+
+
+def never_flushed(broken: bool, _: Path) -> Tensors:
+    return pack(tuple(packed((0, 1, 2), 80, flushed=not broken)))
+
+
+def repeated_otherwise(broken: bool, _: Path) -> Tensors:
+    """Of two prompts, each twice, tokens are repeated one by one and pictures all together."""
+    made = pack((0, 0, 3, 3))
+    if broken:
+        a, b = samples()[0]["pixels"], samples()[3]["pixels"]
+        made["pixel_values"] = np.concatenate([a, b, a, b]).astype(np.float32)
+    return made
+
+
 ALIGNED, POSITIONS, LABELS, VISION = (
     f"packing.{n}" for n in ("fields_aligned", "positions_restart", "no_cross_boundary_label", "vision_in_order")
 )
@@ -345,5 +371,23 @@ PAIRS = [
         says="cu_seqlens_q|cu_seq_lens",
         made=padded_as_real,
         shown=lambda b: b["packed_seq_params.cu_seqlens_q"].tolist(),
+    ),
+    batch(
+        "the last pack is never emitted",
+        "NVIDIA/Megatron-Energon#115",
+        claim="packing.each_once",
+        says="is lost",
+        made=never_flushed,
+        asked=against((0, 1, 2)),
+        shown=lambda b: b["input_ids"].size,
+    ),
+    batch(
+        "pictures are repeated in another order than their prompts",
+        "vllm-project/vllm-omni#7766",
+        claim=VISION,
+        says="pixel row",
+        made=repeated_otherwise,
+        asked=against((0, 0, 3, 3)),
+        shown=lambda b: b["pixel_values"].mean(axis=1).tolist(),
     ),
 ]

@@ -6,12 +6,14 @@ for a right batch is what it computes of that sample alone. That of labels: whic
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from coordexp_audit_lib.boundaries.packing.artifact import Unpacked
 from coordexp_audit_lib.kit import chat, model, mrope, picture
 from coordexp_audit_lib.kit.profile import BUILT_IN, IMAGE_PAD
 from coordexp_audit_lib.kit.tokenizer import encode
@@ -21,8 +23,8 @@ from tests.silent_bugs.pairs import told
 PROFILE = BUILT_IN["qwen3_vl"]
 (IM_END,) = encode("<|im_end|>")
 Tensors = dict[str, Any]
-SIZES = ((64, 64), (96, 64), (64, 128))
-ANSWERS = ("a red cup", "two cats, one of them asleep", "nothing that I know")
+SIZES = ((64, 64), (96, 64), (64, 128), (64, 64))
+ANSWERS = ("a red cup", "two cats, one of them asleep", "nothing that I know", "two trees")
 
 
 @lru_cache(maxsize=1)
@@ -93,6 +95,16 @@ def targets(batch: Tensors) -> list[tuple[int, int, int]]:
 def pictures(batch: Tensors) -> list[Any]:
     """Of each sample: how many tokens its pictures fill in the text, and of what grid they are."""
     return [int((batch["input_ids"] == IMAGE_PAD).sum()), np.asarray(batch["image_grid_thw"]).tolist()]
+
+
+def against(numbers: tuple[int, ...]) -> Callable[[Tensors], list[str]]:
+    """`batch --samples`: the batch is made of these."""
+    parts = [samples()[n] for n in numbers]
+    given = [
+        Unpacked(p["ids"], p["labels"], np.array([p["grid"]]), p["pixels"].astype(np.float32), number=n)
+        for n, p in enumerate(parts)
+    ]
+    return lambda batch: told(audit_batch(batch, profile=PROFILE, samples=given).findings)
 
 
 def asked(batch: Tensors) -> list[str]:

@@ -150,14 +150,6 @@ def never_cut(one: Batch) -> None:
     one["truncated_mask"][:] = False
 
 
-def end_behind_a_cut(one: Batch) -> None:
-    (end,) = encode("<|im_end|>")
-    for name, value in (("completion_ids", end), ("completion_mask", 1), ("sampling_per_token_logps", -1.0)):
-        more = np.zeros((3, 1), one[name].dtype)
-        more[1] = value
-        one[name] = np.concatenate([one[name], more], 1)
-
-
 def supervised(made: Given) -> Any:
     """Each supervised token with the log-probability beside it, and what else the batch says of them."""
     one = made[1]
@@ -237,12 +229,5 @@ PAIRS = [
         claim=AGREES,
         says="batch row 1: the batch says that the answer ended",
         made=given(never_cut),
-    ),
-    rollout(
-        "an end of turn is appended to an answer that was cut",
-        "NovaSky-AI/SkyRL#508",
-        claim=AGREES,
-        says="1 tokens are supervised behind",
-        made=given(end_behind_a_cut),
     ),
 ]

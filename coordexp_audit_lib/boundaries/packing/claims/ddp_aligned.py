@@ -18,7 +18,7 @@ from coordexp_audit_lib.boundaries.packing.predicates import plans
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import Honest, fault
 from coordexp_audit_lib.core.finding import Violation
-from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.core.problem import Problem, Undecided
 from coordexp_audit_lib.core.surface import Refuse
 
 
@@ -31,12 +31,16 @@ def ddp_aligned(ctx: Context) -> Iterator[Violation]:
     """Packs from 1 to 13, one sample each, on 1 to 8 ranks, with and without dataloader_drop_last; then a real plan."""
     plain = [([90] * packs, 100) for packs in (1, 3, 5, 8, 13)]
     real = (cases.realistic_lengths(ctx.rng("ddp"), 60), cases.GLOBAL_MAX_LENGTH)
+    several = 0
     for lengths, length in [*plain, real]:
         for world in range(1, 9):
             for drop_last in (False, True):
                 request = s.PlanRequest(lengths, length, world_size=world, dataloader_drop_last=drop_last)
                 with ctx.case(f"{world} ranks{', dataloader_drop_last' if drop_last else ''}"):
                     yield from _of_ranks(ctx, request)
+                    several += world > 1
+    if not several:
+        raise Undecided("needs a plan that is dealt to several ranks")
 
 
 def _of_ranks(ctx: Context, request: s.PlanRequest) -> Iterator[Violation]:

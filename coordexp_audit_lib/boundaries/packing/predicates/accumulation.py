@@ -35,7 +35,8 @@ def token_weighted(logged: Logged, ledger: Ledger) -> Iterator[Problem]:
     """The loss is the tokens' mean over the whole step. Counts micro-steps.
 
     Only the usual mistakes are told, for a trainer's objective may have terms of its own: that each micro-step weighs
-    alike, that their means are summed, and that a step with fewer of them is divided as if it had all.
+    alike, that their means are summed, that the loss is divided by their number once more, and that a step with fewer
+    of them is divided as if it had all.
     """
     if not logged.steps or any(micro.tokens == 0 for step in logged.steps for micro in step) or not all(logged.steps):
         raise Undecided("a micro-step supervises no token")
@@ -48,6 +49,8 @@ def token_weighted(logged: Logged, ledger: Ledger) -> Iterator[Problem]:
         **_of_fewer(logged, means),
         "the sum of its micro-steps' means: it grows with their number": fmean(map(sum, means)),
     }
+    if logged.each > 1:
+        wrong[f"the tokens' mean divided by its {logged.each} micro-steps once more"] = right / logged.each
     if near(logged.loss, right):
         ledger.judged(sum(map(len, logged.steps)))
         return
