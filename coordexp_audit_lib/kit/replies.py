@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from coordexp_audit_lib.kit import influence, picture, profile, tokenizer
+from coordexp_audit_lib.kit import influence, picture, profile, shift, tokenizer
 
 ROUNDING = 1e-5  # of float32, as a share of the numbers it is of
 Packs = Sequence[Sequence[int]]
@@ -154,8 +154,17 @@ def pack(members: Sequence[int], packed: Ran, unpacked: Any, by_token: bool = Fa
         "loss": whole,
         "supervised": influence.supervised_rows(loss, seen.logits),
         "tokens": influence.by_token(seen) if by_token else [],
-        "unpacked": [{"loss": value, "supervised": n} for value, n in zip(losses, counts, strict=True)],
+        "unpacked": [
+            {"loss": value, "supervised": n, **_shift(one)}
+            for value, n, one in zip(losses, counts, others, strict=True)
+        ],
     }
+
+
+def _shift(one: Ran) -> dict[str, int]:
+    """How far the labels are shifted in a loss that is clearly shifted by another number than one; else nothing."""
+    found = shift.misplaced(float(one.loss), one.seen.kwargs.get("input_ids"), one.seen.logits, one.labels)
+    return {} if found is None else {"shift": found}
 
 
 def forward(packs: Sequence[Mapping[str, Any]], sdpa_accepted: bool = True) -> dict[str, Any]:

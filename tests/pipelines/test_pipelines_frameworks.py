@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,11 @@ from coordexp_audit_lib.boundaries.policies import applicable
 from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import audit
+from coordexp_audit_lib.kit.asked import Asked
+from coordexp_audit_lib.pipelines.api import NotSupported
 from coordexp_audit_lib.pipelines.ms_swift.world import settings_of
+from coordexp_audit_lib.pipelines.trl import adapter as trl
+from coordexp_audit_lib.pipelines.trl.world import World
 from coordexp_audit_lib.targets.resolve import open_target
 
 BOOK = Path(__file__).parents[2] / "book"
@@ -55,10 +61,29 @@ def test_packs_that_no_rank_gets_are_the_only_violation_of_ms_swift(release: str
 def test_micro_steps_that_weigh_alike_are_what_is_violated_in_trl(release: str) -> None:
     findings = judged(f"trl-{release}")
     (step,) = findings["packing.loss_equivalent"].violations
-    assert "a step" in step.message and step.expected != step.actual
+    assert "a step under gradient accumulation" in step.message and step.expected != step.actual
     assert step.where is not None and step.where.symbol.endswith("SFTTrainer.compute_loss")
     cut = findings["template.no_truncation"]
     assert (cut.severity, cut.authority) == ("P2", "practice")
+
+
+def configured(**settings: object) -> Any:
+    world = World.__new__(World)
+    world.settings, world.configured = settings, True
+    return SimpleNamespace(parts=world)
+
+
+def test_whole_chats_that_a_config_of_trl_supervises_are_not_judged_by_their_labels() -> None:
+    for settings in ({}, {"assistant_only_loss": False}):
+        with pytest.raises(NotSupported, match="whole chats are supervised"):
+            trl.supervising(configured(**settings))
+    trl.supervising(configured(completion_only_loss=True))
+
+
+def test_a_config_of_trl_that_does_not_accumulate_has_no_step_of_several_packs() -> None:
+    for settings in ({}, {"gradient_accumulation_steps": 1}):
+        with pytest.raises(NotSupported, match="a step is one micro-step"):
+            trl.step(Asked(channel="A"), configured(**settings))
 
 
 @pytest.mark.parametrize(

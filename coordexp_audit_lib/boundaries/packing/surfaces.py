@@ -186,10 +186,15 @@ class ForwardRequest(msgspec.Struct, frozen=True):
 
 
 class Loss(msgspec.Struct, frozen=True):
-    """The trainer's loss of one row, and how many tokens it supervises (rows of the logits with a gradient)."""
+    """The trainer's loss of one row, and how many tokens it supervises (rows of the logits with a gradient).
+
+    shift: 0 or 2 where the loss clearly compares each row of the logits with the label of the same token or of the next
+    but one; else None, which says nothing.
+    """
 
     loss: float
     supervised: int
+    shift: int | None = None
 
 
 class Pack(msgspec.Struct, frozen=True):

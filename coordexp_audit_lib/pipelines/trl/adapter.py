@@ -1,24 +1,29 @@
 """TRL as a pipeline: `SFTTrainer` on chats of text, packed ("bfd") and without padding, and its collator of chats with
 pictures, which TRL does not pack.
 
---config: a YAML file as `trl sft --config` takes it; without one, TRL's defaults.
+--config: a YAML file as `trl sft --config` takes it. Without one, TRL's defaults, but that only what the assistant says
+is supervised (`assistant_only_loss`, `completion_only_loss`), and that the packs of a step are accumulated.
 """
 
 import math
 
 from coordexp_audit_lib.kit import parts, replies, varlen
+from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 from coordexp_audit_lib.pipelines.api import Adapter, NotSupported, remembered
 from coordexp_audit_lib.pipelines.trl.world import LIMIT, World, settings_of
 
 TRAINER = "trl.trainer.sft_trainer:"
 PACKED, GUIDE = ("docs/source/reducing_memory_usage.md", "Packing", "v1.9.0"), "docs/source/sft_trainer.md"
+ASKED = (
+    "prompts and completions, with completion_only_loss; a whole chat is supervised unless assistant_only_loss is set"
+)
 adapter = Adapter(
     "trl",
     title="TRL",
     repository="huggingface/trl",
     distributions=("trl", "transformers", "torch", "accelerate", "datasets"),
     profile="qwen3_vl",
-    contract={"packing.in_order": False},  # it packs by length
+    contract={"packing.in_order": False, "template.labels_asked_of": ASKED},  # it packs by length
     demands={
         **dict.fromkeys(("packing.capacity", "packing.each_once", "packing.segments_isolated"), PACKED),
         "template.labels_cover_assistant": (GUIDE, "Train on completion only", "v1.9.0"),
@@ -30,7 +35,7 @@ adapter = Adapter(
 
 @adapter.setup
 def setup(here):
-    return World(here.scratch, settings_of(here.config))
+    return World(here.scratch, settings_of(here.config), here.config is not None)
 
 
 @adapter.answers("packing.plan", of="trl.data_utils:pack_dataset")
@@ -84,10 +89,11 @@ def texts(samples):
 
 
 def encoded(chats, here):
-    """Each chat as the trainer tokenizes and collates it by itself."""
+    """Each chat as the trainer tokenizes and collates it by itself; no loss reads the label of its first token."""
     trainer = here.call(here.parts.trainer, chats)
     batches = [here.call(trainer.data_collator, [row]) for row in trainer.train_dataset]
-    return [{"input_ids": b["input_ids"][0].tolist(), "labels": b["labels"][0].tolist()} for b in batches]
+    rows = [(b["input_ids"][0].tolist(), b["labels"][0].tolist()) for b in batches]
+    return [{"input_ids": ids, "labels": [IGNORE_INDEX, *labels[1:]]} for ids, labels in rows]
 
 
 @adapter.answers("packing.encode", of=TRAINER + "SFTTrainer._prepare_dataset")
@@ -138,6 +144,8 @@ def step(request, here):
     """One optimizer step of a real run over the packs, one a micro-step; what it brings back is the step's loss."""
     if request.channel != "A":
         raise NotSupported("rollouts")
+    if here.parts.configured and here.parts.settings.get("gradient_accumulation_steps", 1) == 1:
+        raise NotSupported("gradient_accumulation_steps is 1 in this config: a step is one micro-step")
     chats, world = [answering(n) for n in request.objects], here.parts
     sizes = [len(members) for members, _ in packs_of(chats, request.packing_length, here)[1]]
     more = {"packing": True, "max_length": request.packing_length, "gradient_accumulation_steps": len(sizes)}
@@ -183,10 +191,24 @@ def first(batch):
     return {k: v[0] if k in ("input_ids", "labels") else v for k, v in batch.items()}
 
 
+def supervising(here):
+    """Refuse to judge labels where the config lets TRL supervise the whole of a chat, as it does by default."""
+    world = here.parts
+    if not world.configured or world.settings.get("completion_only_loss"):
+        return
+    if not world.assistant_only():
+        raise NotSupported(
+            "this config sets neither assistant_only_loss nor completion_only_loss: whole chats are supervised"
+        )
+    raise NotSupported("assistant_only_loss of chats with pictures: asked are prompts and completions")
+
+
 @adapter.answers("template.encode", of=TRAINER + "DataCollatorForVisionLanguageModeling.torch_call")
 def encode_records(request, here):
     if any("<|" in desc for record in request.records for desc, _ in record.objects):
         raise NotSupported("text that spells a control token: it is taken as the token")
+
+    supervising(here)
 
     def examples():  # anew each time, for the collator writes into them
         return [example(record, request.system, request.user) for record in request.records]

@@ -30,21 +30,29 @@ def settings_of(path):
 
 
 class World:
-    """What every question of one worker shares. settings: those of the config. small: the model."""
+    """What every question of one worker shares. settings: those of the config. small: the model.
 
-    def __init__(self, scratch, settings):
-        self.scratch, self.settings = scratch, settings
+    configured: whether there is a config. Its settings count then, and TRL's defaults for what it leaves out.
+    """
+
+    def __init__(self, scratch, settings, configured):
+        self.scratch, self.settings, self.configured = scratch, settings, configured
         self.words, self.small = parts.tokenizer(scratch), parts.model()
         self.processor = parts.processor(scratch, self.words)
         self.sft = importlib.import_module("trl.trainer.sft_trainer")
 
+    def assistant_only(self):
+        """`assistant_only_loss` of the config, TRL's default (False) where it says nothing; True without a config."""
+        return bool(self.settings.get("assistant_only_loss", not self.configured))
+
     def trainer(self, chats, **more):
-        """`SFTTrainer` as a script makes it, over chats of text of which only what the assistant says is supervised."""
+        """`SFTTrainer` as a script makes it, over chats of text."""
         from datasets import Dataset
         from trl import SFTConfig
 
         folder = tempfile.mkdtemp(dir=self.scratch)
-        given = {"per_device_train_batch_size": 1, "assistant_only_loss": True, "max_length": None, **more}
+        asked = {"assistant_only_loss": self.assistant_only(), "max_length": None}
+        given = {"per_device_train_batch_size": 1, **asked, **more}
         return self.sft.SFTTrainer(
             model=self.small,
             args=SFTConfig(output_dir=folder, **STILL, **QUIET, **given),

@@ -41,19 +41,29 @@ def loss_equivalent(ctx: Context) -> Iterator[Violation]:
     yield from each_forward(ctx, lambda pack, attention: isolation.loss_equivalent(pack), _measured)
     if ROLLOUT not in packers(ctx) and not ctx.answers(STEP):
         return
-    for channel in ("A", "B"):
+    channels: tuple[Literal["A", "B"], ...] = ("A", "B")
+    for channel in channels:
+        where = _named(ctx, channel)
         try:
-            with ctx.case(f"a step of Channel-{channel}"):
-                yield from _step(ctx, channel)
+            with ctx.case(where):
+                yield from _step(ctx, channel, where)
         except SurfaceUnbound as error:
-            ctx.left_out(f"a step of Channel-{channel}", error.what)
+            ctx.left_out(where, error.what)
 
 
-def _step(ctx: Context, channel: Literal["A", "B"]) -> Iterator[Violation]:
+def _named(ctx: Context, channel: Literal["A", "B"]) -> str:
+    """What a step is called; an adapter's pipeline knows no channels."""
+    if ctx.target.declaration() is None:
+        return f"a step of Channel-{channel}"
+    return "a step under gradient accumulation" if channel == "A" else "a step over rollouts"
+
+
+def _step(ctx: Context, channel: Literal["A", "B"], where: str) -> Iterator[Violation]:
     """The same samples in one pack and in several."""
     whole, split = (ctx.value(STEP, StepRequest(OBJECTS, length, channel)) for length in (ALL_TOGETHER, APART))
     ctx.judged()
-    where = f"a step of Channel-{channel}"
+    if ctx.target.declaration() is not None:
+        ctx.fact(f"micro-steps of {where}", [len(whole.packs), len(split.packs)])
     if len(whole.packs) != 1 or len(split.packs) < 2:
         ctx.left_out(where, f"it makes packs of {whole.packs} and of {split.packs} samples")
     elif abs(split.loss - whole.loss) > isolation.STEP_TOLERANCE * abs(whole.loss):

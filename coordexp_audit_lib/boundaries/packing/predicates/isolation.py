@@ -12,6 +12,7 @@ from coordexp_audit_lib.core.problem import Problem
 TOLERANCE = 1e-5
 STEP_TOLERANCE = 1e-3  # of the loss of a step, which is told with four digits
 NEGLIGIBLE = "negligible"
+MISPLACED: dict[int | None, str] = {0: "the same", 2: "the next but one"}  # by how far the labels are shifted
 
 
 def isolated(pack: Pack, attention: Attention) -> Iterator[Problem]:
@@ -50,7 +51,8 @@ def cause(pack: Pack, attention: Attention) -> str:
 
 
 def loss_equivalent(pack: Pack) -> Iterator[Problem]:
-    """The packed loss is the mean over the samples' own losses, each weighted by the tokens that it supervises."""
+    """The packed loss is the mean over the samples' own losses, each weighted by the tokens that it supervises; and
+    these losses are of the next token, where it can be told."""
     supervised = sum(a.supervised for a in pack.unpacked)
     if pack.supervised != supervised:
         text = "the pack supervises another number of tokens than its samples one by one"
@@ -58,6 +60,10 @@ def loss_equivalent(pack: Pack) -> Iterator[Problem]:
     if not supervised:
         yield Problem("the samples supervise no token", expected="at least 1", actual=0)
         return
+    told = {MISPLACED.get(a.shift) for a in pack.unpacked if a.supervised}
+    if len(told) == 1 and (token := told.pop()):
+        text = f"the loss compares logits with labels of {token} token: it is not shifted by one"
+        yield Problem(text, expected="logits[t] with labels[t + 1]", actual=f"labels of {token} token")
     if not negligible(relative_gap(pack)):
         text = "the packed loss is not the token-weighted loss of the samples one by one"
         yield Problem(text, expected=float(f"{weighted(pack):.6g}"), actual=float(f"{pack.loss:.6g}"))

@@ -62,6 +62,8 @@ def labels_cover_assistant(ctx: Context) -> Iterator[Violation]:
     if not pads:
         ctx.not_there("labels of pads", "no row was padded")
     ctx.fact("supervised tokens", supervised)
+    if asked := ctx.contract.get("template.labels_asked_of"):
+        ctx.fact("asked of", asked)
 
 
 def _control(ctx: Context, header: list[int]) -> Iterator[Violation]:
