@@ -3,8 +3,8 @@
 A plan that differs from run to run gives each seed another sequence of gradients, so that a run can't be repeated and
 two runs can't be compared; on several ranks that plan by themselves, it makes them disagree about who trains on what.
 
-Example: samples 4, 9 and 2 that share a pack stand in it as `[2, 4, 9]`, in every run. Only a pipeline that promises the
-dataset's order (`packing.in_order` of its contract) is judged by the first half."""
+Example: samples 4, 9 and 2 that share a pack stand in it as `[2, 4, 9]`, in every run. Only a pipeline that promises
+the dataset's order (`packing.in_order` of its contract) is judged by the first half."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Coordinate tokens never enter the text's cross-entropy, in either channel.
 
 Coordinates are supervised as an expectation over a thousand bins. The text's cross-entropy on top punishes the
-neighbouring bin as hard as the far one, and pays twice for the same token. A term over the bins alone that a config asks
-for by a weight of its own, of whatever form, is not the text's and is not judged here.
+neighbouring bin as hard as the far one, and pays twice for the same token. A term over the bins alone that a config
+asks for by a weight of its own, of whatever form, is not the text's and is not judged here.
 
 Example: the four `<|coord_k|>` of a box have the label -100, and no gradient on the ordinary columns."""
 
