@@ -68,7 +68,10 @@ def test_the_ribbon_shows_every_token_and_where_something_is_wrong(
     assert len(same[0]) == len(same[1])
 
 
-def test_the_ribbon_marks_the_culprit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_ribbon_marks_the_culprit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     change, _, _ = broken.FAULTS["a stray image pad"]
     made, tensors = next((m, t) for m, t in broken.some(change, 30) if m.layout == "ms-swift, four rows")
     _, at = np.argwhere(tensors["input_ids"] != made.tensors["input_ids"])[0].tolist()

@@ -82,7 +82,7 @@ def test_a_packer_that_nobody_knew_is_judged_by_what_it_answers(
     found = by_claim(document)
     held = {name for name, f in found.items() if f["status"] == "held"}
     assert status == HELD
-    assert held == {"packing.capacity", "packing.each_once", "packing.stable_order", "packing.ddp_aligned"}
+    assert held == {"packing.capacity", "packing.each_once", "packing.stable_order"}
     assert {f["status"] for name, f in found.items() if name not in held} == {"unbound"}
     assert not {policy_of(name) for name in found} - {""}
     assert document["target"]["kind"] == "adapter"
@@ -380,4 +380,4 @@ def test_a_page_of_what_it_answers_says_what_it_can_not_show_and_goes_on(
     assert any("not shown: packing.batch: the adapter does not answer it" in text for text in said)
     shown = json.dumps([o.get("data", {}) for c in cells for o in c["outputs"]])
     assert "packing.each_once" in shown and "adapter:plan" in shown, "findings and evidence stand on the page"
-    assert json.loads((out / "audit.json").read_text())["summary"]["held"] == 4
+    assert json.loads((out / "audit.json").read_text())["summary"]["held"] == 3
