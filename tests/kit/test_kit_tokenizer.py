@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ def converted() -> Any:
 
         path, control = str(tokenizer.ranks_path()), list(tokenizer.CONTROL)
         wanted: Any = TikTokenConverter
-        made = wanted(path, pattern=tokenizer.PATTERN, additional_special_tokens=control).converted()
+        named = next(n for n in inspect.signature(wanted).parameters if n.endswith("special_tokens"))  # renamed in 5.0
+        made = wanted(path, pattern=tokenizer.PATTERN, **{named: control}).converted()
         made.normalizer = normalizers.NFC()
         made.add_tokens([AddedToken(t, normalized=False) for t in (*tokenizer.PLAIN, *tokenizer.COORD_TOKENS)])
         _CONVERTED.append(made)
