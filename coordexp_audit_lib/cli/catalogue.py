@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import inspect
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.cli.streams import say
 from coordexp_audit_lib.core.claim import Claim, declared
-from coordexp_audit_lib.core.errors import UsageError
+from coordexp_audit_lib.core.errors import UsageError, did_you_mean
 from coordexp_audit_lib.core.fault import faults, spoils
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -55,8 +54,8 @@ def _begins(claim: Claim, word: str) -> bool:
 
 def _unknown(word: str) -> UsageError:
     ids = [c.id for c in declared()]
-    close = difflib.get_close_matches(word, [*ids, *dict.fromkeys(i.partition(".")[0] for i in ids)], n=1)
-    remedy = f"did you mean {close[0]}?" if close else "see `coordexp-audit list`"
+    known = [*ids, *dict.fromkeys(i.partition(".")[0] for i in ids)]
+    remedy = did_you_mean(word, known, "see `coordexp-audit list`")
     return UsageError("there is no such claim", where=word, remedy=remedy)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import sys
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ import msgspec
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.policies import POLICIES, applicable, left_out
 from coordexp_audit_lib.core.claim import Claim, claims, exhibits
-from coordexp_audit_lib.core.errors import UsageError
+from coordexp_audit_lib.core.errors import UsageError, did_you_mean
 from coordexp_audit_lib.core.pipeline import pipelines
 from coordexp_audit_lib.core.surface import surfaces
 from coordexp_audit_lib.core.target import Target, TargetInfo
@@ -126,8 +125,7 @@ def _refuse_misspelt(target: Target, whole: bool) -> None:
         for what, names, known in named:
             for name in names:
                 if name not in known:
-                    close = difflib.get_close_matches(name, known, n=1)
-                    remedy = f"did you mean {close[0]}?" if close else f"use one of {', '.join(known)}"
+                    remedy = did_you_mean(name, known, f"use one of {', '.join(known)}")
                     raise UsageError(f"the adapter names the {what} {name!r}, and there is none", remedy=remedy)
         profile.named(said.profile or "text")
     except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 from typing import Any
 
 _OTHER = "give a place that there is and that can hold it"
@@ -77,6 +78,14 @@ def unusable(error: OSError, where: str = "") -> UsageError:
     place = where or str(error.filename or "")
     what = error.strerror or str(error) or type(error).__name__
     return UsageError(f"{what[:1].lower()}{what[1:]}", where=place, remedy=_REMEDIES.get(error.errno or 0, _OTHER))
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
+    """A remedy for a word that is not known: the nearest that is, else what else helps."""
+    import difflib  # only who errs needs it
+
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {close[0]}?" if close else otherwise
 
 
 def one_line(what: str, where: str = "", remedy: str = "") -> str:

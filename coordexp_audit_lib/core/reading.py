@@ -9,18 +9,25 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def regular(path: Path | str) -> BinaryIO:
+class NotRegular(OSError):
+    """What is named is no regular file."""
+
+
+def regular(path: Path | str, *, follow: bool = True) -> BinaryIO:
     """Open a regular file to read. A FIFO, socket or device, which could keep a reader waiting for ever, is not opened.
 
+    follow: whether a link is followed to what it names.
+
     Raises:
-        OSError: it is none, or cannot be opened.
+        NotRegular: it is none. OSError: it cannot be opened.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    links = 0 if follow else os.O_NOFOLLOW
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | links)
     mode = os.fstat(fd).st_mode
     if not stat.S_ISREG(mode):
         os.close(fd)
         number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-        raise OSError(number, "is no regular file", str(path))
+        raise NotRegular(number, "is no regular file", str(path))
     return os.fdopen(fd, "rb")
 
 

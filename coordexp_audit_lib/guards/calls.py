@@ -133,10 +133,6 @@ def _positions(row: PackedRow) -> str | None:
 Failed = Callable[[str, Exception], object]
 
 
-def unheard(place: str, error: Exception) -> None:
-    """Leave it at that."""
-
-
 class Calls:
     """Listens to how a model is called in training. inbox: where to leave what is found. facts: own ones. failed: told
     of a look that failed by itself, which stops nothing."""

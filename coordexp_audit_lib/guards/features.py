@@ -154,8 +154,8 @@ def _masked(ids: Array, given: Mapping[str, Any], features: Sequence[Feature]) -
     if labels is None or labels.shape != ids.shape or not ((labels >= 0) & (labels != ids)).any():
         return False
     own = [f.ids for f in features]
-    restored = np.where(labels >= 0, labels, ids)
-    return found(restored.reshape(-1), own).seen > found(ids.reshape(-1), own).seen
+    whole = found(ids.reshape(-1), own).seen
+    return whole < len(own) and found(np.where(labels >= 0, labels, ids).reshape(-1), own).seen > whole
 
 
 def _sequence(value: Any) -> Array | None:

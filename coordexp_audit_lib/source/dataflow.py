@@ -13,6 +13,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from coordexp_audit_lib.source.tree import children
+
 V = TypeVar("V", bound=Hashable)
 LEAVING = (ast.Return, ast.Continue, ast.Break)
 GONE = (ast.Return, ast.Raise)  # what a name stands for there does not reach the next statement
@@ -88,7 +90,7 @@ class Flow(Generic[V]):
         return left
 
     def do_other(self, node: ast.stmt) -> None:
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             if isinstance(child, ast.expr):
                 self.value(child)
 
@@ -215,7 +217,7 @@ class Flow(Generic[V]):
         return found
 
     def of_other(self, node: ast.AST) -> V:
-        return self.join([self.value(child) for child in ast.iter_child_nodes(node)])
+        return self.join([self.value(child) for child in children(node)])
 
     def of_Constant(self, node: ast.Constant) -> V:
         return self.nothing

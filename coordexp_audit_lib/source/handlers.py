@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from coordexp_audit_lib.source.names import definitions, own_nodes
+from coordexp_audit_lib.source.tree import children
 
 BLANKET = frozenset({"Exception", "BaseException", "builtins.Exception", "builtins.BaseException"})
 
@@ -27,7 +28,7 @@ def suppressions(module: ast.Module, path: str) -> Iterator[Suppression]:
     scopes: list[tuple[str, ast.AST]] = [("", module), *((d.qualname, d.node) for d in definitions(module))]
     found = []
     for symbol, scope in scopes:
-        for node in own_nodes(ast.iter_child_nodes(scope)):
+        for node in own_nodes(children(scope)):
             if isinstance(node, ast.ExceptHandler) and _catches_all(node.type) and all(map(_does_nothing, node.body)):
                 caught = ast.unparse(node.type) if node.type else ""
                 found.append(Suppression(path, node.lineno, symbol, f"except {caught}".rstrip() + " that does nothing"))

@@ -17,7 +17,7 @@ import msgspec
 
 from coordexp_audit_lib.source.dataflow import Flow, Summaries
 from coordexp_audit_lib.source.names import Function, arguments, definitions, own_nodes, parameters
-from coordexp_audit_lib.source.tree import text_of
+from coordexp_audit_lib.source.tree import children, text_of
 
 Chain = tuple[str, ...]
 Origins = frozenset[Chain]
@@ -56,7 +56,7 @@ class Scope:
         self.path, self.qualname, self.owner, self.node = path, qualname, owner, node
         self.id = f"{path}:{qualname}"
         self.parameters = parameters(node)
-        self.body = list(own_nodes(ast.iter_child_nodes(node)))
+        self.body = list(own_nodes(children(node)))
         self.around: list[Scope] = []
         self.constants: dict[str, frozenset[str]] = {}
         self.names: dict[str, Origins] = {}

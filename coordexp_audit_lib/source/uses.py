@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import msgspec
 
+from coordexp_audit_lib.source.tree import children
+
 
 class Use(msgspec.Struct, frozen=True):
     """symbol: `module:name`. inside: only when a function is called. keywords: given where it is called."""
@@ -35,7 +37,7 @@ def uses_of(tree: ast.Module, path: str, package: str) -> Iterator[Use]:
 
 def _statements(node: ast.AST, inside: bool, spared: bool) -> Iterator[tuple[ast.stmt, bool, bool]]:
     """Every statement, whether it stands in a function, and whether what fails in it is caught or may not run."""
-    for child in ast.iter_child_nodes(node):
+    for child in children(node):
         if not isinstance(child, ast.stmt | ast.ExceptHandler):
             continue
         if isinstance(child, ast.stmt):

@@ -16,6 +16,7 @@ import transformers
 from coordexp_audit_lib.callback import AuditCallback
 from coordexp_audit_lib.core.errors import InvariantViolation
 from coordexp_audit_lib.kit.model import one_thread
+from tests.guards.mistaken import LeftEvaluating, LeftTraining, Overwriting, Seeded, Stream
 
 pytestmark = pytest.mark.model
 hub: Any = transformers
@@ -108,17 +109,6 @@ def test_a_step_that_is_left_out_and_a_metric_without_a_value_stop_nothing(tmp_p
 
 
 # parameters
-
-
-class Overwriting(hub.Trainer):  # type: ignore[misc]
-    """A trainer that goes over every weight, frozen ones too."""
-
-    def training_step(self, *args: Any, **kwargs: Any) -> Any:
-        loss = super().training_step(*args, **kwargs)
-        with torch.no_grad():
-            for p in self.model.parameters():
-                p.mul_(0.99)
-        return loss
 
 
 class LateFreezing(hub.Trainer):  # type: ignore[misc]
@@ -219,24 +209,6 @@ def test_tied_embeddings_that_come_apart_are_told(tmp_path: Path) -> None:
 
 
 # modes
-
-
-class LeftTraining(hub.Trainer):  # type: ignore[misc]
-    """A trainer whose predictions are made in training mode."""
-
-    def prediction_step(self, model: Any, *args: Any, **kwargs: Any) -> Any:
-        model.train()
-        return super().prediction_step(model, *args, **kwargs)
-
-
-class LeftEvaluating(hub.Trainer):  # type: ignore[misc]
-    """A trainer that never goes back to training mode."""
-
-    def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        model.eval()
-        loss = self.compute_loss(model, self._prepare_inputs(inputs))
-        loss.backward()
-        return loss.detach()
 
 
 EVALUATED: dict[str, Any] = {"eval_strategy": "steps", "eval_steps": 1, "per_device_eval_batch_size": 2}
@@ -357,36 +329,15 @@ def test_a_run_that_is_resumed_goes_on_with_the_samples_that_are_left(tmp_path: 
 # loader workers
 
 
-class Seeded(hub.Trainer):  # type: ignore[misc]
-    """A trainer whose loader workers all have one seed of NumPy."""
-
-    def get_train_dataloader(self) -> Any:
-        loader = super().get_train_dataloader()
-        getattr(loader, "base_dataloader", loader).worker_init_fn = lambda worker: np.random.seed(42)
-        return loader
-
-
-class Stream(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
-    """A stream that each worker reads whole, or its part of it."""
-
-    def __init__(self, *, parts: bool) -> None:
-        self.parts = parts
-
-    def __iter__(self) -> Any:
-        info = torch.utils.data.get_worker_info()
-        step, first = (info.num_workers, info.id) if self.parts and info else (1, 0)
-        return iter(rows()[first::step])
-
-
 def test_workers_that_begin_alike_are_told(tmp_path: Path) -> None:
     told = run(tmp_path / "sound", dataloader_num_workers=2)
     assert everything(told) == [] and told["run"]["packing.workers_apart"]["judged"] == 2
     told = run(tmp_path / "one seed", kind=Seeded, dataloader_num_workers=2)
     (said,) = found(told, "packing.workers_apart")
     assert said.startswith("loader workers 0 and 1 begin with the same state of numpy.random")
-    told = run(tmp_path / "parts", data=Stream(parts=True), dataloader_num_workers=2)
+    told = run(tmp_path / "parts", data=Stream(rows(), parts=True), dataloader_num_workers=2)
     assert everything(told) == [] and told["samples"]["not known"].startswith("the data are a stream")
-    told = run(tmp_path / "whole", data=Stream(parts=False), dataloader_num_workers=2)
+    told = run(tmp_path / "whole", data=Stream(rows(), parts=False), dataloader_num_workers=2)
     (said,) = found(told, "packing.workers_apart")
     assert "give the same samples: the stream is not split among them" in said
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from tests.guards.mistaken import LeftEvaluating, LeftTraining, Overwriting, Seeded, Stream
 from tests.silent_bugs.pairs import Pair, Told
 from tests.silent_bugs.trained import SAMPLES, VOCABULARY, Ran, Tiny, hub, of, rows, run
 
@@ -72,18 +73,9 @@ class Twice(hub.Trainer):  # type: ignore[misc]
         return made
 
 
-class Decayed(hub.Trainer):  # type: ignore[misc]
-    """Weight decay goes over all parameters, frozen ones too."""
-
-    def training_step(self, *args: Any, **kwargs: Any) -> Any:
-        loss = super().training_step(*args, **kwargs)
-        with torch.no_grad():
-            for p in self.model.parameters():
-                p.mul_(0.99)
-        return loss
-
-
 class DecayedRight(hub.Trainer):  # type: ignore[misc]
+    """Weight decay that leaves alone what is frozen: the twin of `Overwriting`."""
+
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         loss = super().training_step(*args, **kwargs)
         with torch.no_grad():
@@ -139,24 +131,6 @@ def tower(broken: bool, folder: Path) -> Ran:
 # modes
 
 
-class LeftEvaluating(hub.Trainer):  # type: ignore[misc]
-    """After an evaluation the model is never put back."""
-
-    def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        model.eval()
-        loss = self.compute_loss(model, self._prepare_inputs(inputs))
-        loss.backward()
-        return loss.detach()
-
-
-class LeftTraining(hub.Trainer):  # type: ignore[misc]
-    """The evaluation takes no gradients, and leaves the model in training mode."""
-
-    def prediction_step(self, model: Any, *args: Any, **kwargs: Any) -> Any:
-        model.train()
-        return super().prediction_step(model, *args, **kwargs)
-
-
 def dropping(wrong: Any, **how: Any) -> Callable[[bool, Path], Ran]:
     return lambda broken, folder: run(folder, wrong if broken else hub.Trainer, Tiny(attention_dropout=0.5), **how)
 
@@ -201,29 +175,8 @@ def dropped(broken: bool, folder: Path) -> Ran:
     return run(folder, sampled(order), max_steps=-1, num_train_epochs=1)
 
 
-class Stream(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
-    """A stream that each worker reads whole, or its part of it."""
-
-    def __init__(self, *, parts: bool) -> None:
-        self.parts = parts
-
-    def __iter__(self) -> Iterator[Any]:
-        info = torch.utils.data.get_worker_info()
-        step, first = (info.num_workers, info.id) if self.parts and info else (1, 0)
-        return iter(rows()[first::step])
-
-
 def streamed(broken: bool, folder: Path) -> Ran:
-    return run(folder, data=Stream(parts=not broken), dataloader_num_workers=2, max_steps=4)
-
-
-class Seeded(hub.Trainer):  # type: ignore[misc]
-    """Every loader worker begins with the parent's state of NumPy."""
-
-    def get_train_dataloader(self) -> Any:
-        loader = super().get_train_dataloader()
-        getattr(loader, "base_dataloader", loader).worker_init_fn = lambda worker: np.random.seed(42)
-        return loader
+    return run(folder, data=Stream(rows(), parts=not broken), dataloader_num_workers=2, max_steps=4)
 
 
 class Cropped(torch.utils.data.Dataset):  # type: ignore[type-arg]
@@ -305,7 +258,7 @@ PAIRS = [
         "iamwangyabin/S-Prompts#2",
         claim="supervision.frozen_still",
         says="model.embed_tokens.weight",
-        made=of(Decayed, DecayedRight, prepared=frozen),
+        made=of(Overwriting, DecayedRight, prepared=frozen),
     ),
     ran(
         "tied embeddings come apart",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from coordexp_audit_lib.source.reach.program import Node
 from coordexp_audit_lib.source.reach.truth import Truth
-from coordexp_audit_lib.source.tree import DEFINITIONS
+from coordexp_audit_lib.source.tree import DEFINITIONS, children
 
 ENDS = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 
@@ -100,7 +100,7 @@ class Body:
         yield from self._expressions([node.func, *arguments, *(k.value for k in node.keywords)])
 
     def _children(self, node: ast.AST) -> Iterator[ast.AST]:
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             if isinstance(child, ast.expr):
                 yield from self._expression(child)
             elif not isinstance(child, ast.arguments):

@@ -7,14 +7,13 @@ import glob
 import gzip
 import io
 import lzma
-import os
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from coordexp_audit_lib.core.errors import UsageError
+from coordexp_audit_lib.core.reading import NotRegular, regular
 
 REMEDY = "give JSON lines, one record a line, a JSON array, Parquet or Arrow; plain, .gz, .xz, .bz2 or .zst"
 HEAD = 64
@@ -89,12 +88,10 @@ def opened(path: str | Path) -> Iterator[Source]:
 def _raw(name: str) -> IO[bytes]:
     if is_remote(name):
         return _remote(name)
-    # Not following a name to a device or a pipe, which would be waited for.
-    file = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        raise UsageError("is no regular file", where=name, remedy=REMEDY)
-    return os.fdopen(file, "rb")
+    try:
+        return regular(name)
+    except NotRegular as error:
+        raise UsageError("is no regular file", where=name, remedy=REMEDY) from error
 
 
 def is_remote(name: str) -> bool:

@@ -145,13 +145,3 @@ class TalkLayout(Layout):
         points = len(found) - boxes
         words = ("bbox", '"bbox_2d"', "point_2d", "box_start")
         return (boxes, points) if tuple(map(content.count, words)) == (boxes, boxes, points, 0) else None
-
-
-def _is_sound(item: Answered, most: float) -> bool:
-    """Whether an object has one box in order and in the frame, or one point."""
-    if item.bbox_2d is UNSET:
-        return item.point_2d is not UNSET and min(item.point_2d) >= 0 and max(item.point_2d) <= most
-    x1, y1, x2, y2 = item.bbox_2d
-    if item.point_2d is not UNSET or (most > 1 and x2 <= 1 and y2 <= 1):
-        return False
-    return 0 <= x1 <= x2 <= most and 0 <= y1 <= y2 <= most

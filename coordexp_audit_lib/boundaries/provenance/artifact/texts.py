@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import json
 import os
-import stat
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -16,6 +15,7 @@ import msgspec
 from coordexp_audit_lib.boundaries.provenance.artifact.pickled import BIN, strings_in
 from coordexp_audit_lib.boundaries.provenance.predicates.redaction import Sighting, sightings
 from coordexp_audit_lib.core.claim import Ledger
+from coordexp_audit_lib.core.reading import NotRegular, regular
 
 PIECE = 4 << 20
 MAX_LINE = 1 << 20  # a line that goes on behind a piece is read to its end, but no further than this
@@ -117,28 +117,17 @@ def _entries(root: Path, ledger: Ledger, skipped: _Skipped) -> Iterator[Path]:
 
 def _of_file(path: Path, relative: str, skipped: _Skipped) -> Iterator[Piece]:
     try:
-        with _opened(path) as file:
+        with regular(path, follow=False) as file:
             if path.suffix == BIN:
                 yield from _of_pickle(file, path, relative, skipped)
             elif path.suffix == ".ipynb":
                 yield from _of_notebook(file, relative, skipped)
             else:
                 yield from _of_text(file, path, relative, skipped)
+    except NotRegular:
+        skipped.add(relative, "it cannot be read: it is no regular file")
     except (OSError, ValueError) as error:
         skipped.add(relative, f"it cannot be read: {getattr(error, 'strerror', None) or error}")
-
-
-def _opened(path: Path) -> BinaryIO:
-    """A regular file, opened without waiting and without following a link.
-
-    Raises:
-        OSError: it cannot be opened. ValueError: it is no regular file.
-    """
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise ValueError("it is no regular file")
-    return os.fdopen(handle, "rb")
 
 
 def _of_text(file: BinaryIO, path: Path, relative: str, skipped: _Skipped) -> Iterator[Piece]:
