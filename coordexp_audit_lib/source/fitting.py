@@ -36,7 +36,7 @@ class Fitting:
         self.imports = self.calls = 0
 
     def misfits(self, path: str) -> Iterator[Misfit]:
-        """Those of a module. An import that the module can do without (in a `try`, for type checkers) is passed over."""
+        """Those of a module. What it can do without (an import in a `try`, one for type checkers) is passed over."""
         module = self.tree.module(path)
         yield from self._imports(module, path)
         yield from self._calls(module, path)
@@ -46,7 +46,7 @@ class Fitting:
             if not isinstance(node, ast.ImportFrom):
                 continue
             source = imported_from(node, path)
-            if not source.split(".")[0] in self.folders:
+            if source.split(".")[0] not in self.folders:
                 continue
             files = module_files(self.tree, source)
             is_folder = (self.tree.root / source.replace(".", "/")).is_dir()
@@ -89,14 +89,17 @@ class Fitting:
                 if wrong:
                     yield Misfit(path, node.lineno, scope.symbol, "call", name, f"calls {name}, {wrong}")
 
-    def _callee(
-        self, func: ast.expr, module: ast.Module, path: str, scope: Scope
-    ) -> tuple[str, Function, bool] | None:
+    def _callee(self, func: ast.expr, module: ast.Module, path: str, scope: Scope) -> tuple[str, Function, bool] | None:
         """The tree's own undecorated function that is called, and whether its first parameter is already bound."""
         if isinstance(func, ast.Name) and func.id not in scope.hidden:
             place = self._function(path, func.id, HOPS)
             return (func.id, place[1], False) if place else None
-        if isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name) and func.value.id == "self" and scope.owner:
+        if (
+            isinstance(func, ast.Attribute)
+            and isinstance(func.value, ast.Name)
+            and func.value.id == "self"
+            and scope.owner
+        ):
             holder = find_definition(module, scope.owner)
             own = [n for n in getattr(holder, "body", []) if getattr(n, "name", "") == func.attr]
             if len(own) == 1 and isinstance(own[0], Function):
@@ -171,27 +174,32 @@ class Top(msgspec.Struct):
 @lru_cache(maxsize=1024)
 def _top(module: ast.Module) -> Top:
     top = Top({}, {}, set(), set())
-    for node in statements(module.body):
-        if isinstance(node, DEFINITIONS):
-            top.defined.setdefault(node.name, []).append(node)
-        elif isinstance(node, ast.ImportFrom):
-            for a in node.names:
-                top.imported.setdefault(a.asname or a.name, []).append((node, a.name))
+    for statement in statements(module.body):
+        if isinstance(statement, DEFINITIONS):
+            top.defined.setdefault(statement.name, []).append(statement)
+        elif isinstance(statement, ast.ImportFrom):
+            for a in statement.names:
+                top.imported.setdefault(a.asname or a.name, []).append((statement, a.name))
     for node in own_nodes(module.body, leaving=()):
-        if isinstance(node, ast.Name):
-            if not isinstance(node.ctx, ast.Load):
-                top.stored.add(node.id)
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            top.stored.add(node.id)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             top.other.update((a.asname or a.name.split(".")[0]) for a in node.names)
-            top.open_ended = top.open_ended or any(a.name == "*" for a in node.names)
         elif isinstance(node, DEFINITIONS):
             top.other.add(node.name)
-            top.open_ended = top.open_ended or node.name == "__getattr__"
-        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("globals", "setattr", "exec"):
-            top.open_ended = True
-        elif isinstance(node, ast.Attribute) and node.attr == "modules" and getattr(node.value, "id", "") == "sys":
-            top.open_ended = True
+        top.open_ended = top.open_ended or _opens(node)
     return top
+
+
+def _opens(node: ast.AST) -> bool:
+    """Whether a statement may give a module names that are not written in it."""
+    if isinstance(node, ast.ImportFrom):
+        return any(a.name == "*" for a in node.names)
+    if isinstance(node, ast.Attribute):
+        return node.attr == "modules" and getattr(node.value, "id", "") == "sys"
+    if isinstance(node, ast.Call):
+        return getattr(node.func, "id", "") in ("globals", "setattr", "exec")
+    return isinstance(node, DEFINITIONS) and node.name == "__getattr__"
 
 
 class Scope(msgspec.Struct):
