@@ -86,7 +86,8 @@ class Finding(msgspec.Struct, frozen=True):
     violations: examples, one of each kind before a second of any, the weightiest kinds first; kinds: all of them,
     counted; violation_count: how many there were. note: why a finding is `unbound` or `error`, or what of it was not
     judged. configs: all in which it came out alike. also: claims that are violated for the same root. same_as: the
-    claim that this one is counted with.
+    claim that this one is counted with. accepted: why and since when a baseline accepts its violations; then it counts
+    no more, and is told all the same.
     """
 
     invariant: str
@@ -111,6 +112,7 @@ class Finding(msgspec.Struct, frozen=True):
     configs: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     same_as: str = ""
+    accepted: str = ""
 
     @property
     def latent(self) -> bool:
@@ -124,8 +126,8 @@ class Finding(msgspec.Struct, frozen=True):
 
     @property
     def counts(self) -> bool:
-        """Whether it is a violation that counts: reached, and not counted under another name already."""
-        return self.status == "violated" and not self.latent and not self.same_as
+        """Whether it is a violation that counts: reached, and neither accepted nor counted under another name."""
+        return self.status == "violated" and not self.latent and not self.same_as and not self.accepted
 
 
 def tidy(value: Any) -> Any:

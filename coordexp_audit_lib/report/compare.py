@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = "coordexp-audit-diff/1"
-RANK = {"held": 0, "latent": 1, "unbound": 2, "error": 3, "violated": 4}
+RANK = {"held": 0, "accepted": 1, "latent": 1, "unbound": 2, "error": 3, "violated": 4}
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -64,7 +64,9 @@ def _change(config: str | None, old: Mapping[str, Any] | None, new: Mapping[str,
 
 
 def _status(finding: Mapping[str, Any]) -> str:
-    """A finding's status; `latent` where it is violated and no audited config leads there."""
+    """A finding's status; `latent` where it is violated and no audited config leads there, and `accepted`."""
+    if finding["status"] == "violated" and finding.get("accepted"):
+        return "accepted"
     return "latent" if finding["status"] == "violated" and finding["reach"] == "none" else str(finding["status"])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from coordexp_audit_lib.core.finding import SEVERITIES, STATUSES
 from coordexp_audit_lib.core.ranking import counts, is_latent
 from coordexp_audit_lib.report import result
-from coordexp_audit_lib.report.tables import plain
+from coordexp_audit_lib.report.tables import plain, text
 from coordexp_audit_lib.report.text import cut, shown, visible
 
 _COLOURS = {"held": "32", "violated": "31", "unbound": "33", "error": "35"}
@@ -61,6 +61,8 @@ def _top(findings: Sequence[Mapping[str, Any]], colour: bool) -> Iterator[str]:
     rest = [f"{more} more that count"] if more else []
     latent = len([f for f in findings if is_latent(f)])
     rest += [f"{latent} that no audited config leads to"] if latent else []
+    accepted = sum(bool(f["accepted"]) for f in findings)
+    rest += [f"{accepted} that the baseline accepts"] if accepted else []
     rest += [f"{len(failed) - FAILED} more errors"] if len(failed) > FAILED else []
     if chosen or rest or failed:
         told = "every finding: --verbose, --json, or --out FOLDER"
@@ -91,6 +93,7 @@ def _finding(f: Mapping[str, Any], width: int, colour: bool) -> Iterator[str]:
     if f["status"] == "violated":
         tail = f"{f['violation_count']} violations, {tail}; {_demand(f)}"
         tail += f"; counted with {f['same_as']}" if f["same_as"] else f"; {_reach_of(f)}" if f["kind"] != "A" else ""
+        tail += f"; accepted: {visible(f['accepted'])}" if f["accepted"] else ""
     yield f"{status}  {f['severity']}  {_name(f):<{width}}  {tail}"
     for v in f["violations"] if f["status"] == "violated" else ():
         yield from _violation(v)
@@ -137,8 +140,38 @@ def _summary(made: Mapping[str, Any], colour: bool) -> str:
         told[1] += f" ({split}; {counted['advice']} of them advice)" if counted["advice"] else f" ({split})"
     told += [f"{counted['latent']} latent"] if counted["latent"] else []
     told += [f"{counted['same']} under a second name"] if counted["same"] else []
+    told += [f"{counted['accepted']} accepted"] if counted["accepted"] else []
     return ", ".join(told)
 
 
 def _paint(status: str, text: str, colour: bool) -> str:
     return f"\x1b[{_COLOURS[status]}m{text}\x1b[0m" if colour else text
+
+
+def failing(made: Mapping[str, Any], fail_on: str) -> str:
+    """What fails, or could not be judged, a line each; nothing where all is well."""
+    worst = SEVERITIES[: SEVERITIES.index(fail_on) + 1] if fail_on != "never" else ()
+    lines = []
+    for f in made["findings"]:
+        if counts(f) and f["severity"] in worst:
+            v = f["violations"][0]
+            lines.append(cut(f"{f['severity']} {f['invariant']}: {visible(_where(v) + v['message'])}", WIDTH))
+        elif f["status"] == "error":
+            lines.append(cut(f"error {f['invariant']}: {visible(f['note'])}", WIDTH))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def statistics(made: Mapping[str, Any]) -> str:
+    """How many violations there are of each claim, the most first."""
+    violated = [f for f in made["findings"] if f["status"] == "violated"]
+    rows = [
+        (f["violation_count"], f["checked"], f["severity"], f["invariant"], _stands(f))
+        for f in sorted(violated, key=lambda f: -f["violation_count"])
+    ]
+    return text(("violations", "judged", "severity", "claim", "counted"), rows) if rows else "no violation"
+
+
+def _stands(f: Mapping[str, Any]) -> str:
+    if f["accepted"]:
+        return "accepted"
+    return f"with {f['same_as']}" if f["same_as"] else "yes" if counts(f) else "latent"

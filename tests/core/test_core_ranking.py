@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from coordexp_audit_lib.cli.commands import exit_status
+from coordexp_audit_lib.cli.reporting import exit_status
 from coordexp_audit_lib.core import claim as registry
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Claim, Context

@@ -17,7 +17,8 @@ import pytest
 
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.cli import streams
-from coordexp_audit_lib.cli.commands import ANCHORED, exit_status, main
+from coordexp_audit_lib.cli.commands import ANCHORED, main
+from coordexp_audit_lib.cli.reporting import exit_status
 from coordexp_audit_lib.core import claim as registry
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Context, claim

@@ -78,6 +78,7 @@ def test_the_summary_counts_every_finding(hostile: dict[str, Any]) -> None:
         "advice": 0,
         "latent": 0,
         "same": 0,
+        "accepted": 0,
         "by_severity": {
             "P0": {"held": 2, "violated": 1, "unbound": 0, "error": 0},
             "P1": {"held": 0, "violated": 0, "unbound": 1, "error": 0},
