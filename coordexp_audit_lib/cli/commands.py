@@ -268,6 +268,7 @@ def _diff(arguments: argparse.Namespace) -> int:
 
     from coordexp_audit_lib.report.compare import SCHEMA, changes_table, compare, is_worse, renamed
     from coordexp_audit_lib.report.document import read_audit
+    from coordexp_audit_lib.report.tables import plain
 
     before, after = read_audit(arguments.before), read_audit(arguments.after)
     changes = compare(before, after)
@@ -275,7 +276,7 @@ def _diff(arguments: argparse.Namespace) -> int:
         told = {"schema": SCHEMA, "changes": msgspec.to_builtins(changes), "renamed": renamed(before, after)}
         say(json.dumps(told, sort_keys=True, indent=1))
     elif changes or renamed(before, after):
-        say(changes_table(before, after).text())
+        say(plain(changes_table(before, after)))
     else:
         say("no change")
     return VIOLATED if is_worse(changes) else HELD
@@ -284,7 +285,7 @@ def _diff(arguments: argparse.Namespace) -> int:
 def _faults(arguments: argparse.Namespace) -> int:
     import msgspec
 
-    from coordexp_audit_lib.report.tables import Table
+    from coordexp_audit_lib.report.tables import text
     from coordexp_audit_lib.run.prove import prove, prove_artifacts, rows
 
     boundaries.load()
@@ -295,7 +296,7 @@ def _faults(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say(json.dumps(msgspec.to_builtins(proof), sort_keys=True, indent=1))
     else:
-        say(Table(("fault", "surface or artifact", "expected", "caught", "missed"), rows(proof)).text())
+        say(text(("fault", "surface or artifact", "expected", "caught", "missed"), rows(proof)))
         for name, why in proof.unsound.items():
             say(f"unsound: {name} does not hold on the unbroken reference: {why}")
         for name in proof.unproven:

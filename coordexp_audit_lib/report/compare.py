@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from coordexp_audit_lib.core.evidence import canonical_json
 from coordexp_audit_lib.core.pipeline import role_of
-from coordexp_audit_lib.report.tables import Table
+from coordexp_audit_lib.report.tables import table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA = "coordexp-audit-diff/2"
 RANK = {"held": 0, "latent": 1, "unbound": 2, "error": 3, "violated": 4}
@@ -109,10 +112,10 @@ def _summary(finding: Mapping[str, Any]) -> str:
     return str(finding["note"] or finding["claim"])
 
 
-def changes_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
+def changes_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> pd.DataFrame:
     """What changed from one document to another, as people read it."""
     changes = compare(before, after)
-    rows = [(c.kind, c.severity, c.invariant, c.config or "-", f"{c.before} → {c.after}", c.what) for c in changes]
+    rows = [(c.kind, c.severity, c.invariant, c.config, f"{c.before} → {c.after}", c.what) for c in changes]
     header = ("change", "severity", "invariant", "config", "status", "what")
     told = "; ".join(f"config renamed: {old} → {new}" for old, new in renamed(before, after).items())
-    return Table(header, rows, told) if rows else Table(("change",), [("none",)], told)
+    return table(header, rows, told)

@@ -11,6 +11,7 @@ from typing import Any
 from coordexp_audit_lib.core.finding import SEVERITIES, STATUSES
 from coordexp_audit_lib.core.ranking import counts, is_latent
 from coordexp_audit_lib.report import result
+from coordexp_audit_lib.report.tables import plain
 from coordexp_audit_lib.report.text import cut, shortened, shown, visible
 
 _COLOURS = {"held": "32", "violated": "31", "unbound": "33", "error": "35"}
@@ -50,12 +51,13 @@ def _head(made: Mapping[str, Any]) -> list[str]:
 
 def _matrix(made: Mapping[str, Any], width: int) -> Iterator[str]:
     """Boundary by config; in each column also what does not depend on the config."""
-    table = result.matrix(made)
-    room = (width - max(len(row[0]) for row in [table.header, *table.rows])) // max(1, len(table.header) - 1) - 2
-    table.header = [table.header[0], *(h if len(h) <= room else f"…{h[1 - room :]}" for h in table.header[1:])]
-    head, _, *rows = table.text().splitlines()  # the rule would cost a line
+    frame = result.matrix(made)
+    boundary, *configs = frame.columns
+    room = (width - max(map(len, made["boundaries"]), default=0)) // max(1, len(configs)) - 2
+    frame.columns = [boundary, *(c if len(c) <= room else f"…{c[1 - room :]}" for c in configs)]
+    head, _, *rows = plain(frame).splitlines()  # the rule would cost a line
     yield from (head, *rows)
-    yield EVERY_COLUMN if len(made["configs"]) > 1 else ""
+    yield EVERY_COLUMN if len(configs) > 1 else ""
 
 
 def _top(findings: Sequence[Mapping[str, Any]], colour: bool, width: int) -> Iterator[str]:

@@ -112,12 +112,14 @@ def test_one_of_each_kind_is_shown_before_a_second_of_any() -> None:
     [
         [("An unknown key at data.k: no cure.", "data.k"), ("An unknown key at custom.ops[0].k: no cure.", "custom")],
         [("strict mode accepts: trailing comma", "trailing comma (8 texts)"), ("strict mode accepts: junk", "junk")],
-        [("the key of the plan is the same with another tokenizer", "plan: tokenizer"), ("the key of the plan is the "
-          "same with another chat template", "plan: chat template")],
+        [
+            ("the key of the plan is the same with another tokenizer", "plan: tokenizer"),
+            ("the key of the plan is the same with another chat template", "plan: chat template"),
+        ],
         [("json.loads in load_text is given junk", "a.py:10"), ("json.loads in parse_it is given junk", "a.py:20")],
         [("it lacks first.yaml, second.yaml.", "x"), ("it lacks third.yaml", "y")],
     ],
-)  # fmt: skip
+)
 def test_what_differs_in_a_name_only_is_one_kind_with_its_subjects_counted(alike: list[tuple[str, str]]) -> None:
     found = judged(*(Violation(message, subject) for message, subject in alike), spec=CITED)
     assert [(k.count, len(k.subjects)) for k in found.kinds] == [(2, 2)]
