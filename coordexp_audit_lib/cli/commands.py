@@ -207,15 +207,16 @@ def _record(arguments: argparse.Namespace) -> int:
 def _diff(arguments: argparse.Namespace) -> int:
     import msgspec
 
-    from coordexp_audit_lib.report.compare import SCHEMA, changes_table, compare, is_worse
+    from coordexp_audit_lib.report.compare import SCHEMA, changes_table, compare, is_worse, renamed
     from coordexp_audit_lib.report.document import read_audit
     from coordexp_audit_lib.report.tables import plain
 
     before, after = read_audit(arguments.before), read_audit(arguments.after)
     changes = compare(before, after)
     if arguments.json:
-        say(json.dumps({"schema": SCHEMA, "changes": msgspec.to_builtins(changes)}, sort_keys=True, indent=1))
-    elif changes:
+        told = {"schema": SCHEMA, "changes": msgspec.to_builtins(changes), "renamed": renamed(before, after)}
+        say(json.dumps(told, sort_keys=True, indent=1))
+    elif changes or renamed(before, after):
         say(plain(changes_table(before, after)))
     else:
         say("no change")

@@ -41,7 +41,8 @@ class Violation(msgspec.Struct, frozen=True):
     expected, actual, counterexample: JSON-able; the counterexample is the smallest input that shows it.
     where, found: the place to mend and how it was found (`Place`); others: places that come next.
     severity: by effect, where it is not the claim's own. authority: `practice` where it goes beyond what is cited.
-    kind: what it has in common with others that are counted with it; "": its message without numbers and quotations.
+    kind: what it has in common with others that are counted with it; "": its message without its subject,
+        numbers, names and quotations.
     reach, reach_by: whether an audited config reaches it, and how that is known. remedy: where it is not the claim's.
     """
 
@@ -67,7 +68,8 @@ class Violation(msgspec.Struct, frozen=True):
 
 
 class Like(msgspec.Struct, frozen=True):
-    """Violations of one kind: what the smallest says, how many there are, and the first few of their subjects."""
+    """Violations of one kind: what the smallest says, how many there are, the first few of their subjects, and what
+    their messages have in common (`Violation.kind`)."""
 
     message: str
     count: int
@@ -75,6 +77,7 @@ class Like(msgspec.Struct, frozen=True):
     authority: Authority
     reach: Reach
     subjects: tuple[str, ...]
+    kind: str = ""
 
 
 class Finding(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.core.claim import claims
-from coordexp_audit_lib.core.finding import AUTHORITIES, REACHES, SEVERITIES, STATUSES, Finding
+from coordexp_audit_lib.core.finding import AUTHORITIES, REACHES, SEVERITIES, STATUSES, Finding, Like
 
 
 def ranked(findings: Iterable[Finding]) -> list[Finding]:
@@ -68,9 +68,11 @@ def _joined(findings: Iterable[Finding]) -> list[Finding]:
 
 def _both(before: Finding, now: Finding) -> Finding:
     reach = min(before.reach or "unknown", now.reach or "unknown", key=REACHES.index) if before.reach else None
-    kinds = {k.message: k for k in now.kinds} | {k.message: k for k in before.kinds}
-    seen = {v.kind for v in before.violations}
-    examples = [*before.violations, *(v for v in now.violations if v.kind not in seen)]
+    kinds = _kinds(before)
+    for key, k in _kinds(now).items():
+        kinds[key] = _alike(kinds[key], k) if key in kinds else k
+    seen = {(v.kind, v.where) for v in before.violations}
+    examples = [*before.violations, *(v for v in now.violations if (v.kind, v.where) not in seen)]
     return msgspec.structs.replace(
         before,
         configs=tuple(dict.fromkeys((*before.configs, *now.configs))),
@@ -82,6 +84,15 @@ def _both(before: Finding, now: Finding) -> Finding:
         violation_count=max(before.violation_count, now.violation_count, sum(k.count for k in kinds.values())),
         seconds=round(before.seconds + now.seconds, 3),
     )
+
+
+def _kinds(f: Finding) -> dict[tuple[str, ...], Like]:
+    return {(k.kind or k.message, k.severity, k.authority, k.reach): k for k in f.kinds}
+
+
+def _alike(before: Like, now: Like) -> Like:
+    subjects = tuple(dict.fromkeys((*before.subjects, *now.subjects)))[: max(len(before.subjects), len(now.subjects))]
+    return msgspec.structs.replace(before, count=max(before.count, now.count), subjects=subjects)
 
 
 def counted(findings: Sequence[Finding]) -> dict[str, Any]:
