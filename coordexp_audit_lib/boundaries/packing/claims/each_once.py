@@ -62,3 +62,6 @@ def _last_lost(request: s.PlanRequest, made: s.Plan) -> dict[str, Any]:
 fault(each_once, "last_sample_lost", s.PLAN, "the last sample of an epoch is never emitted, and not counted")(
     replaced(_last_lost)
 )
+fault(each_once, "last_pack_lost", s.PLAN, "the last pack is dropped without being asked to, and not counted")(
+    replaced(lambda request, made: {"packs": made.packs[:-1]})
+)

@@ -73,3 +73,6 @@ def _unmerged(e: s.Encoded) -> s.Encoded:
 fault(image_tokens_match_grid, "pads_unmerged", s.ENCODE, "an image has a placeholder for each patch, not each cell")(
     each(_unmerged)
 )
+fault(image_tokens_match_grid, "one_grid_for_all", s.ENCODE, "every image of a sample has the grid of the first")(
+    each(lambda e: replace(e, grid=[e.grid[0] for _ in e.grid]))
+)
