@@ -196,14 +196,14 @@ def test_a_wrong_value_leads_back_to_where_it_is_made(key: str, stored: int, lin
 def test_a_list_of_known_keys_reads_none_of_them(made_of: Statements) -> None:
     mine = [s for s in made_of.of("src/code.py") if s.function == "Settings.read"]
     found = keyed.consumed(mine, "weight")
-    assert found is not None and found.line == 38
+    assert found is not None and found.line == 39
 
 
 def test_what_a_check_of_a_made_instance_does_not_look_at_leads_to_its_declaration(made_of: Statements) -> None:
-    held = [("src/code.py", 29, "weight", 1)]
-    (found,) = keyed.parsers(made_of, ran(30, 33, holds=held), ("settings", "weight"))
+    held = [("src/code.py", 30, "weight", 1)]
+    (found,) = keyed.parsers(made_of, ran(31, 34, holds=held), ("settings", "weight"))
     assert found.function == "Settings.__post_init__"  # not the function inside it
-    assert keyed.field(made_of, "src/code.py", found.function, "weight") == 26
+    assert keyed.field(made_of, "src/code.py", found.function, "weight") == 27
     assert keyed.field(made_of, "src/code.py", "Settings.read", "weight") == 0
 
 
