@@ -22,6 +22,7 @@ from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS, IMAGE_PAD, VID
 
 VOCABULARY = 152_704
 SPREAD = 0.2
+FEW = 16_381  # of `hashed`, coordinates left out; a prime, so that tokens spread over them
 
 assert COORD_0 + COORD_BINS <= VOCABULARY
 
@@ -122,16 +123,17 @@ def small(seed: int = 0) -> Any:
 
 
 @lru_cache(maxsize=1)
-def hashed(rows: int = 4093) -> Any:
-    """The model with so few rows that a pass takes a fifth of the time; token t has row t modulo `rows`, a prime, and
-    so has its label (`row_of`). For what shows whatever the tokens are. Built once per process; leave its weights.
-    """
-    made = build(rows=rows)
+def hashed() -> Any:
+    """The model with so few rows that a pass takes a fifth of the time, each token and label at its `row_of`: for what
+    shows whatever the tokens are. Built once per process; leave its weights as they are."""
+    made = build(rows=FEW + COORD_BINS)
     made.lm_head.weight.requires_grad_(False)
-    made.get_input_embeddings().register_forward_pre_hook(lambda module, args: (args[0] % rows,))
+    made.get_input_embeddings().register_forward_pre_hook(lambda module, args: (row_of(args[0]),))
     return made
 
 
-def row_of(labels: Any, rows: int = 4093, ignore: int = IGNORE_INDEX) -> Any:
-    """The labels of `hashed`: int64 [...] of tokens, or `ignore`, to rows."""
-    return labels.where(labels == ignore, labels % rows)
+def row_of(tokens: Any) -> Any:
+    """Rows of `hashed`, int64 as the tokens or labels: coordinates are the last thousand, in order; of others several
+    share one; what is ignored stays so."""
+    coordinate = (tokens >= COORD_0) & (tokens < COORD_0 + COORD_BINS)
+    return (tokens % FEW).where(~coordinate, tokens - COORD_0 + FEW).where(tokens != IGNORE_INDEX, IGNORE_INDEX)
