@@ -34,7 +34,7 @@ class Watch:
     def __init__(self, root: str, kept: str, keys: Sequence[str] = ()) -> None:
         self.root, self.kept, self.keys = os.path.realpath(root) + os.sep, kept, frozenset(keys)
         self.given = os.path.join(os.path.abspath(root), "")
-        self._names: dict[CodeType, str] = {}
+        self._files: dict[str, str] = {}
         self._tracers: dict[str, Callable[..., Any]] = {}
         self._counted: dict[str, dict[int, int]] = {}
         self._left = MOST_EVENTS
@@ -83,13 +83,12 @@ class Watch:
 
     def _name(self, code: CodeType) -> str:
         """The file of a function's code, relative to the tree; empty for what is not watched."""
-        if code not in self._names:
-            path, name = code.co_filename, ""
-            if code.co_flags & FUNCTION:
-                starts = (s for s in (self.given, self.root) if path.startswith(s))
-                name = next((path[len(s) :].replace(os.sep, "/") for s in starts), "")
-            self._names[code] = name
-        return self._names[code]
+        path = code.co_filename
+        name = self._files.get(path)  # by the file: to hash a code object takes longer than many a function
+        if name is None:
+            starts = (s for s in (self.given, self.root) if path.startswith(s))
+            name = self._files[path] = next((path[len(s) :].replace(os.sep, "/") for s in starts), "")
+        return name if name and code.co_flags & FUNCTION else ""
 
     def _called(self, frame: FrameType, event: str, value: Any) -> Callable[..., Any] | None:
         name = self._name(frame.f_code)
