@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from coordexp_audit_lib.source.names import definitions, own_nodes
-from coordexp_audit_lib.source.tree import children
+from coordexp_audit_lib.source.tree import children, walk
 
 BLANKET = frozenset({"Exception", "BaseException", "builtins.Exception", "builtins.BaseException"})
 
@@ -32,15 +32,24 @@ def suppressions(module: ast.Module, path: str) -> Iterator[Suppression]:
             if isinstance(node, ast.ExceptHandler) and _catches_all(node.type) and all(map(_does_nothing, node.body)):
                 caught = ast.unparse(node.type) if node.type else ""
                 found.append(Suppression(path, node.lineno, symbol, f"except {caught}".rstrip() + " that does nothing"))
-            elif isinstance(node, ast.Call) and ast.unparse(node.func) in names and any(map(_is_blanket, node.args)):
+            elif (
+                names
+                and isinstance(node, ast.Call)
+                and ast.unparse(node.func) in names
+                and any(map(_is_blanket, node.args))
+            ):
                 found.append(Suppression(path, node.lineno, symbol, ast.unparse(node)))
     yield from sorted(found, key=lambda s: s.line)
+
+
+def _is_one(call: ast.Call, names: set[str]) -> bool:
+    return ast.unparse(call.func) in names
 
 
 def _suppress_names(module: ast.Module) -> set[str]:
     """The names under which `contextlib.suppress` can be called in this module."""
     names = set()
-    for node in ast.walk(module):
+    for node in walk(module):
         if isinstance(node, ast.Import):
             names |= {f"{a.asname or a.name}.suppress" for a in node.names if a.name == "contextlib"}
         elif isinstance(node, ast.ImportFrom) and node.module == "contextlib":

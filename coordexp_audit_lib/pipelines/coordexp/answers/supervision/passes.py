@@ -150,7 +150,8 @@ def blinded(prepare, calls):
 def forward_backward(made, batch, here, world, ends=False):
     """What was seen of the trainer's own step, its loss, and the batch's segments with their rows and starts.
 
-    ends: whether gradients end at the logits. Backward, no line of the tree runs: it is left out where lines are watched.
+    ends: whether gradients end at the logits. No line of the tree runs backward, which is left out where lines are
+    watched.
     """
     metas, ids = batch["_rollout_matching_meta"], batch["input_ids"]
     # What collators of other stages leave in a batch, and what no model takes.
