@@ -6,7 +6,6 @@ its worker reaches the same claims in every run. The number of processes decides
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import signal
@@ -106,7 +105,6 @@ def _in_processes(
     forks = multiprocessing.get_context("fork")
     waiting = list(range(len(groups)))[::-1]
     judges: dict[Connection, Any] = {}
-    gc.freeze()  # what was read of the tree so far is large, is never freed, and need not be looked through by each
     try:
         for _ in range(jobs):
             ours, theirs = forks.Pipe()
@@ -128,7 +126,6 @@ def _in_processes(
                 else:
                     raise AuditError(told[0], where="a process that judges", remedy="report a bug")
     finally:
-        gc.unfreeze()
         for judge_ in judges.values():
             judge_.terminate()
 
