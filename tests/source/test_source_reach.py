@@ -5,7 +5,7 @@ import textwrap
 
 import pytest
 
-from coordexp_audit_lib.source.reach import Graph, Node, Program, Settings, Switch, schema_defaults, written_names
+from coordexp_audit_lib.source.reach import Graph, Node, Program, Settings, Switch, Written, schema_defaults, written_names
 from coordexp_audit_lib.source.tree import Tree
 
 HOOKS = {"upstream": frozenset({"_save"})}
@@ -13,7 +13,7 @@ SWITCHES = {"variant": Switch("custom.variant")}
 HOLDERS = {"config": "", "custom": "custom"}
 
 
-def graph(tmp_path, files, merged=None, entry="pkg/main.py:main", written=frozenset()):
+def graph(tmp_path, files, merged=None, entry="pkg/main.py:main", written=Written()):
     for path, text in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(textwrap.dedent(text))
@@ -248,7 +248,7 @@ def test_a_branch_is_left_out_only_where_the_config_decides_it(tmp_path, test, h
         else:
             b()
     """
-    found = ran(tmp_path, source, {"custom": custom, "model": {"on": False}}, written=frozenset({"changed"}))
+    found = ran(tmp_path, source, {"custom": custom, "model": {"on": False}}, written=Written(frozenset({"changed"})))
     assert found & {"a", "b"} == {True: {"a"}, False: {"b"}, None: {"a", "b"}}[holds]
 
 
