@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coordexp_audit_lib.core.finding import SEVERITIES, STATUSES
 from coordexp_audit_lib.core.ranking import counts
-from coordexp_audit_lib.report.tables import Table
+from coordexp_audit_lib.report.tables import table
 from coordexp_audit_lib.report.text import visible
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TOP = 10
 ANY = "any config"
 
 
 def columns(made: Mapping[str, Any]) -> list[str | None]:
-    """The matrix's columns: first (None) the claims that do not depend on the config, then the configs."""
-    return [None, *made["configs"]]
+    """The matrix's columns: the configs; None, the claims that do not depend on one, where there is none."""
+    return list(made["configs"]) or [None]
 
 
 def config_name(config: str | None) -> str:
@@ -25,10 +28,9 @@ def config_name(config: str | None) -> str:
 
 
 def cell(findings: Sequence[Mapping[str, Any]], boundary: str, config: str | None) -> str:
-    """What a boundary came to: violations that count by severity, what is undecided, else how many claims hold."""
-    mine = [
-        f for f in findings if f["boundary"] == boundary and (config in f["configs"] if config else f["config"] is None)
-    ]
+    """What a boundary came to for a run from a config, with what does not depend on the config: violations that count
+    by severity, what is undecided, else how many claims hold."""
+    mine = [f for f in findings if f["boundary"] == boundary and (f["config"] is None or config in f["configs"])]
     if not mine:
         return "-"
     bad = [(s, sum(counts(f) and f["severity"] == s for f in mine)) for s in SEVERITIES]
@@ -38,22 +40,22 @@ def cell(findings: Sequence[Mapping[str, Any]], boundary: str, config: str | Non
     return ", ".join(parts) or f"{sum(f['status'] == 'held' for f in mine)} held"
 
 
-def matrix(made: Mapping[str, Any]) -> Table:
-    """Boundary by config."""
+def matrix(made: Mapping[str, Any]) -> pd.DataFrame:
+    """Boundary by config. What does not depend on the config counts in every column."""
     rows = [[b, *(cell(made["findings"], b, c) for c in columns(made))] for b in made["boundaries"]]
     names = [config_name(c) for c in columns(made)]
     told = [visible(c) if c and names.count(n) > 1 else n for c, n in zip(columns(made), names, strict=True)]
-    return Table(("boundary", *told), rows)
+    return table(("boundary", *told), rows)
 
 
-def first(made: Mapping[str, Any]) -> Table:
+def first(made: Mapping[str, Any]) -> pd.DataFrame:
     """The findings that matter most: where each is to be mended, what happens there, and the remedy."""
     rows = [
         (f["severity"], ", ".join([f["invariant"], *f["also"]]), place(f), f["violations"][0]["message"], f["remedy"])
         for f in top(made["findings"])
     ]
     header = ("severity", "claim", "place to mend", "what is wrong", "remedy")
-    return Table(header, rows or [("-", "-", "-", "nothing that counts is violated", "-")])
+    return table(header, rows or [("-", "-", "-", "nothing that counts is violated", "-")])
 
 
 def top(findings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -61,18 +63,23 @@ def top(findings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [f for f in findings if counts(f)][:TOP]
 
 
-def place(f: Mapping[str, Any]) -> str:
-    """The place of a finding's weightiest example; where it is known better than by what was asked, so."""
+def place(f: Mapping[str, Any], short: bool = False) -> str:
+    """The place of a finding's weightiest example; where it is known better than by what was asked, so. short: with the
+    last two names of its path only."""
     where = f["violations"][0]["where"]
-    return f"{where['path']}:{where['line']}" if where else "-"
+    if not where:
+        return "-"
+    names = where["path"].split("/")
+    path = "/".join(["…", *names[-2:]]) if short and len(names) > 2 else where["path"]
+    return f"{path}:{where['line']}"
 
 
-def counted(made: Mapping[str, Any]) -> Table:
+def counted(made: Mapping[str, Any]) -> pd.DataFrame:
     """How many claims have each status, by severity, with what counts nowhere."""
     summary = made["summary"]
     rows = [(s, *(summary["by_severity"][s][status] for status in STATUSES)) for s in SEVERITIES]
     rows.append(("all", *(summary[status] for status in STATUSES)))
-    return Table(("severity", *STATUSES), rows, caption=told(summary))
+    return table(("severity", *STATUSES), rows, caption=told(summary))
 
 
 def told(summary: Mapping[str, Any]) -> str:
