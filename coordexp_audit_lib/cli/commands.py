@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         refuse_idle(arguments)
         command: Callable[[argparse.Namespace], int] = arguments.command
-        with streams.ended_by_signals():
+        with streams.ended_by_signals(), streams.rarely_collected():
             return command(arguments)
     except KeyboardInterrupt as ended:
         number = getattr(ended, "number", signal.SIGINT)
