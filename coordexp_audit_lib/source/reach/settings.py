@@ -100,8 +100,8 @@ class Settings:
         switch = self.switches.get(chain[-1]) if chain else None
         if switch is not None:
             return self._switch(switch)
-        path = self.path(chain)
-        typed = bool(path) and ".".join(path[:-1]) in self.typed
+        path = self.path(chain) or ()
+        typed = ".".join(path[:-1]) in self.typed
         if not path or chain[-1] in (self.written.attributes if typed else self.written):
             return UNKNOWN
         dotted = ".".join(path)
