@@ -161,7 +161,8 @@ def described(target: Target, names: list[str] | None) -> TargetInfo:
     counts, info = left_out(every, target.pipeline()), target.info()
     told = ", ".join(f"{policy} ({n})" for policy, n in counts.items())
     note = f"not judged, for the adapter names none of these policies (with so many claims): {told}" if told else ""
-    return msgspec.structs.replace(info, note="; ".join(filter(None, (info.note, note))))
+    repository = target.pipeline().repository if info.commit else ""
+    return msgspec.structs.replace(info, note="; ".join(filter(None, (info.note, note))), repository=repository)
 
 
 def cores() -> int:

@@ -20,10 +20,11 @@ from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.errors import AuditError, UsageError
 from coordexp_audit_lib.core.folder import OwnFolder, write_atomically
 from coordexp_audit_lib.report import tex
-from coordexp_audit_lib.report.appendix import compared_page, findings_page, result_page
-from coordexp_audit_lib.report.compare import changes_table
+from coordexp_audit_lib.report.compare import compare
 from coordexp_audit_lib.report.document import read_audit
 from coordexp_audit_lib.report.outputs import check
+from coordexp_audit_lib.report.pages import chapter, facts
+from coordexp_audit_lib.report.pages.pages import claims_pages, compared_page, findings_page, result_page
 from coordexp_audit_lib.report.sources import PACKAGE, folder
 from coordexp_audit_lib.report.text import visible
 
@@ -31,6 +32,7 @@ FORMATS = ("html", "pdf")
 PARTS = ("source", "html", "latex")  # folders of a built book
 TEX = "audit"
 TIMEOUT = 600
+STYLE = "coordexp-audit.sty"
 COMPARED = "compared"  # where a run leaves the audits of other recordings
 
 
@@ -95,17 +97,30 @@ def _claimed(folder_: Path) -> Iterator[OwnFolder]:
 
 
 def write_source(run_dir: Path, made: Mapping[str, Any], source: Path) -> dict[str, Any]:
-    """Write the book's source folder: prose, settings, the findings page, and the run's notebooks; returns the toc."""
+    """Write the book's source folder: prose, settings, generated pages, and the run's notebooks; returns the toc."""
     prose = folder("book")
     shutil.copytree(prose, source, ignore=shutil.ignore_patterns("_build", "__pycache__"))
     shutil.copyfile(_settings(), source / "_config.yml")
-    write_atomically(source / "result.ipynb", result_page(made))
-    write_atomically(source / "findings.ipynb", findings_page(made))
+    shutil.copyfile(PACKAGE / "resources" / "pages" / STYLE, source / "_static" / STYLE)
     _pictures(source / "_static")
+    boundaries.load(rooms=("claims", "faults"))
     toc: dict[str, Any] = yaml.safe_load((prose / "_toc.yml").read_text(encoding="utf-8"))
-    toc["parts"] += _parts(run_dir / "notebooks", made, source) + _compared(run_dir / COMPARED, made, source)
+    others = _compared(run_dir / COMPARED, made, source)
+    generated = claims_pages(made)
+    generated["result"] = result_page(made, "", [(p["caption"], f"{p['chapters'][0]['file']}.md") for p in others])
+    generated["findings"] = findings_page(made)
+    for name, text in generated.items():
+        (source / name).parent.mkdir(exist_ok=True)
+        write_atomically(source / f"{name}.md", text)
+    toc["parts"] += [*_parts(run_dir / "notebooks", made, source), *others, _claims(list(generated))]
     write_atomically(source / "_toc.yml", yaml.safe_dump(toc, sort_keys=False, allow_unicode=False))
     return toc
+
+
+def _claims(generated: Sequence[str]) -> dict[str, Any]:
+    """The part of the claims: one chapter, and a section for each."""
+    sections = [{"file": name} for name in generated if name.startswith("claims/")]
+    return {"caption": "Claims", "chapters": [{"file": "claims", "sections": sections}]}
 
 
 def _pictures(place: Path) -> None:
@@ -119,22 +134,34 @@ def _pictures(place: Path) -> None:
 
 def _parts(notebooks: Path, made: Mapping[str, Any], source: Path) -> list[dict[str, Any]]:
     """Copy the run's notebooks; returns parts of the toc: one for each config, then what does not depend on one."""
-    judged = sorted({f["boundary"] for f in made["findings"]}, key=lambda name: boundaries.boundary(name).number)
+    judged = sorted((boundaries.boundary(name) for name in made["boundaries"]), key=lambda b: b.number)
     by_config = {f["boundary"] for f in made["findings"] if f["config"] is not None}
     left = {p.name for p in notebooks.glob("*.ipynb")}
-    parts = []
-    for config in made["configs"]:
-        names = [boundaries.page(boundaries.boundary(name), config) for name in judged if name in by_config]
-        parts.append(_part(visible(config.removeprefix("configs/").removesuffix(".yaml")), names, notebooks, source))
-    shared = [boundaries.boundary(name) for name in judged if name not in by_config]
-    pages = {b: [boundaries.page(b, config) for config in made["configs"] or ("",)] for b in shared}
-    parts.append(_part("Any config", [names[0] for names in pages.values()], notebooks, source))
-    used = {f"{c['file']}.ipynb".removeprefix("pages/") for part in parts for c in part["chapters"]}
-    left -= used | {f"{name}.ipynb" for names in pages.values() for name in names}
+    parts: list[dict[str, Any]] = []
+    (source / "pages").mkdir(exist_ok=True)
+    for config in [*made["configs"], ""]:
+        chapters = []
+        for b in (b for b in judged if (b.name in by_config) == bool(config)):
+            asked = config or next(iter(made["configs"]), "")
+            page = facts.page_of(b, config or None, bool(config))
+            text = _read(notebooks / f"{boundaries.page(b, asked)}.ipynb")
+            dressed = chapter.dressed(_notebook(text, page), made, b.name, asked, bool(config))
+            write_atomically(source / f"{page}.ipynb", dressed)
+            chapters.append({"file": page})
+            left -= {f"{boundaries.page(b, c)}.ipynb" for c in ([config] if config else [*made["configs"], ""])}
+        caption = visible(config.removeprefix("configs/").removesuffix(".yaml")) if config else "Any configuration"
+        parts += [{"caption": caption, "chapters": chapters}] if chapters else []
     if left:
         remedy = "remove it, or audit the boundary and config that it belongs to"
         raise AuditError("a notebook belongs to no page of the book", where=min(left), remedy=remedy)
-    return [part for part in parts if part["chapters"]]
+    return parts
+
+
+def _read(notebook: Path) -> str:
+    if not notebook.is_file():
+        remedy = "run `coordexp-audit run` to its end before the book"
+        raise AuditError("a page of the book has no notebook", where=str(notebook), remedy=remedy)
+    return notebook.read_text(encoding="utf-8")
 
 
 def _compared(folder_: Path, made: Mapping[str, Any], source: Path) -> list[dict[str, Any]]:
@@ -142,22 +169,10 @@ def _compared(folder_: Path, made: Mapping[str, Any], source: Path) -> list[dict
     parts = []
     for path in sorted(folder_.glob("*.json")):
         other = read_audit(path)
-        write_atomically(source / f"compared-{path.stem}.ipynb", compared_page(other, changes_table(made, other)))
+        write_atomically(source / f"compared-{path.stem}.md", compared_page(other, compare(made, other)))
         caption = visible(f"Commit {other['target']['commit'][:7]}" if other["target"].get("commit") else path.stem)
         parts.append({"caption": caption, "chapters": [{"file": f"compared-{path.stem}"}]})
     return parts
-
-
-def _part(caption: str, names: Sequence[str], notebooks: Path, source: Path) -> dict[str, Any]:
-    """Copy the notebooks of one part into the source."""
-    (source / "pages").mkdir(exist_ok=True)
-    for name in names:
-        notebook = notebooks / f"{name}.ipynb"
-        if not notebook.is_file():
-            remedy = "run `coordexp-audit run` to its end before the book"
-            raise AuditError("a page of the book has no notebook", where=str(notebook), remedy=remedy)
-        shutil.copyfile(notebook, source / "pages" / notebook.name)
-    return {"caption": caption, "chapters": [{"file": f"pages/{name}"} for name in names]}
 
 
 def _settings() -> Path:
@@ -170,7 +185,8 @@ def _settings() -> Path:
 
 def pages(toc: Mapping[str, Any]) -> list[str]:
     """The toc's entries in order, without suffix."""
-    return [toc["root"], *(c["file"] for part in toc.get("parts", []) for c in part.get("chapters", []))]
+    chapters = [c for part in toc.get("parts", []) for c in part.get("chapters", [])]
+    return [toc["root"], *(e["file"] for c in chapters for e in (c, *c.get("sections", [])))]
 
 
 def check_source(source: Path, toc: Mapping[str, Any]) -> None:

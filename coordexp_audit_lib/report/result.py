@@ -24,11 +24,16 @@ def config_name(config: str | None) -> str:
     return visible(config.rsplit("/", 1)[-1].removesuffix(".yaml")) if config else ANY
 
 
-def cell(findings: Sequence[Mapping[str, Any]], boundary: str, config: str | None) -> str:
-    """What a boundary came to: violations that count by severity, what is undecided, else how many claims hold."""
-    mine = [
+def of(findings: Sequence[Mapping[str, Any]], boundary: str, config: str | None) -> list[Mapping[str, Any]]:
+    """A boundary's findings in a config; None: those that do not depend on one."""
+    return [
         f for f in findings if f["boundary"] == boundary and (config in f["configs"] if config else f["config"] is None)
     ]
+
+
+def cell(findings: Sequence[Mapping[str, Any]], boundary: str, config: str | None) -> str:
+    """What a boundary came to: violations that count by severity, what is undecided, else how many claims hold."""
+    mine = of(findings, boundary, config)
     if not mine:
         return "-"
     bad = [(s, sum(counts(f) and f["severity"] == s for f in mine)) for s in SEVERITIES]
