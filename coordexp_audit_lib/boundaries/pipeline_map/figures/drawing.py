@@ -73,7 +73,8 @@ def draw_side_by_side(entries: list[dict[str, Any]]) -> Any:
                 "lw": 0.7,
             }
             axes.add_patch(FancyBboxPatch((x + 0.02, y + 0.03), 0.92, 0.74, **look))
-            owners = sorted((o for o in stage["owners"] if o["path"]), key=lambda o: files[o["path"]])  # its own first
+            # its own first
+            owners = sorted((o for o in stage["owners"] if o["path"]), key=lambda o: files[o["path"]])
             missing = len(stage["owners"]) - len(owners)
             told = (
                 f"{len(stage['owners'])} owners{f', {missing} missing' if missing else ''}, {len(stage['keys'])} keys"
