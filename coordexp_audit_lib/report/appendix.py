@@ -19,14 +19,15 @@ from coordexp_audit_lib.core.folder import write_atomically
 from coordexp_audit_lib.core.ranking import counts
 from coordexp_audit_lib.report import figure, result
 from coordexp_audit_lib.report.pages import facts
-from coordexp_audit_lib.report.pages.pages import lines, matrix_values
+from coordexp_audit_lib.report.pages.pages import cut_words, lines, matrix_values
 from coordexp_audit_lib.report.pages.render import Tex, as_tex
 from coordexp_audit_lib.report.sources import PACKAGE
 from coordexp_audit_lib.report.text import visible
 
 NAME, BODY, STYLE = "standalone", "appendix", "coordexp-audit.sty"
 TITLE = "Reproducibility audit of a V-LLM grounding training pipeline"
-WHOLE = 10  # findings that are told with all their kinds
+WHOLE = 10  # findings that are told with their kinds and an example
+KINDS, REACHED = 4, 140  # kinds of a finding, and characters on how a run comes by it
 
 # What pdfTeX's standard fonts lack, but mathematics has.
 _SIGNS = {
@@ -54,26 +55,29 @@ class Shown(msgspec.Struct, frozen=True):
 def write_appendix(run_dir: Path, made: Mapping[str, Any], folder: Path, power: str = "") -> Path:
     """Write `appendix.tex`, `standalone.tex`, the style and the figures into `folder`; returns `standalone.tex`.
 
-    power: LaTeX on the detection power; "" where the run has no measurement.
+    power: a sentence on the detection power; "" where the run has no measurement.
     """
     (folder / "figures").mkdir(parents=True)
     shutil.copyfile(PACKAGE / "resources" / "pages" / STYLE, folder / STYLE)
     shown = [_shown(run_dir, made, name, folder / "figures") for name in made["boundaries"]]
     write_atomically(folder / f"{BODY}.tex", in_ascii(_body(made, shown, power)))
     edition = f"{facts.subject(made)}{', of ' + made['target']['date'][:10] if made['target'].get('date') else ''}"
-    document = as_tex("standalone.tex", title=TITLE, edition=edition, tagged=True)
+    document = as_tex("standalone.tex", title=TITLE, edition=edition)
     return write_atomically(folder / f"{NAME}.tex", in_ascii(document))
 
 
 def _body(made: Mapping[str, Any], shown: Sequence[Shown], power: str) -> str:
     signs: dict[str, Any] = {"signs": facts.SIGNS}
     weighty = [facts.finding(made, f) for f in made["findings"] if counts(f) and f["severity"] in ("P0", "P1")]
+    for f in weighty:
+        f["reach"] = cut_words(f["reach"], REACHED)
+        f["kinds"], f["more_kinds"] = f["kinds"][:KINDS], f["more_kinds"] + len(f["kinds"][KINDS:])
     claims = [
         (boundaries.boundary(name).title, as_tex("verdicts.tex", rows=_rows(made, name), **signs))
         for name in made["boundaries"]
     ]
-    cards = as_tex("cards.tex", findings=weighty[:WHOLE], whole=True, **signs)
-    cards += as_tex("cards.tex", findings=weighty[WHOLE:], whole=False, **signs) if weighty[WHOLE:] else ""
+    cards = as_tex("cards.tex", findings=weighty[:WHOLE], whole=True, short=False, **signs)
+    cards += as_tex("cards.tex", findings=weighty[WHOLE:], whole=False, short=True, **signs) if weighty[WHOLE:] else ""
     return as_tex(
         "appendix.tex",
         sentence=facts.sentence(made),
@@ -126,7 +130,7 @@ def _shown(run_dir: Path, made: Mapping[str, Any], name: str, folder: Path) -> S
         for one, data in figures_of(run_dir / "notebooks" / f"{boundaries.page(b, config)}.ipynb"):
             if one.main:
                 file = f"{b.number:02d}_{name}.pdf"
-                (folder / file).write_bytes(printed(one, data))
+                (folder / file).write_bytes(_print(one, data))
                 config_ = result.config_name(config) if depends and config else ""
                 words = {"caption": visible(one.caption), "alt": visible(one.alt), "config": config_}
                 return msgspec.structs.replace(told, file=file, **words)
@@ -144,17 +148,10 @@ def figures_of(notebook: Path) -> Iterator[tuple[figure.Told, Mapping[str, Any]]
                 yield told, output["data"]
 
 
-def printed(told: figure.Told, data: Mapping[str, Any] | None = None) -> bytes:
-    """A figure as PDF: as it was kept, or drawn once more from its data."""
-    kept = (data or {}).get(figure.PDF)
-    if kept:
-        return base64.b64decode("".join(kept) if isinstance(kept, list) else kept)
-    import matplotlib.pyplot as plt
-
-    drawn = figure.drawings()[told.name](*told.arguments or ())
-    made = figure.pdf(drawn)
-    plt.close(drawn)
-    return made
+def _print(told: figure.Told, data: Mapping[str, Any]) -> bytes:
+    """A figure as PDF: as it was kept, or drawn once more."""
+    kept = data.get(figure.PDF)
+    return base64.b64decode("".join(kept)) if kept else figure.printed(told)
 
 
 def in_ascii(text: str) -> str:
@@ -170,4 +167,4 @@ def _plain(found: re.Match[str]) -> str:
     return f"\\textbackslash{{}}{f'u{ord(c):04x}' if ord(c) < 0x10000 else f'U{ord(c):08x}'}"
 
 
-__all__ = ["BODY", "NAME", "figures_of", "in_ascii", "printed", "write_appendix"]
+__all__ = ["BODY", "NAME", "figures_of", "in_ascii", "write_appendix"]

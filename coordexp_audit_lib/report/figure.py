@@ -24,17 +24,22 @@ Words = str | Callable[..., str]
 Draw = TypeVar("Draw", bound=Callable[..., Any])
 
 _FIGURES: dict[str, Callable[..., Any]] = {}
+_MAIN: set[str] = set()
 
 
 class Told(msgspec.Struct, frozen=True):
     """What goes along with a figure. name: of its drawing; arguments: what it was drawn from; None where that is no
-    JSON. main: whether it stands for its boundary in the appendix."""
+    JSON."""
 
     name: str
     caption: str
     alt: str
     arguments: list[Any] | None
-    main: bool = False
+
+    @property
+    def main(self) -> bool:
+        """Whether it stands for its boundary in the appendix."""
+        return self.name in _MAIN
 
 
 def figure(name: str, caption: Words, alt: Words, *, main: bool = False) -> Callable[[Draw], Draw]:
@@ -53,11 +58,12 @@ def figure(name: str, caption: Words, alt: Words, *, main: bool = False) -> Call
         @functools.wraps(draw)
         def told(*data: Any) -> Any:
             made = draw(*data)
-            words = [w if isinstance(w, str) else w(*data) for w in (caption, alt)]
-            made.told = Told(name, *words, _builtins(data), main)
+            said, described = (w if isinstance(w, str) else w(*data) for w in (caption, alt))
+            made.told = Told(name, said, described, _builtins(data))
             return made
 
         _FIGURES[name] = told
+        _MAIN.update({name} if main else ())
         return told  # type: ignore[return-value]
 
     return register
@@ -73,6 +79,22 @@ def _builtins(data: tuple[Any, ...]) -> list[Any] | None:
 def drawings() -> Mapping[str, Callable[..., Any]]:
     """Every declared drawing by its name; boundaries declare theirs when they are loaded."""
     return _FIGURES
+
+
+def printed(told: Told) -> bytes:
+    """A figure as PDF, drawn once more from what goes along with it; its boundary's figures must be loaded.
+
+    Raises:
+        AuditError: no drawing has its name, or its data are not kept.
+    """
+    import matplotlib.pyplot as plt
+
+    if told.name not in _FIGURES or told.arguments is None:
+        raise AuditError("it can't be drawn again", where=told.name, remedy="run the audit again with this version")
+    drawn = _FIGURES[told.name](*told.arguments)
+    made = pdf(drawn)
+    plt.close(drawn)
+    return made
 
 
 def read(metadata: Mapping[str, Any]) -> Told | None:
@@ -99,7 +121,7 @@ def _saved(drawn: Any, kind: str) -> bytes:
     undated: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
     told = getattr(drawn, "told", None)
     tight = None if drawn.get_layout_engine() else "tight"
-    look = {"svg.hashsalt": told.name if told else "figure", "pdf.fonttype": 42}
+    look: Any = {"svg.hashsalt": told.name if told else "figure", "pdf.fonttype": 42}
     with matplotlib.rc_context(look):
         text = io.BytesIO()
         drawn.savefig(text, format=kind, metadata=undated, bbox_inches=tight)

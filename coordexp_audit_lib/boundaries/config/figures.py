@@ -171,7 +171,6 @@ def short(path: str) -> str:
     "values that a file sets; "
     "where later files replace some, it says how many stay, and the cell is lighter.",
     "A grid of files by sections with the number of values that each file sets.",
-    main=True,
 )
 def draw_resolution(data: Mapping[str, Any]) -> Figure:
     """Files against sections: how many values each file sets; the shade is the share that survives resolution."""
@@ -227,6 +226,7 @@ def draw_unknown_keys(data: Mapping[str, Any]) -> Figure:
     "Values that a key cannot have, by key and kind. A circle was refused; a square got through, and beside it "
     "stands what it was loaded as.",
     "A grid of keys by kinds of bad value, with a circle or a square for each that was tried.",
+    main=True,
 )
 def draw_bad_values(data: Mapping[str, Any]) -> Figure:
     """Keys against kinds of bad value: a circle was refused, a square accepted, with what it was loaded as."""

@@ -140,7 +140,6 @@ def sinks(ctx: Context) -> dict[str, Any]:
     "character. Supervision "
     "is laid on these cuts.",
     "The text of an answer in lines, each character on the colour of its part.",
-    main=True,
 )
 def draw_spans(data: dict[str, Any]) -> Any:
     """The text in lines of equal characters, the part of each behind it."""
@@ -179,6 +178,7 @@ def _lines(text: str) -> Iterator[tuple[int, int]]:
     "spreads over is what the "
     "training step gets from such rollouts.",
     "A matrix of counts: classes of text by outcome, shaded by the share of the class.",
+    main=True,
 )
 def draw_classes(data: dict[str, Any]) -> Any:
     """One row a class, one column an outcome; a cell's shade is its share of the texts, its number the count."""

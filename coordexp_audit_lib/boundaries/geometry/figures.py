@@ -161,7 +161,6 @@ def grids(ctx: Context) -> dict[str, Any]:
         "The same picture twice, but for the aspect: nothing moves, mirrors or leaves the grid."
     ),
     "Two frames with the same labelled boxes: left in pixels, right on the grid of a thousand bins.",
-    main=True,
 )
 def draw_boxes(data: dict[str, Any]) -> Any:
     """The image's frame in its true aspect with the boxes in pixels; beside it the same boxes on the grid of bins."""
@@ -214,6 +213,7 @@ def _frame(ax: Any, width: int, height: int, x: str, y: str) -> None:
     "are the bound of rounding to the nearest bin. Marks outside of it are a systematic shift.",
     "Left, error against position for box corners and polygon vertices; right, largest and mean error against "
     "image size, with the bound.",
+    main=True,
 )
 def draw_quantization(data: dict[str, Any]) -> Any:
     """Left: the signed error along one axis. Right: the largest error for each size, and the bound."""

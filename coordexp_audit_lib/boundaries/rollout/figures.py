@@ -160,7 +160,6 @@ RANKS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY, style.V
     "What is posted for one sample, and what of the answer is read. The marked lines are those that the contract "
     "is about.",
     "Lines of JSON in two blocks, request above and answer below, with notes at those that matter.",
-    main=True,
 )
 def draw_exchange(data: dict[str, Any]) -> Any:
     """The request above, the answer below: one field a line, with a note to those that the contract is about."""
@@ -240,6 +239,7 @@ COLUMNS = (
     "what happened, in time, "
     "with nothing asked twice.",
     "A table of misdeeds by what was demanded, with yes and no as words, and the error at the end of each line.",
+    main=True,
 )
 def draw_misdeeds(data: dict[str, Any]) -> Any:
     """Misdeeds down, demands across; blue where met, vermilion with a cross where not. Error types stand beside."""

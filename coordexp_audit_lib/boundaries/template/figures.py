@@ -171,7 +171,6 @@ LINE, GAP, CHARACTER = 96.0, 0.6, 1.05
     "answer, its end of turn "
     "and the newline after it, and nothing before.",
     "Tokens in reading order, each a box coloured by role with its text and id; supervised ones are underlined.",
-    main=True,
 )
 def draw_conversation(data: dict[str, Any]) -> Any:
     """Tokens in reading order, each a box with its text and id; a bar under those that are supervised."""
@@ -262,6 +261,7 @@ def runs(values: list[int]) -> list[tuple[int, int, int]]:
     "the sampled tokens continue the very prompt that is trained on; where the colours part, they continue another.",
     "Pairs of bars for each prompt setting and backend: tokens that are shared from the start, and those of one "
     "side only.",
+    main=True,
 )
 def draw_prompts(data: dict[str, Any]) -> Any:
     """What is generated from (upper bar) beside the teacher-forced prompt (lower bar), shared tokens in one colour."""

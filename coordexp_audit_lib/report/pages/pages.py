@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.claim import Claim, declared
 from coordexp_audit_lib.core.ranking import is_latent
@@ -16,7 +18,7 @@ from coordexp_audit_lib.report.claims import described, faults_of
 from coordexp_audit_lib.report.latex import escape
 from coordexp_audit_lib.report.pages import facts
 from coordexp_audit_lib.report.pages.render import as_html, as_tex, raw
-from coordexp_audit_lib.report.text import cut, visible
+from coordexp_audit_lib.report.text import visible
 
 # The first page's title is the book's in LaTeX, which leaves the page itself without one.
 _CHAPTER = "\\chapter*{Result}\n\\addcontentsline{toc}{chapter}{Result}"
@@ -49,8 +51,7 @@ def matrix_values(made: Mapping[str, Any]) -> dict[str, Any]:
 def result_page(made: Mapping[str, Any], power: str, compared: Sequence[tuple[str, str]] = ()) -> str:
     """The book's first page: what the audit came to, and what matters first.
 
-    power: a sentence on the detection power; "" where the run has no measurement of it. compared: title and page of
-    other commits.
+    power: a sentence on the detection power, or how to measure it. compared: title and page of other commits.
     """
     values = {"signs": facts.SIGNS, "sentence": facts.sentence(made), **matrix_values(made)}
     top = facts.top(made)
@@ -67,7 +68,7 @@ def result_page(made: Mapping[str, Any], power: str, compared: Sequence[tuple[st
         "## Limits of the environment",
         both("limits", rows=facts.limits(made)),
         "## Detection power",
-        power or "This run has no measurement of it; `coordexp-audit faults` makes one.",
+        power,
         "Each [claim's page](claims.md) names the deliberate faults that must break it.",
         "## Other commits" if compared else "",
         *(f"- [{title}]({name})" for title, name in compared),
@@ -92,9 +93,9 @@ def findings_page(made: Mapping[str, Any]) -> str:
         "# Findings",
         "What is violated, the like folded together, with the place to mend, the remedy and the evidence.",
         raw("html", as_html("findings.html", findings=counted, **filters)),
-        raw("latex", as_tex("cards.tex", findings=counted, signs=facts.SIGNS, whole=True)),
+        raw("latex", as_tex("cards.tex", findings=counted, signs=facts.SIGNS, whole=True, short=False)),
         *(("## Latent", "No audited configuration leads to these; they count nowhere.") if latent else ()),
-        both("cards", findings=latent, up="", whole=True) if latent else "",
+        both("cards", findings=latent, up="", whole=True, short=False) if latent else "",
         *(("## Undecided", "These claims are neither held nor violated.") if undecided else ()),
         both("verdicts", rows=lines(undecided), up="", caption="") if undecided else "",
         "## What answered",
@@ -132,10 +133,50 @@ def found_blocks(made: Mapping[str, Any], found: Sequence[Mapping[str, Any]], co
     return page(
         both("tally", **tally),
         "## What was found",
-        both("cards", findings=bad, up="../", whole=False) if bad else "No claim is violated here.",
+        both("cards", findings=bad, up="../", whole=False, short=False) if bad else "No claim is violated here.",
         "## What is claimed",
         both("verdicts", rows=lines(told), up="../", caption=""),
     )
+
+
+def comparison_page(made: Mapping[str, Any], compared: Sequence[tuple[str, str]]) -> str:
+    """Where the audited configurations come out differently; then the other commits, and how to compare runs.
+
+    compared: title and page of other commits.
+    """
+    configs = made["configs"]
+    by_claim: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for f in made["findings"]:
+        for config in f["configs"]:
+            by_claim.setdefault(f["invariant"], {})[config] = f
+    rows = []
+    for claim, found in by_claim.items():
+        verdicts = [_verdict(made, found.get(config)) for config in configs]
+        if len({(v["sign"], v["count"]) for v in verdicts}) > 1:
+            rows.append({"id": claim, "page": facts.claim_page(claim), "verdicts": verdicts})
+    names = [result.config_name(c) for c in configs]
+    same = len(by_claim) - len(rows)
+    several = f"Of {len(by_claim)} claims that are judged for each configuration, {same} come out alike in all of them."
+    return page(
+        "# Comparison",
+        "## Configurations",
+        several if len(configs) > 1 else "One configuration was audited.",
+        both("comparison", rows=rows, columns=names) if rows else "",
+        "## Commits" if compared else "",
+        *(f"- [{title}]({name})" for title, name in compared),
+        "## Runs",
+        "`coordexp-audit diff BEFORE AFTER` says what changed between two audits, and "
+        "`coordexp-audit manifest RUN --against RUN` what can make two training runs differ.",
+    )
+
+
+def _verdict(made: Mapping[str, Any], f: Mapping[str, Any] | None) -> dict[str, Any]:
+    if f is None:
+        return {"sign": "", "word": "not judged", "count": 0, "anchor": ""}
+    key = facts.sign(f)
+    word = f["status"] if key else "latent" if not f["same_as"] else f"counted with {f['same_as']}"
+    anchor = facts.finding_anchor(made, f) if f["status"] == "violated" else ""
+    return {"sign": key, "word": word, "count": f["violation_count"], "anchor": anchor}
 
 
 def compared_page(made: Mapping[str, Any], changes: Sequence[Any]) -> str:
@@ -163,40 +204,81 @@ def _without_pages(row: facts.Row) -> facts.Row:
     return facts.Row(row.number, row.name, row.title, row.cells, ("",) * len(row.cells))
 
 
-def claims_pages(made: Mapping[str, Any]) -> dict[str, str]:
-    """The page of all claims and one for each, by name without suffix; boundaries must be loaded."""
-    known = declared()
-    order = {b.name: b.number for b in boundaries.BOUNDARIES}
-    known = sorted(known, key=lambda c: (order.get(c.boundary, 99), c.id))
-    pages = {facts.claim_page(c.id): _claim_page(made, c) for c in known}
-    groups = []
-    for name in dict.fromkeys(c.boundary for c in known):
+def claims_page(made: Mapping[str, Any], told: Sequence[Told]) -> str:
+    """The page of all claims, by boundary; for print, each claim whole."""
+    groups, print_ = [], []
+    for name in dict.fromkeys(t.boundary for t in told):
         title = next((b.title for b in boundaries.BOUNDARIES if b.name == name), name)
-        mine = [{"id": c.id, "claim": c.claim, "page": facts.claim_page(c.id)} for c in known if c.boundary == name]
-        groups.append((title, name, mine))
+        mine = [t for t in told if t.boundary == name]
+        groups.append((title, name, [{"id": t.id, "claim": t.claim, "page": facts.claim_page(t.id)} for t in mine]))
+        print_ += [f"\\section{{{escape(title)}}}", *(t.print for t in mine)]
     count = (
-        f"{len(known)} claims, by boundary. Each has a page: what it demands and why, what decides it, and its faults."
+        f"{len(told)} claims, by boundary. Each has a page: what it demands and why, what decides it, and its faults."
     )
-    return {"claims": page("# Claims", count, raw("html", as_html("claims.html", groups=groups))), **pages}
+    return page(
+        "# Claims", count, raw("html", as_html("claims.html", groups=groups)), raw("latex", "\n\n".join(print_))
+    )
 
 
-def _claim_page(made: Mapping[str, Any], claim: Claim) -> str:
+class Told(msgspec.Struct, frozen=True):
+    """A claim's page. parts: HTML by the name of the mark that it replaces in the page that all claims share."""
+
+    id: str
+    boundary: str
+    claim: str
+    parts: dict[str, str]
+    print: str
+
+
+PARTS = ("title", "demand", "facts", "verdicts", "faults")  # of a claim's page
+
+
+def mark(part: str) -> str:
+    """What stands in the shared page where a claim has its own."""
+    return f"AUDIT{part.upper()}"
+
+
+def shared_claim_page() -> str:
+    """The page that is built once and filled in for every claim, so that each costs no more than its own words."""
+    words = {name: raw("html", mark(name)) for name in PARTS}
+    return page(
+        "---\norphan: true\nnosearch: true\n---",
+        f"# {mark('title')}",
+        words["demand"],
+        words["facts"],
+        "## In this run",
+        words["verdicts"],
+        "## Faults that must break it",
+        words["faults"],
+    )
+
+
+def claims_told(made: Mapping[str, Any]) -> list[Told]:
+    """Every claim as its page tells it; boundaries must be loaded."""
+    order = {b.name: b.number for b in boundaries.BOUNDARIES}
+    return [_claim(made, c) for c in sorted(declared(), key=lambda c: (order.get(c.boundary, 99), c.id))]
+
+
+def _claim(made: Mapping[str, Any], claim: Claim) -> Told:
     told = described(claim)
     cited = [(str(c), f"{facts.HOST}/{c.repository}/blob/{c.commit}/{c.path}") for c in claim.spec]
     demanded = {f["spec"] for f in made["findings"] if f["invariant"] == claim.id and f["authority"] == "spec"}
     cited += [(text, "") for text in sorted(demanded) if text]
     mine = [facts.finding(made, f) for f in made["findings"] if f["invariant"] == claim.id]
     broken = [(f.id, f.summary, _where_broken(f)) for f in faults_of(claim)]
-    values = {"c": {**told, "kind": KINDS[claim.kind], "citations": cited, "root": claim.root}, "faults": broken}
-    return page(
-        f"# {_title(claim.id)}",
-        prose(claim.doc),
-        both("claim", **values),
-        "## In this run",
-        both("claimed", verdicts=mine, artifact=not claim.of_targets),
-        "## Faults that must break it" if broken else "",
-        raw("html", as_html("faults.html", faults=broken)) if broken else "",
-    )
+    c = {**told, "kind": KINDS[claim.kind], "citations": cited, "root": claim.root}
+    values: dict[str, Any] = {"signs": facts.SIGNS, "c": c, "faults": broken}
+    judged = {"verdicts": mine, "artifact": not claim.of_targets, "signs": facts.SIGNS}
+    as_page, as_print = prose(claim.doc)
+    parts = {
+        "title": html.escape(claim.id),
+        "demand": as_page,
+        "facts": as_html("claim.html", **values),
+        "verdicts": as_html("claimed.html", **judged),
+        "faults": as_html("faults.html", faults=broken),
+    }
+    print_ = f"\\subsection{{{escape(claim.id)}}}\n{as_print}\n{as_tex('claim.tex', **values)}"
+    return Told(claim.id, claim.boundary, claim.claim, parts, print_)
 
 
 def _where_broken(fault: Any) -> str:
@@ -204,16 +286,11 @@ def _where_broken(fault: Any) -> str:
     return surface.name if isinstance(surface, Surface) else "an artifact"
 
 
-def _title(id: str) -> str:
-    return id.replace("_", "\\_")
-
-
-def prose(doc: str) -> str:
-    """A docstring of ours as paragraphs; words between backticks are code, and nothing else is markup."""
+def prose(doc: str) -> tuple[str, str]:
+    """A docstring of ours as HTML and as LaTeX; words between backticks are code, and nothing else is markup."""
     paragraphs = [" ".join(p.split()) for p in doc.split("\n\n") if p.strip()]
     as_page = "".join(f"<p>{_spans(p, html.escape, '<code>', '</code>')}</p>" for p in paragraphs)
-    as_print = "\n\n".join(_spans(p, escape, "\\texttt{", "}") for p in paragraphs)
-    return f"{raw('html', as_page)}\n\n{raw('latex', as_print)}"
+    return as_page, "\n\n".join(_spans(p, escape, "\\texttt{", "}") for p in paragraphs)
 
 
 def _spans(text: str, escaped: Callable[[str], str], opens: str, closes: str) -> str:
@@ -221,4 +298,12 @@ def _spans(text: str, escaped: Callable[[str], str], opens: str, closes: str) ->
     return "".join(f"{opens}{escaped(p)}{closes}" if n % 2 else escaped(p) for n, p in enumerate(parts))
 
 
-__all__ = ["claims_pages", "compared_page", "cut", "findings_page", "found_blocks", "result_page"]
+__all__ = [
+    "claims_page",
+    "claims_told",
+    "compared_page",
+    "comparison_page",
+    "findings_page",
+    "found_blocks",
+    "result_page",
+]

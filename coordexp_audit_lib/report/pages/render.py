@@ -44,6 +44,11 @@ def tex(value: Any) -> str:
     return value if isinstance(value, Tex) else latex_escape(visible(value))
 
 
+def words(text: str) -> Tex:
+    """What is said of a figure, as tags of a PDF take it: letters, digits and plain punctuation, but no comma."""
+    return Tex(re.sub(r"[^A-Za-z0-9 ;:.()/+-]", " ", text.replace("×", "x").replace(",", ";")))
+
+
 @cache
 def _html() -> Environment:
     made = _environment(autoescape=True)
@@ -62,7 +67,12 @@ def _tex() -> Environment:
         comment_start_string="<#",
         comment_end_string="#>",
     )
-    made.filters |= {"anchor": lambda name: Tex(anchor(name)), "raw": Tex, "url": lambda to: Tex(_URL.sub(_quoted, to))}
+    made.filters |= {
+        "anchor": lambda name: Tex(anchor(name)),
+        "raw": Tex,
+        "words": words,
+        "url": lambda to: Tex(_URL.sub(_quoted, to)),
+    }
     return made
 
 

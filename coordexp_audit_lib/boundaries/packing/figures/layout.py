@@ -104,7 +104,12 @@ def draw_fills(data: dict[str, Any]) -> Any:
         _ = axis.plot(row["fills"], [y] * len(row["fills"]), "|", color=BLUE, markersize=12, markeredgewidth=1.2)
         mean = sum(row["fills"]) / len(row["fills"])
         _ = axis.plot([mean, mean], [y - 0.32, y + 0.32], color=ORANGE, linewidth=3, label="mean" if not y else "")
-        best = {"color": GREEN, "linestyle": "--", "linewidth": 1.6, "label": "best mean there is" if not y else ""}
+        best: dict[str, Any] = {
+            "color": GREEN,
+            "linestyle": "--",
+            "linewidth": 1.6,
+            "label": "best mean there is" if not y else "",
+        }
         _ = axis.plot([row["best"]] * 2, [y - 0.4, y + 0.4], **best)
     _ = axis.set_yticks(range(len(rows)), [f"{r['name']}\n{len(r['fills'])} packs" for r in rows], fontsize=7.5)
     _ = axis.set(xlabel="fill ratio", ylim=(len(rows) - 0.4, -0.6), xlim=(None, 1.02))

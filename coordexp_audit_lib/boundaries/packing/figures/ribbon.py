@@ -173,11 +173,9 @@ def _strips(axes: Any, data: Data) -> None:
 
 def _stretches(axis: Any, values: Sequence[int], colours: Sequence[str], top: float = 1.0, bottom: float = 0.0) -> None:
     """Draw each unbroken run of a value in the value's colour, token 0 at 0."""
-    places = np.flatnonzero(np.diff(np.array(values, int), prepend=-2))
+    places = np.flatnonzero(np.diff(np.array(values, int), prepend=-2)).tolist()
     for value, colour in enumerate(colours):
-        spans = [
-            (int(a), int(b - a)) for a, b in zip(places, [*places[1:], len(values)], strict=True) if values[a] == value
-        ]
+        spans = [(a, b - a) for a, b in zip(places, [*places[1:], len(values)], strict=True) if values[a] == value]
         if spans:
             axis.broken_barh(spans, (bottom, top - bottom), facecolor=colour, linewidth=0)
 

@@ -53,7 +53,7 @@ def draw_entrypoint(entry: dict[str, Any]) -> Any:
 
 
 def draw_side_by_side(entries: list[dict[str, Any]]) -> Any:
-    """A column a entrypoint; of each stage its title, how many owners and keys it has, and the place of an owner that is its own."""
+    """A column a entrypoint; of each stage its title, how many owners and keys it has, and where one owner stands."""
     import matplotlib.pyplot as plt
     from matplotlib.patches import FancyBboxPatch
 
