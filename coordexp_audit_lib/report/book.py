@@ -9,8 +9,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from coordexp_audit_lib.report.outputs import check
 from coordexp_audit_lib.report.pages import chapter, facts, pages
 from coordexp_audit_lib.report.pages.filling import SHARED, fill_claims
 from coordexp_audit_lib.report.power import HOW, read_power
+from coordexp_audit_lib.report.result import config_name
 from coordexp_audit_lib.report.sources import PACKAGE, folder
 from coordexp_audit_lib.report.text import visible
 
@@ -53,6 +56,7 @@ def build_book(run_dir: Path, formats: Sequence[str] = FORMATS) -> dict[str, Pat
     with _claimed(run_dir / "book") as book, _told_of(book) as building:
         toc = write_source(run_dir, made, building / "source", printed="pdf" in formats)
         check_source(building / "source", toc)
+        write_pictures(building / "source")
         builders = [("html", building / "html")] if "html" in formats else []
         builders += [("latex", building / "latex")] if "pdf" in formats else []
         run_sphinx(building / "source", builders, _edition(made))
@@ -108,7 +112,6 @@ def write_source(run_dir: Path, made: Mapping[str, Any], source: Path, *, printe
     shutil.copytree(prose, source, ignore=shutil.ignore_patterns("_build", "__pycache__"))
     shutil.copyfile(_settings(), source / "_config.yml")
     shutil.copyfile(PACKAGE / "resources" / "pages" / appendix.STYLE, source / "_static" / appendix.STYLE)
-    _pictures(source / "_static")
     boundaries.load(rooms=("claims", "faults", *(("figures",) if printed else ())))
     toc: dict[str, Any] = yaml.safe_load((prose / "_toc.yml").read_text(encoding="utf-8"))
     others = _compared(run_dir / COMPARED, made, source)
@@ -143,13 +146,21 @@ def _standing(source: Path, printed: bool) -> list[dict[str, Any]]:
     return chapters
 
 
-def _pictures(place: Path) -> None:
-    """Draw what the prose shows of recorded facts, for each format as it wants vectors."""
+def write_pictures(source: Path) -> None:
+    """Write what the prose shows of recorded facts into the book's source, for each format as it wants vectors."""
+    for name, picture in _pictures().items():
+        write_atomically(source / "_static" / name, picture)
+
+
+@lru_cache(maxsize=1)  # the shipped facts stay as they are, and drawing takes longer than writing all pages
+def _pictures() -> dict[str, bytes]:
     from coordexp_audit_lib.boundaries.packing.artifact.isolation import all_recorded
     from coordexp_audit_lib.boundaries.packing.figures.isolation import draw, matrix
     from coordexp_audit_lib.report.style import save
 
-    save(draw(matrix(list(all_recorded()))), place / "isolation")
+    with tempfile.TemporaryDirectory() as folder_:
+        save(draw(matrix(list(all_recorded()))), Path(folder_, "isolation"))
+        return {path.name: path.read_bytes() for path in sorted(Path(folder_).iterdir())}
 
 
 def _parts(notebooks: Path, made: Mapping[str, Any], source: Path, printed: bool) -> list[dict[str, Any]]:
@@ -169,7 +180,9 @@ def _parts(notebooks: Path, made: Mapping[str, Any], source: Path, printed: bool
             write_atomically(source / f"{page}.ipynb", dressed)
             chapters.append({"file": page})
             left -= {f"{boundaries.page(b, c)}.ipynb" for c in ([config] if config else [*made["configs"], ""])}
-        caption = visible(config.removeprefix("configs/").removesuffix(".yaml")) if config else "Any configuration"
+        names = [config_name(c) for c in made["configs"]]
+        short = config_name(config) if names.count(config_name(config)) < 2 else visible(config)
+        caption = f"Config {short}" if config else "Any configuration"
         parts += [{"caption": caption, "chapters": chapters}] if chapters else []
     if left:
         remedy = "remove it, or audit the boundary and config that it belongs to"

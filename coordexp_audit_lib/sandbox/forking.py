@@ -26,7 +26,7 @@ FDS = 5  # those that an order comes with: to read, to write, to print, the life
 
 def preload(tree, place, folder):
     """Import and build what all workers need, by `module:function` of ours, which gets the folder to write to; or, by
-    `import name name …`, import these packages.
+    `import name name …`, import these packages and call what stands there as `module:function`.
 
     The tree's own modules are not in reach meanwhile. Where this fails, each worker finds out for itself.
     """
@@ -34,8 +34,11 @@ def preload(tree, place, folder):
     sys.path[:] = [p for p in sys.path if p != tree]
     try:
         if place.startswith("import "):
-            for module in place.split()[1:]:
-                importlib.import_module(module)
+            for name in place.split()[1:]:
+                module, _, function = name.partition(":")
+                known = importlib.import_module(module)
+                if function:
+                    getattr(known, function)()
         else:
             module, _, name = place.partition(":")
             getattr(importlib.import_module(module), name)(folder, shadowed(tree))

@@ -53,7 +53,7 @@ def test_the_front_page_says_the_result_in_a_sentence_and_a_matrix(made: dict[st
     ) in text
     packing = next(row for row in facts.matrix(made) if row.name == "packing")
     assert packing.cells[0].counts == (("P0", 1), ("P2", 1), ("open", 1))
-    assert packing.pages == ("pages/06_packing",) * 3
+    assert packing.pages == ("pages/06_packing",) * 2
     assert "## The 2 findings that matter" in text
     assert "Refuse samples that are longer." in text
 

@@ -22,7 +22,7 @@ from coordexp_audit_lib.report.text import visible
 
 # The first page's title is the book's in LaTeX, which leaves the page itself without one.
 _CHAPTER = "\\chapter*{Result}\n\\addcontentsline{toc}{chapter}{Result}"
-SHORT = 92  # characters of a demand in a line of a table for print
+SHORT = 64  # characters of a demand in a line of a table for print
 KINDS = {
     "B": "behaviour: the target's own function is asked",
     "S": "source: it is read, and not run",
