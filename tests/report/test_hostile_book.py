@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -174,3 +175,33 @@ def test_an_output_that_is_markup_fails_the_build(
     ) as caught:
         build_book(run, ("html",))
     assert "DataFrame" in str(caught.value)
+
+
+def test_no_link_inside_the_book_is_dead(books: dict[str, dict[str, Path]]) -> None:
+    """Every link to a page and to an element of one, findings and claims included, both ways."""
+    root = books["plain"]["html"].parent
+    read = {path: path.read_text(encoding="utf-8") for path in root.rglob("*.html")}
+    known = {path: set(re.findall(r'\b(?:id|name)="([^"]+)"', text)) for path, text in read.items()}
+    dead = []
+    for path, text in read.items():
+        for link in set(re.findall(r'href="([^"]*)"', text)):
+            place, _, anchor = html.unescape(link).partition("#")
+            if re.match(r"[a-z]+:", place) or place.startswith("//"):
+                continue
+            target = (path.parent / place.partition("?")[0]).resolve() if place else path
+            if not target.exists() or (anchor and target in known and anchor not in known[target]):
+                dead.append((path.relative_to(root).as_posix(), link))
+    assert dead == []
+    findings = read[root / "findings.html"]
+    for anchor in re.findall(r'<article class="finding" id="([^"]+)"', findings):
+        name = anchor.removeprefix("finding-")
+        assert f'href="claims/{name}.html"' in findings
+        assert f'href="../findings.html#{anchor}"' in read[root / "claims" / f"{name}.html"]
+
+
+def test_images_say_what_they_show(books: dict[str, dict[str, Path]]) -> None:
+    """Each picture of a page has words for those who do not see it."""
+    for path in books["plain"]["html"].parent.rglob("*.html"):
+        for tag, attributes in Page(path).tags:
+            if tag == "img":
+                assert attributes.get("alt"), (path.name, attributes)
