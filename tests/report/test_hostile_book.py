@@ -134,7 +134,7 @@ def test_latex_has_no_command_of_the_target(books: dict[str, dict[str, Path]]) -
     assert "mark09" in body
     for command in (r"\input{/etc", r"\write18", r"\frac{mark", r"\end{longtable} \end", "\x1b", "\u202e"):
         assert command not in body
-    assert body.count(r"\begin{longtable}") == body.count(r"\end{longtable}") >= 10
+    assert body.count(r"\begin{longtable}") == body.count(r"\end{longtable}") >= 4
     assert r"\includegraphics{{x}" not in body
 
 
@@ -170,9 +170,7 @@ def test_an_output_that_is_markup_fails_the_build(
     notebook = json.loads(path.read_text())
     notebook["cells"][2]["outputs"][2]["data"] = {"text/html": "<b>bold</b>"}
     path.write_text(json.dumps(notebook))
-    with pytest.raises(
-        AuditError, match=r"06_packing\.stage1-ablation-geometry_first_coco80\.ipynb: an output is HTML, which"
-    ) as caught:
+    with pytest.raises(AuditError, match=r"06_packing\.ipynb: an output is HTML, which") as caught:
         build_book(run, ("html",))
     assert "DataFrame" in str(caught.value)
 
