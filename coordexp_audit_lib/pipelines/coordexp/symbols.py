@@ -227,6 +227,8 @@ TWO_CHANNEL = _module("src.trainers.stage2_two_channel", since="2026-02-24")
 STAGE2 = OLD_STAGE2 | TWO_CHANNEL
 TARGET_BUILDER = _module("src.trainers.stage2_two_channel.target_builder", since="2026-03")
 COORDINATION = _module("src.trainers.stage2_coordination", since="2026-03")
+CHANNEL_COORDINATION = _module("src.trainers.stage2_two_channel.coordination", since="2026-03")
+SERVER_RUNTIME = _module("src.trainers.rollout_runtime.vllm_server", since="2026-03")
 EXECUTORS = _module("src.trainers.stage2_ab.executors", "2026-02-11", "2026-02-24") | _module(
     "src.trainers.stage2_two_channel.executors", since="2026-02-24"
 )
