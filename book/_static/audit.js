@@ -55,3 +55,16 @@ document.addEventListener("DOMContentLoaded", () => {
   openFigures();
   filterFindings();
 });
+
+// The theme names its buttons otherwise than they read, and leaves the head of its sidebar outside of any region.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const button of document.querySelectorAll(".search-button__button, .theme-switch-button")) {
+    const words = button.textContent.trim().replace(/\s+/g, " ");
+    if (words) button.setAttribute("aria-label", words);
+  }
+  const sidebar = document.querySelector(".sidebar-primary-items__start");
+  if (sidebar) {
+    sidebar.setAttribute("role", "region");
+    sidebar.setAttribute("aria-label", "Contents of the book");
+  }
+});

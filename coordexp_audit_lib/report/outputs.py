@@ -17,7 +17,22 @@ from coordexp_audit_lib.report.text import printable, visible
 
 IMAGES = ("image/png", "image/jpeg")
 SAFE = frozenset(
-    ["svg", "metadata", "defs", "style", "g", "path", "use", "clipPath", "rect", "image", "text", "tspan", "title"]
+    [
+        "svg",
+        "metadata",
+        "defs",
+        "style",
+        "g",
+        "path",
+        "use",
+        "clipPath",
+        "rect",
+        "image",
+        "pattern",
+        "text",
+        "tspan",
+        "title",
+    ]
 )  # what is drawn with
 _SVG, _ABOUT = (
     "{http://www.w3.org/2000/svg}",
