@@ -64,7 +64,7 @@ def build_book(run_dir: Path, formats: Sequence[str] = FORMATS) -> dict[str, Pat
             fill_claims(building / "html", pages.claims_told(made))
             outputs["html"] = check_html(building / "html", toc)
         try:
-            outputs |= _latex(building / "latex", _epoch(made)) if "pdf" in formats else {}
+            outputs |= _latex(building / "latex", epoch(made)) if "pdf" in formats else {}
             outputs |= _appendix(run_dir, made, building / "appendix") if "pdf" in formats else {}
         finally:  # also where LaTeX failed: its log is to be read
             for name in PARTS:
@@ -306,7 +306,7 @@ def check_html(html: Path, toc: Mapping[str, Any]) -> Path:
     return html / "index.html"
 
 
-def _latex(latex: Path, epoch: int) -> dict[str, Path]:
+def _latex(latex: Path, seconds: int) -> dict[str, Path]:
     source = latex / f"{TEX}.tex"
     if not source.is_file() or source.stat().st_size == 0:
         raise AuditError("Sphinx wrote no LaTeX", where=str(source), remedy="build it again; report a bug if it stays")
@@ -319,7 +319,7 @@ def _latex(latex: Path, epoch: int) -> dict[str, Path]:
         )
         return {"tex": source}
     print("book: building the PDF", file=sys.stderr)
-    return {"tex": source, "pdf": tex.make_pdf(latex, TEX, epoch)}
+    return {"tex": source, "pdf": tex.make_pdf(latex, TEX, seconds)}
 
 
 def _appendix(run_dir: Path, made: Mapping[str, Any], where: Path) -> dict[str, Path]:
@@ -329,7 +329,7 @@ def _appendix(run_dir: Path, made: Mapping[str, Any], where: Path) -> dict[str, 
     if tex.missing():  # that was told of the book already
         return {"appendix_tex": source}
     print("book: building the appendix", file=sys.stderr)
-    made_pdf = tex.make_pdf(where, appendix.NAME, _epoch(made), engine="pdf")
+    made_pdf = tex.make_pdf(where, appendix.NAME, epoch(made), engine="pdf")
     return {"appendix_tex": source, "appendix": made_pdf.rename(where / "appendix.pdf")}
 
 
@@ -340,7 +340,7 @@ def _edition(made: Mapping[str, Any]) -> str:
     return visible(f"{target['name']}{commit}{', of ' + target['date'] if target.get('date') else ''}")
 
 
-def _epoch(made: Mapping[str, Any]) -> int:
+def epoch(made: Mapping[str, Any]) -> int:
     """The time that the PDF bears: given from outside, or the audited commit's, so that it is the same on each run."""
     given = os.environ.get("SOURCE_DATE_EPOCH", "")
     if given.isdecimal():
