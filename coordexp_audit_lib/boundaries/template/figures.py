@@ -275,10 +275,9 @@ def draw_prompts(data: dict[str, Any]) -> Any:
             _ = axes.barh(y + offset, row["shared"], height=0.3, color=inks[0], linewidth=0)
             rest = max(0, row[name] - row["shared"])
             _ = axes.barh(y + offset, rest, left=row["shared"], height=0.3, color=colour, linewidth=0)
-        parted = max(row["generated"], row["teacher-forced"]) > row["shared"]
-        told = f"part at token {row['shared']}" if parted else "the same to the end"
-        at = max(row["generated"], row["teacher-forced"]) + 4
-        _ = axes.text(at, y, told, va="center", fontsize=6.5, color=style.VERMILION if parted else style.DARK)
+        end = max(row["generated"], row["teacher-forced"])
+        told = f"part at token {row['shared']}" if end > row["shared"] else "the same to the end"
+        _ = axes.text(end + 4, y, told, va="center", fontsize=6.5, color=style.DARK)
     names = [f"{r['setting'].replace('/', ', ')}: {r['backend']}" for r in rows]
     _ = axes.set_yticks(range(len(rows)), names, fontsize=6.5)
     longest = max(max(r["generated"], r["teacher-forced"]) for r in rows)
