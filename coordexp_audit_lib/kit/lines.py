@@ -15,6 +15,7 @@ from types import CodeType, FrameType, TracebackType
 from typing import Any
 
 FUNCTION = 0x1  # CO_OPTIMIZED: the code of a function, not of a module or a class body
+INSTALLED = "site-packages/"  # an environment may lie in the tree
 MOST_LINES = 200_000
 MOST_EVENTS = 1_000_000  # lines run; by then it is plain where a run spends its time, and the rest is not watched
 DEPTH = 4
@@ -86,6 +87,7 @@ class Watch:
             if code.co_flags & FUNCTION:
                 starts = (s for s in (self.given, self.root) if path.startswith(s))
                 name = next((path[len(s) :].replace(os.sep, "/") for s in starts), "")
+                name = "" if INSTALLED in name else name
             self._names[code] = name
         return self._names[code]
 

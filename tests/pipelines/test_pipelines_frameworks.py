@@ -11,7 +11,6 @@ import pytest
 
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.policies import applicable
-from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import audit
 from coordexp_audit_lib.kit.asked import Asked
@@ -28,7 +27,7 @@ JUDGED = ("packing", "template")
 def judged(recording: str) -> dict[str, Finding]:
     boundaries.load(list(JUDGED))
     with open_target(recording) as target:
-        chosen = applicable([c for name in JUDGED for c in claims(name)], target.pipeline())
+        chosen = [c for name in JUDGED for c in applicable(target.pipeline(), name)]
         return {f.invariant: f for f in audit(target, chosen, [])}
 
 

@@ -17,6 +17,7 @@ NEIGHBOURS = ("", " ", "  ", *LETTERS, ", ", *SIGNS, "<|", "|>", "<|coord_", "_0
 NEIGHBOURS = (*NEIGHBOURS, "</think>", "0|>")
 BINS_PER_TEXT = 15
 ORDERS = ("desc_first",)  # of a record's fields, where the contract has none
+BACKENDS = ("generate",)  # who generates, where the contract has none
 SETTINGS = {"orderings": ("sorted",), "field_orders": ORDERS, "variants": ("default",)}
 Part = tuple[Surface[Any, Any], str, Callable[[Context], Iterator[Any]]]  # a question, what it tells, who judges it
 
@@ -60,7 +61,7 @@ def prompt_requests(promised: Mapping[str, Any]) -> list[s.PromptRequest]:
 def rollout_requests(promised: Mapping[str, Any]) -> Iterator[tuple[str, s.RolloutRequest]]:
     """Every setting of the prompts with every backend; the setting's name first."""
     for request in prompt_requests(promised):
-        for backend in promised["template.backends"]:
+        for backend in promised.get("template.backends", BACKENDS):
             asked = s.RolloutRequest(backend, request.ordering, request.field_order, request.variant)
             yield setting(request), asked
 

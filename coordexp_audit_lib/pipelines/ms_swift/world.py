@@ -14,11 +14,12 @@ import sys
 import types
 from typing import Any
 
-from coordexp_audit_lib.kit import model, template, tokenizer
+from coordexp_audit_lib.kit import model, template, tokenizer, training
 from coordexp_audit_lib.kit.stand_ins import replaced
 
 PLACES = {  # the newest first
     "arguments": ("swift.arguments.sft_args:SftArguments", "swift.llm.argument.train_args:TrainArguments"),
+    "lazy": ("swift.dataset.utils:LazyLLMDataset", "swift.llm.dataset.utils:LazyLLMDataset"),
     "packing": ("swift.dataset.packing:PackingDataset", "swift.llm.dataset.utils:PackingDataset"),
     "shard": ("swift.dataloader.shard:BatchSamplerShard", "swift.llm.data_loader:BatchSamplerShard"),
     "streaming": ("swift.dataset.packing:IterablePackingDataset", "swift.llm.dataset.utils:IterablePackingDataset"),
@@ -67,6 +68,7 @@ class World:
     def __init__(self, scratch, settings):
         model.settle()
         self.scratch, self.settings = scratch, settings
+        self.old = importlib.util.find_spec("swift.llm") is not None  # 3.x
         self.words, self.small = tokenizer.fast(tokenizer.at(scratch)), model.small()
         self.processor = template.processor(self.words, self.small.config)
         chosen = {k: settings[k] for k in ("padding_side", "loss_scale") if settings.get(k) is not None}
@@ -98,6 +100,19 @@ class World:
         self.small.config.use_cache = self.small.config.text_config.use_cache = (
             False  # as loading a model to train does
         )
+        return made
+
+    def run(self, samples, arguments):
+        """ms-swift's own trainer to be trained on samples, one a micro-step: with a model of its own, unpacked."""
+        small = training.model()
+        small.model_meta, small.model_info = self.small.model_meta, self.small.model_info
+        plain = {"remove_unused_columns": False, "tuner_backend": "peft", "tuner_type": "full", "check_model": False}
+        known = {field.name for field in dataclasses.fields(part("training"))}
+        args = part("training")(**{k: v for k, v in {**plain, **arguments}.items() if k in known})
+        collated = {"data_collator": self.made.data_collator} if importlib.util.find_spec("swift.llm") else {}
+        rows = {"train_dataset": training.Fresh(samples), "eval_dataset": training.Fresh(samples[:2])}
+        made = part("trainer")(model=small, args=args, template=self.made, **rows, **collated)
+        small.config.use_cache = small.config.text_config.use_cache = False  # as loading a model to train does
         return made
 
 

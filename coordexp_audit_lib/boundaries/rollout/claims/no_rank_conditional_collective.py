@@ -34,7 +34,7 @@ WAYS = {
     "between two collectives instead of around one.",
 )
 def no_rank_conditional_collective(ctx: Context) -> Iterator[Problem]:
-    found = ctx.value(s.COLLECTIVES, collectives.ScanRequest(ctx.contract["rollout.source_roots"]))
+    found = ctx.value(s.COLLECTIVES, collectives.ScanRequest(tuple(ctx.contract.get("rollout.source_roots", ("",)))))
     ctx.judged(len(found.collectives))
     ctx.fact("files read", found.files)
     for c in (c for c in found.collectives if c.kind == "alone"):
