@@ -8,11 +8,13 @@ start in another folder find the package all the same.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -26,8 +28,30 @@ settings.load_profile("any machine")
 LONGEST = ("test_detection.py", "test_anywhere.py", "test_nothing_vacuous.py", "test_guards_ranks.py")
 
 
+DRAWN_ONCE = "%config InlineBackend.print_figure_kwargs = {'bbox_inches': None}"
+KERNEL_S = 60
+_IMPORTED = [0]  # modules, when objects were last set aside
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+def pytest_collection_finish() -> None:
+    _set_aside()
+
+
+def pytest_runtest_logfinish() -> None:
+    if len(sys.modules) > _IMPORTED[0] + 100:
+        _set_aside()
+
+
+def _set_aside() -> None:
+    """Spare the collector the tests, torch and transformers, which stay: a trainer collects several times a run, and
+    going over them took it half a second each time."""
+    gc.collect()
+    gc.freeze()
+    _IMPORTED[0] = len(sys.modules)
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +64,8 @@ def _figures_closed() -> Iterator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("nbval", False):
+        _share_kernels(config)
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if "." in paths:
         os.environ["PYTHONPATH"] = os.pathsep.join(str(Path(p).resolve()) for p in paths if p)
@@ -49,6 +75,41 @@ def pytest_configure(config: pytest.Config) -> None:
             read_rules(Path(rules))
         except (AuditError, OSError) as error:
             raise pytest.UsageError(str(error)) from error
+
+
+def _share_kernels(config: pytest.Config) -> None:
+    """One kernel for the notebooks of a folder, emptied before each, as `coordexp-audit run` has it: starting one and
+    importing takes longer than what a page computes."""
+    from nbval import plugin
+
+    from coordexp_audit_lib.run.notebooks import EMPTY
+
+    running: dict[str, Any] = {}
+    start = plugin.RunningKernel
+
+    def kernel(name: str, cwd: str, **options: Any) -> Any:
+        shared = running.get(cwd)
+        if shared is None or not shared.is_alive():
+            shared = running[cwd] = start(name, cwd=cwd, **options)
+            _run(shared, DRAWN_ONCE)
+        _run(shared, EMPTY)
+        return shared
+
+    def _run(shared: Any, code: str) -> None:
+        asked = shared.execute_cell_input(code)
+        shared.await_reply(asked, timeout=KERNEL_S)
+        shared.await_idle(asked, KERNEL_S)
+
+    def stop() -> None:
+        for shared in running.values():
+            if shared.is_alive():
+                shared.stop()
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(plugin, "RunningKernel", kernel)
+    patch.setattr(plugin.IPyNbFile, "teardown", lambda notebook: None)
+    config.add_cleanup(patch.undo)
+    config.add_cleanup(stop)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> None:

@@ -112,7 +112,7 @@ CASES: dict[str, Callable[[Path, int], Made]] = {
     "metrics: a trainer state": lambda folder, n: (state(folder, swift(n)), metrics),
     "metrics: TensorBoard": lambda folder, n: (events(folder, swift(n)), metrics),
     "manifest: a resolved config": lambda folder, n: (folder_of(folder, keys(n)), manifest),
-    "manifest: secrets in a config": lambda folder, n: (folder_of(folder, keys(n, "x_token")), manifest),
+    "manifest: secrets in a config": lambda folder, n: (folder_of(folder, keys(n, "api_token")), manifest),
     "manifest: an extends path of many parts": lambda folder, n: (extended(folder, n), manifest),
     "manifest: a log": lambda folder, n: (logged(folder, n, "INFO step {n} loss: 3.5 tokens: 512\n"), manifest),
     "manifest: a log of secrets": lambda folder, n: (logged(folder, n, "HF_TOKEN=abcdef{n}\n"), manifest),
@@ -152,8 +152,8 @@ def against(path: Path) -> object:
     return audit_pair(RunPair(path, other))
 
 
-def keys(n: int, name: str = "key") -> dict[str, Any]:
-    return {f"section_{k % 10}": {f"{name}_{j}": f"value {j}" for j in range(k % 10, n, 10)} for k in range(10)}
+def keys(n: int, name: str = "value") -> dict[str, Any]:
+    return {f"section_{k % 10}": {f"of_{j}_{name}": f"value {j}" for j in range(k % 10, n, 10)} for k in range(10)}
 
 
 def extended(folder: Path, parts: int) -> Path:

@@ -24,7 +24,7 @@ from coordexp_audit_lib.core.judge import audit
 from coordexp_audit_lib.core.ranking import ranked
 from coordexp_audit_lib.core.surface import surfaces
 from coordexp_audit_lib.core.target import typed_answer
-from coordexp_audit_lib.report.tables import Table
+from coordexp_audit_lib.report.tables import text
 from coordexp_audit_lib.targets.adapter import PINS, AdapterTarget, pins_beside
 from coordexp_audit_lib.targets.recording import Recorder
 
@@ -116,10 +116,7 @@ def _first(answered: Mapping[str, Mapping[str, Any]], found: Sequence[Finding]) 
 def _shown(answered: Mapping[str, Mapping[str, Any]], found: Sequence[Finding], first: str) -> str:
     words = (*OUTCOMES.values(), "failed")
     rows = [(name, *(one[w] or "-" for w in words), one["first"][:60]) for name, one in answered.items()]
-    parts = [
-        Table(("surface", *words, "first failure or refusal"), rows).text() if rows else "it answers no surface",
-        "",
-    ]
+    parts = [text(("surface", *words, "first failure or refusal"), rows) if rows else "it answers no surface", ""]
     decided = [f for f in found if f.status in ("held", "violated")]
     any_, own = _counts(found).values()
     said = f"{any_['decided']} of {any_['all']} claims that hold of any pipeline are decided"

@@ -14,7 +14,7 @@ from coordexp_audit_lib.cli import batches, data, rollouts
 from coordexp_audit_lib.cli.streams import say
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.target import TargetInfo
-from coordexp_audit_lib.report.tables import Table
+from coordexp_audit_lib.report.tables import text
 
 Report = Callable[[argparse.Namespace, dict[str, Any], Sequence[Finding], bool], int]
 Add = Callable[..., argparse.ArgumentParser]
@@ -112,7 +112,7 @@ def _manifest(arguments: argparse.Namespace) -> Audited:
     pair = RunPair(arguments.against, arguments.run)
     if not arguments.json:
         rows = [(d.rank, d.field, json.dumps(d.before), json.dumps(d.after)) for d in pair.differences]
-        say(Table(("can change", "field", "before", "after"), rows or [("-", "no difference", "-", "-")]).text())
+        say(text(("can change", "field", "before", "after"), rows or [("-", "no difference", "-", "-")]))
         say("")
     return Audited(f"{arguments.against.name} and {arguments.run.name}", audit_pair(pair))
 
@@ -124,8 +124,8 @@ def _upstream(arguments: argparse.Namespace) -> Audited:
     made = matrix.of_sources(sources)
     if not arguments.json:
         for header, lines in tables.rows(made).values():
-            say(Table(header, lines).text())
+            say(text(header, lines))
             say("")
-        say(Table(("releases", "surface", "symbol", "verdict", "what"), tables.details(made)).text())
+        say(text(("releases", "surface", "symbol", "verdict", "what"), tables.details(made)))
         say("")
     return Audited(", ".join(arguments.release) or "the packaged verdicts", matrix.audit(made, sources))

@@ -268,13 +268,14 @@ def _diff(arguments: argparse.Namespace) -> int:
 
     from coordexp_audit_lib.report.compare import SCHEMA, changes_table, compare, is_worse
     from coordexp_audit_lib.report.document import read_audit
+    from coordexp_audit_lib.report.tables import plain
 
     before, after = read_audit(arguments.before), read_audit(arguments.after)
     changes = compare(before, after)
     if arguments.json:
         say(json.dumps({"schema": SCHEMA, "changes": msgspec.to_builtins(changes)}, sort_keys=True, indent=1))
     elif changes:
-        say(changes_table(before, after).text())
+        say(plain(changes_table(before, after)))
     else:
         say("no change")
     return VIOLATED if is_worse(changes) else HELD
@@ -283,7 +284,7 @@ def _diff(arguments: argparse.Namespace) -> int:
 def _faults(arguments: argparse.Namespace) -> int:
     import msgspec
 
-    from coordexp_audit_lib.report.tables import Table
+    from coordexp_audit_lib.report.tables import text
     from coordexp_audit_lib.run.prove import prove, prove_artifacts, rows
 
     boundaries.load()
@@ -294,7 +295,7 @@ def _faults(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say(json.dumps(msgspec.to_builtins(proof), sort_keys=True, indent=1))
     else:
-        say(Table(("fault", "surface or artifact", "expected", "caught", "missed"), rows(proof)).text())
+        say(text(("fault", "surface or artifact", "expected", "caught", "missed"), rows(proof)))
         for name, why in proof.unsound.items():
             say(f"unsound: {name} does not hold on the unbroken reference: {why}")
         for name in proof.unproven:

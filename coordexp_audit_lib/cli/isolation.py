@@ -77,11 +77,11 @@ def _changed(before: facts_of.Facts, now: facts_of.Facts) -> list[str]:
 
 
 def _text(facts: facts_of.Facts, told: dict[str, float], recorded: bool, changed: list[str]) -> str:
-    from coordexp_audit_lib.report.tables import Table
+    from coordexp_audit_lib.report.tables import text
 
     header = ("family", "samples", "attention", "mask", *POSITIONS)
-    table = Table(header, [(*name.split(), *row.split()) for name, row in facts.rows.items()])
-    lines = [f"transformers {facts.transformers}, torch {facts.torch}", "", table.text(), "", LEGEND]
+    table = text(header, [(*name.split(), *row.split()) for name, row in facts.rows.items()])
+    lines = [f"transformers {facts.transformers}, torch {facts.torch}", "", table, "", LEGEND]
     if told:
         sizes = f"at most {told['largest_rounding']:g} where equal, at least {told['smallest_effect']:g} where not"
         lines.append(f"differences, in units of what a last bit of the inputs does: {sizes}")

@@ -35,7 +35,7 @@ class Declaration(msgspec.Struct, frozen=True):
     `kit.profile.named` takes it. policies: those that it keeps (`boundaries.policies`). contract: more values that
     claims read. repository: its public one, `owner/name`. demands: by claim, the path, requirement and commit in that
     repository that demand it; None: whoever wrote the adapter demands every universal claim. preload: packages to
-    import before workers are forked. surfaces: what answers each.
+    import and `module:function` to call before workers are forked. surfaces: what answers each.
     """
 
     name: str

@@ -96,8 +96,8 @@ class Adapter:
         others are not judged. contract: further values that claims read, by `boundary.name`. repository: its public
         one, `owner/name`. demands: by claim, (path, requirement, commit) in that repository that demand it; by default
         whoever wrote the adapter demands every claim that holds of any pipeline. preload: packages that every worker
-        needs; they are imported once. source: packages whose source is the pipeline's; by default what the adapter
-        imports from its own folder.
+        needs, imported once, and functions that build what it needs, `module:name`, called once. source: packages whose
+        source is the pipeline's; by default what the adapter imports from its own folder.
     """
 
     def __init__(

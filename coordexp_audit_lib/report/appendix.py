@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coordexp_audit_lib.core.ranking import counts, is_latent
 from coordexp_audit_lib.report import result
-from coordexp_audit_lib.report.tables import Table
+from coordexp_audit_lib.report.tables import bundle, table
 from coordexp_audit_lib.report.text import shown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # The first page's title is the book's in LaTeX, which leaves the page itself without one.
 _CHAPTER = "```{raw} latex\n\\chapter*{Result}\n\\addcontentsline{toc}{chapter}{Result}\n```"
@@ -32,7 +35,7 @@ def result_page(made: Mapping[str, Any]) -> str:
     return _notebook(cells)
 
 
-def compared_page(made: Mapping[str, Any], changes: Table) -> str:
+def compared_page(made: Mapping[str, Any], changes: pd.DataFrame) -> str:
     """The page of another recording of the same pipeline: its result, and what changed on the way to it."""
     cells = [
         _prose("# Another commit", "The same claims, asked of another recorded commit of the pipeline."),
@@ -78,11 +81,11 @@ def _prose(*paragraphs: str) -> dict[str, Any]:
     return {"cell_type": "markdown", "metadata": {}, "source": "\n\n".join(paragraphs)}
 
 
-def _tables(tables: Iterable[Table]) -> list[dict[str, Any]]:
+def _tables(tables: Iterable[pd.DataFrame]) -> list[dict[str, Any]]:
     """One cell without visible input for each table."""
     cells = []
-    for table in tables:
-        output = {"output_type": "display_data", "metadata": {}, "data": table._repr_mimebundle_()}
+    for one in tables:
+        output = {"output_type": "display_data", "metadata": {}, "data": bundle(one)}
         cells.append(
             {
                 "cell_type": "code",
@@ -95,7 +98,7 @@ def _tables(tables: Iterable[Table]) -> list[dict[str, Any]]:
     return cells
 
 
-def _target(made: Mapping[str, Any]) -> Table:
+def _target(made: Mapping[str, Any]) -> pd.DataFrame:
     target = made["target"]
     rows = [(key, target[key]) for key in ("name", "kind", "commit", "date", "era") if target.get(key)]
     if target.get("dirty") is not None:
@@ -105,7 +108,7 @@ def _target(made: Mapping[str, Any]) -> Table:
     rows += [("config", config) for config in made["configs"]]
     rows += [("audited with", f"coordexp-audit {made['tool']['version']}")]
     rows += [("note", target["note"])] if target.get("note") else []
-    return Table(("what", "value"), rows)
+    return table(("what", "value"), rows)
 
 
 def _violations(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -118,7 +121,7 @@ def _violations(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return cells
 
 
-def _violation(f: Mapping[str, Any]) -> Table:
+def _violation(f: Mapping[str, Any]) -> pd.DataFrame:
     """One violated claim: where, what, and the smallest counterexamples."""
     rows: list[tuple[str, Any]] = [
         ("claim", f["claim"]),
@@ -137,7 +140,7 @@ def _violation(f: Mapping[str, Any]) -> Table:
         rows.append((f"what{mark}", v["message"]))
         keys = ("subject", "expected", "actual", "counterexample")
         rows += [(f"{key}{mark}", shown(v[key])) for key in keys if v[key] not in (None, "")]
-    return Table((f["invariant"], "violated"), [*rows, ("remedy", f["remedy"])])
+    return table((f["invariant"], "violated"), [*rows, ("remedy", f["remedy"])])
 
 
 def _place(where: Mapping[str, Any]) -> str:
@@ -153,15 +156,15 @@ def _undecided(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if not rows:
         return []
     why = "These claims are neither held nor violated."
-    return [_prose("## Undecided", why), *_tables([Table(("claim", "severity", "config", "status", "why"), rows)])]
+    return [_prose("## Undecided", why), *_tables([table(("claim", "severity", "config", "status", "why"), rows)])]
 
 
-def _all(made: Mapping[str, Any]) -> list[Table]:
+def _all(made: Mapping[str, Any]) -> list[pd.DataFrame]:
     """A table per boundary."""
     boundaries = made["boundaries"]
     header = ("invariant", "severity", "status", "cases judged", "config", "claim")
     return [
-        Table(
+        table(
             header,
             [
                 (f["invariant"], f["severity"], f["status"], f["checked"], _stems(f), f["claim"])
@@ -179,9 +182,9 @@ def _stems(f: Mapping[str, Any]) -> str:
     return ", ".join(c.rsplit("/", 1)[-1] for c in configs) or "-"
 
 
-def _surfaces(surfaces: Mapping[str, Mapping[str, Any]]) -> Table:
+def _surfaces(surfaces: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     rows = [
         (name, b["status"], b["symbol"] or "-", f"{b['path']}:{b['line']}" if b["path"] else "-", b["note"] or "-")
         for name, b in sorted(surfaces.items())
     ]
-    return Table(("surface", "binding", "symbol", "where", "note"), rows)
+    return table(("surface", "binding", "symbol", "where", "note"), rows)

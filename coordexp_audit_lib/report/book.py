@@ -9,8 +9,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,7 @@ def build_book(run_dir: Path, formats: Sequence[str] = FORMATS) -> dict[str, Pat
     with _claimed(run_dir / "book") as book, _told_of(book) as building:
         toc = write_source(run_dir, made, building / "source")
         check_source(building / "source", toc)
+        write_pictures(building / "source")
         builders = [("html", building / "html")] if "html" in formats else []
         builders += [("latex", building / "latex")] if "pdf" in formats else []
         run_sphinx(building / "source", builders, _edition(made))
@@ -101,20 +104,27 @@ def write_source(run_dir: Path, made: Mapping[str, Any], source: Path) -> dict[s
     shutil.copyfile(_settings(), source / "_config.yml")
     write_atomically(source / "result.ipynb", result_page(made))
     write_atomically(source / "findings.ipynb", findings_page(made))
-    _pictures(source / "_static")
     toc: dict[str, Any] = yaml.safe_load((prose / "_toc.yml").read_text(encoding="utf-8"))
     toc["parts"] += _parts(run_dir / "notebooks", made, source) + _compared(run_dir / COMPARED, made, source)
     write_atomically(source / "_toc.yml", yaml.safe_dump(toc, sort_keys=False, allow_unicode=False))
     return toc
 
 
-def _pictures(place: Path) -> None:
-    """Draw what the prose shows of recorded facts, for each format as it wants vectors."""
+def write_pictures(source: Path) -> None:
+    """Write what the prose shows of recorded facts into the book's source, for each format as it wants vectors."""
+    for name, picture in _pictures().items():
+        write_atomically(source / "_static" / name, picture)
+
+
+@lru_cache(maxsize=1)  # the shipped facts stay as they are, and drawing takes longer than writing all pages
+def _pictures() -> dict[str, bytes]:
     from coordexp_audit_lib.boundaries.packing.artifact.isolation import all_recorded
     from coordexp_audit_lib.boundaries.packing.figures.isolation import draw, matrix
     from coordexp_audit_lib.report.style import save
 
-    save(draw(matrix(list(all_recorded()))), place / "isolation")
+    with tempfile.TemporaryDirectory() as folder_:
+        save(draw(matrix(list(all_recorded()))), Path(folder_, "isolation"))
+        return {path.name: path.read_bytes() for path in sorted(Path(folder_).iterdir())}
 
 
 def _parts(notebooks: Path, made: Mapping[str, Any], source: Path) -> list[dict[str, Any]]:

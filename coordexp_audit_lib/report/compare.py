@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from coordexp_audit_lib.core.evidence import canonical_json
-from coordexp_audit_lib.report.tables import Table
+from coordexp_audit_lib.report.tables import table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA = "coordexp-audit-diff/1"
 RANK = {"held": 0, "latent": 1, "unbound": 2, "error": 3, "violated": 4}
@@ -87,9 +90,9 @@ def _summary(finding: Mapping[str, Any]) -> str:
     return str(finding["note"] or finding["claim"])
 
 
-def changes_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
+def changes_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> pd.DataFrame:
     """What changed from one document to another, as people read it."""
     changes = compare(before, after)
-    rows = [(c.kind, c.severity, c.invariant, c.config or "-", f"{c.before} → {c.after}", c.what) for c in changes]
+    rows = [(c.kind, c.severity, c.invariant, c.config, f"{c.before} → {c.after}", c.what) for c in changes]
     header = ("change", "severity", "invariant", "config", "status", "what")
-    return Table(header, rows) if rows else Table(("change",), [("none",)])
+    return table(header, rows)

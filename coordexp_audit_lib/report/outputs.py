@@ -1,6 +1,6 @@
 """A notebook's outputs made fit for the book: what a target said is text there, whatever it looks like.
 
-The book's HTML and LaTeX of a table are made anew from its cells; any other markup in an output is refused, as are
+The book's HTML and LaTeX of a table are made of the data that the output keeps; markup in an output is refused, as are
 notebooks that would leave a page without its content.
 """
 
@@ -10,8 +10,8 @@ import re
 from typing import Any
 
 from coordexp_audit_lib.core.errors import AuditError
+from coordexp_audit_lib.report import tables
 from coordexp_audit_lib.report.latex import named
-from coordexp_audit_lib.report.tables import read_html
 from coordexp_audit_lib.report.text import printable
 
 IMAGES = ("image/png", "image/jpeg")
@@ -88,18 +88,23 @@ def _data(data: dict[str, Any], name: str, latex: bool) -> dict[str, Any]:
     images = {kind: data[kind] for kind in IMAGES if kind in data}
     if images:
         return {**images, "text/plain": "figure"}
+    if tables.RESOURCE in data:
+        try:
+            frame = tables.from_bundle(data[tables.RESOURCE])
+        except ValueError as error:
+            remedy = "execute the notebook again"
+            raise AuditError(f"an output is no table of data: {error}", where=name, remedy=remedy) from error
+        told = {"text/html": tables.to_html(frame), "text/latex": tables.to_latex(frame)}
+        return {**told, "text/plain": _plain(tables.plain(frame), latex)}
     if "text/html" in data:
-        table = read_html(_joined(data["text/html"]))
-        if table is None:
-            remedy = "show it with coordexp_audit_lib.report.tables.Table, which escapes it for every medium"
-            raise AuditError("an output is HTML that is no table of this library", where=name, remedy=remedy)
-        return {"text/html": table.html(), "text/latex": table.latex(), "text/plain": _plain(table.text(), latex)}
+        remedy = "show a DataFrame after `coordexp_audit_lib.report.tables.show_frames()`, which keeps it as data"
+        raise AuditError("an output is HTML, which the book does not take over", where=name, remedy=remedy)
     if "text/plain" in data:
         return {"text/plain": _plain(data["text/plain"], latex)}
     raise AuditError(
         f"an output is {', '.join(sorted(data)) or 'empty'}, which the book does not show",
         where=name,
-        remedy="print text, show a figure as PNG, or show a Table",
+        remedy="print text, show a figure as PNG, or show a DataFrame",
     )
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coordexp_audit_lib.core.finding import SEVERITIES, STATUSES
 from coordexp_audit_lib.core.ranking import counts
-from coordexp_audit_lib.report.tables import Table
+from coordexp_audit_lib.report.tables import table
 from coordexp_audit_lib.report.text import visible
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TOP = 10
 ANY = "any config"
@@ -38,22 +41,22 @@ def cell(findings: Sequence[Mapping[str, Any]], boundary: str, config: str | Non
     return ", ".join(parts) or f"{sum(f['status'] == 'held' for f in mine)} held"
 
 
-def matrix(made: Mapping[str, Any]) -> Table:
+def matrix(made: Mapping[str, Any]) -> pd.DataFrame:
     """Boundary by config."""
     rows = [[b, *(cell(made["findings"], b, c) for c in columns(made))] for b in made["boundaries"]]
     names = [config_name(c) for c in columns(made)]
     told = [visible(c) if c and names.count(n) > 1 else n for c, n in zip(columns(made), names, strict=True)]
-    return Table(("boundary", *told), rows)
+    return table(("boundary", *told), rows)
 
 
-def first(made: Mapping[str, Any]) -> Table:
+def first(made: Mapping[str, Any]) -> pd.DataFrame:
     """The findings that matter most: where each is to be mended, what happens there, and the remedy."""
     rows = [
         (f["severity"], ", ".join([f["invariant"], *f["also"]]), place(f), f["violations"][0]["message"], f["remedy"])
         for f in top(made["findings"])
     ]
     header = ("severity", "claim", "place to mend", "what is wrong", "remedy")
-    return Table(header, rows or [("-", "-", "-", "nothing that counts is violated", "-")])
+    return table(header, rows or [("-", "-", "-", "nothing that counts is violated", "-")])
 
 
 def top(findings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -67,12 +70,12 @@ def place(f: Mapping[str, Any]) -> str:
     return f"{where['path']}:{where['line']}" if where else "-"
 
 
-def counted(made: Mapping[str, Any]) -> Table:
+def counted(made: Mapping[str, Any]) -> pd.DataFrame:
     """How many claims have each status, by severity, with what counts nowhere."""
     summary = made["summary"]
     rows = [(s, *(summary["by_severity"][s][status] for status in STATUSES)) for s in SEVERITIES]
     rows.append(("all", *(summary[status] for status in STATUSES)))
-    return Table(("severity", *STATUSES), rows, caption=told(summary))
+    return table(("severity", *STATUSES), rows, caption=told(summary))
 
 
 def told(summary: Mapping[str, Any]) -> str:

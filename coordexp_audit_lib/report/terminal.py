@@ -10,6 +10,7 @@ from typing import Any
 from coordexp_audit_lib.core.finding import SEVERITIES, STATUSES
 from coordexp_audit_lib.core.ranking import counts, is_latent
 from coordexp_audit_lib.report import result
+from coordexp_audit_lib.report.tables import plain
 from coordexp_audit_lib.report.text import cut, shown, visible
 
 _COLOURS = {"held": "32", "violated": "31", "unbound": "33", "error": "35"}
@@ -39,7 +40,7 @@ def _head(made: Mapping[str, Any]) -> list[str]:
 
 def _matrix(made: Mapping[str, Any]) -> Iterator[str]:
     """Boundary by config; the first column has the claims that do not depend on the config."""
-    yield from result.matrix(made).text().splitlines()
+    yield from plain(result.matrix(made)).splitlines()
 
 
 def _top(findings: Sequence[Mapping[str, Any]], colour: bool) -> Iterator[str]:

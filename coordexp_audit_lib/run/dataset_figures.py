@@ -4,32 +4,35 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.report import style
-from coordexp_audit_lib.report.tables import Table
+from coordexp_audit_lib.report.tables import table
 from coordexp_audit_lib.report.text import cut, visible
 from coordexp_audit_lib.run.dataset import AREAS, CELLS, Survey, packs
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHOWN = 20
 PERCENTILES = (50, 90, 99, 100)
 CAPACITIES = 12  # of the curve of fill
 
 
-def verdicts(found: Sequence[Finding]) -> Table:
+def verdicts(found: Sequence[Finding]) -> pd.DataFrame:
     """Each claim with its verdict, and the first violation's line."""
     rows = []
     for f in found:
         first = f.violations[0] if f.violations else None
         place = f"line {first.where.line}: {first.message}" if first and first.where else f.note or "-"
         rows.append((f.invariant, f.severity, f.status, f.checked, f.violation_count, place))
-    return Table(("claim", "severity", "status", "judged", "violations", "first, or what was not judged"), rows)
+    return table(("claim", "severity", "status", "judged", "violations", "first, or what was not judged"), rows)
 
 
-def numbers(s: Survey) -> Table:
+def numbers(s: Survey) -> pd.DataFrame:
     """How much there is."""
     counts = sorted(s.objects.elements())
     rows = [
@@ -41,7 +44,7 @@ def numbers(s: Survey) -> Table:
         ("names", len(s.names)),
         ("objects a record: median, largest", f"{_at(counts, 50)}, {counts[-1] if counts else '-'}"),
     ]
-    return Table(("what", "number"), rows)
+    return table(("what", "number"), rows)
 
 
 def _at(ordered: Sequence[int], percent: int) -> Any:
@@ -65,9 +68,9 @@ def draw_sizes(s: Survey) -> Any:
     return figure
 
 
-def sizes(s: Survey) -> Table:
+def sizes(s: Survey) -> pd.DataFrame:
     """The most frequent sizes."""
-    return Table(("width x height", "images"), [(f"{w}x{h}", n) for (w, h), n in _most(s.sizes)] or [("-", 0)])
+    return table(("width x height", "images"), [(f"{w}x{h}", n) for (w, h), n in _most(s.sizes)])
 
 
 def _most(counts: Counter[Any]) -> list[tuple[Any, int]]:
@@ -95,14 +98,14 @@ def _area(i: int) -> str:
     return f"{AREAS[i + 1]:.2g}"
 
 
-def places(s: Survey) -> Table:
+def places(s: Survey) -> pd.DataFrame:
     """Boxes by area, and the share of the boxes that cover the image's nine parts."""
     rows: list[tuple[str, str, Any]] = [("area", f"up to {_area(i)}", int(n)) for i, n in enumerate(s.areas) if n]
     third = np.array_split(np.arange(CELLS), 3)
     for name, ys in zip(("top", "middle", "bottom"), third, strict=True):
         shares = [f"{s.coverage[np.ix_(ys, xs)].mean():.3f}" for xs in third]
         rows.append(("mean cover", f"{name}: left, centre, right", ", ".join(shares)))
-    return Table(("what", "where", "boxes, or share of them"), rows)
+    return table(("what", "where", "boxes, or share of them"), rows)
 
 
 def draw_names(s: Survey) -> Any:
@@ -118,12 +121,10 @@ def draw_names(s: Survey) -> Any:
     return figure
 
 
-def names(s: Survey) -> Table:
+def names(s: Survey) -> pd.DataFrame:
     """The same as numbers, with the share of all objects that have a name."""
     total = max(sum(s.names.values()), 1)
-    return Table(
-        ("name", "objects", "share"), [(n, k, f"{k / total:.3f}") for n, k in _most(s.names)] or [("-", 0, "-")]
-    )
+    return table(("name", "objects", "share"), [(n, k, round(k / total, 3)) for n, k in _most(s.names)])
 
 
 def draw_lengths(s: Survey, cap: int) -> Any:
@@ -141,13 +142,13 @@ def draw_lengths(s: Survey, cap: int) -> Any:
     return figure
 
 
-def lengths(s: Survey, cap: int) -> Table:
+def lengths(s: Survey, cap: int) -> pd.DataFrame:
     """Percentiles of the lengths, how many exceed the cap, and the fill that packing to it would reach."""
     if not s.lengths:
-        return Table(("tokens",), [("no record's length is known: no answers, or no sizes of images",)])
+        return table(("tokens",), [("no record's length is known: no answers, or no sizes of images",)])
     ordered = sorted(s.lengths)
     count, fill, long = packs(s.lengths, cap)
     rows: list[tuple[str, Any]] = [("sampled records", len(ordered))]
     rows += [(f"tokens, percentile {p}", _at(ordered, p)) for p in PERCENTILES]
     rows += [(f"longer than the cap of {cap}", long), ("packs of the others", count), ("share filled", f"{fill:.3f}")]
-    return Table(("what", "number"), rows)
+    return table(("what", "number"), rows)

@@ -19,6 +19,7 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 
 from coordexp_audit_lib.core.folder import removed
+from coordexp_audit_lib.run.notebooks import EMPTY
 from coordexp_audit_lib.sandbox.supervisor import SET_PDEATHSIG
 from coordexp_audit_lib.sandbox.walls import control
 
@@ -28,14 +29,6 @@ QUIET = [
     "--IPKernelApp.log_level=50",  # it warns on stderr, where the progress bar is, that loopback is not encrypted
     "--InlineBackend.print_figure_kwargs={'bbox_inches': None}",  # our figures lay themselves out; no second drawing
 ]
-EMPTY = """
-import sys
-if "matplotlib.pyplot" in sys.modules:
-    sys.modules["matplotlib.pyplot"].close("all")
-    sys.modules["matplotlib"].rcdefaults()
-    get_ipython().run_line_magic("matplotlib", "inline")
-get_ipython().reset(new_session=True)
-"""
 
 
 class SharedKernel:

@@ -23,6 +23,15 @@ from coordexp_audit_lib.core.folder import OwnFolder, write_atomically
 
 PARAMETERS = ("target", "python", "config", "out", "seed", "fail_on")  # what every notebook takes
 WORKERS = 2
+# What a kernel runs before each notebook that shares it: an empty namespace, and modules that stay imported.
+EMPTY = """
+import sys
+if "matplotlib.pyplot" in sys.modules:
+    sys.modules["matplotlib.pyplot"].close("all")
+    sys.modules["matplotlib"].rcdefaults()
+    get_ipython().run_line_magic("matplotlib", "inline")
+get_ipython().reset(new_session=True)
+"""
 
 
 class Job(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -12,14 +12,17 @@ from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.policies import applicable
 from coordexp_audit_lib.core.claim import Context, exhibits
 from coordexp_audit_lib.core.errors import AuditError
-from coordexp_audit_lib.core.evidence import Evidence
 from coordexp_audit_lib.core.finding import SEVERITIES, Finding
 from coordexp_audit_lib.core.folder import write_atomically
 from coordexp_audit_lib.core.judge import audit
+from coordexp_audit_lib.report.frame import BRIEF, WRONG, builtin, evidence_frame, findings_frame, violations_frame
 from coordexp_audit_lib.report.style import plain
-from coordexp_audit_lib.report.tables import Table
+from coordexp_audit_lib.report.tables import show_frames, table
 from coordexp_audit_lib.run.lenient import ViolationsShown, be_lenient, be_strict
 from coordexp_audit_lib.targets.resolve import open_target
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FAIL_ON = (*SEVERITIES, "never")
 
@@ -51,6 +54,7 @@ class Session:
         if fail_on not in FAIL_ON:
             raise AuditError(f"fail_on is {fail_on!r}", where="fail_on", remedy=f"use one of {', '.join(FAIL_ON)}")
         plain()
+        show_frames()
         be_strict()
         self.boundary = boundaries.boundary(boundary)
         boundaries.load(None if boundary == boundaries.ALL_OTHERS else [boundary])
@@ -67,44 +71,27 @@ class Session:
         """The data of a figure."""
         return exhibits()[name](Context(self.target, self.config, self.seed, name))
 
-    def about(self) -> Table:
+    def about(self) -> pd.DataFrame:
         """Target, commit, era, versions, config."""
         info = self.target.info()
         rows = [("target", info.name), ("kind", info.kind), ("commit", info.commit or "-"), ("era", info.era or "-")]
         rows += [(f"version of {k}", v) for k, v in sorted(info.versions.items())]
         rows += [("config", self.config), ("note", info.note or "-")]
-        return Table(("what", "value"), rows)
+        return table(("what", "value"), rows)
 
-    def violations(self) -> Table:
+    def violations(self) -> pd.DataFrame:
         """Every violation's examples with file and line, first on the page."""
-        rows = []
-        for f in self.found:
-            for v in f.violations:
-                where = f"{v.where.path}:{v.where.line}" if v.where else "-"
-                rows.append((f.severity, f.invariant, v.message, where, f"1 of {f.violation_count}", f.remedy))
-        if not rows:
-            return Table(("violations",), [("none",)])
-        return Table(("severity", "invariant", "what is violated", "where", "count", "remedy"), rows)
+        return violations_frame(builtin(self.found), WRONG)
 
-    def findings(self) -> Table:
+    def findings(self) -> pd.DataFrame:
         """Each claim with its verdict and its denominator."""
-        rows = [(f.invariant, f.severity, f.kind, f.status, f.checked, f.note or f.claim) for f in self.found]
-        return Table(("invariant", "severity", "kind", "status", "cases judged", "claim"), rows)
+        return findings_frame(builtin(self.found), BRIEF)
 
-    def evidence(self) -> Table:
+    def evidence(self) -> pd.DataFrame:
         """The functions that answered, with file, line, number of calls and digest."""
-        seen: dict[str, tuple[Evidence, int]] = {}
-        for f in self.found:
-            for e in f.evidence:
-                if e.kind == "call":
-                    before = seen.get(e.surface)
-                    calls = e.calls + (before[1] if before else 0)
-                    seen[e.surface] = (e, calls)
-        rows = [
-            (name, e.symbol or "-", f"{e.path}:{e.line}" if e.path else "-", calls, e.digest or "-")
-            for name, (e, calls) in sorted(seen.items())
-        ]
-        return Table(("surface", "symbol", "where", "calls", "source digest"), rows)
+        calls = evidence_frame(builtin(self.found)).query("kind == 'call'")
+        first = {"symbol": "first", "path": "first", "line": "first", "calls": "sum", "digest": "first"}
+        return calls.groupby("surface", as_index=False).agg(first)
 
     def close(self) -> None:
         """Let the target go, and raise if a finding is violated at or above `fail_on`."""

@@ -4,6 +4,7 @@ a YAML alias can stand for any number of values."""
 from __future__ import annotations
 
 import ast
+import gc
 import sys
 import warnings
 from collections.abc import Iterator
@@ -58,8 +59,8 @@ class Parser:
             self.blocks += max(0, sys.getallocatedblocks() - before)
 
 
-def yaml_value(text: str) -> Any:
-    """The value of a YAML document, as `yaml.safe_load` gives it.
+def yaml_value(text: str, most: int = MAX_NODES) -> Any:
+    """The value of a YAML document, as `yaml.safe_load` gives it. most: as many values as it may have.
 
     Raises:
         yaml.YAMLError: it is none. ValueError: a scalar has no value, or it is too large (`TooLarge`).
@@ -67,17 +68,21 @@ def yaml_value(text: str) -> Any:
     if len(text) > MAX_YAML:
         raise TooLarge(f"{len(text)} characters, more than the {MAX_YAML} that are read of a YAML file")
     loader = _LOADER(text)
+    collects = gc.isenabled()
+    gc.disable()  # nothing of it is garbage while it is made, and looking for some takes longer the more there is
     try:
         node = loader.get_single_node()
         if node is None:
             return None
-        _count(node)
+        _count(node, most)
         return loader.construct_document(node)
     finally:
         loader.dispose()
+        if collects:
+            gc.enable()
 
 
-def _count(root: yaml.Node) -> None:
+def _count(root: yaml.Node, most: int) -> None:
     """Refuse a document that has too many values once every alias stands for what it names."""
     sizes: dict[int, int] = {}
     waiting: list[tuple[yaml.Node, bool]] = [(root, False)]
@@ -89,8 +94,8 @@ def _count(root: yaml.Node) -> None:
             sizes[id(node)] = 0  # under way: an alias to what it stands in counts once
             waiting.append((node, True))
             waiting += [(n, False) for n in _below(node)]
-    if sizes[id(root)] > MAX_NODES:
-        raise TooLarge(f"it expands to {min(sizes[id(root)], 10**12)} values or more, more than {MAX_NODES}")
+    if sizes[id(root)] > most:
+        raise TooLarge(f"it expands to {min(sizes[id(root)], 10**12)} values or more, more than {most}")
 
 
 def _below(node: yaml.Node) -> list[yaml.Node]:

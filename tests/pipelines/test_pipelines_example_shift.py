@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,15 +30,25 @@ LOSSES = {
 }
 
 
+@pytest.fixture(scope="module")
+def packer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdapterTarget]:
+    """The packer in a folder of its own, asked by workers that are forked from one that has imported what they need."""
+    folder = tmp_path_factory.mktemp("packer")
+    for name in ("packer.py", "packer_adapter.py"):
+        shutil.copyfile(EXAMPLES / name, folder / name)
+    with AdapterTarget(folder / "packer_adapter.py") as target:
+        assert target.spread(1)
+        yield target
+
+
 @pytest.mark.model
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_loss_that_is_not_of_the_next_token_is_told_and_no_other_is(name: str, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_of_the_next_token_is_told_and_no_other_is(name: str, packer: AdapterTarget) -> None:
     loss, told = LOSSES[name]
     text = (EXAMPLES / "packer.py").read_text(encoding="utf-8")
     assert text.count(SOUND) == 1
-    (tmp_path / "packer.py").write_text(text.replace(SOUND, loss), encoding="utf-8")
-    shutil.copyfile(EXAMPLES / "packer_adapter.py", tmp_path / "packer_adapter.py")
-    with AdapterTarget(tmp_path / "packer_adapter.py", root=tmp_path) as target:
+    (packer.file.parent / "packer.py").write_text(text.replace(SOUND, loss), encoding="utf-8")
+    with packer.apart() as target:
         finding = judge(target, loss_equivalent, "")
     said = [v.message for v in finding.violations if "not shifted by one" in v.message]
     assert finding.checked > 0

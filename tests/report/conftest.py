@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 import pytest
 
 from coordexp_audit_lib import boundaries
@@ -14,7 +15,7 @@ from coordexp_audit_lib.core.evidence import Evidence, Where
 from coordexp_audit_lib.core.finding import Finding, Violation
 from coordexp_audit_lib.core.target import Binding, TargetInfo
 from coordexp_audit_lib.report.document import document, write_documents
-from coordexp_audit_lib.report.tables import Table
+from coordexp_audit_lib.report.tables import bundle, table
 
 CONFIGS = ("configs/stage1/ablation/geometry_first_coco80.yaml", "configs/stage2_ab/prod/ab_mixed.yaml")
 
@@ -93,7 +94,7 @@ def made_document(findings: Sequence[Finding], created: str = "2026-11-24T12:00:
     return document(info, bindings, CONFIGS, findings, created)
 
 
-def page(title: str, words: Sequence[str], table: Table) -> Any:
+def page(title: str, words: Sequence[str], frame: pd.DataFrame) -> Any:
     """An executed notebook that shows hostile words in every way that a notebook of ours may."""
     v4 = nbformat.v4
     text = "\n".join(words)
@@ -101,9 +102,9 @@ def page(title: str, words: Sequence[str], table: Table) -> Any:
     outputs = [
         v4.new_output("stream", name="stdout", text=text),
         v4.new_output("execute_result", {"text/plain": repr(words[0])}, execution_count=2),
-        v4.new_output("display_data", table._repr_mimebundle_()),
+        v4.new_output("display_data", bundle(frame)),
     ]
-    shown = v4.new_code_cell("print(words); table", outputs=outputs, execution_count=2)
+    shown = v4.new_code_cell("print(words); frame", outputs=outputs, execution_count=2)
     cells = [v4.new_markdown_cell(f"# {title}\n\nProse of ours."), tagged, shown]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return v4.new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
@@ -112,13 +113,13 @@ def page(title: str, words: Sequence[str], table: Table) -> Any:
 def run_folder(out: Path, words: Sequence[str], findings: Sequence[Finding]) -> Path:
     """What `coordexp-audit run` leaves: the documents, and a notebook per boundary and config."""
     write_documents(out, made_document(findings))
-    table = Table(("words", *words[:2]), [(w, w, 3) for w in words], caption=words[0])
+    frame = table(("words", *words[:2]), [(w, w, 3) for w in words], caption=words[0])
     for name in dict.fromkeys(f.boundary for f in findings):
         b = boundaries.boundary(name)
         for config in CONFIGS:
             path = out / "notebooks" / f"{boundaries.page(b, config)}.ipynb"
             path.parent.mkdir(parents=True, exist_ok=True)
-            text = nbformat.writes(page(b.title, words, table))
+            text = nbformat.writes(page(b.title, words, frame))
             path.write_bytes(text.encode("utf-8", "backslashreplace"))
     return out
 

@@ -171,11 +171,11 @@ def test_an_output_that_is_markup_fails_the_build(
     run = make_run(tmp_path / "run", PLAIN, statuses(PLAIN))
     path = run / "notebooks" / "06_packing.stage1-ablation-geometry_first_coco80.ipynb"
     notebook = json.loads(path.read_text())
-    notebook["cells"][2]["outputs"][2]["data"]["text/html"] = "<b>bold</b>"
+    notebook["cells"][2]["outputs"][2]["data"] = {"text/html": "<b>bold</b>"}
     path.write_text(json.dumps(notebook))
     with pytest.raises(
         AuditError,
-        match=r"06_packing\.stage1-ablation-geometry_first_coco80\.ipynb: an output is HTML that is no table",
+        match=r"06_packing\.stage1-ablation-geometry_first_coco80\.ipynb: an output is HTML, which",
     ) as caught:
         build_book(run, ("html",))
-    assert "Table" in str(caught.value)
+    assert "DataFrame" in str(caught.value)

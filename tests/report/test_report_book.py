@@ -14,7 +14,7 @@ from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.errors import AuditError, UsageError
 from coordexp_audit_lib.core.folder import MARKER, OwnFolder, write_atomically
 from coordexp_audit_lib.report import book, tex
-from coordexp_audit_lib.report.book import build_book, check_source, run_sphinx, write_source
+from coordexp_audit_lib.report.book import build_book, check_source, run_sphinx, write_pictures, write_source
 from coordexp_audit_lib.report.document import read_audit
 from coordexp_audit_lib.report.outputs import clean
 
@@ -117,6 +117,7 @@ def test_a_toc_entry_needs_exactly_one_file_with_a_title(
 def test_a_warning_of_sphinx_is_an_error_that_names_the_page(run: Path, tmp_path: Path) -> None:
     source = tmp_path / "source"
     write_source(run, read_audit(run), source)
+    write_pictures(source)
     with (source / "method.md").open("a") as file:
         file.write("\n[nowhere](missing-page.md)\n")
     with pytest.raises(AuditError, match=r"method\.md:\d+: WARNING"):

@@ -115,8 +115,7 @@ def numbers(data: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[Any, ...]
         reasons = sum(counts[n] for counts in data["reasons"].values())
         shown = [data[k][n] for k in ("realized", "share", "dropped")]
         seconds = [data[k][n] for k in ("generate_s", "running_s")]
-        cells = ["-" if v is None else f"{v:.6g}" for v in (*shown, reasons, *seconds)]
-        rows.append((step, data["channels"][n], *cells))
+        rows.append((step, data["channels"][n], *shown, reasons, *seconds))
     return (*names_, "rollout_generate_s", "rollout_total_time"), rows
 
 
@@ -131,7 +130,7 @@ def averaged(log: Log, seed: int) -> tuple[tuple[str, ...], list[tuple[Any, ...]
         exact = seed_base(seed, row.step - 1)
         samples, micro = row.values.get("train/samples_total", 1.0), row.values["train/micro_steps"]
         share = f"{logged / exact * samples:.3f}/{samples:.0f}"
-        factor = f"{counted / matches:.3f}" if matches else "-"
+        factor = round(counted / matches, 3) if matches else None
         rows.append((row.step, exact, f"{logged:.6f}", share, int(matches), int(counted), factor, int(micro)))
     return ("step", "seed", "logged seed", "share", "matches", "logged count", "factor", "micro-steps"), rows
 

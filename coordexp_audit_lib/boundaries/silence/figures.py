@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coordexp_audit_lib.boundaries.silence.predicates import PARTS, lacks
 from coordexp_audit_lib.boundaries.silence.surfaces import SUPPRESSIONS, ScanRequest
 from coordexp_audit_lib.core.claim import Context, exhibit, provocations
 from coordexp_audit_lib.core.errors import SurfaceUnbound
-from coordexp_audit_lib.report.tables import Table
+from coordexp_audit_lib.report.tables import table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @exhibit("silence.scan")
@@ -43,14 +46,14 @@ def errors(ctx: Context) -> dict[str, Any]:
     return {"rows": rows, "examples": examples}
 
 
-def scan_table(data: dict[str, Any]) -> Table:
+def scan_table(data: dict[str, Any]) -> pd.DataFrame:
     caption = f"{data['files']} files, {data['handlers']} exception handlers read"
-    return Table(("where", "function", "what stands there"), data["rows"] or [("-", "-", "none")], caption)
+    return table(("where", "function", "what stands there"), data["rows"], caption)
 
 
-def errors_table(data: dict[str, Any]) -> Table:
-    return Table(("surface", "errors", "actionable", "no cause", "no place", "no remedy"), data["rows"])
+def errors_table(data: dict[str, Any]) -> pd.DataFrame:
+    return table(("surface", "errors", "actionable", "no cause", "no place", "no remedy"), data["rows"])
 
 
-def examples_table(data: dict[str, Any]) -> Table:
-    return Table(("surface", "input", "what the target said", "it lacks"), data["examples"])
+def examples_table(data: dict[str, Any]) -> pd.DataFrame:
+    return table(("surface", "input", "what the target said", "it lacks"), data["examples"])

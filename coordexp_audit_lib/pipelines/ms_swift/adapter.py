@@ -40,7 +40,7 @@ adapter = Adapter(
         "packing.ddp_aligned": ("swift/dataloader/shard.py", "BatchSamplerShard, drop_last=False", "v4.5.2"),
         "packing.loss_equivalent": ("swift/template/base.py", "Template.compute_sft_loss", "v4.5.2"),
     },
-    preload=("torch", "transformers"),
+    preload=("torch", "transformers", "coordexp_audit_lib.kit.parts:model"),
     source=("swift",),
 )
 GENERATES = ("pt", "transformers")  # the template's mode to generate in: of 3.x, and since

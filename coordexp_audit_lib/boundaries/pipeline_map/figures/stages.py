@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coordexp_audit_lib.boundaries.pipeline_map import cases
 from coordexp_audit_lib.boundaries.pipeline_map.cases import Entrypoint, Key
@@ -11,7 +11,10 @@ from coordexp_audit_lib.boundaries.pipeline_map.surfaces import entrypoints, key
 from coordexp_audit_lib.boundaries.pipeline_map.surfaces.key_reads import KEY_READS, KeyReads, PathReads
 from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.core.errors import AuditError
-from coordexp_audit_lib.report.tables import Table
+from coordexp_audit_lib.report.tables import table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NO_CONFIG = "not loaded"
 
@@ -90,23 +93,23 @@ def _read_at(key: Key, seen: PathReads | None, reads: KeyReads) -> str:
     return f"{first.path}:{first.line} {first.symbol}{more}"
 
 
-def starts_table(data: dict[str, Any]) -> Table:
+def starts_table(data: dict[str, Any]) -> pd.DataFrame:
     """What each launcher starts, and where."""
     rows = [
         (e["title"], e["launcher"], s["what"], s["kind"], s["at"]) for e in data["entrypoints"] for s in e["starts"]
     ]
-    return Table(("entrypoint", "launcher", "starts", "kind", "started at"), rows)
+    return table(("entrypoint", "launcher", "starts", "kind", "started at"), rows)
 
 
-def chain_table(data: dict[str, Any]) -> Table:
+def chain_table(data: dict[str, Any]) -> pd.DataFrame:
     """The YAML files of each entrypoint's config, the most basic first."""
     rows: list[tuple[Any, ...]] = [
         (e["title"], i + 1, f) for e in data["entrypoints"] for i, f in enumerate(e["chain"])
     ]
-    return Table(("entrypoint", "order", "file"), rows or [("-", "-", NO_CONFIG)])
+    return table(("entrypoint", "order", "file"), rows or [("-", "-", NO_CONFIG)])
 
 
-def counts_table(data: dict[str, Any]) -> Table:
+def counts_table(data: dict[str, Any]) -> pd.DataFrame:
     """The numbers behind the figure."""
     rows = []
     for entry, stage in [(e, s) for e in data["entrypoints"] for s in e["stages"]]:
@@ -115,30 +118,30 @@ def counts_table(data: dict[str, Any]) -> Table:
         counts = (len(status), status.count("moved"), status.count("missing"), len(via), via.count("read"))
         rows.append((entry["id"], stage["title"], *counts, via.count("upstream"), in_yaml))
     header = ("entrypoint", "stage", "owners", "moved", "missing", "keys", "read", "passed through", "set in YAML")
-    return Table(header, rows)
+    return table(header, rows)
 
 
-def owners_table(data: dict[str, Any], entrypoint: str) -> Table:
+def owners_table(data: dict[str, Any], entrypoint: str) -> pd.DataFrame:
     """Every owner of an entrypoint's stages."""
     rows = []
     for s in _of(data, entrypoint)["stages"]:
         for o in s["owners"]:
             place = f"{o['path']}:{o['line']}" if o["path"] else "-"
             rows.append((s["title"], o["role"], place, o["symbol"], o["status"], o["digest"] or "-"))
-    return Table(("stage", "owner", "file:line", "symbol", "status", "digest"), rows)
+    return table(("stage", "owner", "file:line", "symbol", "status", "digest"), rows)
 
 
-def keys_table(data: dict[str, Any], entrypoint: str) -> Table:
+def keys_table(data: dict[str, Any], entrypoint: str) -> pd.DataFrame:
     """Every key of an entrypoint's stages: what set its value, and where it is read."""
     rows = []
     for s in _of(data, entrypoint)["stages"]:
         for k in s["keys"]:
             note = f" (a method that {k['replaced']} replaces)" if k["replaced"] else ""
             rows.append((s["title"], k["path"], ", ".join(k["sources"]), k["read"] + note))
-    return Table(("stage", "key path", "value set by", "read at"), rows)
+    return table(("stage", "key path", "value set by", "read at"), rows)
 
 
-def idle_table(data: dict[str, Any]) -> Table:
+def idle_table(data: dict[str, Any]) -> pd.DataFrame:
     """Keys that are read only in methods which the entrypoint's trainer replaces: they drive nothing there."""
     rows = [
         (e["id"], k["path"], k["value"], ", ".join(k["sources"]), k["read"], k["replaced"])
@@ -148,7 +151,7 @@ def idle_table(data: dict[str, Any]) -> Table:
         if k["replaced"]
     ]
     header = ("entrypoint", "key path", "value", "set by", "read only at", "replaced by")
-    return Table(header, rows or [("-", "none", "-", "-", "-", "-")])
+    return table(header, rows)
 
 
 def draw(data: dict[str, Any], entrypoint: str) -> Any:

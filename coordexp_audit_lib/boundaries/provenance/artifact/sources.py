@@ -12,14 +12,12 @@ import yaml
 from coordexp_audit_lib.boundaries.provenance.artifact.reading import Unreadable, inside
 from coordexp_audit_lib.boundaries.provenance.predicates.documents import BASE_SOURCE, CONFIG_SOURCE, PARENTS
 from coordexp_audit_lib.kit.nested import merge
+from coordexp_audit_lib.source.parsing import TooLarge, yaml_value
 
 MAX_SOURCES = 64
 MAX_KEPT = 10_000  # files and folders that are looked through for a parent
 MAX_STEPS = 128
-MAX_NODES = 200_000  # aliases of aliases can make a short file as large as one likes
-
-
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MAX_NODES = 500_000  # aliases of aliases can make a short file as large as one likes
 
 
 class Incomplete(Exception):
@@ -89,7 +87,9 @@ def mapping(raw: bytes, name: str) -> dict[str, Any]:
         Unreadable: it is none.
     """
     try:
-        value = yaml.load(raw.decode("utf-8-sig"), _LOADER)
+        value = yaml_value(raw.decode("utf-8-sig"), MAX_NODES)
+    except TooLarge as error:
+        raise Unreadable(f"{name}: {error}") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)  # the error's own text quotes the line, which may hold a secret
         place = f" (line {mark.line + 1})" if mark else ""
@@ -98,13 +98,4 @@ def mapping(raw: bytes, name: str) -> dict[str, Any]:
         ) from error
     if not isinstance(value, dict):
         raise Unreadable(f"{name} is no YAML mapping")
-    waiting: list[Any] = [value]
-    nodes = 0
-    while waiting:
-        node = waiting.pop()
-        below = node.values() if isinstance(node, dict) else node
-        waiting += [n for n in below if isinstance(n, (dict, list))]
-        nodes += 1
-        if nodes > MAX_NODES:
-            raise Unreadable(f"{name} expands to more than {MAX_NODES} nodes")
     return value

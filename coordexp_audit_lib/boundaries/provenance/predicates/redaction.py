@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -24,10 +23,25 @@ _NAME = re.compile(
     r"|modelscope|ms|id|private|personal|deploy|service)_?tokens?)$"
 )
 _BARE = re.compile(r"^(?:token|auth|passphrase|pat)$")
+# What each of these ends in, but for an s: most names don't, and are told by it alone.
+_ENDS: tuple[str, ...] = (
+    "auth",
+    "authorization",
+    "cookie",
+    "credential",
+    "id",
+    "key",
+    "netrc",
+    "passphrase",
+    "passwd",
+    "password",
+)
+_ENDS += ("pat", "pwd", "secret", "token")
 # Words of prose too ("eos token: …"): amid other words they count where what follows looks like no word.
 _WORDS = frozenset({"token", "auth", "pat", "secret", "secrets", "cookie", "cookies", "credential", "credentials"})
 _BEFORE = re.compile(r"""(?:^|[{,;&(\[]|\b(?:export|env|set|declare -x))[\s"'\\>-]*$""")
 _RANDOM = re.compile(r"""\\?["']?(?=[\w+/=.-]*\d)(?=[\w+/=.-]*[A-Za-z])[\w+/=.-]{16,}\\?["']?$""")
+_STEP = re.compile(r"[.\[\]]")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 # Shapes of tokens that name their issuer. `keep` is the part that is no secret and stays.
@@ -51,6 +65,12 @@ SHAPES: dict[str, re.Pattern[str]] = {
         r"(?P<keep>)-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     ),
 }
+# Some piece that each of these shapes has: most texts have none, and are searched once instead of for every shape.
+_SHAPED = re.compile(
+    r"://|[?&]|hf_|api_org_|gh[pousr]_|github_pat_|gl(?:pat|dt|rt|cbt|ptt)-|A(?:KIA|SIA|BIA|CCA|Iza)|xox|ya29\.|[spr]k-"
+    r"|pypi-|eyJ|bearer|basic|-----BEGIN",
+    re.IGNORECASE,
+)
 # `name: value`, `"name": "value"`, `name=value`, `--name value` in text that is not parsed. What stands before a value
 # is read by itself, so that a value that is no secret's hides none within it: `export X=…`, `INFO X=…`.
 _QUOTED = r'\\{1,4}"[^"\n]*?\\{1,4}"|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\''
@@ -76,9 +96,10 @@ class Sighting(msgspec.Struct, frozen=True):
     key: str = ""
 
 
-@lru_cache(maxsize=65536)
 def is_secret_name(name: str) -> bool:
     """Whether a setting of that name holds a secret: `HF_TOKEN` does, `max_new_tokens` and `pad_token` do not."""
+    if not name.lower().rstrip("]s-").endswith(_ENDS):
+        return False
     last = _last(name)
     words = _CAMEL.sub("_", last).lower().replace("-", "_")
     if last.isupper() and words.endswith("_key"):  # as environment variables are written
@@ -88,7 +109,7 @@ def is_secret_name(name: str) -> bool:
 
 def _last(name: str) -> str:
     """The last step of a dotted path."""
-    return re.split(r"[.\[\]]", name.strip("-").rstrip("]"))[-1]
+    return _STEP.split(name.strip("-").rstrip("]"))[-1]
 
 
 def known_secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -109,7 +130,7 @@ def longest_first(secrets: Iterable[str]) -> tuple[str, ...]:
 def redact(text: str, known: Iterable[str] = ()) -> str:
     """`text` with everything that looks like a secret replaced by a mark."""
     text = (known if isinstance(known, Known) else Known(known)).replaced(text)
-    for kind, shape in SHAPES.items():
+    for kind, shape in SHAPES.items() if _SHAPED.search(text) else ():
         text = shape.sub(rf"\g<keep>{MARK}{'@' if kind == 'password in a URL' else ''}", text)
     return text
 
@@ -238,7 +259,7 @@ def sightings(text: str, *, code: bool = False, line: int = 1) -> Iterator[Sight
     code: the text is a program, in which a name is followed by an expression, and only a literal is a value. line: the
     number of the text's first line.
     """
-    for kind, shape in SHAPES.items():
+    for kind, shape in SHAPES.items() if _SHAPED.search(text) else ():
         lines = _Lines(text, line)
         for found in shape.finditer(text):
             if MARK not in found.group() and not (code and "{" in found.group()):
