@@ -97,13 +97,13 @@ class Watch:
         }
 
 
-def model() -> Any:
-    """A small Qwen3-VL of one's own to train, with the weights that `parts.model` has.
+def model(of: Any = None) -> Any:
+    """A small Qwen3-VL of one's own to train, with the weights that `parts.model` has. of: another small model.
 
     Its embeddings are tied, its vision tower is frozen, for a short run has no pictures, and its attention drops at
     random.
     """
-    made = copy.deepcopy(parts.model())
+    made = copy.deepcopy(parts.model() if of is None else of)
     for config in (made.config, made.config.text_config):
         config.tie_word_embeddings = True
     made.lm_head.weight = made.get_input_embeddings().weight

@@ -92,12 +92,13 @@ class Adapter:
 
     Args:
         name, title: as `--pipeline` takes it, and as people write it. distributions: packages whose versions count.
-        profile: the model family, as `kit.profile.named` takes it. policies: those that the pipeline keeps; claims of
-        others are not judged. contract: further values that claims read, by `boundary.name`. repository: its public
-        one, `owner/name`. demands: by claim, (path, requirement, commit) in that repository that demand it; by default
-        whoever wrote the adapter demands every claim that holds of any pipeline. preload: packages that every worker
-        needs, imported once, and functions that build what it needs, `module:name`, called once. source: packages whose
-        source is the pipeline's; by default what the adapter imports from its own folder.
+        profile: the model family, as `kit.profile.named` takes it, or a function of the config's path that tells it.
+        policies: those that the pipeline keeps; claims of others are not judged. contract: further values that claims
+        read, by `boundary.name`. repository: its public one, `owner/name`. demands: by claim, (path, requirement,
+        commit) in that repository that demand it; by default whoever wrote the adapter demands every claim that holds
+        of any pipeline. preload: packages that every worker needs, imported once, and functions that build what it
+        needs, `module:name`, called once. source: packages whose source is the pipeline's; by default what the adapter
+        imports from its own folder.
     """
 
     def __init__(

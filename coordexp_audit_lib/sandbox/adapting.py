@@ -56,6 +56,8 @@ class Adapted:
             named = adapter.named[name] or Behind(self.file).symbol(bound.function)
             surfaces[name] = (located(named) if named else None) or own(bound.function)
         said = {k: v for k, v in adapter.said.items() if k != "source"}
+        if callable(said["profile"]):  # it hangs on the config
+            said["profile"] = said["profile"](self.here.config)
         return dict(said, file=os.path.basename(self.file), digest=text, surfaces=surfaces)
 
     def source(self):

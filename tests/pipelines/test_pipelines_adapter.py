@@ -176,6 +176,7 @@ def test_adapter_check_says_what_answers_what_it_decides_and_what_is_wrong_first
     assert plan["answered"] > 0 and plan["not supported"] > 0 and not plan["failed"]
     assert told["claims"]["violated"] == ["packing.each_once"]
     assert "packing.fields_aligned" in told["claims"]["unbound"]
+    assert told["decided"] == {"universal": {"decided": 3, "all": 16}, "policies": {"decided": 0, "all": 0}}
     assert told["first"].startswith("packing.each_once is violated: static packing: ")
 
 

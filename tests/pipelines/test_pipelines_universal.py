@@ -30,7 +30,10 @@ RUN: dict[str, Any] = {
     **{"frozen": {"compared": 2}, "modes": {"evaluations": 1, "steps": 2}, "weights": {"step": 2, "compared": 3}},
     **{"tied": {"declared": True, "before": True, "after": True, "equal": True}, "size": 2, "epochs": [[1, 0]]},
     **{"whole": True, "planned": 2, "workers": [{"states": {"torch": ["a", "b"]}}], "files": ["a"], "leaks": []},
-    **{"planted": ["HF_TOKEN"], "rows": [{"loss": 2.0, "step": n, "time/forward_s": 1.0 + n % 2} for n in range(1, 13)]},
+    **{
+        "planted": ["HF_TOKEN"],
+        "rows": [{"loss": 2.0, "step": n, "time/forward_s": 1.0 + n % 2} for n in range(1, 13)],
+    },
 }
 FIXED: dict[str, Any] = {
     **{name: {field: RUN[field] for field in fields} for name, fields in OF_A_RUN.items()},
@@ -88,5 +91,5 @@ def test_what_is_asked_of_a_short_run_and_of_the_environment_are_surfaces() -> N
 
 
 def test_the_page_names_each_of_them_once() -> None:
-    named = re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    named = re.findall(r"^\| `([a-z_]+\.[a-z0-9_]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(named) == sorted(c.id for c in UNIVERSAL)

@@ -174,8 +174,7 @@ def test_an_output_that_is_markup_fails_the_build(
     notebook["cells"][2]["outputs"][2]["data"] = {"text/html": "<b>bold</b>"}
     path.write_text(json.dumps(notebook))
     with pytest.raises(
-        AuditError,
-        match=r"06_packing\.stage1-ablation-geometry_first_coco80\.ipynb: an output is HTML, which",
+        AuditError, match=r"06_packing\.stage1-ablation-geometry_first_coco80\.ipynb: an output is HTML, which"
     ) as caught:
         build_book(run, ("html",))
     assert "DataFrame" in str(caught.value)

@@ -6,11 +6,13 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from coordexp_audit_lib.boundaries.template import surfaces as s
 from coordexp_audit_lib.core.claim import Context
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.kit import tokenizer
-from coordexp_audit_lib.kit.profile import Profile, named
+from coordexp_audit_lib.kit.profile import PATCH, Profile, named
 
 LETTERS, SIGNS = "\n\taZ9é街\U0001f9ca\"'[]{},", ".:|<>"
 NEIGHBOURS = ("", " ", "  ", *LETTERS, ", ", *SIGNS, "<|", "|>", "<|coord_", "_0|>", *"\\/-", "<|im_end|>", "<image>")
@@ -87,13 +89,25 @@ def records() -> list[s.Record]:
     ]
 
 
+def fitted(made: list[s.Record], promised: Mapping[str, Any]) -> list[s.Record]:
+    """Records with pictures of as many patches as the family's are, so that none is resized."""
+    patch = named(promised["template.profile"]).patch_size or PATCH
+    if patch == PATCH:
+        return made
+    sizes = ([(w * patch // PATCH, h * patch // PATCH) for w, h in one.pictures] for one in made)
+    return [msgspec.structs.replace(one, pictures=tuple(of)) for one, of in zip(made, sizes, strict=True)]
+
+
 def encode_requests(promised: Mapping[str, Any]) -> Iterator[tuple[str, s.EncodeRequest]]:
     """The records under a short prompt, for each order of fields, and some under a long one."""
     orders = promised.get("template.field_orders", ORDERS)
     for order in orders:
-        yield f"short prompt, {order}", s.EncodeRequest(records(), "Locate.", "Every object.", order)
+        yield f"short prompt, {order}", s.EncodeRequest(fitted(records(), promised), "Locate.", "Every object.", order)
     long = "List what you see, from top to bottom. Use <|coord_0|> to <|coord_999|>.\n- No more.\n"
-    yield ("long prompt", s.EncodeRequest(records()[:3], long, "What is here? Say it as JSON: {}", orders[0]))
+    yield (
+        "long prompt",
+        s.EncodeRequest(fitted(records()[:3], promised), long, "What is here? Say it as JSON: {}", orders[0]),
+    )
 
 
 def control_requests(promised: Mapping[str, Any]) -> Iterator[tuple[str, s.EncodeRequest]]:
@@ -101,7 +115,7 @@ def control_requests(promised: Mapping[str, Any]) -> Iterator[tuple[str, s.Encod
     order = promised.get("template.field_orders", ORDERS)[0]
     for sign in ("<|im_end|>", "<|image_pad|>"):
         record = s.Record([(f"a sign that says {sign}", [12, 34, 256, 480])], ((64, 64),))
-        yield sign, s.EncodeRequest([record], "Locate.", "Every object.", order)
+        yield sign, s.EncodeRequest(fitted([record], promised), "Locate.", "Every object.", order)
 
 
 def state_walks() -> list[list[s.Step]]:

@@ -9,11 +9,13 @@ import multiprocessing
 import types
 
 from coordexp_audit_lib.kit import chat, parts, replies, template, training, varlen
+from coordexp_audit_lib.kit.profile import PATCH
 from coordexp_audit_lib.pipelines.api import Adapter, NotSupported, Refused, remembered
 from coordexp_audit_lib.pipelines.ms_swift.world import (
     Directly,
     Lengths,
     World,
+    family_of,
     on_cpu,
     part,
     place,
@@ -28,7 +30,7 @@ adapter = Adapter(
     title="ms-swift",
     repository="modelscope/ms-swift",
     distributions=("ms-swift", "transformers", "torch", "accelerate", "binpacking", "qwen_vl_utils"),
-    profile="qwen3_vl",
+    profile=lambda config: family_of(settings_of(config)),
     contract={
         "packing.in_order": False,  # it packs by length
         "silence.core_folder": "swift/trainers",
@@ -113,7 +115,16 @@ def encoded(samples, here):
     """Each sample as the template encodes it, unpacked."""
     made = here.parts.made
     with template.packing(made, False):
-        return [here.call(made.encode, chat.conversation(s.turns, s.pictures), return_length=True) for s in samples]
+        return [
+            here.call(made.encode, chat.conversation(s.turns, fitted(s.pictures, here)), return_length=True)
+            for s in samples
+        ]
+
+
+def fitted(pictures, here):
+    """Pictures of as many patches in the family of the model, so that none is resized."""
+    patch = here.parts.images.patch_size
+    return [dict(p, width=p["width"] * patch // PATCH, height=p["height"] * patch // PATCH) for p in pictures]
 
 
 @adapter.answers("packing.encode", of=place("template", "encode"))
@@ -245,7 +256,7 @@ def settings(request, here):
 def limit(request, here):
     def one(most):
         given = {"max_length": most, "truncation_strategy": request.strategy}
-        made = template.build(here.parts.processor, here.parts.small, **given)
+        made = template.build(here.parts.processor, here.parts.small, here.parts.family, **given)
         return encode_record(here, made, crowded(request.objects), "Locate.", "Every object.")
 
     return replies.limit(one(request.max_length), one(1_000_000))
@@ -253,7 +264,7 @@ def limit(request, here):
 
 @adapter.answers("template.state", of=place("template", "encode"))
 def state(request, here):
-    made = template.build(here.parts.processor, here.parts.small)
+    made = template.build(here.parts.processor, here.parts.small, here.parts.family)
     before, told = flags(made), []
     for one in request.steps:
         asked = conversation(crowded(1), one.system, "Every object.")
@@ -278,7 +289,7 @@ def digest(value):
 @adapter.answers("template.rollout_prompt", of=place("template", "encode"))
 def prompt(request, here):
     """The prompt as the template encodes it to generate from, beside what it trains on."""
-    made = template.build(here.parts.processor, here.parts.small)
+    made = template.build(here.parts.processor, here.parts.small, here.parts.family)
     whole = encode_record(here, made, crowded(2), "Locate.", "Every object.")
     made.set_mode(GENERATES[0] if here.parts.old else GENERATES[1])
     asked = conversation(crowded(2), "Locate.", "Every object.")

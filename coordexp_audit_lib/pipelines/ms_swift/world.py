@@ -14,7 +14,7 @@ import sys
 import types
 from typing import Any
 
-from coordexp_audit_lib.kit import model, template, tokenizer, training
+from coordexp_audit_lib.kit import model, parts, template, tokenizer, training
 from coordexp_audit_lib.kit.stand_ins import replaced
 
 PLACES = {  # the newest first
@@ -27,6 +27,7 @@ PLACES = {  # the newest first
     "trainer": ("swift.trainers.seq2seq_trainer:Seq2SeqTrainer", "swift.trainers.trainers:Seq2SeqTrainer"),
     "training": ("swift.trainers.arguments:Seq2SeqTrainingArguments",),
 }
+FAMILIES = ("qwen3_vl", "qwen2_5_vl")
 QUIET = {"report_to": [], "disable_tqdm": True, "save_strategy": "no", "check_model": False}
 
 
@@ -62,6 +63,20 @@ def settings_of(path):
     return read
 
 
+def family_of(settings):
+    """The model family of a config, by its `model_type` or the name of its model; Qwen3-VL where it says neither.
+
+    Raises:
+        ValueError: it says another that can't be asked with.
+    """
+    said = str(settings.get("model_type") or settings.get("model") or FAMILIES[0])
+    plain = said.lower().replace("-", "_").replace(".", "_")
+    found = [family for family in FAMILIES if family in plain]
+    if not found:
+        raise ValueError("a model of type %s can't be asked with: one of %s can" % (said, ", ".join(FAMILIES)))
+    return found[0]
+
+
 class World:
     """What every question of one worker shares. settings: those of the config. small: the model. made: the template."""
 
@@ -69,12 +84,20 @@ class World:
         model.settle()
         self.scratch, self.settings = scratch, settings
         self.old = importlib.util.find_spec("swift.llm") is not None  # 3.x
-        self.words, self.small = tokenizer.fast(tokenizer.at(scratch)), model.small()
-        self.processor = template.processor(self.words, self.small.config)
+        self.family = family_of(settings)
+        usual = self.family == FAMILIES[0]
+        self.words = tokenizer.fast(tokenizer.at(scratch))
+        self.small = model.small() if usual else model.small(0, self.family)
+        if not hasattr(self.small, "visual"):  # as loading such a model under transformers 5 does
+            type(self.small).visual = property(lambda self: self.model.visual)
+        images = None if usual else parts.image_processor(self.family)
+        self.processor = template.processor(self.words, self.small.config, images)
         chosen = {k: settings[k] for k in ("padding_side", "loss_scale") if settings.get(k) is not None}
-        self.made = template.build(self.processor, self.small, default_system=settings.get("system"), **chosen)
+        self.made = template.build(
+            self.processor, self.small, self.family, default_system=settings.get("system"), **chosen
+        )
         self.images = self.made.processor.image_processor
-        self.small.model_meta = types.SimpleNamespace(is_multimodal=True, model_type="qwen3_vl", model_arch=None)
+        self.small.model_meta = types.SimpleNamespace(is_multimodal=True, model_type=self.family, model_arch=None)
         self.small.model_info = types.SimpleNamespace(is_moe_model=False, task_type="causal_lm", model_dir=scratch)
 
     def trainer(self, rows=(), **more):
@@ -104,7 +127,7 @@ class World:
 
     def run(self, samples, arguments):
         """ms-swift's own trainer to be trained on samples, one a micro-step: with a model of its own, unpacked."""
-        small = training.model()
+        small = training.model(self.small)
         small.model_meta, small.model_info = self.small.model_meta, self.small.model_info
         plain = {"remove_unused_columns": False, "tuner_backend": "peft", "tuner_type": "full", "check_model": False}
         known = {field.name for field in dataclasses.fields(part("training"))}
