@@ -34,7 +34,15 @@ _IMPORTED = [0]  # modules, when objects were last set aside
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+    """Under `--dist loadgroup` a file's tests stay in one process, and so do all files that share `memory`."""
+    sharing = {item.path for item in items if "memory" in getattr(item, "fixturenames", ())}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("memory" if item.path in sharing else str(item.path)))
+    items.sort(key=lambda item: _place(item.path, sharing))
+
+
+def _place(path: Path, sharing: set[Path]) -> tuple[int, bool]:
+    return LONGEST.index(path.name) if path.name in LONGEST else len(LONGEST), path not in sharing
 
 
 def pytest_collection_finish() -> None:
@@ -64,6 +72,7 @@ def _figures_closed() -> Iterator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.set_threshold(100_000, 20, 50)  # as `coordexp-audit` runs
     if config.getoption("nbval", False):
         _share_kernels(config)
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)

@@ -12,6 +12,7 @@ import pytest
 
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.target import Target
+from coordexp_audit_lib.targets.reference import Memory
 from coordexp_audit_lib.targets.resolve import open_target
 
 STAGE1 = "configs/stage1/ablation/geometry_first_coco80.yaml"
@@ -21,6 +22,13 @@ STAGE2 = "configs/stage2_ab/prod/ab_mixed.yaml"
 @pytest.fixture(scope="session", autouse=True)
 def _declared() -> None:
     boundaries.load()
+
+
+@pytest.fixture(scope="session")
+def memory() -> Memory:
+    """The unbroken reference's answers: many proofs ask it the same questions. Files whose tests take it run in one
+    process."""
+    return {}
 
 
 @pytest.fixture(scope="session")

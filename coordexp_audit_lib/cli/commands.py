@@ -11,52 +11,29 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from coordexp_audit_lib import __version__, boundaries
-from coordexp_audit_lib.cli import adapters, catalogue, streams
+from coordexp_audit_lib.cli import adapters, catalogue, checking, completion, streams
 from coordexp_audit_lib.cli.artifacts import declare
 from coordexp_audit_lib.cli.isolation import declare as declare_isolation
 from coordexp_audit_lib.cli.opening import declare_audit, described, opened, paged, planned
+from coordexp_audit_lib.cli.reporting import (
+    HELD,
+    UNDECIDED,
+    UNUSABLE,
+    VIOLATED,
+    Bar,
+    declare_report,
+    refuse_idle,
+    report,
+)
+from coordexp_audit_lib.cli.settings import take_settings
 from coordexp_audit_lib.cli.streams import say
 from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.errors import AuditError, UsageError, one_line, unusable
 from coordexp_audit_lib.core.fault import faults, spoils
-from coordexp_audit_lib.core.finding import SEVERITIES, Finding
 from coordexp_audit_lib.core.pipeline import pipeline
-from coordexp_audit_lib.core.target import LIVE, Target
+from coordexp_audit_lib.core.target import LIVE
 
 ANCHORED = pipeline().configs
-HELD, VIOLATED, UNUSABLE, UNDECIDED = 0, 1, 2, 3
-
-
-def exit_status(findings: Sequence[Finding], fail_on: str, partial: bool = False) -> int:
-    """0 all held; 1 a violation at or above `fail_on`; 3 nothing violated but something `unbound` or `error`.
-
-    partial: of what can't decide every claim, or not every part of one, something that was judged is enough.
-    A violation below `fail_on` does not fail by itself, and one that no audited config leads to fails nothing.
-    """
-    worst = SEVERITIES[: SEVERITIES.index(fail_on) + 1] if fail_on != "never" else ()
-    if any(f.counts and f.severity in worst for f in findings):
-        return VIOLATED
-    if partial:
-        judged = any(f.status == "held" or f.checked for f in findings)
-        return HELD if judged and not any(f.status == "error" for f in findings) else UNDECIDED
-    undecided = any(f.status in ("unbound", "error") for f in findings)
-    return UNDECIDED if undecided or not findings else HELD
-
-
-class Bar:
-    """A progress bar on stderr; nothing where stderr is not a terminal."""
-
-    def __init__(self, total: int, what: str) -> None:
-        from tqdm import tqdm  # most commands need none, and it costs a tenth of a second
-
-        self.bar = tqdm(total=total, desc=what, file=sys.stderr, mininterval=0.2, disable=None, leave=False)
-
-    def __call__(self, name: str) -> None:
-        self.bar.set_postfix_str(name, refresh=False)
-        self.bar.update(1)
-
-    def close(self) -> None:
-        self.bar.close()
 
 
 class Parser(argparse.ArgumentParser):
@@ -73,8 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     try:
+        refuse_idle(arguments)
         command: Callable[[argparse.Namespace], int] = arguments.command
-        with streams.ended_by_signals():
+        with streams.ended_by_signals(), streams.rarely_collected():
             return command(arguments)
     except KeyboardInterrupt as ended:
         number = getattr(ended, "number", signal.SIGINT)
@@ -105,10 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     audited = Parser(add_help=False)
     declare_audit(audited)
     judged = Parser(add_help=False)
-    judged.add_argument("--verbose", "-v", action="store_true", help="print every finding with all its examples")
-    judged.add_argument(
-        "--fail-on", choices=(*SEVERITIES, "never"), default="P1", help="least severity that fails (P1)"
-    )
+    declare_report(judged)
 
     parser = Parser(prog="coordexp-audit", description="Audit a V-LLM grounding training pipeline.")
     parser.add_argument("--version", action="version", version=f"coordexp-audit {__version__}")
@@ -122,9 +97,11 @@ def _parser() -> argparse.ArgumentParser:
     run = add("run", _run, "run every notebook on a target and write the audit's documents", audited, judged)
     run.add_argument("--out", type=Path, required=True, help="a new folder, or one of an interrupted run")
     run.add_argument("--replace", action="store_true", help="remove a run of other things that the folder holds")
-    check = add("check", _check, "judge the invariants without notebooks", audited, judged)
+    checking.declare_acceptance(run)
+    check = add("check", checking.check, "judge the invariants without notebooks", audited, judged)
     check.add_argument("--out", type=Path, help="write audit.json, audit.sarif and junit.xml there")
     catalogue.declare_choice(check)
+    checking.declare_acceptance(check)
     book = add("book", _book, "build the book of a run: HTML, PDF and .tex")
     book.add_argument("run", type=Path, help="the folder of a run")
     book.add_argument("--format", nargs="+", choices=("html", "pdf"), default=["html", "pdf"], help="what to build")
@@ -139,68 +116,31 @@ def _parser() -> argparse.ArgumentParser:
     diff = add("diff", _diff, "say what changed between two audits; 1 if something got worse")
     diff.add_argument("before", type=Path, help="the earlier run's folder, or its audit.json")
     diff.add_argument("after", type=Path, help="the later one")
-    declare(add, judged, _report)
+    declare(add, judged, report)
     declare_isolation(add)
     adapters.declare(add, shared)
     catalogue.declare(add)
+    checking.declare(add, shared)
+    completion.declare(add)
     add("faults", _faults, "prove that every check fails on a pipeline that is broken on purpose")
     return parser
 
 
-def _report(
-    arguments: argparse.Namespace, document: dict[str, Any], findings: Sequence[Finding], partial: bool = False
-) -> int:
-    from coordexp_audit_lib.report import terminal
-    from coordexp_audit_lib.report.document import dumps
-
-    if arguments.json:
-        say(dumps(document), end="")
-    else:
-        say(terminal.render(document, verbose=arguments.verbose), end="")
-    return exit_status(findings, arguments.fail_on, partial)
-
-
-def _in_part(target: Target, findings: Sequence[Finding]) -> bool:
-    """Whether what is held is enough: of an adapter's pipeline, which answers what it can."""
-    return target.declaration() is not None and any(f.status == "held" for f in findings)
-
-
-def _check(arguments: argparse.Namespace) -> int:
-    from coordexp_audit_lib.core.folder import usable
-    from coordexp_audit_lib.core.judge import audit
-    from coordexp_audit_lib.report.document import document, refuse_foreign, write_documents
-    from coordexp_audit_lib.run.parallel import side_by_side
-
-    if arguments.out:
-        with usable(arguments.out):
-            refuse_foreign(arguments.out)
-    told = opened(arguments)
-    target, configs, names = told
-    with target:
-        configs = target.all_named(configs)
-        checks = catalogue.chosen(planned(told)[0], arguments.select, arguments.ignore)
-        bar = Bar(sum(max(1, len(configs)) if c.per_config else 1 for c in checks), "check")
-        judges = side_by_side(arguments.jobs)
-        findings = audit(target, checks, configs, arguments.seed, lambda inv, config: bar(inv.id), judges=judges)
-        bar.close()
-        made = document(described(target, names), target.bindings(), configs, findings)
-    if arguments.out:
-        write_documents(arguments.out, made)
-    return _report(arguments, made, findings, partial=_in_part(target, findings))
-
-
 def _run(arguments: argparse.Namespace) -> int:
+    from coordexp_audit_lib.report.baseline import read_baseline
     from coordexp_audit_lib.report.document import document, write_documents
     from coordexp_audit_lib.run.audit import run
     from coordexp_audit_lib.run.compared import compare_recordings
 
+    taken = take_settings(arguments)
+    accepted = read_baseline(arguments.baseline) if arguments.baseline else []
     told = paged(opened(arguments))
     target, configs, names = told
     with target:
         configs = target.all_named(configs)
         _, judged, shown = planned(told)
         asked = judged + shown if target.info().kind in LIVE else 0
-        bar = Bar(len(boundaries.load(names)) * max(1, len(configs)) + asked, "run")
+        bar = Bar(len(boundaries.load(names)) * max(1, len(configs)) + asked, "run", arguments.quiet)
         ran = run(
             target,
             arguments.target,
@@ -213,12 +153,13 @@ def _run(arguments: argparse.Namespace) -> int:
             progress=bar,
         )
         bar.close()
-        made = document(described(target, names), target.bindings(), configs, ran.findings)
+        found = checking.accept(ran.findings, accepted, arguments)
+        made = document(described(target, names, taken), target.bindings(), configs, found)
     write_documents(arguments.out, made)
     compare_recordings(arguments.target, arguments.out, names, arguments.seed)
     for failed in ran.failed:
         print(f"coordexp-audit: {failed.job.output.name}: the notebook raised: {failed.reason}", file=sys.stderr)
-    status = _report(arguments, made, ran.findings, partial=_in_part(target, ran.findings))
+    status = report(arguments, made, found, partial=checking.in_part(target, found))
     whole = target.declaration() is None  # of an adapter's pipeline some figures have nothing to show
     return UNDECIDED if ran.failed and status == HELD and whole else status
 
@@ -266,15 +207,16 @@ def _record(arguments: argparse.Namespace) -> int:
 def _diff(arguments: argparse.Namespace) -> int:
     import msgspec
 
-    from coordexp_audit_lib.report.compare import SCHEMA, changes_table, compare, is_worse
+    from coordexp_audit_lib.report.compare import SCHEMA, changes_table, compare, is_worse, renamed
     from coordexp_audit_lib.report.document import read_audit
     from coordexp_audit_lib.report.tables import plain
 
     before, after = read_audit(arguments.before), read_audit(arguments.after)
     changes = compare(before, after)
     if arguments.json:
-        say(json.dumps({"schema": SCHEMA, "changes": msgspec.to_builtins(changes)}, sort_keys=True, indent=1))
-    elif changes:
+        told = {"schema": SCHEMA, "changes": msgspec.to_builtins(changes), "renamed": renamed(before, after)}
+        say(json.dumps(told, sort_keys=True, indent=1))
+    elif changes or renamed(before, after):
         say(plain(changes_table(before, after)))
     else:
         say("no change")

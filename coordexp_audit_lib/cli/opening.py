@@ -26,6 +26,8 @@ from coordexp_audit_lib.targets.contained import SECONDS, limits_of, told_walls
 from coordexp_audit_lib.targets.recording import SUFFIX
 from coordexp_audit_lib.targets.resolve import default, open_target
 
+NAMES = ", ".join(b.name for b in boundaries.BOUNDARIES)
+
 
 class Opened(NamedTuple):
     """A target with the configs as the user names them (an adapter may have none), and the boundaries to judge."""
@@ -44,7 +46,7 @@ def declare_target(parser: argparse.ArgumentParser, *, adapter: bool = True) -> 
         how.add_argument("--adapter", type=Path, metavar="FILE", help="a file that describes the pipeline and asks it")
         how.add_argument("--pipeline", metavar="NAME", help="a pipeline that comes along or is installed")
     add("--python", help="the interpreter of the pipeline's own environment")
-    add("--time-limit", type=_seconds, default=SECONDS, help="for answers that do not come, in all (300 s)")
+    add("--time-limit", type=_seconds, help=f"for answers that do not come, in all ({SECONDS:.0f} s)")
     add("--readable", nargs="+", action="extend", metavar="PATH", help="what a checkout's code may read beside itself")
     add("--config", nargs="+", action="extend", help="configs, relative to the target (both anchored), or an adapter's")
 
@@ -53,7 +55,7 @@ def declare_audit(parser: argparse.ArgumentParser) -> None:
     """The options of a whole audit."""
     declare_target(parser)
     add = parser.add_argument
-    add("--boundary", nargs="+", action="extend", help="only these boundaries")
+    add("--boundary", nargs="+", action="extend", metavar="NAME", help=f"only these boundaries: {NAMES}")
     add("--claims", nargs="+", action="extend", type=Path, metavar="FILE", help="Python files with claims of your own")
     add("--seed", type=int, default=0, help="of every random choice (0)")
     add("--jobs", type=jobs, default=cores(), help="processes that ask a checkout (all cores)")
@@ -69,11 +71,12 @@ def opened(arguments: argparse.Namespace) -> Opened:
     names = [boundaries.boundary(n).name for n in given] if given else None
     boundaries.load(None if names is None or boundaries.ALL_OTHERS in names else names)
     load_claims(getattr(arguments, "claims", None) or ())
-    adapter, limits = adapter_named(arguments), limits_of(arguments.time_limit, arguments.readable or ())
+    adapter, limits = adapter_named(arguments), limits_of(arguments.time_limit or SECONDS, arguments.readable or ())
     if adapter is None:
+        _refuse_idle(arguments)
         target = open_target(arguments.target, python=arguments.python, limits=limits)
         target.own = _written(arguments)
-        _say_walls(target)
+        _say_walls(target, getattr(arguments, "quiet", False))
         if target.declaration() is None:
             return Opened(target, list(arguments.config or target.pipeline().configs), names)
         kept = [c for c in getattr(target, "recording").configs if c]  # noqa: B009  a recording of an adapter's answers
@@ -85,7 +88,7 @@ def opened(arguments: argparse.Namespace) -> Opened:
         arguments.target, python=arguments.python, adapter=adapter, config="".join(configs), limits=limits
     )
     target.own = _written(arguments)
-    _say_walls(target)
+    _say_walls(target, getattr(arguments, "quiet", False))
     _refuse_misspelt(target, names is None)
     return Opened(target, configs, names)
 
@@ -98,9 +101,24 @@ def _written(arguments: argparse.Namespace) -> tuple[Path, ...]:
     return tuple(out / file for file in ((f"{name}{SUFFIX}", f".{name}.partial{SUFFIX}") if name else DOCUMENTS))
 
 
-def _say_walls(target: Target) -> None:
+def _refuse_idle(arguments: argparse.Namespace) -> None:
+    """Refuse what has no effect on a target without processes.
+
+    Raises:
+        UsageError: it is named.
+    """
+    if Path(arguments.target).expanduser().is_dir() and arguments.target:
+        return
+    for name in ("python", "readable", "time_limit"):
+        if getattr(arguments, name):
+            what = f"it has no effect: the target {arguments.target or default()!r} has no process of its own"
+            remedy = "give a checkout's folder as --target, or leave it out"
+            raise UsageError(what, where=f"--{name.replace('_', '-')}", remedy=remedy)
+
+
+def _say_walls(target: Target, quiet: bool) -> None:
     said = told_walls(target.info())
-    if said:
+    if said and not quiet:
         print(f"coordexp-audit: {said}", file=sys.stderr)
 
 
@@ -165,12 +183,12 @@ def planned(opened: Opened) -> tuple[list[Claim], int, int]:
     return checks, judged, sum(len(exhibits(b.name)) for b in chosen)
 
 
-def described(target: Target, names: list[str] | None) -> TargetInfo:
-    """Who was audited, with what it was not judged by."""
+def described(target: Target, names: list[str] | None, taken: str = "") -> TargetInfo:
+    """Who was audited, with what it was not judged by. taken: what the tree itself said of how it is judged."""
     counts, info = left_out(target.pipeline(), [b.name for b in boundaries.load(names)]), target.info()
     told = ", ".join(f"{policy} ({n})" for policy, n in counts.items())
     note = f"not judged, for the adapter names none of these policies (with so many claims): {told}" if told else ""
-    return msgspec.structs.replace(info, note="; ".join(filter(None, (info.note, note))))
+    return msgspec.structs.replace(info, note="; ".join(filter(None, (info.note, taken, note))))
 
 
 def cores() -> int:

@@ -1,8 +1,9 @@
-"""The command line's side of the process: standard streams as they come, and signals that end it in order."""
+"""The command line's side of the process: standard streams as they come, signals that end it in order, memory."""
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import signal
@@ -14,6 +15,7 @@ from types import FrameType
 from coordexp_audit_lib.core.errors import unusable
 
 ENDING = ("SIGTERM", "SIGHUP")
+RARELY = 100_000, 20, 50  # new objects until the youngest are gone over; and how many times that until older ones are
 
 
 class Ended(KeyboardInterrupt):
@@ -78,6 +80,18 @@ def ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def rarely_collected() -> Iterator[None]:
+    """Meanwhile Python looks for garbage a hundred times less often: syntax trees, answers and imports make objects by
+    the million that stay, and going over them took three quarters of the time that parsing takes."""
+    before = gc.get_threshold()
+    gc.set_threshold(*RARELY)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

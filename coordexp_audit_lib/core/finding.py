@@ -41,7 +41,8 @@ class Violation(msgspec.Struct, frozen=True):
     expected, actual, counterexample: JSON-able; the counterexample is the smallest input that shows it.
     where, found: the place to mend and how it was found (`Place`); others: places that come next.
     severity: by effect, where it is not the claim's own. authority: `practice` where it goes beyond what is cited.
-    kind: what it has in common with others that are counted with it; "": its message without numbers and quotations.
+    kind: what it has in common with others that are counted with it; "": its message without its subject,
+        numbers, names and quotations.
     reach, reach_by: whether an audited config reaches it, and how that is known. remedy: where it is not the claim's.
     """
 
@@ -67,7 +68,8 @@ class Violation(msgspec.Struct, frozen=True):
 
 
 class Like(msgspec.Struct, frozen=True):
-    """Violations of one kind: what the smallest says, how many there are, and the first few of their subjects."""
+    """Violations of one kind: what the smallest says, how many there are, the first few of their subjects, and what
+    their messages have in common (`Violation.kind`)."""
 
     message: str
     count: int
@@ -75,6 +77,7 @@ class Like(msgspec.Struct, frozen=True):
     authority: Authority
     reach: Reach
     subjects: tuple[str, ...]
+    kind: str = ""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -86,7 +89,8 @@ class Finding(msgspec.Struct, frozen=True):
     violations: examples, one of each kind before a second of any, the weightiest kinds first; kinds: all of them,
     counted; violation_count: how many there were. note: why a finding is `unbound` or `error`, or what of it was not
     judged. configs: all in which it came out alike. also: claims that are violated for the same root. same_as: the
-    claim that this one is counted with.
+    claim that this one is counted with. accepted: why and since when a baseline accepts its violations; then it counts
+    no more, and is told all the same.
     """
 
     invariant: str
@@ -111,6 +115,7 @@ class Finding(msgspec.Struct, frozen=True):
     configs: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     same_as: str = ""
+    accepted: str = ""
 
     @property
     def latent(self) -> bool:
@@ -124,8 +129,8 @@ class Finding(msgspec.Struct, frozen=True):
 
     @property
     def counts(self) -> bool:
-        """Whether it is a violation that counts: reached, and not counted under another name already."""
-        return self.status == "violated" and not self.latent and not self.same_as
+        """Whether it is a violation that counts: reached, and neither accepted nor counted under another name."""
+        return self.status == "violated" and not self.latent and not self.same_as and not self.accepted
 
 
 def tidy(value: Any) -> Any:

@@ -24,7 +24,8 @@ from coordexp_audit_lib.core.sheet import kind_of
 PASSING = 2  # nearest questions that passed
 MANY, SPREAD = 40, 6  # questions of a check that tells at its end, and how many of them are taken to have passed
 OTHERS = 4  # runner-up places
-MOST = 16  # violations of a claim whose place is looked for
+AGREED = 4  # violations of one kind that lead to one place: the further ones do too
+MOST = 48  # violations of a claim whose place is looked for
 LOOKED_AT = 600  # questions that a violation is compared with
 TELLING = 3  # characters
 NUMBER = re.compile(r"\d+")
@@ -37,6 +38,7 @@ class Trail:
         self.ctx = ctx
         self.spans: dict[str, tuple[int, int]] = {}
         self._known: dict[tuple[str, str, Where | None], list[Place]] = {}
+        self._by_kind: dict[tuple[str, Where | None], list[list[Place]]] = {}
 
     def followed(self, found: Iterable[Violation | Problem]) -> Iterator[Violation | Problem]:
         """Pass violations on, and note what was asked for each."""
@@ -66,11 +68,20 @@ class Trail:
         return self.ctx.asked[end - 1].question.name if end else self.ctx.last_surface
 
     def _places(self, violation: Violation, claim: str) -> list[Place]:
-        """The places of a violation, looked for once for all that differ in numbers and quotations only."""
+        """The places of a violation, looked for once for all that differ in numbers and quotations only. Where the
+        first few of one kind lead to one place, the further ones are not looked at."""
+        kind = violation.kind or kind_of(violation.message, violation.subject), violation.where
         alike = kind_of(violation.message), NUMBER.sub("", violation.subject), violation.where
-        if alike not in self._known:
-            self._known[alike] = self._told(violation, claim) if len(self._known) < MOST else []
-        return self._known[alike]
+        if alike in self._known:
+            return self._known[alike]
+        told = self._by_kind.setdefault(kind, [])
+        firsts = {(p[0].where, p[0].found) if p else (None, "") for p in told}
+        if len(told) >= AGREED and len(firsts) == 1 and "refusal" not in (f for _, f in firsts):
+            return told[0]
+        if len(self._known) < MOST:
+            self._known[alike] = self._told(violation, claim)
+            told.append(self._known[alike])
+        return self._known.get(alike, [])
 
     def _told(self, violation: Violation, claim: str) -> list[Place]:
         try:

@@ -75,6 +75,10 @@ class Pipeline(ABC):
             UsageError: any other config that the tree does not hold.
         """
 
+    def role(self, config: str) -> str:
+        """What an anchored config is, whichever name it has at a commit; "" for any other, and by default."""
+        return ""
+
     def unloadable(self, tree: Any, config: str) -> str:
         """Why no loader could read a config of the tree, by the name that it has there; by default that is not told."""
         return ""
@@ -140,6 +144,11 @@ def pipeline(name: str = "") -> Pipeline:
     if name not in known:
         raise UsageError(f"no pipeline is called {name!r}", where=name, remedy=f"use one of {', '.join(known)}")
     return known[name]
+
+
+def role_of(config: str) -> str:
+    """What a config is to the pipeline that anchors its runs to it; "" for one that none does."""
+    return next((f"{name}: {role}" for name, p in pipelines().items() if (role := p.role(config))), "")
 
 
 def import_builtin() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.core.claim import claims
-from coordexp_audit_lib.core.finding import AUTHORITIES, REACHES, SEVERITIES, STATUSES, Finding
+from coordexp_audit_lib.core.finding import AUTHORITIES, REACHES, SEVERITIES, STATUSES, Finding, Like
 
 
 def ranked(findings: Iterable[Finding]) -> list[Finding]:
@@ -36,7 +36,7 @@ def ranked(findings: Iterable[Finding]) -> list[Finding]:
 def weight(f: Finding) -> tuple[int, int, int, int]:
     """Sort key: lower is to be read first."""
     if f.status == "violated":
-        group = 5 if f.same_as else 3 if f.latent else 0
+        group = 5 if f.same_as else 3 if f.latent or f.accepted else 0
         reach = REACHES.index(f.reach or "unknown")
         return (group, SEVERITIES.index(f.severity), reach, AUTHORITIES.index(f.authority))
     group = {"error": 1, "unbound": 2, "held": 4}[f.status]
@@ -60,7 +60,7 @@ def _joined(findings: Iterable[Finding]) -> list[Finding]:
     """One finding for all configs in which a claim came out alike, with the kinds and examples of all."""
     kept: dict[tuple[Any, ...], Finding] = {}
     for f in findings:
-        alike = (f.severity, f.latent) if f.status == "violated" else (f.note,)
+        alike = (f.severity, f.latent, f.accepted) if f.status == "violated" else (f.note,)
         key = (f.invariant, f.config is None, f.status, *alike)
         kept[key] = _both(kept[key], f) if key in kept else f
     return list(kept.values())
@@ -68,9 +68,11 @@ def _joined(findings: Iterable[Finding]) -> list[Finding]:
 
 def _both(before: Finding, now: Finding) -> Finding:
     reach = min(before.reach or "unknown", now.reach or "unknown", key=REACHES.index) if before.reach else None
-    kinds = {k.message: k for k in now.kinds} | {k.message: k for k in before.kinds}
-    seen = {v.kind for v in before.violations}
-    examples = [*before.violations, *(v for v in now.violations if v.kind not in seen)]
+    kinds = _kinds(before)
+    for key, k in _kinds(now).items():
+        kinds[key] = _alike(kinds[key], k) if key in kinds else k
+    seen = {(v.kind, v.where) for v in before.violations}
+    examples = [*before.violations, *(v for v in now.violations if (v.kind, v.where) not in seen)]
     return msgspec.structs.replace(
         before,
         configs=tuple(dict.fromkeys((*before.configs, *now.configs))),
@@ -84,15 +86,24 @@ def _both(before: Finding, now: Finding) -> Finding:
     )
 
 
+def _kinds(f: Finding) -> dict[tuple[str, ...], Like]:
+    return {(k.kind or k.message, k.severity, k.authority, k.reach): k for k in f.kinds}
+
+
+def _alike(before: Like, now: Like) -> Like:
+    subjects = tuple(dict.fromkeys((*before.subjects, *now.subjects)))[: max(len(before.subjects), len(now.subjects))]
+    return msgspec.structs.replace(before, count=max(before.count, now.count), subjects=subjects)
+
+
 def counted(findings: Sequence[Finding]) -> dict[str, Any]:
     """How many findings have each status, in all and by severity. Of the violated only those that count; beside them
-    `advice` (violated by our own measure only, part of `violated`), `latent` (no audited config leads there) and
-    `same` (counted under another name)."""
-    total: dict[str, int] = dict.fromkeys((*STATUSES, "advice", "latent", "same"), 0)
+    `advice` (violated by our own measure only, part of `violated`), `latent` (no audited config leads there), `same`
+    (counted under another name) and `accepted` (by a baseline)."""
+    total: dict[str, int] = dict.fromkeys((*STATUSES, "advice", "latent", "same", "accepted"), 0)
     by_severity: dict[str, dict[str, int]] = {s: dict.fromkeys(STATUSES, 0) for s in SEVERITIES}
     for f in findings:
         if f.status == "violated" and not f.counts:
-            total["same" if f.same_as else "latent"] += 1
+            total["same" if f.same_as else "latent" if f.latent else "accepted"] += 1
             continue
         total[f.status] += 1
         total["advice"] += f.advice
@@ -102,7 +113,7 @@ def counted(findings: Sequence[Finding]) -> dict[str, Any]:
 
 def counts(f: Mapping[str, Any]) -> bool:
     """`Finding.counts` of a document's finding."""
-    return f["status"] == "violated" and f.get("reach") != "none" and not f.get("same_as")
+    return f["status"] == "violated" and f.get("reach") != "none" and not f.get("same_as") and not f.get("accepted")
 
 
 def is_latent(f: Mapping[str, Any]) -> bool:

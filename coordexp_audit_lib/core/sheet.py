@@ -38,7 +38,14 @@ MANY_KINDS = 4096  # that are told apart until the end
 SUBJECTS = 5
 COMPARED = 1000  # of a kind; more are counted, and not looked at for a smaller example
 OTHERS = "violations of further kinds"
-_PARTICULAR = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`|\b\S*\d\S*")
+_PARTICULAR = re.compile(
+    r"'[^']*'|\"[^\"]*\"|`[^`]*`"  # quotations
+    r"|[-+]?[\w\[\]]+(?:[./]\w[\w\[\]]*)+|\w*[^\W_]_\w+"  # dotted keys, paths, identifiers
+    r"|[-+]?\b\S*\d[^\s,;:)\]}]*"  # words with a digit
+)
+_LIST = re.compile(r"[\[({] ?…[^\])}]*[\])}]|…(?:, …)+")
+_COUNTED = re.compile(r" \(\d+ \w+\)$")  # how many a subject stands for
+SHORTEST = 3  # characters of a part of a subject that is looked for in a message
 
 
 class Weight(NamedTuple):
@@ -60,19 +67,20 @@ class Group:
 
     seen: the number and the size of each violation that was among the smallest when it was found; what was found by
     others in further parts of a stream can be added to these, and gives what one pass over the whole would have.
+    subjects: the first few, each with the first violation of it.
     """
 
     def __init__(self, weight: Weight, name: str) -> None:
         self.weight, self.name = weight, name
         self.count = 0
-        self.subjects: dict[str, None] = {}
+        self.subjects: dict[str, Violation] = {}
         self.seen: list[tuple[tuple[int, str], int, Violation]] = []
         self.smallest: list[_Key] = []
 
     def add(self, violation: Violation) -> None:
         self.count += 1
         if len(self.subjects) < SUBJECTS and violation.subject:
-            self.subjects.setdefault(tidy(violation.subject))
+            self.subjects.setdefault(tidy(violation.subject), violation)
         if self.count <= COMPARED:
             self._compare(violation.size(), self.count, violation)
 
@@ -86,9 +94,9 @@ class Group:
 
     def take_in(self, other: Group, moved: Callable[[Violation], Violation]) -> None:
         """Add what was found in a part that follows; `moved` says where it stands in the whole."""
-        for subject in other.subjects:
+        for subject, first in other.subjects.items():
             if len(self.subjects) < SUBJECTS:
-                self.subjects.setdefault(subject)
+                self.subjects.setdefault(subject, moved(first))
         for size, number, violation in other.seen:
             if self.count + number <= COMPARED:
                 self._compare(size, self.count + number, moved(violation))
@@ -96,13 +104,17 @@ class Group:
 
     @property
     def examples(self) -> list[Violation]:
-        """Smallest first, and of equal ones those that were found first."""
-        return [v for _, _, v in sorted(self.seen, key=lambda one: one[:2])[:EXAMPLES]]
+        """One of each subject before a second of any; smallest first, and of equal ones those that were found first."""
+        smallest = [v for _, _, v in sorted(self.seen, key=lambda one: one[:2])[:EXAMPLES]]
+        each = {tidy(v.subject): v for v in reversed(smallest)}
+        others = [v for subject, v in self.subjects.items() if subject not in each]
+        first = [v for v in smallest if each[tidy(v.subject)] is v]
+        return [*first, *others, *(v for v in smallest if each[tidy(v.subject)] is not v)][:EXAMPLES]
 
     def like(self, smallest: Violation) -> Like:
         message = OTHERS if self.name == OTHERS else tidy(smallest.message)
         w = self.weight
-        return Like(message, self.count, w.severity, w.authority, w.reach, tuple(self.subjects))
+        return Like(message, self.count, w.severity, w.authority, w.reach, tuple(self.subjects), self.name)
 
 
 class _Key:
@@ -178,7 +190,7 @@ class Sheet:
             self.waiting.append(violation)
             return
         self.count += 1
-        weight, kind = self.weight(violation), violation.kind or kind_of(violation.message)
+        weight, kind = self.weight(violation), violation.kind or kind_of(violation.message, violation.subject)
         group = self.groups.get((weight, kind))
         if group is None:
             group = self._group(weight, kind)
@@ -226,10 +238,16 @@ class Sheet:
 
     @property
     def examples(self) -> list[Violation]:
-        """One of each kind before a second of any; each says its own weight."""
+        """One of each kind before a second of any, then one for each further place to mend; each says its weight."""
         ranked = [[_weighed(v, group.weight) for v in examples] for group, examples in self.ranked()]
         rounds = [v for turn in zip_longest(*ranked) for v in turn if v is not None]
-        return rounds[: max(EXAMPLES, len(ranked))]
+        shown = rounds[: max(EXAMPLES, len(ranked))]
+        known = {v.where for v in shown}
+        for v in rounds[len(shown) :]:
+            if v.where is not None and v.where not in known and len(shown) < KINDS:
+                known.add(v.where)
+                shown.append(v)
+        return shown
 
     def verdict(self) -> tuple[Status, str]:
         """What was found stands, also where the check broke off; what was not judged, or not in full, is not held."""
@@ -270,9 +288,14 @@ class Sheet:
         )
 
 
-def kind_of(message: str) -> str:
-    """A message without what is particular to one case: quotations, and words with a digit."""
-    return _PARTICULAR.sub("…", message[:500])
+def kind_of(message: str, subject: str = "") -> str:
+    """A message without what is particular to one case: what it says of its subject, quotations, words with a digit,
+    keys, paths and identifiers. What differs in no more than these is one kind, with its subjects counted."""
+    text, whole = message[:500], _COUNTED.sub("", subject)
+    for part in (whole, *re.split(r"[:,] ", whole)):
+        if len(part) >= SHORTEST and part in text:
+            text = re.sub(rf"(?<![\w./]){re.escape(part)}(?!\w|[./]\w)", "…", text)
+    return _LIST.sub("…", _PARTICULAR.sub("…", text)).rstrip(".")
 
 
 def _weighed(v: Violation, weight: Weight) -> Violation:
@@ -287,5 +310,5 @@ def _weighed(v: Violation, weight: Weight) -> Violation:
         severity=weight.severity,
         authority=weight.authority,
         reach=weight.reach,
-        kind=tidy(v.kind or kind_of(v.message)),
+        kind=tidy(v.kind or kind_of(v.message, v.subject)),
     )

@@ -7,6 +7,7 @@ gradient from noise.
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import inspect
 import warnings
@@ -29,6 +30,11 @@ def build(seed: int = 0, rows: int = VOCABULARY, tied: bool = False, family: str
 
     rows: of its embedding. tied: whether the head is the embedding. family: or `qwen2_5_vl`.
     """
+    return copy.deepcopy(_made(seed, rows, tied))
+
+
+@lru_cache(maxsize=2)  # drawing the weights of the vocabulary takes as long as ten steps of training
+def _made(seed: int, rows: int, tied: bool) -> Any:
     import torch
 
     with warnings.catch_warnings():

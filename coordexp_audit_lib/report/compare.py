@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from coordexp_audit_lib.core.evidence import canonical_json
+from coordexp_audit_lib.core.pipeline import role_of
 from coordexp_audit_lib.report.tables import table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = "coordexp-audit-diff/1"
-RANK = {"held": 0, "latent": 1, "unbound": 2, "error": 3, "violated": 4}
+SCHEMA = "coordexp-audit-diff/2"
+RANK = {"held": 0, "accepted": 1, "latent": 1, "unbound": 2, "error": 3, "violated": 4}
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -30,8 +32,9 @@ class Change(msgspec.Struct, frozen=True):
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """Changes from one `audit.json` document to another, worst first; times and evidence digests do not count."""
-    old, new = _by_key(before), _by_key(after)
+    """Changes from one `audit.json` document to another, worst first; times and evidence digests do not count. What is
+    of a renamed config (`renamed`) is told under its later name."""
+    old, new = _by_key(before, renamed(before, after)), _by_key(after, {})
     changes = []
     for key in sorted(old.keys() | new.keys(), key=str):
         change = _change(key[1], old.get(key), new.get(key))
@@ -46,8 +49,27 @@ def is_worse(changes: list[Change]) -> bool:
     return any(c.kind == "worse" or (c.kind == "new" and c.after != "held") for c in changes)
 
 
-def _by_key(document: Mapping[str, Any]) -> dict[tuple[str, str | None], Mapping[str, Any]]:
-    return {(f["invariant"], c): f for f in document["findings"] for c in f["configs"] or [f["config"]]}
+def renamed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, str]:
+    """The configs of one document that stand in the other under another name, with that name: those that a pipeline
+    anchors its runs to by their role, then those of the same file name, and else the one config of each document."""
+    pair = before["configs"], after["configs"]
+    gone, come = ([c for c in mine if c not in other] for mine, other in (pair, pair[::-1]))
+    same: dict[str, str] = {}
+    for told in (
+        role_of,
+        lambda c: PurePosixPath(c).name,
+        lambda c: "the one" if len(pair[0]) == len(pair[1]) == 1 else "",
+    ):
+        for old in (c for c in gone if c not in same and told(c)):
+            alike = [c for c in come if c not in same.values() and told(c) == told(old)]
+            if len(alike) == 1 and [told(c) for c in gone].count(told(old)) == 1:
+                same[old] = alike[0]
+    return same
+
+
+def _by_key(document: Mapping[str, Any], names: Mapping[str, str]) -> dict[tuple[str, str | None], Mapping[str, Any]]:
+    found = ((f, c) for f in document["findings"] for c in f["configs"] or [f["config"]])
+    return {(f["invariant"], names.get(c, c)): f for f, c in found}
 
 
 def _change(config: str | None, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Change | None:
@@ -64,7 +86,9 @@ def _change(config: str | None, old: Mapping[str, Any] | None, new: Mapping[str,
 
 
 def _status(finding: Mapping[str, Any]) -> str:
-    """A finding's status; `latent` where it is violated and no audited config leads there."""
+    """A finding's status; `latent` where it is violated and no audited config leads there, and `accepted`."""
+    if finding["status"] == "violated" and finding.get("accepted"):
+        return "accepted"
     return "latent" if finding["status"] == "violated" and finding["reach"] == "none" else str(finding["status"])
 
 
@@ -95,4 +119,5 @@ def changes_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> pd.Dat
     changes = compare(before, after)
     rows = [(c.kind, c.severity, c.invariant, c.config, f"{c.before} → {c.after}", c.what) for c in changes]
     header = ("change", "severity", "invariant", "config", "status", "what")
-    return table(header, rows)
+    told = "; ".join(f"config renamed: {old} → {new}" for old, new in renamed(before, after).items())
+    return table(header, rows, told)

@@ -43,6 +43,7 @@ class _Summary(msgspec.Struct):
     latent: int
     same: int
     by_severity: dict[Severity, dict[Status, int]]
+    accepted: int = 0
 
 
 class _Told(Finding, frozen=True):

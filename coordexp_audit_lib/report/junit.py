@@ -63,6 +63,7 @@ def _case(suite: ElementTree.Element, f: Mapping[str, Any]) -> None:
     )
     if f["status"] == "violated" and not counts(f):
         why = f"counted with {f['same_as']}" if f["same_as"] else "violated only where no audited config leads"
+        why = f"accepted: {f['accepted']}" if f["accepted"] else why
         ElementTree.SubElement(case, "skipped", message=_text(why))
     elif f["status"] == "violated":
         message = f"{f['severity']}: {f['violation_count']} violations in {f['checked']} cases: {f['claim']}"

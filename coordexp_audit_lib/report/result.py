@@ -18,8 +18,8 @@ ANY = "any config"
 
 
 def columns(made: Mapping[str, Any]) -> list[str | None]:
-    """The matrix's columns: first (None) the claims that do not depend on the config, then the configs."""
-    return [None, *made["configs"]]
+    """The matrix's columns: the configs; None, the claims that do not depend on one, where there is none."""
+    return list(made["configs"]) or [None]
 
 
 def config_name(config: str | None) -> str:
@@ -28,10 +28,9 @@ def config_name(config: str | None) -> str:
 
 
 def cell(findings: Sequence[Mapping[str, Any]], boundary: str, config: str | None) -> str:
-    """What a boundary came to: violations that count by severity, what is undecided, else how many claims hold."""
-    mine = [
-        f for f in findings if f["boundary"] == boundary and (config in f["configs"] if config else f["config"] is None)
-    ]
+    """What a boundary came to for a run from a config, with what does not depend on the config: violations that count
+    by severity, what is undecided, else how many claims hold."""
+    mine = [f for f in findings if f["boundary"] == boundary and (f["config"] is None or config in f["configs"])]
     if not mine:
         return "-"
     bad = [(s, sum(counts(f) and f["severity"] == s for f in mine)) for s in SEVERITIES]
@@ -42,7 +41,7 @@ def cell(findings: Sequence[Mapping[str, Any]], boundary: str, config: str | Non
 
 
 def matrix(made: Mapping[str, Any]) -> pd.DataFrame:
-    """Boundary by config."""
+    """Boundary by config. What does not depend on the config counts in every column."""
     rows = [[b, *(cell(made["findings"], b, c) for c in columns(made))] for b in made["boundaries"]]
     names = [config_name(c) for c in columns(made)]
     told = [visible(c) if c and names.count(n) > 1 else n for c, n in zip(columns(made), names, strict=True)]
@@ -64,10 +63,15 @@ def top(findings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [f for f in findings if counts(f)][:TOP]
 
 
-def place(f: Mapping[str, Any]) -> str:
-    """The place of a finding's weightiest example; where it is known better than by what was asked, so."""
+def place(f: Mapping[str, Any], short: bool = False) -> str:
+    """The place of a finding's weightiest example; where it is known better than by what was asked, so. short: with the
+    last two names of its path only."""
     where = f["violations"][0]["where"]
-    return f"{where['path']}:{where['line']}" if where else "-"
+    if not where:
+        return "-"
+    names = where["path"].split("/")
+    path = "/".join(["…", *names[-2:]]) if short and len(names) > 2 else where["path"]
+    return f"{path}:{where['line']}"
 
 
 def counted(made: Mapping[str, Any]) -> pd.DataFrame:

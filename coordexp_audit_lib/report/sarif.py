@@ -119,6 +119,8 @@ def _violation(
             "sameAs": f["same_as"],
         },
     }
+    if f["accepted"]:
+        made["suppressions"] = [{"kind": "external", "status": "accepted", "justification": printable(f["accepted"])}]
     if v["others"]:
         made["relatedLocations"] = [{"id": n, **_location(p["where"])} for n, p in enumerate(v["others"], 1)]
     if v["where"]:

@@ -42,6 +42,14 @@ def cut(text: str, limit: int) -> str:
     return text[: max(0, limit - len(tail))] + tail
 
 
+def shortened(text: str, limit: int) -> str:
+    """`text` if it has at most `limit` characters; else its first words and an ellipsis."""
+    if len(text) <= limit:
+        return text
+    kept, _, rest = text[: limit - 1].rpartition(" ")
+    return f"{kept or rest}…"
+
+
 def _seen(text: str) -> list[str]:
     """One string per character: itself if it can be seen, one of the signs' keys, or its escape."""
     made: list[str] = []

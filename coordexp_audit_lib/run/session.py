@@ -19,6 +19,7 @@ from coordexp_audit_lib.report.frame import BRIEF, WRONG, builtin, evidence_fram
 from coordexp_audit_lib.report.style import plain
 from coordexp_audit_lib.report.tables import show_frames, table
 from coordexp_audit_lib.run.lenient import ViolationsShown, be_lenient, be_strict
+from coordexp_audit_lib.run.parameters import refuse_unknown_parameters
 from coordexp_audit_lib.targets.resolve import open_target
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Session:
     ) -> None:
         if fail_on not in FAIL_ON:
             raise AuditError(f"fail_on is {fail_on!r}", where="fail_on", remedy=f"use one of {', '.join(FAIL_ON)}")
+        refuse_unknown_parameters()
         plain()
         show_frames()
         be_strict()

@@ -32,7 +32,6 @@ def preload(tree, place, folder):
     """
     before = sys.path[:]
     sys.path[:] = [p for p in sys.path if p != tree]
-    gc.disable()  # what is imported stays, and going over it again and again is a fifth of the time
     try:
         if place.startswith("import "):
             for name in place.split()[1:]:
@@ -48,7 +47,6 @@ def preload(tree, place, folder):
     finally:
         sys.path[:] = before
         importlib.invalidate_caches()
-        gc.enable()
         gc.collect()
         gc.freeze()  # what is there now is never freed: collecting it would copy every page of it
 

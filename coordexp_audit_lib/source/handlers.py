@@ -32,9 +32,18 @@ def suppressions(module: ast.Module, path: str) -> Iterator[Suppression]:
             if isinstance(node, ast.ExceptHandler) and _catches_all(node.type) and all(map(_does_nothing, node.body)):
                 caught = ast.unparse(node.type) if node.type else ""
                 found.append(Suppression(path, node.lineno, symbol, f"except {caught}".rstrip() + " that does nothing"))
-            elif isinstance(node, ast.Call) and ast.unparse(node.func) in names and any(map(_is_blanket, node.args)):
+            elif names and isinstance(node, ast.Call) and _calls(node, names) and any(map(_is_blanket, node.args)):
                 found.append(Suppression(path, node.lineno, symbol, ast.unparse(node)))
     yield from sorted(found, key=lambda s: s.line)
+
+
+def may_suppress(text: str) -> bool:
+    """Whether a module of that text can hold a handler or a suppression at all; other alphabets can spell both."""
+    return not text.isascii() or "except" in text or "suppress" in text
+
+
+def _calls(node: ast.Call, names: set[str]) -> bool:
+    return isinstance(node.func, (ast.Name, ast.Attribute)) and ast.unparse(node.func) in names
 
 
 def _suppress_names(module: ast.Module) -> set[str]:

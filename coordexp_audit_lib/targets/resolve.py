@@ -28,11 +28,11 @@ def open_target(
 
     Args:
         word: "" is the `default`; with an adapter, the folder of the pipeline's source or "".
-        python: the checkout's or adapter's interpreter; ignored for the other kinds. limits: of its processes.
+        python: the checkout's or adapter's interpreter. limits: of its processes.
         adapter: a file that describes the pipeline. config: what it is given.
 
     Raises:
-        UsageError: the word names nothing that can be audited.
+        UsageError: the word names nothing that can be audited, or an interpreter is named for what has none.
     """
     if adapter is not None:
         from coordexp_audit_lib.targets.adapter import AdapterTarget
@@ -42,6 +42,9 @@ def open_target(
         root = Path(word).expanduser() if word else None
         return AdapterTarget(adapter, python=python, root=root, config=config, limits=limits)
     word = word or default()
+    if python and not Path(word).expanduser().is_dir():
+        remedy = "leave it out, or give a checkout's folder as the target"
+        raise UsageError("an interpreter has no effect on a target that is no checkout", where=word, remedy=remedy)
     if word == "reference":
         return ReferenceTarget()
     if word in packaged():

@@ -25,7 +25,6 @@ NAMES += " coord_mode_mandatory batch_divisible length_coherent packing_backend 
 CATALOGUE = [
     f"config.{name}" for name in f"{NAMES} profile_explicit extends_sound preflight_contract parents_exist".split()
 ]
-MEMORY: Memory = {}  # the oracle's answers, so that a fault costs its claim alone
 FAULTS = [f for f in faults() if f.id.startswith("config.")]
 
 
@@ -39,13 +38,13 @@ def test_the_catalogue_is_complete() -> None:
 
 @pytest.mark.parametrize("config", [STAGE2, SMOKE, STAGE1])
 @pytest.mark.parametrize("claim", CATALOGUE)
-def test_the_reference_holds(claim: str, config: str) -> None:
-    finding = judge(ReferenceTarget(memory=MEMORY), CLAIMS[claim], config)
+def test_the_reference_holds(claim: str, config: str, memory: Memory) -> None:
+    finding = judge(ReferenceTarget(memory=memory), CLAIMS[claim], config)
     assert (finding.status, finding.violations, finding.note) == ("held", [], "")
     assert finding.checked > 1
 
 
-def test_a_lost_range_is_its_own_violation_where_types_are_coerced_already() -> None:
+def test_a_lost_range_is_its_own_violation_where_types_are_coerced_already(memory: Memory) -> None:
     """Many keys that take a bool must not hide, or swallow, the one that lost its range."""
     by_id = {f.id: f for f in FAULTS}
     bools, range_lost = by_id["config.bool_coerced"], by_id["config.b_ratio_unbounded"]
@@ -55,13 +54,13 @@ def test_a_lost_range_is_its_own_violation_where_types_are_coerced_already() -> 
 
     both = Fault("both", bools.surface, (), "", apply)
     claim = CLAIMS["config.value_range"]
-    one, two = (judge(ReferenceTarget(f, MEMORY), claim, STAGE2) for f in (bools, both))
+    one, two = (judge(ReferenceTarget(f, memory), claim, STAGE2) for f in (bools, both))
     assert two.violation_count == one.violation_count + 1
     assert {v.subject for v in two.violations} - {v.subject for v in one.violations} == {"outside [0, 1]"}
 
 
-def test_every_mapping_node_of_the_stage2_config_is_tried() -> None:
-    found = facts(judge(ReferenceTarget(memory=MEMORY), CLAIMS["config.unknown_key_rejected"], STAGE2))
+def test_every_mapping_node_of_the_stage2_config_is_tried(memory: Memory) -> None:
+    found = facts(judge(ReferenceTarget(memory=memory), CLAIMS["config.unknown_key_rejected"], STAGE2))
     nodes = found["nodes"]
     assert isinstance(nodes, list)
     assert found["mapping nodes tried"] == len(nodes) == 14
@@ -70,13 +69,13 @@ def test_every_mapping_node_of_the_stage2_config_is_tried() -> None:
     assert {f"rollout_matching.{name}" for name in rollout} <= set(nodes)
 
 
-def test_a_stage1_config_is_tried_in_the_sections_that_it_lacks() -> None:
-    found = facts(judge(ReferenceTarget(memory=MEMORY), CLAIMS["config.unknown_key_rejected"], STAGE1))
+def test_a_stage1_config_is_tried_in_the_sections_that_it_lacks(memory: Memory) -> None:
+    found = facts(judge(ReferenceTarget(memory=memory), CLAIMS["config.unknown_key_rejected"], STAGE1))
     assert {"stage2_ab", "rollout_matching", "rollout_matching.vllm.server.servers[0]"} <= set(found["nodes"])  # type: ignore[call-overload]
 
 
-def test_nested_items_of_other_sections_are_tried_and_foreign_ones_left_alone() -> None:
-    found = facts(judge(ReferenceTarget(memory=MEMORY), CLAIMS["config.unknown_section_key_rejected"], STAGE1))
+def test_nested_items_of_other_sections_are_tried_and_foreign_ones_left_alone(memory: Memory) -> None:
+    found = facts(judge(ReferenceTarget(memory=memory), CLAIMS["config.unknown_section_key_rejected"], STAGE1))
     nodes = found["nodes"]
     assert isinstance(nodes, list)
     assert "custom.augmentation.ops[12].params" in nodes
@@ -88,13 +87,13 @@ def test_nested_items_of_other_sections_are_tried_and_foreign_ones_left_alone() 
 
 
 @pytest.mark.parametrize("claim", CATALOGUE)
-def test_a_second_run_finds_the_same(claim: str) -> None:
-    first, second = (judge(ReferenceTarget(memory=known), CLAIMS[claim], STAGE1) for known in (MEMORY, None))
+def test_a_second_run_finds_the_same(claim: str, memory: Memory) -> None:
+    first, second = (judge(ReferenceTarget(memory=known), CLAIMS[claim], STAGE1) for known in (memory, None))
     assert (first.checked, first.violations, first.evidence) == (second.checked, second.violations, second.evidence)
 
 
-def test_a_recording_answers_the_questions_that_were_asked_of_its_target(tmp_path: Path) -> None:
-    live = Recorder(ReferenceTarget(memory=MEMORY))
+def test_a_recording_answers_the_questions_that_were_asked_of_its_target(tmp_path: Path, memory: Memory) -> None:
+    live = Recorder(ReferenceTarget(memory=memory))
     asked = {claim: judge(live, CLAIMS[claim], STAGE1) for claim in CATALOGUE}
     write_recording(live.recording("test", "2026-02-23"), tmp_path / "r.json.xz")
     replayed = RecordingTarget(read_recording(tmp_path / "r.json.xz"), "r")

@@ -6,12 +6,11 @@ from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.fault import faults
 from coordexp_audit_lib.core.judge import judge
-from coordexp_audit_lib.targets.reference import Memory, ReferenceTarget
+from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 boundaries.load(["coordjson"])
 CONFIG = "configs/stage2_ab/prod/ab_mixed.yaml"
 OURS = faults("coordjson")
-MEMORY: Memory = {}  # what the oracle was asked before
 CLAIMS = {i.id: i for i in claims("coordjson")}
 
 P0 = ["roundtrip", "strict_rejects", "spans_exact", "agrees_with_reference"]
@@ -26,8 +25,8 @@ def test_the_boundary_makes_every_claim_of_the_catalogue():
 
 
 @pytest.mark.parametrize("claim", CATALOGUE)
-def test_the_claim_holds_on_the_reference(claim):
-    finding = judge(ReferenceTarget(memory=MEMORY), CLAIMS[claim], CONFIG)
+def test_the_claim_holds_on_the_reference(claim, memory):
+    finding = judge(ReferenceTarget(memory=memory), CLAIMS[claim], CONFIG)
     assert (finding.status, finding.violations, finding.note) == ("held", [], "")
     assert finding.checked > 0
 

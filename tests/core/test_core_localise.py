@@ -13,6 +13,7 @@ from coordexp_audit_lib.core.clue import Clue, clue_of
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.finding import Place, Violation
 from coordexp_audit_lib.core.judge import judge
+from coordexp_audit_lib.core.localise import AGREED
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
 
@@ -82,6 +83,18 @@ def test_the_question_before_a_violation_failed_and_those_before_none_passed() -
     assert [s[:2] for s in reader.sought] == [(["two"], ["one", "three"])]
     assert (violation.where, violation.found) == (MINE, "lines")
     assert [p.found for p in violation.others] == ["call"]
+
+
+def test_when_all_of_a_kind_lead_to_one_place_the_hundredth_does_too_without_a_look() -> None:
+    def check(ctx: Context) -> Iterator[Violation]:
+        for n in range(100):
+            ctx.judged()
+            text = ctx.value(READ, Ask(f"text {chr(0x4E00 + n)}")).said
+            yield Violation("it is lost", text, counterexample=f"{n:03}")
+
+    reader = Reader([Place(MINE, "symbol")])
+    assert {(v.where, v.found) for v in judged(reader, check)} == {(MINE, "symbol")}
+    assert len(reader.sought) == AGREED
 
 
 def test_a_check_that_tells_at_its_end_is_matched_by_what_the_violation_shows() -> None:

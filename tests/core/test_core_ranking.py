@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from coordexp_audit_lib.cli.commands import exit_status
+from coordexp_audit_lib.cli.reporting import exit_status
 from coordexp_audit_lib.core import claim as registry
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Claim, Context
@@ -105,6 +105,37 @@ def test_one_of_each_kind_is_shown_before_a_second_of_any() -> None:
     assert {v.kind for v in found.violations[:2]} == {"key … passes", "a rare thing of its own " * 9}
     assert sorted((k.count, len(k.subjects)) for k in found.kinds) == [(1, 0), (40, 5)]
     assert found.violation_count == 41
+
+
+@pytest.mark.parametrize(
+    "alike",
+    [
+        [("An unknown key at data.k: no cure.", "data.k"), ("An unknown key at custom.ops[0].k: no cure.", "custom")],
+        [("strict mode accepts: trailing comma", "trailing comma (8 texts)"), ("strict mode accepts: junk", "junk")],
+        [
+            ("the key of the plan is the same with another tokenizer", "plan: tokenizer"),
+            ("the key of the plan is the same with another chat template", "plan: chat template"),
+        ],
+        [("json.loads in load_text is given junk", "a.py:10"), ("json.loads in parse_it is given junk", "a.py:20")],
+        [("it lacks first.yaml, second.yaml.", "x"), ("it lacks third.yaml", "y")],
+    ],
+)
+def test_what_differs_in_a_name_only_is_one_kind_with_its_subjects_counted(alike: list[tuple[str, str]]) -> None:
+    found = judged(*(Violation(message, subject) for message, subject in alike), spec=CITED)
+    assert [(k.count, len(k.subjects)) for k in found.kinds] == [(2, 2)]
+
+
+def test_one_of_each_subject_is_shown_before_a_second_of_any() -> None:
+    common = [Violation("it is lost", "common", counterexample=n) for n in range(10)]
+    found = judged(*common, Violation("it is lost", "rare", counterexample="much larger " * 9), spec=CITED)
+    assert [v.subject for v in found.violations] == ["common", "rare", "common", "common", "common"]
+
+
+def test_every_place_to_mend_has_an_example() -> None:
+    many = [Violation("it passes", f"k{n}", where=Where("a.py", n % 5)) for n in range(20)]
+    found = judged(*many, *(Violation(f"a {w} thing") for w in ("poor", "rare", "slow")), spec=CITED)
+    assert {v.where.line for v in found.violations if v.where} == {0, 1, 2, 3, 4}
+    assert [v.kind for v in found.violations].count("it passes") == 5
 
 
 def test_what_no_config_leads_to_is_latent_and_fails_nothing() -> None:

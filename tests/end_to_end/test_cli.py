@@ -17,12 +17,14 @@ import pytest
 
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.cli import streams
-from coordexp_audit_lib.cli.commands import ANCHORED, exit_status, main
+from coordexp_audit_lib.cli.commands import ANCHORED, main
+from coordexp_audit_lib.cli.reporting import exit_status
 from coordexp_audit_lib.core import claim as registry
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.core.finding import Violation
+from coordexp_audit_lib.report import result, terminal
 from coordexp_audit_lib.report.document import json_schema
 from coordexp_audit_lib.targets.recording import packaged, read_recording, write_recording
 
@@ -280,6 +282,19 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_two_audits_of_the_default_target_give_the_same_bytes(audited: Path, tmp_path: Path) -> None:
     assert volatile_removed(audited) == volatile_removed(check_with_hash_seed("2", tmp_path))
+
+
+def test_the_first_look_at_a_whole_audit_fits_on_a_small_terminal(audited: Path) -> None:
+    made = json.loads(audited.read_text())
+    lines = terminal.render(made, colour=False, width=80).splitlines()
+    assert sum(-(-max(1, len(line)) // 80) for line in lines) < 40  # and one for the prompt
+    for number, f in enumerate(result.top(made["findings"]), 1):
+        (line,) = (one for one in lines if one.startswith(f"{number:>2}. "))
+        assert f"{f['severity']} {f['invariant']}" in line
+        assert any(result.place(f, short) in line for short in (False, True))
+    rows = [line.split("  ") for line in lines if line.split("  ")[0] in made["boundaries"]]
+    assert len(rows) == len(made["boundaries"]) == 12
+    assert not any(cell.strip() == "-" for row in rows for cell in row)
 
 
 def test_the_published_schema_is_that_of_the_document_and_fits_it(audited: Path) -> None:

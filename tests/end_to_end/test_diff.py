@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from coordexp_audit_lib.cli import main
-from coordexp_audit_lib.report.compare import compare, is_worse
+from coordexp_audit_lib.report.compare import changes_table, compare, is_worse, renamed
+from coordexp_audit_lib.report.tables import plain
 
 
 def finding(status: str = "held", count: int = 0, checked: int = 3, **other: Any) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def finding(status: str = "held", count: int = 0, checked: int = 3, **other: Any
 
 
 def document(*findings: dict[str, Any]) -> dict[str, Any]:
-    return {"findings": list(findings)}
+    return {"findings": list(findings), "configs": sorted({c for f in findings for c in f["configs"]})}
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,36 @@ def test_changes(before: Any, after: Any, kinds: list[str], worse: bool) -> None
     changes = compare(document(*before), document(*after))
     assert [c.kind for c in changes] == kinds
     assert is_worse(changes) is worse
+
+
+OLD = ["configs/stage1/ablation/geometry_first_coco80.yaml", "configs/stage2_ab/prod/ab_mixed.yaml"]
+NEW = [
+    "configs/stage1/profiles/4b/coord_soft_ce_gate_coco80_geometry_first.yaml",
+    "configs/stage2_two_channel/prod/ab_mixed.yaml",
+]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        (OLD, NEW, dict(zip(OLD, NEW, strict=True))),  # the same anchored roles
+        (OLD, OLD, {}),
+        (["a/x.yaml", "a/y.yaml"], ["b/x.yaml", "a/y.yaml"], {"a/x.yaml": "b/x.yaml"}),  # the same file elsewhere
+        (["a/x.yaml"], ["b/z.yaml"], {"a/x.yaml": "b/z.yaml"}),  # the one config on each side
+        (["a/x.yaml", "a/y.yaml"], ["b/z.yaml", "b/w.yaml"], {}),
+        (["a/x.yaml", "c/x.yaml"], ["b/x.yaml", "b/w.yaml"], {}),  # which of the two it is, nothing tells
+    ],
+)
+def test_what_is_of_a_renamed_config_is_compared_and_not_new(
+    before: list[str], after: list[str], same: dict[str, str]
+) -> None:
+    documents = [document(*(finding(configs=[c], config=c) for c in configs)) for configs in (before, after)]
+    assert renamed(*documents) == same
+    assert {c.config for c in compare(*documents)} == {*before, *after} - {*same, *same.values()} - (
+        {*before} & {*after}
+    )
+    told = plain(changes_table(*documents))
+    assert all(f"config renamed: {old} → {new}" in told for old, new in same.items())
 
 
 def test_a_folder_without_an_audit_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

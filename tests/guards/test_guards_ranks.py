@@ -22,14 +22,16 @@ STOPS = {
 FAILS = ("corrupt_prefix", "dies")
 BOUND_S = 90  # for all runs of two ranks, on two busy cores
 SCRIPT = """
+import gc; gc.set_threshold(100_000, 20, 50)
 import json, os, socket, sys, time
 from pathlib import Path
 import torch
 from transformers import Trainer
+from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.guards import rehearsal
-from coordexp_audit_lib.kit.model import one_thread
+from coordexp_audit_lib.kit.model import build, one_thread
 
-rehearsal.pins()  # imported and read once; then each rank is a fork
+boundaries.load(), rehearsal.pins(), build()  # imported, read and built once; then each rank is a fork
 
 def rank(number, port, folder, runs):
     place = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
@@ -49,6 +51,7 @@ def rank(number, port, folder, runs):
             print(f"{type(error).__name__} at {trainer.state.global_step}: {error}", flush=True)
 
 folder, told = Path(sys.argv[1]), []
+gc.collect(), gc.freeze()
 for runs in json.loads(sys.argv[2]):
     began = time.monotonic()
     with socket.socket() as free:

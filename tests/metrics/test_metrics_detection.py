@@ -11,7 +11,6 @@ from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.targets.reference import Memory, ReferenceTarget
 
 boundaries.load(["metrics"])
-MEMORY: Memory = {}
 CLAIMS = {i.id: i for i in claims("metrics")}
 BREAKS = {f.id: f for f in faults() if f.id.startswith("metrics.")}
 CATALOGUE = {
@@ -37,7 +36,7 @@ def test_every_row_of_the_catalogue_is_there_with_its_severity() -> None:
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
-def test_the_reference_holds(claim: str) -> None:
-    finding = judge(ReferenceTarget(memory=MEMORY), CLAIMS[claim], "")
+def test_the_reference_holds(claim: str, memory: Memory) -> None:
+    finding = judge(ReferenceTarget(memory=memory), CLAIMS[claim], "")
     assert (finding.status, finding.violations) == ("held", [])
     assert finding.checked >= 2

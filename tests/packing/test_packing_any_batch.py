@@ -13,7 +13,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.cli.commands import exit_status, main
+from coordexp_audit_lib.cli.commands import main
+from coordexp_audit_lib.cli.reporting import exit_status
 from coordexp_audit_lib.run.batches import audit_batch
 from tests.packing import broken, generated
 

@@ -18,7 +18,6 @@ CONFIG = "configs/stage2_ab/prod/ab_mixed.yaml"
 boundaries.load(["packing"])
 CLAIMS = {c.id: c for c in claims("packing")}
 FAULTS = faults("packing")
-MEMORY: Memory = {}  # the oracle's answers, so that a fault costs its claim alone
 CASES = [(f, claim) for f in FAULTS for claim in f.caught_by]
 
 
@@ -29,18 +28,18 @@ def test_the_claims_of_this_boundary_are_declared() -> None:
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
-def test_holds_on_the_reference(claim: str) -> None:
-    finding = judge(ReferenceTarget(memory=MEMORY), CLAIMS[claim], CONFIG)
+def test_holds_on_the_reference(claim: str, memory: Memory) -> None:
+    finding = judge(ReferenceTarget(memory=memory), CLAIMS[claim], CONFIG)
     assert (finding.status, finding.violations, finding.note) == ("held", [], "")
     assert finding.checked >= 6
 
 
-def test_findings_are_the_same_twice() -> None:
+def test_findings_are_the_same_twice(memory: Memory) -> None:
     def once(memory: Memory) -> list[object]:
         found = [judge(ReferenceTarget(f, memory), CLAIMS[c], CONFIG, 3) for f, c in CASES]
         return [(f.status, f.checked, f.violations, f.violation_count) for f in found]
 
-    assert once(MEMORY) == once({})
+    assert once(memory) == once({})
 
 
 @pytest.mark.parametrize("channel", ["A", "B"])

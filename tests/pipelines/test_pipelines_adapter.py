@@ -11,7 +11,8 @@ import pytest
 
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.policies import POLICIES, policy_of
-from coordexp_audit_lib.cli.commands import HELD, UNUSABLE, VIOLATED, main
+from coordexp_audit_lib.cli.commands import main
+from coordexp_audit_lib.cli.reporting import HELD, UNUSABLE, VIOLATED
 from coordexp_audit_lib.core import claim as core_claim
 from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.pipeline import pipeline

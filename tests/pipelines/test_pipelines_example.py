@@ -16,7 +16,7 @@ from coordexp_audit_lib.boundaries.packing.claims.each_once import each_once
 from coordexp_audit_lib.boundaries.packing.claims.no_cross_boundary_label import no_cross_boundary_label
 from coordexp_audit_lib.boundaries.packing.claims.positions_restart import positions_restart
 from coordexp_audit_lib.boundaries.policies import POLICIES
-from coordexp_audit_lib.cli.commands import HELD
+from coordexp_audit_lib.cli.reporting import HELD
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.surface import surfaces

@@ -13,7 +13,6 @@ from coordexp_audit_lib.targets.reference import Memory, ReferenceTarget
 pytestmark = pytest.mark.model
 
 boundaries.load(["supervision"])
-MEMORY: Memory = {}  # what the oracle was asked before
 CLAIMS = {i.id: i for i in claims("supervision")}
 FAULTS = faults("supervision")
 CATALOGUE = {
@@ -31,13 +30,13 @@ def test_every_row_of_the_catalogue_is_a_claim_with_a_known_bad_case() -> None:
 
 
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=list(CLAIMS))
-def test_the_reference_keeps_the_claim(claim: Claim) -> None:
-    found = judge(ReferenceTarget(memory=MEMORY), claim, "")
+def test_the_reference_keeps_the_claim(claim: Claim, memory: Memory) -> None:
+    found = judge(ReferenceTarget(memory=memory), claim, "")
     assert (found.status, found.violations, found.note) == ("held", [], "")
     assert found.checked >= 7
 
 
-def test_a_masked_closure_is_a_violation_of_its_claim_and_no_crash_of_another() -> None:
+def test_a_masked_closure_is_a_violation_of_its_claim_and_no_crash_of_another(memory: Memory) -> None:
     masked = next(f for f in FAULTS if f.id == "supervision.stop_neutral")
-    found = judge(ReferenceTarget(masked, MEMORY), CLAIMS["supervision.token_roles_partition"], "")
+    found = judge(ReferenceTarget(masked, memory), CLAIMS["supervision.token_roles_partition"], "")
     assert found.status in ("held", "violated"), found.note

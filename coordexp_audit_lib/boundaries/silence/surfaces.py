@@ -8,7 +8,7 @@ import msgspec
 
 from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.core.surface import surface
-from coordexp_audit_lib.source.handlers import Suppression, suppressions
+from coordexp_audit_lib.source.handlers import Suppression, may_suppress, suppressions
 from coordexp_audit_lib.source.tree import Tree
 
 
@@ -37,6 +37,8 @@ def scan_tree(tree: Tree, request: ScanRequest) -> Scan:
             module = tree.module(path)
         except SurfaceFailed:
             unparsed.append(path)
+            continue
+        if not may_suppress(tree.text(path)):
             continue
         handlers += sum(isinstance(n, ast.ExceptHandler) for n in ast.walk(module))
         found += suppressions(module, path)

@@ -46,6 +46,9 @@ class CoordExp(Pipeline):
     def config_in(self, root: Path, config: str) -> str:
         return eras.config_in(Tree(root), config)
 
+    def role(self, config: str) -> str:
+        return next((first for first, later in eras.SUCCESSORS.items() if config in (first, *later)), "")
+
     def unloadable(self, tree: Tree, config: str) -> str:
         from coordexp_audit_lib.pipelines.coordexp.reach.configs import unloadable
 

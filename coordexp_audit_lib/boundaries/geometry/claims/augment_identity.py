@@ -33,21 +33,23 @@ def augment_identity(ctx: Context) -> Iterator[Violation]:
         ("poly", [100, 90, 900, 80, 950, 700]),
     ]
     geometries += [("bbox_2d", cases.box(ctx.rng(i))) for i in range(12)]
-    changed: dict[str, list[tuple[list[int], Any]]] = {}
+    changed: dict[tuple[str, str], list[tuple[list[int], Any]]] = {}
     for key, bins in geometries:
         ctx.judged()
         item = {"desc": "object 0", key: tokens(bins)}
         record = {**cases.sound(index=0), "objects": [item], "width": 64, "height": 32}
         answer = ctx.ask(s.AUGMENT, s.AugmentRequest(record))
         if answer.refusal is not None:
-            changed.setdefault(f"refuses a sound {key}", []).append((bins, answer.refusal.message))
+            changed.setdefault(("refuses a sound", key), []).append((bins, answer.refusal.message))
         elif [out.get(key) for out in answer.value.objects] != [item[key]]:
             got = answer.value.objects[0] if answer.value.objects else {}
-            changed.setdefault(f"changes the tokens of a {key}", []).append((bins, got.get(key, got)))
-    for what, found in changed.items():
+            changed.setdefault(("changes the tokens of a", key), []).append((bins, got.get(key, got)))
+    for (effect, key), found in changed.items():
         bins, got = min(found, key=lambda pair: (len(pair[0]), pair[0]))
-        message = f"a no-op augmentation {what} in an image of 64x32, in {len(found)} of {len(geometries)} cases"
-        yield Violation(message, what, tokens(bins), got, bins)
+        message = (
+            f"a no-op augmentation {effect} {key} in an image of 64x32, in {len(found)} of {len(geometries)} cases"
+        )
+        yield Violation(message, f"{effect} {key}", tokens(bins), got, bins, kind=f"a no-op augmentation {effect} …")
 
 
 @fault(

@@ -103,7 +103,7 @@ def own_check(ctx: Context) -> Iterator[Violation]:
             if passed and (turn == TURNS[0] or not early):
                 when = "" if turn == TURNS[0] else " where others were checked before it"
                 message = f"a broken batch passes the pipeline's own check{when}: {name}"
-                yield Violation(message, f"batch {turn}", "refused", "accepted", {"broken": name, "turn": turn})
+                yield Violation(message, f"batch {turn}: {name}", "refused", "accepted", {"broken": name, "turn": turn})
                 break
 
 

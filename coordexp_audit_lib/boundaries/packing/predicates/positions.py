@@ -19,6 +19,7 @@ from coordexp_audit_lib.kit import mrope
 from coordexp_audit_lib.kit.profile import BUILT_IN, SECONDS
 
 OF_POSITIONS = ("text positions", "mRoPE rows")
+ROW_DIFFERS = "a row of position_ids is not that of the unpacked sample"
 HARMLESS = (
     "By the rule that positions restart this is broken; by effect it is harmless, for rotary attention reads "
     "differences only, and no sample sees another"
@@ -158,9 +159,8 @@ def _rows_differ(row: PackedRow, rows: Array, expected: Array, ends: list[int]) 
         yield Problem(text, expected=0, actual=int(rows[0, shifted]), token=shifted, severity="P2")
         return
     for name, ours, theirs in zip(mrope.ROWS, expected, rows[:, :end], strict=True):
-        yield from at_first(
-            ours != theirs, f"the {name} row of position_ids is not that of the unpacked sample", ours, theirs
-        )
+        text = f"the {name} row of position_ids is not that of the unpacked sample"
+        yield from (replace(p, kind=ROW_DIFFERS) for p in at_first(ours != theirs, text, ours, theirs))
 
 
 def _run_on(row: PackedRow, offsets: Array, ends: list[int]) -> int | None:
