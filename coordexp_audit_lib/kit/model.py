@@ -30,11 +30,11 @@ def build(seed: int = 0, rows: int = VOCABULARY, tied: bool = False, family: str
 
     rows: of its embedding. tied: whether the head is the embedding. family: or `qwen2_5_vl`.
     """
-    return copy.deepcopy(_made(seed, rows, tied))
+    return copy.deepcopy(_made(seed, rows, tied, family))
 
 
 @lru_cache(maxsize=2)  # drawing the weights of the vocabulary takes as long as ten steps of training
-def _made(seed: int, rows: int, tied: bool) -> Any:
+def _made(seed: int, rows: int, tied: bool, family: str) -> Any:
     import torch
 
     with warnings.catch_warnings():
@@ -52,9 +52,8 @@ def _made(seed: int, rows: int, tied: bool) -> Any:
         "tie_word_embeddings": tied,
         **({"head_dim": 16} if newest else {}),
     }
-    more = (
-        {"deepstack_visual_indexes": [0], "num_position_embeddings": 64} if newest else {"fullatt_block_indexes": [0]}
-    )
+    more: dict[str, Any] = {"deepstack_visual_indexes": [0], "num_position_embeddings": 64}
+    more = more if newest else {"fullatt_block_indexes": [0]}
     vision = {
         **{**size, "depth": 1, "num_heads": 2, "patch_size": profile.named(family).patch_size, "out_hidden_size": 32},
         **{"spatial_merge_size": picture.MERGE, **more},
