@@ -246,6 +246,15 @@ def test_a_bad_record_of_any_form_is_told(content: bytes, claim: str, how: dict[
     assert statuses(tmp_path / "f", **how)[claim][0] == "violated"
 
 
+@pytest.mark.parametrize("odd", [7, "word", None, []])
+def test_an_annotation_that_is_no_object_costs_the_others_nothing(odd: Any, tmp_path: Path) -> None:
+    broken = COCO | {"annotations": [odd, *changed(COCO, "annotations", 0, "bbox", 2, to=90)["annotations"]]}
+    (tmp_path / "f").write_text(json.dumps(broken))
+    found = statuses(tmp_path / "f")
+    assert found["record_contract"][0] == "violated"
+    assert found["bins_in_range"][0] == "violated", "the other annotation's box, which lies beyond the image"
+
+
 def test_what_a_file_was_taken_for_is_said_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "train.jsonl").write_bytes(lines(SWIFT))
     assert main(["data", str(tmp_path / "train.jsonl")]) == 0

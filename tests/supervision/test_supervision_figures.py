@@ -49,4 +49,4 @@ def test_straddling_tokens_and_append_points_are_listed(data: dict[str, dict]) -
     assert treated['.",', "matched"] == treated['.",', "appended"] == "as structure"
     points = data["supervision.append_points"]["points"]
     assert points and all(p["target"] == p["canonical"] for p in points)
-    assert "same" in tables.append_table(data["supervision.append_points"]).text()
+    assert "same" in tables.append_table(data["supervision.append_points"]).to_string()

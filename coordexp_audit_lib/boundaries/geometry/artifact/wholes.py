@@ -108,6 +108,14 @@ class Whole(msgspec.Struct):
     categories: list[Any] = []
 
 
+class Loose(msgspec.Struct):
+    """The same, whatever its annotations are."""
+
+    images: list[Any]
+    annotations: list[Any]
+    categories: list[Any] = []
+
+
 def images_of(name: str, read: Read, rest: bytes) -> Iterator[Block]:
     """One record for each image of a COCO file, with the annotations that name it, and with the categories' names.
 
@@ -126,12 +134,28 @@ def images_of(name: str, read: Read, rest: bytes) -> Iterator[Block]:
         raise UsageError(what, where=name, remedy="write it as JSON lines, one image a line")
     data = b"".join(pieces)
     try:
-        whole = msgspec.json.decode(data, type=Whole)
+        whole = _whole(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         yield Block(1, 0, b"", broken or f"the JSON value that the file is does not parse: {error}")
         return
     del data, pieces
     yield from _gathered(whole)
+
+
+def _whole(data: bytes) -> Whole:
+    """A file's object; an annotation that is none is kept as what it is, and costs the others nothing."""
+    try:
+        return msgspec.json.decode(data, type=Whole)
+    except msgspec.ValidationError:
+        loose = msgspec.json.decode(data, type=Loose)
+    return Whole(loose.images, [_annotation(a) for a in loose.annotations], loose.categories)
+
+
+def _annotation(value: Any) -> Annotation:
+    try:
+        return msgspec.convert(value, Annotation)
+    except msgspec.ValidationError:
+        return Annotation(bbox=value)
 
 
 def _key(value: Any) -> Any:
