@@ -97,7 +97,9 @@ class World:
             self.processor, self.small, self.family, default_system=settings.get("system"), **chosen
         )
         self.images = self.made.processor.image_processor
-        self.small.model_meta = types.SimpleNamespace(is_multimodal=True, model_type=self.family, model_arch=None)
+        self.processor.save_pretrained = self.words.save_pretrained  # of what is saved beside the weights
+        meta = {"is_multimodal": True, "model_type": self.family, "model_arch": None, "additional_saved_files": []}
+        self.small.model_meta, self.small.model_dir = types.SimpleNamespace(**meta), scratch
         self.small.model_info = types.SimpleNamespace(is_moe_model=False, task_type="causal_lm", model_dir=scratch)
 
     def trainer(self, rows=(), **more):
@@ -128,7 +130,8 @@ class World:
     def run(self, samples, arguments):
         """ms-swift's own trainer to be trained on samples, one a micro-step: with a model of its own, unpacked."""
         small = training.model(self.small)
-        small.model_meta, small.model_info = self.small.model_meta, self.small.model_info
+        for name in ("model_meta", "model_info", "model_dir"):
+            setattr(small, name, getattr(self.small, name))
         plain = {"remove_unused_columns": False, "tuner_backend": "peft", "tuner_type": "full", "check_model": False}
         known = {field.name for field in dataclasses.fields(part("training"))}
         args = part("training")(**{k: v for k, v in {**plain, **arguments}.items() if k in known})
