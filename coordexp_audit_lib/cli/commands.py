@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from coordexp_audit_lib import __version__, boundaries
-from coordexp_audit_lib.cli import adapters, catalogue, checking, completion, streams
+from coordexp_audit_lib.cli import adapters, catalogue, checking, completion, publishing, streams
 from coordexp_audit_lib.cli.artifacts import declare
 from coordexp_audit_lib.cli.isolation import declare as declare_isolation
 from coordexp_audit_lib.cli.opening import declare_audit, described, opened, paged, planned
@@ -71,6 +71,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _told(str(error), UNUSABLE)
 
 
+def parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """What a command line says, for programs that use a command's function.
+
+    Raises:
+        UsageError: it does not fit.
+    """
+    parser = _parser()
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as error:
+        told = " ".join(argv)
+        raise UsageError("the command line does not fit", where=told, remedy="see `coordexp-audit --help`") from error
+    refuse_idle(arguments)
+    return arguments
+
+
 def _told(line: str, status: int) -> int:
     print(f"coordexp-audit: {line}", file=sys.stderr)
     return status
@@ -102,9 +118,6 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--out", type=Path, help="write audit.json, audit.sarif and junit.xml there")
     catalogue.declare_choice(check)
     checking.declare_acceptance(check)
-    book = add("book", _book, "build the book of a run: HTML, PDF and .tex")
-    book.add_argument("run", type=Path, help="the folder of a run")
-    book.add_argument("--format", nargs="+", choices=("html", "pdf"), default=["html", "pdf"], help="what to build")
     record = add(
         "record",
         _record,
@@ -122,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     catalogue.declare(add)
     checking.declare(add, shared)
     completion.declare(add)
+    publishing.declare(add)
     add("faults", _faults, "prove that every check fails on a pipeline that is broken on purpose")
     return parser
 
@@ -162,18 +176,6 @@ def _run(arguments: argparse.Namespace) -> int:
     status = report(arguments, made, found, partial=checking.in_part(target, found))
     whole = target.declaration() is None  # of an adapter's pipeline some figures have nothing to show
     return UNDECIDED if ran.failed and status == HELD and whole else status
-
-
-def _book(arguments: argparse.Namespace) -> int:
-    from coordexp_audit_lib.report.book import build_book
-
-    made = build_book(arguments.run, formats=tuple(arguments.format))
-    if arguments.json:
-        say(json.dumps({name: str(path) for name, path in made.items()}, sort_keys=True, indent=1))
-    else:
-        for name, path in made.items():
-            say(f"{name}: {path}")
-    return HELD
 
 
 def _record(arguments: argparse.Namespace) -> int:

@@ -19,7 +19,8 @@ class Clue(msgspec.Struct, frozen=True):
     """claim: its id. config: the one under audit, as the target names it; empty where the claim is about none.
 
     keys: dotted paths and names of metrics that the violation names, the likeliest first. text: subject and message.
-    accepted: the violation is that something was accepted which must be refused.
+    accepted: the violation is that something was accepted which must be refused. measured: a number is another than it
+    must be.
     """
 
     claim: str = ""
@@ -27,6 +28,7 @@ class Clue(msgspec.Struct, frozen=True):
     keys: tuple[str, ...] = ()
     text: str = ""
     accepted: bool = False
+    measured: bool = False
 
 
 def must_refuse(violation: Violation) -> bool:
@@ -39,7 +41,9 @@ def clue_of(claim: str, config: str, violation: Violation) -> Clue:
     """The clue of one violation of a claim."""
     keys = dict.fromkeys(k for k in _named(violation) if len(k) >= SHORTEST)
     text = f"{violation.subject} | {violation.message}"
-    return Clue(claim, config, tuple(keys)[:MOST_KEYS], text, must_refuse(violation))
+    both = (violation.expected, violation.actual)
+    measured = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in both)
+    return Clue(claim, config, tuple(keys)[:MOST_KEYS], text, must_refuse(violation), measured)
 
 
 def _named(violation: Violation) -> Iterator[str]:

@@ -125,5 +125,5 @@ class Declared(Pipeline):
     def citations(self, era: str = "") -> Mapping[str, tuple[Citation, ...]]:
         return Demands(self.said)
 
-    def permitted(self) -> Mapping[str, str]:
+    def permitted(self, era: str = "") -> Mapping[str, str]:
         return {}

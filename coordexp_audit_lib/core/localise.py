@@ -149,7 +149,8 @@ def _failed(asked: Sequence[Asked], violation: Violation) -> Asked | None:
     def likeness(one: Asked) -> int:
         text = json.dumps(msgspec.to_builtins(one.request)) if len(asked) > 1 else ""
         told = one.refusal is not None and bool(one.refusal.message) and one.refusal.message[:80] in said
-        return sum(w in text for w in words) + 10 * sum(p in text for p in pairs) + 100 * told
+        near = one.question is asked[-1].question  # words in a question about something else tell nothing
+        return near * sum(w in text for w in words) + 10 * sum(p in text for p in pairs) + 100 * told
 
     best = max(enumerate(asked), key=lambda pair: (likeness(pair[1]), pair[0]), default=None)
     return best[1] if best else None
@@ -179,7 +180,7 @@ def _words(value: Any) -> Iterator[str]:
             yield from _words(inner)
     elif isinstance(value, str) and len(value) >= TELLING:
         yield canonical_json(value)[1:-1]
-    elif isinstance(value, (int, float)) and len(str(value)) >= TELLING:
+    elif isinstance(value, (int, float)) and len(f"{value:.15g}") >= TELLING:  # 2.0 stands in many a question
         yield str(value)
 
 

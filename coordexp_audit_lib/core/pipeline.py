@@ -104,8 +104,8 @@ class Pipeline(ABC):
         return True
 
     @abstractmethod
-    def permitted(self) -> Mapping[str, str]:
-        """By claim that it does not demand, what its own words say instead; there a verdict is advice."""
+    def permitted(self, era: str = "") -> Mapping[str, str]:
+        """By claim that it does not demand in an era, what its own words say instead; there a verdict is advice."""
 
     def reach(
         self, tree: Any, configs: Sequence[str], config: str, *, claim: str, where: Where | None, subject: str

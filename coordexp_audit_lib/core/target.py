@@ -123,7 +123,7 @@ class Target(ABC):
 
     def permitted(self) -> Mapping[str, str]:
         """By claim that the target's pipeline does not demand, what it says instead."""
-        return self.pipeline().permitted()
+        return self.pipeline().permitted(self.info().era)
 
     @abstractmethod
     def config_path(self, config: str) -> str:

@@ -59,7 +59,7 @@ def build_book(run_dir: Path, formats: Sequence[str] = FORMATS) -> dict[str, Pat
         if "html" in formats:
             outputs["html"] = check_html(building / "html", toc)
         try:
-            outputs |= _latex(building / "latex", _epoch(made)) if "pdf" in formats else {}
+            outputs |= _latex(building / "latex", epoch(made)) if "pdf" in formats else {}
         finally:  # also where LaTeX failed: its log is to be read
             for name in PARTS:
                 book.drop(book.root / name)
@@ -268,7 +268,7 @@ def check_html(html: Path, toc: Mapping[str, Any]) -> Path:
     return html / "index.html"
 
 
-def _latex(latex: Path, epoch: int) -> dict[str, Path]:
+def _latex(latex: Path, seconds: int) -> dict[str, Path]:
     source = latex / f"{TEX}.tex"
     if not source.is_file() or source.stat().st_size == 0:
         raise AuditError("Sphinx wrote no LaTeX", where=str(source), remedy="build it again; report a bug if it stays")
@@ -281,7 +281,7 @@ def _latex(latex: Path, epoch: int) -> dict[str, Path]:
         )
         return {"tex": source}
     print("book: building the PDF", file=sys.stderr)
-    return {"tex": source, "pdf": tex.make_pdf(latex, TEX, epoch)}
+    return {"tex": source, "pdf": tex.make_pdf(latex, TEX, seconds)}
 
 
 def _edition(made: Mapping[str, Any]) -> str:
@@ -291,7 +291,7 @@ def _edition(made: Mapping[str, Any]) -> str:
     return visible(f"{target['name']}{commit}{', of ' + target['date'] if target.get('date') else ''}")
 
 
-def _epoch(made: Mapping[str, Any]) -> int:
+def epoch(made: Mapping[str, Any]) -> int:
     """The time that the PDF bears: given from outside, or the audited commit's, so that it is the same on each run."""
     given = os.environ.get("SOURCE_DATE_EPOCH", "")
     if given.isdecimal():

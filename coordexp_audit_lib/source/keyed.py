@@ -7,9 +7,10 @@ import ast
 from collections.abc import Iterable, Iterator, Sequence
 
 from coordexp_audit_lib.core.errors import SurfaceFailed
+from coordexp_audit_lib.source.names import Function, definitions
 from coordexp_audit_lib.source.runs import Run, covered
 from coordexp_audit_lib.source.statements import Line, Statement, Statements
-from coordexp_audit_lib.source.tree import Tree, assigned
+from coordexp_audit_lib.source.tree import Tree, assigned, find_definition
 
 SHORTEST_PREFIX = 8
 
@@ -54,7 +55,7 @@ def parsers(statements: Statements, run: Run, parts: Sequence[str]) -> list[Stat
         mine = [s for s in ran.values() if s.path == path and s.function == name]
         if held == parts[-1] and mine:
             known = (consumed(mine, part) for part in (parts[-1], *parts[-depth:-1]))
-            found.append(next((c for c in known if c), None) or _last_return(mine))
+            found.append(next((c for c in known if c), None) or last_return(mine))
     return list({s.key: s for s in found}.values())
 
 
@@ -74,13 +75,42 @@ def reads(statements: Statements, run: Run, key: str, after: Statement | None = 
 def consumed(mine: Sequence[Statement], key: str) -> Statement | None:
     """Of a function's statements that ran, the one that makes something of what stands under `key`: where it is read
     by a function of its own (`x = as_float("key")`), or the first that assigns from what was read as it stands
-    (`raw = given.get("key")`, then `x = float(raw)`); the reading itself if there is none."""
-    readings = [s for s in mine if assigned(s.node) and any(_is_text(n, key) for n in s.parts())]
+    (`raw = given.get("key")`, then `x = float(raw)`); the reading itself if there is none. One of several texts that
+    are listed (`known = {"key", "other"}`) is no reading."""
+    readings = [s for s in mine if assigned(s.node) and any(_is_text(n, key) for n in s.parts()) and not _lists(s, key)]
     for reading in readings:
         names = set(assigned(reading.node))
         uses = (u for u in mine if u.line > reading.line and assigned(u.node) and names & set(_loaded(u)))
         return next(uses, reading) if _as_it_stands(reading, key) else reading
     return None
+
+
+def _lists(s: Statement, key: str) -> bool:
+    """Whether a key stands in a statement as one of several texts only."""
+    listed = (n for n in s.parts() if isinstance(n, (ast.Set, ast.List, ast.Tuple)) and len(n.elts) > 1)
+    inside = {id(e) for n in listed for e in n.elts if _is_text(e, key)}
+    return bool(inside) and all(id(n) in inside for n in s.parts() if _is_text(n, key))
+
+
+def mentions(statement: Statement, key: str) -> bool:
+    """Whether a statement spells a key."""
+    return any(_is_text(n, key) for n in statement.parts())
+
+
+def line_of(statement: Statement, key: str) -> int:
+    """The line on which a statement names a key, which in a mapping that it writes out is another than its first."""
+    named = (n.lineno for n in statement.parts() if isinstance(n, (ast.Constant, ast.JoinedStr)) and _names(n, key))
+    return next(named, statement.line)
+
+
+def field(statements: Statements, path: str, function: str, key: str) -> int:
+    """The line of a class's body that declares `key`, where the function checks a made instance; else 0."""
+    name, _, method = function.rpartition(".")
+    owner = find_definition(statements.tree.module(path), name) if method == "__post_init__" else None
+    for node in owner.body if isinstance(owner, ast.ClassDef) else ():
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == key:
+            return node.lineno
+    return 0
 
 
 def _as_it_stands(reading: Statement, key: str) -> bool:
@@ -100,11 +130,15 @@ def _inside(statements: Statements, ran: dict[Line, Statement]) -> Iterator[Stat
 
 def _starts(statements: Statements, path: str, line: int) -> str:
     """The function whose code begins at a line (its first decorator's, if it has any)."""
-    after = (s for s in statements.of(path) if s.line > line)
-    return next((s.function for s in after), "")
+    for defined in definitions(statements.tree.module(path)):
+        above = [d.lineno for d in getattr(defined.node, "decorator_list", ())]
+        if isinstance(defined.node, Function) and min([defined.node.lineno, *above]) == line:
+            return defined.qualname
+    return ""
 
 
-def _last_return(mine: Sequence[Statement]) -> Statement:
+def last_return(mine: Sequence[Statement]) -> Statement:
+    """Of a function's statements that ran, the last that returns, or the last."""
     return next((s for s in reversed(mine) if isinstance(s.node, ast.Return)), mine[-1])
 
 

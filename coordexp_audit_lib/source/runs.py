@@ -6,12 +6,14 @@ fewer of the passing ones, the higher. It is 1 for a statement that all failing 
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.source.statements import Line, Statement, Statements
 
 MOST = 40  # statements with the best score; more say nothing of where it is
@@ -90,6 +92,29 @@ def is_clear(found: Sequence[Ranked]) -> bool:
     """Whether only a few statements of one function ran in every failing run and in no passing one."""
     best = [r.statement for r in found if r.score == 1]
     return 0 < len(best) <= CLEAR and len({(s.path, s.function) for s in best}) == 1
+
+
+def handed_out(statements: Statements, run: Run, function: Where) -> Statement | None:
+    """The statement that made what a function returned: the `return` that ran, where there are several to choose from,
+    or where its only one returns a name, the last that put something into it. None where none of its statements ran."""
+    mine = [
+        s for s in covered(statements, run).values() if s.path == function.path and s.where.symbol == function.symbol
+    ]
+    returns = [s for s in mine if isinstance(s.node, ast.Return)]
+    if not returns:
+        return None
+    every = [s for s in statements.of(function.path) if s.where.symbol == function.symbol]
+    several = sum(isinstance(s.node, ast.Return) for s in every) > 1
+    value = None if several else getattr(returns[-1].node, "value", None)
+    puts = [s for s in mine if isinstance(value, ast.Name) and value.id in _put_into(s.node)]
+    return puts[-1] if puts else returns[-1]
+
+
+def _put_into(node: ast.stmt) -> set[str]:
+    """The names that a statement binds, or under a key of which it stores."""
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    inner = (t.value if isinstance(t, ast.Subscript) else t for t in targets)
+    return {t.id for t in inner if isinstance(t, ast.Name)}
 
 
 def raised_only(statements: Statements, failing: Run, passing: Sequence[Run]) -> list[Statement]:

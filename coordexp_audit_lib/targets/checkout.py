@@ -112,8 +112,8 @@ class CheckoutTarget(Target):
         clue: Clue,
     ) -> list[Place]:
         if self._localiser is None:
-            home, era = (lambda name: self._table()[name].binding.path), self.info().era
-            self._localiser = Localiser(self.tree, self._pipeline, era, self._traced, home)
+            bound, era = (lambda name: self._table()[name].binding.where), self.info().era
+            self._localiser = Localiser(self.tree, self._pipeline, era, self._traced, bound)
         return self._localiser.places(question, failing, passing, clue)
 
     def _traced(self, question: Surface[Any, Any], request: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:

@@ -7,20 +7,24 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import msgspec
+
 from coordexp_audit_lib.core.clue import Clue
 from coordexp_audit_lib.core.errors import AuditError
-from coordexp_audit_lib.core.evidence import digest
+from coordexp_audit_lib.core.evidence import Where, digest
 from coordexp_audit_lib.core.finding import Place
 from coordexp_audit_lib.core.pipeline import Named, Pipeline
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.source import keyed, runs
 from coordexp_audit_lib.source.anchors import anchored, config_line
+from coordexp_audit_lib.source.made import made
 from coordexp_audit_lib.source.runs import Run
 from coordexp_audit_lib.source.statements import Statement, Statements
 from coordexp_audit_lib.source.tree import Tree
 
 Question = Surface[Any, Any]
 Traced = Callable[[Question, dict[str, Any], Sequence[str]], dict[str, Any]]
+Bound = Callable[[str], Where | None]
 FUNCTIONS = 3  # distinct functions that the lines that ran may name
 
 
@@ -29,11 +33,11 @@ class Localiser:
 
     Args:
         traced: `(question, request, keys) -> what kit.lines told`; it may raise any `AuditError`.
-        home: the file of the function behind a surface, by its name.
+        bound: the function behind a surface, by its name.
     """
 
-    def __init__(self, tree: Tree, pipeline: Pipeline, era: str, traced: Traced, home: Callable[[str], str]) -> None:
-        self.tree, self.traced, self.home = tree, traced, home
+    def __init__(self, tree: Tree, pipeline: Pipeline, era: str, traced: Traced, bound: Bound) -> None:
+        self.tree, self.traced, self.bound = tree, traced, bound
         self.named, self.untraced = pipeline.places(era), pipeline.untraced()
         self.statements = Statements(tree)
         self._runs: dict[str, Run | None] = {}
@@ -48,6 +52,8 @@ class Localiser:
             return self._mended[clue.config, named]
         names = tuple(dict.fromkeys(_parts(k)[-1] for k in clue.keys))
         failed = self._watched(question, failing, names)
+        given = _portable(failing[0]) if failing else ""
+        clue = msgspec.structs.replace(clue, keys=tuple(k for k in clue.keys if "/" not in k or k not in given))
         found = [p for n in named for p in self._of(n, clue, failed)]
         if found:  # what else the failing run tells comes next, without a look at passing ones
             found += self._by_runs(failed, [], clue) if failed else []
@@ -57,10 +63,22 @@ class Localiser:
             found += self._by_keys(failed[0], clue)  # a parser that let it pass needs no comparison
         elif failed:
             found += self._by_runs(failed, self._watched(question, passing, ()), clue)
-        if not found:
-            keys, folder = (k for k in clue.keys if "/" in k), self.home(question.name).partition("/")[0]
-            found += (p for k in keys for p in _places(keyed.written(self.statements, k, folder), "data flow"))
+        where = self.bound(question.name)
+        if not found and where:
+            for k in (k for k in clue.keys if "/" in k):
+                found += self._stored(keyed.written(self.statements, k, where.path.partition("/")[0]), k, clue)
+        if not found and where and failed and not failed[0].refused and not clue.accepted:
+            answer = runs.handed_out(self.statements, failed[0], where)
+            found += _places([answer] if answer else [], "data flow")
         return found
+
+    def _stored(self, stores: Sequence[Statement], key: str, clue: Clue) -> Iterator[Place]:
+        """Where a value is made, if it is the value that is wrong, and where it is stored."""
+        for store in stores:
+            source = made(self.statements, store, key) if clue.measured else store
+            if source is not store:
+                yield Place(source.where, "data flow")
+            yield Place(msgspec.structs.replace(store.where, line=keyed.line_of(store, key)), "data flow")
 
     def _by_runs(self, failed: Sequence[Run], passed: Sequence[Run], clue: Clue) -> Iterator[Place]:
         raised = runs.raised_only(self.statements, failed[0], passed)
@@ -85,16 +103,23 @@ class Localiser:
     def _by_keys(self, failed: Run, clue: Clue) -> Iterator[Place]:
         for key in clue.keys:
             if "/" in key:
-                yield from _places(keyed.writes(self.statements, failed, key), "data flow")
+                yield from self._stored(keyed.writes(self.statements, failed, key), key, clue)
                 continue
             parts = _parts(key)
             parsing = keyed.parsers(self.statements, failed, parts) if len(parts) > 1 else []
             if parsing:  # what passed a parser may be looked at once more
                 yield from _places(keyed.reads(self.statements, failed, parts[-1], parsing[0])[:1], "data flow")
-                yield from _places(parsing[:1], "parser")
+                yield from self._parser(parsing[0], parts[-1])
             else:
                 yield from _places(keyed.writes(self.statements, failed, parts[-1])[:1], "data flow")
                 yield from _places(keyed.reads(self.statements, failed, parts[-1])[:1], "data flow")
+
+    def _parser(self, statement: Statement, key: str) -> Iterator[Place]:
+        """Where a parser lets a key pass; where it does not look at the key, the line that declares it."""
+        where = statement.where
+        looks = keyed.mentions(statement, key)
+        declared = 0 if looks else keyed.field(self.statements, statement.path, statement.function, key)
+        yield Place(msgspec.structs.replace(where, line=declared) if declared else where, "parser")
 
     def _of(self, named: Named, clue: Clue, failed: Sequence[Run]) -> list[Place]:
         """What the pipeline names, if it ran (where that is known) or stands in the config."""

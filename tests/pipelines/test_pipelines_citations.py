@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from coordexp_audit_lib.core.citation import Citation
@@ -30,13 +31,59 @@ def test_an_era_of_no_known_commit_is_judged_by_the_reference_commit() -> None:
 
 
 def test_a_demand_that_moved_is_cited_where_it_stands_now() -> None:
-    (old,), (new,) = (pipeline().citations(era)["supervision.no_helper_kwargs"] for era in ("", NEWEST))
-    assert (old.path, new.path) == ("src/trainers/stage2_ab_training.py", "src/trainers/stage2_two_channel.py")
+    (old,), (new,) = (pipeline().citations(era)["packing.ddp_aligned"] for era in ("", NEWEST))
+    assert old.path == "openspec/changes/stage1-static-packing/specs/packing-dataset/spec.md"
+    assert new.path == "openspec/specs/packing-dataset/spec.md"
 
 
 def test_a_demand_that_is_gone_is_cited_no_more() -> None:
     assert pipeline().citations()["metrics.no_dilution"]
     assert pipeline().citations(NEWEST)["metrics.no_dilution"] == ()
+
+
+def every() -> list[tuple[str, Citation]]:
+    return [(claim, c) for era in ERAS for claim, cited in pipeline().citations(era).items() for c in cited]
+
+
+ERAS = ("", NEWEST)
+
+
+@pytest.mark.parametrize(("claim", "cited"), every(), ids=lambda part: part if isinstance(part, str) else part.path)
+def test_only_what_is_written_to_be_demanded_is_cited(claim: str, cited: Citation) -> None:
+    assert cited.path.startswith(("openspec/", "docs/")), "what code does demands nothing"
+    assert cited.path.endswith(".md")
+
+
+@pytest.mark.parametrize("claim", ["config.unknown_section_key_rejected", "config.removed_key_rejected"])
+@pytest.mark.parametrize("era", ERAS)
+def test_what_is_demanded_of_every_config_is_cited_for_every_config(claim: str, era: str) -> None:
+    stage1 = [c for c in pipeline().citations(era)[claim] if c.covers("configs/stage1/any.yaml")]
+    assert [c.path for c in stage1] == ["docs/standards/CODE_STYLE.md"]
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_an_era_permits_nothing_that_it_demands(era: str) -> None:
+    demanded = {claim for claim, cited in pipeline().citations(era).items() if cited}
+    assert not demanded & pipeline().permitted(era).keys()
+
+
+def test_what_came_to_be_demanded_is_permitted_before_and_not_after() -> None:
+    claim = "config.length_coherent"
+    assert claim in pipeline().permitted() and claim not in pipeline().permitted(NEWEST)
+    assert not pipeline().citations().get(claim) and pipeline().citations(NEWEST)[claim]
+    assert pipeline().permitted(NEWEST)["config.extends_sound"]  # what no era says otherwise holds on
+
+
+@pytest.mark.checkout
+def test_an_archived_change_is_cited_only_where_no_live_text_has_the_requirement(checkout: Target) -> None:
+    assert isinstance(checkout, CheckoutTarget)
+    root = checkout.tree.root
+    live = [p.relative_to(root).as_posix() for p in root.glob("openspec/**/*.md") if "archive" not in p.parts]
+    archived = {c for found in checkout.citations().values() for c in found if "/archive/" in c.path}
+    assert archived
+    for cited in archived:
+        held = [path for path in live if stands(root, msgspec.structs.replace(cited, path=path))]
+        assert not held, cited
 
 
 @pytest.mark.checkout

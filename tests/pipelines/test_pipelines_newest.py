@@ -19,6 +19,7 @@ BROKEN = {
     "supervision.subset_sampling": ("src/trainers/stage1_set_continuation/sampling.py", 110),
     "config.parents_exist": ("configs/stage1/smoke/coco4b_coord_soft_ce_gate_desc_first_lvis_proxy.yaml", 2),
 }
+UNWRITTEN = ("config.parents_exist",)  # no requirement speaks of it
 HELD = ("supervision.candidate_targets", "supervision.candidate_loss", "supervision.objective_additive")
 
 
@@ -31,7 +32,7 @@ def judged(checkout: Target, name: str) -> Finding:
 @pytest.mark.parametrize(("name", "place"), BROKEN.items())
 def test_it_is_found_at_the_line_to_mend(checkout: Target, name: str, place: tuple[str, int]) -> None:
     found = judged(checkout, name)
-    assert (found.status, found.authority) == ("violated", "spec")
+    assert (found.status, found.authority) == ("violated", "practice" if name in UNWRITTEN else "spec")
     assert {(v.where.path, v.where.line) for v in found.violations if v.where} == {place}
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.pipeline import pipeline
+from coordexp_audit_lib.pipelines.coordexp.citing import NEWEST
 from coordexp_audit_lib.pipelines.coordexp.reach import tables
 from coordexp_audit_lib.source.tree import Tree
 from tests.conftest import STAGE1, STAGE2
@@ -130,6 +131,104 @@ def test_a_key_is_reached_where_a_config_has_it_or_what_it_would_stand_in(tree, 
     assert reach(tree, config, claim=claim, subject=subject)[0] == expected
 
 
+@pytest.mark.parametrize(
+    ("claim", "subject"),
+    [
+        ("config.batch_divisible", "rlhf.gradient_accumulation_steps"),
+        ("config.packing_backend", "template.attn_impl"),
+        ("config.length_coherent", "template.max_length"),
+        ("config.profile_one_hop", "configs/other.yaml"),
+        ("pipeline_map.keys_are_read", "stage2/trainer"),
+        ("config.preflight_contract", "train_jsonl_resolved of a path that begins with a dot"),
+        ("template.prompt_is_prefix", "sorted/desc_first/default, vllm"),
+        ("rollout.seeds_nonzero", "one rollout"),
+    ],
+)
+def test_what_a_config_would_have_to_set_first_is_not_reached_by_it(tree, claim, subject):
+    said, why = reach(tree, STAGE1, "src/sft.py", "main", claim=claim, subject=subject)
+    assert said in ("none", "another config")
+    assert "is not set" in why or "does not set" in why or "no path begins with a dot" in why
+
+
+@pytest.mark.parametrize(
+    ("values", "reached"),
+    [
+        ({"rollout_matching": {"decoding": {"temperature": 0.0}}}, False),
+        ({"rollout_matching": {"decoding": {"temperature": 0.5}}}, True),
+        ({"stage2_ab": {"channel_b": {"triage_posterior": {"explorer_temperature": 0.7}}}}, True),  # beside greedy ones
+    ],
+)
+def test_seeds_count_where_any_rollout_of_a_step_is_sampled(values, reached):
+    assert tables.SAMPLED.holds(values)[0] is reached
+
+
+@pytest.mark.parametrize(
+    ("prompt", "subject", "reached"),
+    [
+        ({}, "sorted/desc_first/default, vllm", True),
+        ({"extra": {"prompt_variant": "coco_80"}}, "sorted/desc_first/default, vllm", False),
+        ({"extra": {"prompt_variant": "coco_80"}}, "sorted/desc_first/coco_80, vllm", True),
+        ({"object_ordering": "random"}, "sorted/desc_first/default, vllm", False),
+        ({"object_field_order": "geometry_first"}, "sorted/geometry_first/default, vllm", True),
+    ],
+)
+def test_only_the_prompt_of_the_config_counts(prompt, subject, reached):
+    claim = "template.prompt_is_prefix"
+    condition = next(c for (of, words), c in tables.SUBJECTS.items() if of == claim and words in subject)
+    config = {"custom": prompt, "rollout_matching": {"rollout_backend": "vllm"}}
+    assert condition.holds(config)[0] is reached
+    assert not condition.holds({"custom": prompt})[0]
+
+
+SHARED = {
+    **FILES,
+    "src/sft.py": MAIN.replace(
+        "    augmenter", "    from .datasets.builders.jsonlines import render\n    render()\n    augmenter"
+    ),
+    "src/datasets/builders/jsonlines.py": (
+        "from src.utils.coordjson_transpiler import transpile\ndef render(): transpile('x', mode='strict')\n"
+    ),
+    "src/utils/coordjson_transpiler.py": """
+        def parse_coordjson(text, *, mode): return _scan(text)
+        def transpile(text, *, mode): return parse_coordjson(text, mode=mode)
+        def _scan(text): ...
+    """,
+    STAGE2_FILE: """
+        from src.utils.coordjson_transpiler import parse_coordjson
+        from swift import Seq2SeqTrainer
+        class Stage2ABTrainingTrainer(Seq2SeqTrainer):
+            def training_step(self): return self._prepare_batch_inputs_b()
+            def _prepare_batch_inputs_b(self): return parse_coordjson("x", mode="salvage")
+    """,
+}
+
+
+@pytest.mark.parametrize(
+    ("claim", "subject", "config", "expected"),
+    [
+        ("coordjson.agrees_with_reference", "trailing comma, in salvage mode (8 texts)", STAGE2, "this config"),
+        ("coordjson.agrees_with_reference", "trailing comma, in salvage mode (8 texts)", STAGE1, "another config"),
+        ("coordjson.agrees_with_reference", "trailing comma, in strict mode (8 texts)", STAGE1, "this config"),
+        ("coordjson.salvage_accounts", "entry is no record (20 texts)", STAGE1, "another config"),
+        ("coordjson.linear_time", "coordjson.growth", STAGE1, "another config"),
+        ("supervision.prefix_kept", "odd descriptions", STAGE1, "another config"),
+        ("supervision.prefix_kept", "odd descriptions", STAGE2, "this config"),
+        ("x.y", "", STAGE1, "this config"),  # the place alone
+    ],
+)
+def test_a_place_that_many_calls_run_is_reached_by_the_call_that_the_violation_needs(
+    tmp_path, claim, subject, config, expected
+):
+    for path, text in SHARED.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(textwrap.dedent(text))
+    where = ("src/utils/coordjson_transpiler.py", "_scan")
+    told = reach(Tree(tmp_path), config, *where, claim=claim, subject=subject)
+    assert told[0] == expected
+    if claim != "x.y" and "strict" not in subject:
+        assert "_prepare_batch_inputs_b" in told[1] and "render" not in told[1]
+
+
 def test_a_violation_that_needs_a_key_which_no_config_sets_is_latent(tree):
     subject = "from another directory if custom.user_prompt names a text file"
     told = reach(tree, STAGE1, "src/sft.py", "main", claim="config.deterministic", subject=subject)
@@ -184,7 +283,10 @@ def test_a_config_that_cannot_be_resolved_is_unknown(tree):
 
 TRUE_AND_REACHED = [
     (STAGE1, "upstream.trainer_helpers", "src/optim/coord_offset_optimizer.py", 83, ""),
-    (STAGE2, "template.prompt_is_prefix", "src/trainers/rollout_matching_sft.py", 4662, ""),
+    (
+        *(STAGE2, "template.prompt_is_prefix", "src/trainers/rollout_matching_sft.py", 4662),
+        "sorted/desc_first/coco_80, vllm",
+    ),
     (STAGE1, "packing.eval_unpacked", "src/sft.py", 399, "training.eval_packing"),
     (STAGE2, "supervision.invalid_rollout_fallback", "src/trainers/rollout_matching/parsing.py", 314, "junk before"),
     (
@@ -195,7 +297,10 @@ TRUE_AND_REACHED = [
         "custom.coord_soft_ce_w1.unlisted_knob",
     ),
     (STAGE1, "packing.each_once", "src/datasets/wrappers/packed_caption.py", 394, "static packing"),
-    (STAGE2, "coordjson.agrees_with_reference", "src/utils/coordjson_transpiler.py", 600, ""),
+    (
+        *(STAGE2, "coordjson.agrees_with_reference", "src/utils/coordjson_transpiler.py", 600),
+        "trailing comma, in salvage mode (8 texts)",
+    ),
     (STAGE2, "supervision.fp_neutral", "src/trainers/stage2_ab_training.py", 580, ""),
     (STAGE2, "supervision.fp_neutral", "src/trainers/stage2_ab_training.py", 625, ""),
     (STAGE2, "supervision.append_tokenization", "src/trainers/stage2_ab_training.py", 1736, "empty array"),
@@ -207,6 +312,9 @@ TRUE_AND_REACHED = [
 LATENT = [
     ("metrics.identity_not_averaged", "src/trainers/stage2_ab_training.py", 42, "rollout/seed_base"),
     ("metrics.no_dilution", "src/trainers/stage2_ab_training.py", 42, "loss/bbox_ciou"),
+    ("config.batch_divisible", "src/config/loader.py", 523, "rlhf.gradient_accumulation_steps"),
+    ("config.packing_backend", "src/sft.py", 427, "training.attn_impl"),
+    ("template.prompt_is_prefix", "src/trainers/rollout_matching_sft.py", 4662, "random/desc_first/coco_80, vllm"),
     ("geometry.augment_identity", "src/datasets/preprocessors/augmentation.py", 19, "refuses a sound poly"),
     ("geometry.bins_in_range", "src/datasets/preprocessors/augmentation.py", 19, "objects[0].bbox_2d"),
     ("packing.stable_order", "src/datasets/wrappers/packed_caption.py", 769, "dynamic packing"),
@@ -232,6 +340,27 @@ def test_what_changes_a_run_from_an_audited_config_is_reached(checkout, case):
 def test_what_no_audited_config_leads_to_is_latent(checkout, claim, path, line, subject):
     for config in ("", STAGE1, STAGE2):
         assert checkout.reach(config, claim, Where(path, line), subject)[0] == "none"
+
+
+@pytest.mark.checkout
+def test_the_first_stage_reads_no_rollout(checkout):
+    where = Where("src/utils/coordjson_transpiler.py", 503)
+    said, why = checkout.reach(STAGE1, "coordjson.agrees_with_reference", where, "entry is no record, in salvage mode")
+    assert said == "another config"
+    assert "parse_rollout_for_matching" in why
+    assert checkout.reach(STAGE1, "coordjson.strict_rejects", where, "trailing comma")[0] == "this config"
+
+
+@pytest.mark.checkout
+def test_the_newest_second_stage_packs_no_dataset_and_asks_for_no_lvis_metric(checkout):
+    if not checkout.info().commit.startswith(NEWEST):
+        pytest.skip(f"the places are of {NEWEST}")
+    packer, evaluator = Where("src/datasets/wrappers/packed_caption.py", 604), Where("src/eval/detection.py", 2103)
+    assert checkout.reach(STAGE1, "packing.each_once", packer, "static packing")[0] == "this config"
+    assert checkout.reach(STAGE2, "packing.each_once", packer, "static packing")[0] == "another config"
+    fingerprint = Where("src/sft.py", 980)
+    assert checkout.reach(STAGE2, "provenance.cache_key", fingerprint, "packing plan")[0] == "another config"
+    assert checkout.reach("", "silence.no_blanket_suppression", evaluator, "accumulate")[0] == "none"
 
 
 @pytest.mark.checkout

@@ -154,9 +154,9 @@ def test_the_title_page_names_the_commit_and_the_pdf_bears_its_date(run: Path, m
     made = read_audit(run)
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
     assert book._edition(made) == "coordexp-b46e74f, commit b46e74f, of 2026-02-20"
-    assert book._epoch(made) == 1771545600
+    assert book.epoch(made) == 1771545600
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "12")
-    assert book._epoch(made) == 12
+    assert book.epoch(made) == 12
 
 
 def notebook_with(*outputs: dict[str, Any]) -> dict[str, Any]:

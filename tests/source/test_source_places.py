@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.source import keyed, runs
 from coordexp_audit_lib.source.anchors import anchored, config_line
+from coordexp_audit_lib.source.made import made
 from coordexp_audit_lib.source.runs import Run
 from coordexp_audit_lib.source.statements import Statements
 from coordexp_audit_lib.source.tree import Tree
@@ -124,3 +126,92 @@ def test_the_line_of_a_key_in_a_config_or_in_what_it_extends(statements: Stateme
     assert place("training.packing") == ("configs/leaf.yaml", 3)
     assert place("training.eval_packing") == ("base.yaml", 3)
     assert place("training.gone") is None
+
+
+MADE = """class Trainer:
+    def view(self, parse):
+        lost = parse.dropped
+        dropped = lost + parse.unread
+        return {"dropped": int(dropped)}
+
+    def ratio(self):
+        if not self.seen:
+            return 0.0
+        return sum(self.seen) / len(self.seen)
+
+    def step(self, parses):
+        total = 0
+        for parse in parses:
+            seen = self.view(parse)
+            count = int(seen["dropped"])
+            total += count
+        metrics = {
+            "rows/dropped": float(total),
+            "rows/seen": float(self.clock.now()),
+        }
+        metrics["rows/ratio"] = float(self.ratio())
+        return metrics
+
+
+class Settings:
+    weight: float = 1.0
+    KNOWN = ("weight", "height")
+
+    def __post_init__(self):
+        def known(name):
+            return name
+
+        known("other")
+
+    @classmethod
+    def read(cls, given):
+        known = {"weight", "height"}
+        weight = given.get("weight")
+        return cls(weight)
+"""
+
+
+@pytest.fixture
+def made_of(tmp_path: Path) -> Statements:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/code.py").write_text(MADE)
+    return Statements(Tree(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("key", "stored", "line"),
+    [
+        ("rows/dropped", 19, 4),  # through a sum, a cast, and the key of another function's result
+        ("rows/ratio", 22, 10),  # the return that is no constant
+        ("rows/seen", 20, 20),  # of something that the tree does not define: where it is stored
+    ],
+)
+def test_a_wrong_value_leads_back_to_where_it_is_made(key: str, stored: int, line: int, made_of: Statements) -> None:
+    (store,) = keyed.written(made_of, key, "src")
+    source = made(made_of, store, key)
+    assert keyed.line_of(store, key) == stored
+    assert (keyed.line_of(source, key) if source is store else source.line) == line
+
+
+def test_a_list_of_known_keys_reads_none_of_them(made_of: Statements) -> None:
+    mine = [s for s in made_of.of("src/code.py") if s.function == "Settings.read"]
+    found = keyed.consumed(mine, "weight")
+    assert found is not None and found.line == 39
+
+
+def test_what_a_check_of_a_made_instance_does_not_look_at_leads_to_its_declaration(made_of: Statements) -> None:
+    held = [("src/code.py", 30, "weight", 1)]
+    (found,) = keyed.parsers(made_of, ran(31, 34, holds=held), ("settings", "weight"))
+    assert found.function == "Settings.__post_init__"  # not the function inside it
+    assert keyed.field(made_of, "src/code.py", found.function, "weight") == 27
+    assert keyed.field(made_of, "src/code.py", "Settings.read", "weight") == 0
+
+
+def test_an_answer_is_made_where_it_was_chosen_or_last_added_to(made_of: Statements) -> None:
+    def line(symbol: str, *lines: int) -> int | None:
+        found = runs.handed_out(made_of, ran(*lines), Where("src/code.py", 1, f"src.code:{symbol}"))
+        return found.line if found else None
+
+    assert line("Trainer.ratio", 8, 9) == 9
+    assert line("Trainer.step", 13, 14, 15, 18, 22, 23) == 22
+    assert line("Trainer.step", 8, 9) is None

@@ -5,7 +5,17 @@ import textwrap
 
 import pytest
 
-from coordexp_audit_lib.source.reach import Graph, Node, Program, Settings, Switch, schema_defaults, written_names
+from coordexp_audit_lib.source.reach import (
+    Graph,
+    Node,
+    Program,
+    Settings,
+    Switch,
+    Written,
+    schema_defaults,
+    written_names,
+)
+from coordexp_audit_lib.source.reach.settings import NOTHING, Known
 from coordexp_audit_lib.source.tree import Tree
 
 HOOKS = {"upstream": frozenset({"_save"})}
@@ -13,7 +23,7 @@ SWITCHES = {"variant": Switch("custom.variant")}
 HOLDERS = {"config": "", "custom": "custom"}
 
 
-def graph(tmp_path, files, merged=None, entry="pkg/main.py:main", written=frozenset()):
+def graph(tmp_path, files, merged=None, entry="pkg/main.py:main", written=NOTHING):
     for path, text in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(textwrap.dedent(text))
@@ -248,7 +258,7 @@ def test_a_branch_is_left_out_only_where_the_config_decides_it(tmp_path, test, h
         else:
             b()
     """
-    found = ran(tmp_path, source, {"custom": custom, "model": {"on": False}}, written=frozenset({"changed"}))
+    found = ran(tmp_path, source, {"custom": custom, "model": {"on": False}}, written=Written(frozenset({"changed"})))
     assert found & {"a", "b"} == {True: {"a"}, False: {"b"}, None: {"a", "b"}}[holds]
 
 
@@ -341,7 +351,117 @@ def test_names_that_code_assigns_to_are_told_but_not_those_of_an_object_itself(t
         self.g = 6
     """
     (tmp_path / "a.py").write_text(textwrap.dedent(source))
-    assert written_names(Program(Tree(tmp_path)), ["a.py"]) == frozenset("abcdehijk")
+    assert written_names(Program(Tree(tmp_path)), ["a.py"]) == Written(frozenset("achi"), frozenset("bdejk"))
+
+
+@pytest.mark.parametrize(
+    ("written", "known"),
+    [
+        (Written(keys=frozenset({"on"})), True),  # some mapping's key of that name is no field of a typed object
+        (Written(attributes=frozenset({"on"})), False),
+    ],
+)
+def test_a_key_that_is_written_to_a_mapping_leaves_a_typed_field_as_it_is(written, known):
+    settings = Settings({"inner": {}}, {"inner.on": False}, holders={"config": ""}, written=written)
+    assert repr(settings.of(("config", "inner", "on"))) == ("unknown" if not known else repr(Known(False, SAID)))
+    mapping = Settings({"inner": {"on": False}}, {}, holders={"config": ""}, written=written)
+    assert repr(mapping.of(("config", "inner", "on"))) == "unknown"
+
+
+SAID = "inner.on is False by default"
+PLANS = """
+from dataclasses import dataclass
+RENAMED = {{"old": "second"}}
+@dataclass(frozen=True)
+class Plan:
+    name: str
+    packs: bool
+    owner: str | None = None
+def plan_of(variant):
+    \"\"\"Which plan.\"\"\"
+    name = str(variant or "")
+    other = RENAMED.get(name)
+    if other is not None:
+        raise ValueError(f"use {{other}}")
+    if name == "second":
+        return _second(name=name)
+    return Plan(name=name, packs=True)
+def _second(*, name):
+    return Plan(name=name, packs=False, owner="trainer")
+def owned(variant):
+    plan = plan_of(variant)
+    return plan.owner is not None
+def a(): ...
+def b(): ...
+def main(config, unknown):
+    variant = getattr(config, "variant", None)
+    plan = plan_of(variant)
+    is_owned = owned(variant)
+    alias = is_owned
+    if {test}:
+        a()
+    else:
+        b()
+"""
+
+
+@pytest.mark.parametrize(
+    "test", ["is_owned", "alias", "plan.owner is not None", "not plan.packs", "config.on and alias"]
+)
+@pytest.mark.parametrize(("variant", "runs"), [("second", "a"), (None, "b"), ("first", "b")])
+def test_a_branch_on_what_small_functions_make_of_the_config_is_decided(tmp_path, test, variant, runs):
+    custom = {"on": True} if variant is None else {"on": True, "variant": variant}
+    merged = {"on": True, "custom": custom}
+    assert ran(tmp_path, PLANS.format(test=test), merged) & {"a", "b"} == {runs}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('    name = str(variant or "")', '    name = str(variant or "")\n    for name in variant: ...'),  # a loop
+        ("    packs: bool\n", "    packs: bool\n    def __post_init__(self): self.owner = 1\n"),  # made by code
+        ('    if name == "second"', "    if unknown(name):\n        return None\n    if name == 'second'"),
+        ("def owned(variant):", "@unknown\ndef owned(variant):"),
+    ],
+)
+def test_a_function_that_is_not_small_decides_nothing(tmp_path, before, after):
+    source = PLANS.format(test="is_owned")
+    assert before in source
+    found = ran(tmp_path, source.replace(before, after), {"custom": {"variant": "second"}})
+    assert found & {"a", "b"} == {"a", "b"}
+
+
+MODES = """
+def read(text, *, mode, order="plain"):
+    return _scan(text)
+def _scan(text): ...
+def reread(text, mode="strict"):
+    return read(text, mode=mode)
+def builder(): reread("x")
+def trainer(): {call}
+def main(custom):
+    builder()
+    if custom.on:
+        trainer()
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "on", "path"),
+    [
+        ('read("x", mode="salvage")', True, "main → trainer → read → _scan"),
+        ('reread("x", "salvage")', True, "main → trainer → reread → read → _scan"),
+        ('read("x", mode=input())', True, "main → trainer → read → _scan"),  # it may be
+        ('read("x", mode="strict")', True, ""),
+        ('read("x", mode="salvage")', False, ""),
+    ],
+)
+def test_a_call_is_told_by_its_arguments(tmp_path, call, on, path):
+    found = graph(tmp_path, {"pkg/main.py": MODES.format(call=call)}, {"custom": {"on": on}})
+    read, scan = Node("pkg/main.py", "read"), Node("pkg/main.py", "_scan")
+    assert found.through([read], {"mode": "salvage"}, scan) == (path and f"pkg/main.py:{path}")
+    assert found.through([read], {"order": "other"}, scan) == ""
+    assert found.through([read], {}) == found.path_to(read)
 
 
 def test_a_file_that_does_not_parse_is_not_known_and_breaks_nothing(tmp_path):

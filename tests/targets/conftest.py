@@ -6,9 +6,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from contextlib import ExitStack
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -36,30 +37,64 @@ class Said(msgspec.Struct):
     said: Any
 
 
-@pytest.fixture
-def questions(monkeypatch: pytest.MonkeyPatch) -> dict[str, Surface[Deed, Said]]:
-    """The surfaces of the hostile tree, declared for one test."""
+class Standing(NamedTuple):
+    """`target(start)`: a target with small limits whose workers are `started` by themselves or `forked`. noted: a
+    folder where they may write."""
+
+    target: Callable[[str], CheckoutTarget]
+    noted: Path
+
+
+@pytest.fixture(scope="module")
+def questions() -> Iterator[dict[str, Surface[Deed, Said]]]:
+    """The surfaces of the hostile tree, declared for the tests of a file."""
     made = {n: Surface(name=f"hostile.{n}", request=Deed, response=Said, summary="") for n in NAMES}
-    for question in made.values():
-        monkeypatch.setitem(registry._SURFACES, question.name, question)
-    return made
+    with pytest.MonkeyPatch.context() as patch:
+        for question in made.values():
+            patch.setitem(registry._SURFACES, question.name, question)
+        yield made
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    root = tmp_path / "tree"
+def write_tree(root: Path) -> Path:
     for name, text in hostile_tree.FILES.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     return root
 
 
-@pytest.fixture
-def bindings_dir(tmp_path: Path) -> Path:
-    folder = tmp_path / "bindings"
+def write_bindings(folder: Path) -> Path:
     folder.mkdir()
     (folder / "hostile.py").write_text(hostile_tree.BINDING)
     return folder
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return write_tree(tmp_path / "tree")
+
+
+@pytest.fixture
+def bindings_dir(tmp_path: Path) -> Path:
+    return write_bindings(tmp_path / "bindings")
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory, questions: object) -> Iterator[Standing]:
+    """Targets that stay open for the tests of a file, each of which gets workers of its own."""
+    folder = tmp_path_factory.mktemp("standing")
+    tree, bindings, noted = write_tree(folder / "tree"), write_bindings(folder / "bindings"), folder / "noted"
+    noted.mkdir()
+    limits = msgspec.structs.replace(LIMITS, writable=(str(noted),))
+
+    @cache
+    def opened(start: str) -> CheckoutTarget:
+        made = closing.enter_context(CheckoutTarget(tree, python=sys.executable, bindings_dir=bindings, limits=limits))
+        assert start != "forked" or made.spread(2)
+        made._end_worker()
+        return made
+
+    with ExitStack() as closing:
+        yield Standing(lambda start: opened(start).apart(), noted)
 
 
 @pytest.fixture

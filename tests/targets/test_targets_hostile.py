@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from coordexp_audit_lib.core.claim import Claim, Context
@@ -25,14 +26,15 @@ from coordexp_audit_lib.targets.checkout import CheckoutTarget
 
 SECONDS = 30.0  # for a question that fails, its clean-up and the next worker's start, on a busy machine
 
+SOON = 0.5  # seconds until a question that is not answered fails
 CONFINED = landlock_version() >= 6  # then the kernel lets no signal out
 
 # What it does -> a part of the reason that the finding gives.
 DEEDS = {
     "flood stderr": "printed more than",
     "flood stdout": "printed more than",
-    "sleep": "did not answer within 2 seconds",
-    "spin": "did not answer within 2 seconds",
+    "sleep": f"did not answer within {SOON} seconds",
+    "spin": f"did not answer within {SOON} seconds",
     "exit": r"exit status 3; it printed last: \x1b[31mlast words\x07",
     "segfault": "ended by SIGSEGV",
     "SystemExit": "SystemExit: 0",
@@ -81,14 +83,13 @@ def finding_of(target: CheckoutTarget, question: Surface[Any, Any], deed: str, p
 @pytest.mark.parametrize("start", ["started", "forked"])
 @pytest.mark.parametrize("deed", DEEDS)
 def test_hostile_deed_is_one_error(
-    *, deed: str, start: str, target: Any, request: Any, questions: Any, pids: Path, alive: Any, limits: Any
+    *, deed: str, start: str, standing: Any, tmp_path: Path, questions: Any, alive: Any
 ) -> None:
-    question, started = questions["deed"], time.monotonic()
-    if start == "forked":
-        request.getfixturevalue("forking")
-        target._worker = target._started()
+    question, pids, started = questions["deed"], standing.noted / tmp_path.name, time.monotonic()
+    target = standing.target(start)
+    target._worker, limits = target._started(), target.limits
     if "did not answer" in DEEDS[deed]:
-        target.limits = limits(first_seconds=2.0)
+        target.limits = msgspec.structs.replace(limits, first_seconds=SOON)
     bases = [target._worker.base]
 
     finding = finding_of(target, question, deed, pids)
@@ -97,6 +98,7 @@ def test_hostile_deed_is_one_error(
     assert DEEDS[deed] in finding.note
     assert "\n" not in finding.note and finding.note.isprintable()
     assert alive(pids) == []
+    target.limits = limits
     assert finding_of(target, question, "honest", pids).status == "held"
     assert target._worker.base.name.startswith("forked-") == (start == "forked")
     assert time.monotonic() - started < SECONDS

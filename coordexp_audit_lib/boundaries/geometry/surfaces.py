@@ -176,12 +176,13 @@ class GateRequest(msgspec.Struct, frozen=True):
 class GateResponse(msgspec.Struct, frozen=True):
     """accepted: every check that the launcher runs on this split passed.
 
-    runs: how many it runs. lines: where each stands in the launcher.
+    runs: how many it runs. lines: where each stands in the launcher, or in `file`, which it starts.
     """
 
     accepted: bool
     runs: int
     lines: list[int]
+    file: str = ""
 
 
 class AugmentRequest(msgspec.Struct, frozen=True):

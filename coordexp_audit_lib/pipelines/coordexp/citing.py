@@ -1,4 +1,7 @@
-"""How CoordExp's own text and code are cited: as read at the reference commit, and what became of it at later eras."""
+"""How CoordExp's own text is cited: as read at the reference commit, and what became of it at later eras.
+
+Only what is written to be demanded is cited: requirements, and rules of the documents. What code does demands nothing.
+"""
 
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -19,6 +22,16 @@ def spec(capability: str, requirement: str) -> Citation:
     return Citation(REPOSITORY, f"openspec/specs/{capability}/spec.md", requirement, COMMIT)
 
 
+def document(path: str, heading: str) -> Citation:
+    """A section of the project's documents."""
+    return Citation(REPOSITORY, f"docs/{path}", heading, COMMIT)
+
+
+def change(name: str, capability: str, requirement: str) -> Citation:
+    """A requirement of a change that no capability has taken up: on its way, or archived without."""
+    return Citation(REPOSITORY, f"openspec/changes/{name}/specs/{capability}/spec.md", requirement, COMMIT)
+
+
 def newest(capability: str, requirement: str, change: str = "") -> Citation:
     """A requirement that the reference commit does not have: of a capability, or of a change on its way into one."""
     folder = f"openspec/changes/{change}/specs" if change else "openspec/specs"
@@ -30,11 +43,6 @@ matching = partial(spec, "rollout-matching-sft")
 audit = partial(spec, "training-pipeline-audit")
 
 
-def code(path: str, symbol: str) -> Citation:
-    """A function of the project that states a demand which no specification writes down."""
-    return Citation(REPOSITORY, path, symbol, COMMIT)
-
-
 _ONE_HOP = stage2("Stage-2 AB profile hierarchy is canonical and one-hop")
 _EXPLICIT = stage2("Stage-2 AB downstream profiles explicitly pin high-signal knobs")
 _OBJECTIVE = stage2("Hybrid objective preserves JSON structure CE and adds bbox geometry losses")
@@ -43,6 +51,7 @@ _SOFTCTX = stage2("Channel-A performs iterative soft self-context via N× full-f
 _AGGREGATES = stage2("Channel-B vLLM rollouts honor repeat-aware termination settings")
 _SPARSE = spec("trainer-metrics-components", "Sparse gauge aggregation avoids gradient-accumulation dilution")
 _CONTRACT = "docs/data/JSONL_CONTRACT.md"
+_PACKS = "openspec/changes/stage1-static-packing/specs/packing-dataset/spec.md"
 
 # Era -> (file, requirement) at the reference commit -> what says it in that era; None where nothing does any more. A
 # file alone stands for all that is cited of it.
@@ -71,12 +80,7 @@ MOVED: dict[str, dict[tuple[str, str], tuple[str, str] | None]] = {
         (_AGGREGATES.path, _AGGREGATES.requirement): None,
         (_SPARSE.path, _SPARSE.requirement): None,
         (_CONTRACT, ""): ("docs/data/CONTRACT.md", ""),
-        ("src/trainers/stage2_ab_training.py", ""): ("src/trainers/stage2_two_channel.py", ""),
-        ("src/trainers/rollout_matching_sft.py", ""): ("src/trainers/stage2_rollout_aligned.py", ""),
-        ("scripts/train_stage2.sh", "SERVER_CMD"): (
-            "src/launchers/stage2_vllm_server.py",
-            "launch_swift_rollout_server",
-        ),
+        (_PACKS, ""): ("openspec/specs/packing-dataset/spec.md", ""),
     }
 }
 

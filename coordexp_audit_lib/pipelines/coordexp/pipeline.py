@@ -81,8 +81,8 @@ class CoordExp(Pipeline):
     def citations(self, era: str = "") -> Mapping[str, tuple[Citation, ...]]:
         return citations.collect(era)
 
-    def permitted(self) -> Mapping[str, str]:
-        return citations.permitted()
+    def permitted(self, era: str = "") -> Mapping[str, str]:
+        return citations.permitted(era)
 
 
 COORDEXP = register(CoordExp())

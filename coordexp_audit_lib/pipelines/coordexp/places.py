@@ -27,6 +27,14 @@ APPEND = symbols.PREPARE_B | symbols.TARGET_BUILDER / "_build_channel_b_supervis
 ROLLOUT_PROMPT = symbols.ROLLOUT_MANY | symbols.ROLLOUT_TRAINER_OF_ANY_NAME / "_prepare_samples_for_rollout"
 STRIP_ANSWER = symbols.ROLLOUT / "_strip_trailing_assistant_turns_for_rollout"
 NORMALIZE_SEED = symbols.ROLLOUT_TRAINER_OF_ANY_NAME / "_normalize_rollout_seed_int32"
+CHECK_PIXELS = symbols.DATASET / "_enforce_max_pixels"
+PACK_BUFFER = symbols.PACKED_CAPTION / "PackedCaptionDataset" / "_pack_buffer"
+STEP_B = symbols.STEP_B | symbols.CHANNEL_COORDINATION / "run_channel_b_train_one_pack"
+DECODE_PIECES = symbols.PARSING / "decode_pieces"
+COMPARED_PROMPTS = symbols.PREPARE_B | symbols.STAGE2_TRAINER / "_prepare_batch_inputs_b_impl"
+ASK_SERVER = symbols.SERVER_RUNTIME / "infer_on_vllm_server_slice"
+ADD_TO_LOG, FINISH_LOG = symbols.PENDING_LOG / "add", symbols.PENDING_LOG / "finalize"
+ROLE_OF_METRIC = symbols.COORDINATION / "resolve_stage2_ab_metric_spec"
 
 
 PLACES: dict[str, tuple[Named, ...]] = {
@@ -70,11 +78,33 @@ PLACES: dict[str, tuple[Named, ...]] = {
         Named(SKIP_BLANKS, "isspace", about="a blank that JSON has not"),
     ),
     "geometry.record_contract": (Named(symbols.VALIDATE_RECORD, "messages", about="beside messages"),),
-    "metrics.reasons_add_up": (Named(symbols.PREPARE_B, "n_drop_invalid", about="N_drop_invalid"),),
+    "metrics.reasons_add_up": (Named(symbols.REDUCE_METRICS, "merged_keys", about="fewer are dropped"),),
+    "metrics.identity_not_averaged": (
+        Named(ROLE_OF_METRIC, "rollout/", about="averaged|is logged as|rows' seeds"),
+        Named(ADD_TO_LOG, "rollout/", about="averaged|is logged as|rows' seeds"),
+    ),
+    "metrics.no_dilution": (
+        Named(symbols.REDUCE_METRICS, "global_weight", about="on one rank"),
+        Named(FINISH_LOG, "denom", about="."),
+    ),
     "packing.loss_equivalent": (
         Named(symbols.STEP_A, "weight", about="^a step of Channel-A"),
-        Named(symbols.STEP_B, "weight", about="^a step of Channel-B"),
+        Named(STEP_B, "weight", about="^a step of Channel-B"),
     ),
+    "packing.stable_order": (Named(PACK_BUFFER, "carry", about="^dynamic"),),
+    "geometry.no_resize": (Named(CHECK_PIXELS, "pixels", about="passes every check"),),
+    "template.vocab_fits": (Named(COMPARED_PROMPTS, "teacher_prefix", about="is taken from a server"),),
+    "rollout.server_truth": (
+        Named(COMPARED_PROMPTS, "teacher_prefix", about="swapped.*no error is raised"),
+        Named(ASK_SERVER, "Session", about="sent to the server again"),
+    ),
+    "supervision.prefix_kept": (Named(DECODE_PIECES, "decode", about="\ufffd"),),
+    "supervision.token_roles_partition": (
+        Named(TOKEN_CE, "B", about="more than one rule"),
+        Named(MATCHED_STRUCTURE, "desc_tokens", about="more than one rule"),
+    ),
+    "supervision.fn_injected": (Named(symbols.PARSE_ROLLOUT, "cut_candidates", about="does not parse in strict mode"),),
+    "provenance.no_secrets": (Named(symbols.WRITE_MANIFEST, "resolved_config.json", about="is written"),),
     "provenance.files_present": (Named(symbols.WRITE_MANIFEST, "config_source.yaml", about="kept nowhere"),),
     "supervision.invalid_rollout_fallback": (
         Named(APPEND_TEXT, "startswith", about="^junk before.*is refused"),

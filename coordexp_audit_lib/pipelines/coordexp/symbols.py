@@ -180,6 +180,7 @@ SET_CONTINUATION = _module("src.trainers.stage1_set_continuation", since="2026-0
 FULL_SUFFIX = _module("src.trainers.stage1_set_continuation.full_suffix", since="2026-05")
 RUN_MANIFEST = _module("src.utils.run_manifest", since="2026-02")
 TF_GEOMETRY = _module("src.trainers.teacher_forcing.geometry", since="2026-02-24")
+TF_STAGE1 = _module("src.trainers.teacher_forcing.stage1", since="2026-03")
 TF_TOKEN_CE = _module("src.trainers.teacher_forcing.modules.token_ce", since="2026-02-24")
 TF_ROLLOUT_META = _module("src.trainers.teacher_forcing.rollout_meta", since="2026-02-24")
 
@@ -207,6 +208,7 @@ RUN_OBJECTIVE = TF_PIPELINE / "run_teacher_forcing_pipeline"
 PROJECT_ATOMS = TF_ATOMS / "project_stage2_objective_atoms"
 MODULE_RESULT = TF_CONTRACTS / "ModuleResult"
 MODULE_CATALOG = TF_REGISTRY / "OBJECTIVE_MODULE_CATALOG"
+TAUGHT_BOXES = TF_STAGE1 / "extract_stage1_bbox_quartets"
 F1ISH = DETECTION / "evaluate_f1ish"
 F1ISH_SAMPLE, F1ISH_OPTIONS = DETECTION / "Sample", DETECTION / "EvalOptions"
 EMBED_TEXTS = DETECTION / "_try_build_semantic_embeddings"
@@ -227,6 +229,8 @@ TWO_CHANNEL = _module("src.trainers.stage2_two_channel", since="2026-02-24")
 STAGE2 = OLD_STAGE2 | TWO_CHANNEL
 TARGET_BUILDER = _module("src.trainers.stage2_two_channel.target_builder", since="2026-03")
 COORDINATION = _module("src.trainers.stage2_coordination", since="2026-03")
+CHANNEL_COORDINATION = _module("src.trainers.stage2_two_channel.coordination", since="2026-03")
+SERVER_RUNTIME = _module("src.trainers.rollout_runtime.vllm_server", since="2026-03")
 EXECUTORS = _module("src.trainers.stage2_ab.executors", "2026-02-11", "2026-02-24") | _module(
     "src.trainers.stage2_two_channel.executors", since="2026-02-24"
 )

@@ -11,11 +11,13 @@ from __future__ import annotations
 import ast
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from coordexp_audit_lib.source.names import Function, last_name
+from coordexp_audit_lib.source.reach.links import Links
 from coordexp_audit_lib.source.reach.liveness import Body
 from coordexp_audit_lib.source.reach.program import MODULE, External, Meaning, Node, Program, imported_names
 from coordexp_audit_lib.source.reach.settings import Settings
@@ -26,18 +28,9 @@ SHOWN_HOPS = 6
 SYMBOL = re.compile(r"^[a-zA-Z_]\w*(\.\w+)*:[a-zA-Z_][\w.]*$")
 # Decorators that leave a function to be called by its name; any other may keep it and call it itself.
 PASSIVE = {
-    *(
-        "staticmethod",
-        "classmethod",
-        "property",
-        "dataclass",
-        "abstractmethod",
-        "contextmanager",
-        "override",
-        "overload",
-    ),
-    *("cached_property", "lru_cache", "cache", "wraps", "no_grad", "inference_mode", "setter", "getter", "final"),
-    *("total_ordering", "asynccontextmanager", "runtime_checkable", "singledispatch", "enable_grad"),
+    *("staticmethod", "classmethod", "property", "dataclass", "abstractmethod", "contextmanager", "override"),
+    *("overload", "cached_property", "lru_cache", "cache", "wraps", "no_grad", "inference_mode", "setter", "getter"),
+    *("final", "total_ordering", "asynccontextmanager", "runtime_checkable", "singledispatch", "enable_grad"),
 }
 
 
@@ -83,6 +76,7 @@ class Graph:
         self._own: dict[tuple[Node, str], Node] = {}  # names read from `self` in a class
         self._waiting: deque[Node] = deque()
         self._handed: deque[tuple[Node, str]] = deque()
+        self.links = Links(self.truth)
         for entry in self.started:
             self._reach(Node(entry.path, MODULE), None)
             self._reach(entry, None)
@@ -113,14 +107,27 @@ class Graph:
             return Spot(False, f"line {line} does not run" + (f": {why}" if why else ""), node)
         return Spot(True, self.path_to(node), node)
 
-    def path_to(self, node: Node) -> str:
-        """The calls that lead to a node, from the entry, the middle left out where there are many."""
+    def through(self, functions: Sequence[Node], given: Mapping[str, Any], node: Node | None = None) -> str:
+        """The calls that lead to one of some functions where its arguments have, or may have, the given values, and on
+        to a node: the function that is nearest to it. "" where none is called so."""
+        found: list[tuple[bool, int, list[Node]]] = []
+        for function in functions:
+            ways = self.links.callers(function, given) if given else [()] if self.reaches(function) else []
+            onward = self.links.onward(function, node, self.reaches) if ways and node is not None else []
+            found += [(not onward and function != node, len(onward), [*way, function, *onward]) for way in ways[:1]]
+        if not found:
+            return ""
+        first, *then = min(found, key=lambda f: f[:2])[2]
+        return self.path_to(first, then)
+
+    def path_to(self, node: Node, onward: Sequence[Node] = ()) -> str:
+        """The calls that lead to a node, from the entry, and on; the middle left out where there are many."""
         steps: list[Node] = []
         at: Node | None = node
         while at is not None:
             steps.append(at)
             at = self.parents.get(at, self._above.get(at))
-        steps.reverse()
+        steps = [*reversed(steps), *onward]
         by = self.started.get(steps[0], "")
         steps = [s for s, n in zip(steps, [*steps[1:], None], strict=True) if n is None or self.program.owner(n) != s]
         shown = [*([by] if by else []), str(steps[0]), *(s.name or s.path for s in steps[1:])]
@@ -139,6 +146,7 @@ class Graph:
             self._visit(self._waiting.popleft())
 
     def _reach(self, node: Node, by: Node | None) -> None:
+        self.links.add(by, node)
         if node not in self.parents and self.program.module(node.path) is not None and not self.closed(node):
             self.parents[node] = by
             self._waiting.append(node)
@@ -238,6 +246,7 @@ class Graph:
 
     def _call(self, node: Node, call: ast.Call) -> None:
         """Names given as text: `getattr(x, "name")`, `import_module("a.b")`."""
+        self.links.called(node, call)
         by = last_name(call.func)
         texts = [t for a in call.args if (t := text_of(a))]
         if by == "getattr":
@@ -279,6 +288,7 @@ class Graph:
 
     def _member_read(self, node: Node, holder: ast.expr | None, name: str) -> None:
         """A name read from an object: from `self` the class around is known, from `super()` where to look."""
+        self.links.read(node, name)
         owner = self.program.owner(node)
         if owner is not None and isinstance(holder, ast.Name) and holder.id in ("self", "cls"):
             self._read_from_self(node, owner, name)

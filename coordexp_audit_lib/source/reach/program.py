@@ -19,6 +19,7 @@ from coordexp_audit_lib.source.tree import DEFINITIONS, Tree, assigned, module_n
 MAX_HOPS = 16
 MAX_NAME = 120
 MODULE = ""  # the name of a module's top level
+FILLERS = {"update", "setdefault", "pop", "popitem", "clear", "add", "discard", "remove", "append", "extend"}
 
 
 class Node(msgspec.Struct, frozen=True, order=True):
@@ -71,8 +72,14 @@ class Module:
 
     @cached_property
     def changed(self) -> set[str]:
-        """Names of the top level that functions assign to."""
-        return {name for n in every(self.tree) if isinstance(n, ast.Global) for name in n.names}
+        """Names of the top level that functions assign to, and those of collections that are filled somewhere."""
+        found = {name for n in every(self.tree) if isinstance(n, ast.Global) for name in n.names}
+        for node in every(self.tree):
+            filled = isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load)
+            called = isinstance(node, ast.Attribute) and node.attr in FILLERS
+            if (filled or called) and isinstance(node.value, ast.Name):  # type: ignore[attr-defined]
+                found.add(node.value.id)  # type: ignore[attr-defined]
+        return found
 
     @cached_property
     def spans(self) -> list[tuple[int, int, str]]:

@@ -23,6 +23,7 @@ from coordexp_audit_lib.source.tree import text_of
 SETTERS = re.compile(
     r"^(update|replace|_replace|setattr|delattr|pop)$|^_*set(default)?_|set(default)?$"
 )  # by their names
+OF_MAPPINGS = ("update", "pop", "setdefault")
 Keys = tuple[str, ...]
 
 
@@ -52,6 +53,19 @@ class Thing(msgspec.Struct, frozen=True):
     path: str
 
 
+class Written(msgspec.Struct, frozen=True):
+    """Names that code writes to: of attributes of objects, and of keys of mappings."""
+
+    attributes: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.attributes or name in self.keys
+
+
+NOTHING = Written()
+
+
 class Switch(msgspec.Struct, frozen=True):
     """A name that means one key of the config wherever it stands. missing: its value where the config has none."""
 
@@ -65,7 +79,7 @@ class Settings:
     merged: the config after its parents. defaults: by dotted path, what the schema fills in (`schema_defaults`).
     holders: names that hold a part of the config wherever they stand, with its dotted path, "" for the whole. written:
     last names that code outside the schema assigns to, whose values in the config may therefore not be those at run
-    time.
+    time. A key that is written to some mapping leaves the field of a typed object as it is.
     """
 
     def __init__(
@@ -74,7 +88,7 @@ class Settings:
         defaults: Mapping[str, Any] = {},
         switches: Mapping[str, Switch] = {},
         holders: Mapping[str, str] = {},
-        written: frozenset[str] = frozenset(),
+        written: Written = NOTHING,
     ) -> None:
         self.merged, self.defaults, self.switches = merged, defaults, switches
         self.holders = {n: tuple(p.split(".")) if p else () for n, p in holders.items()}
@@ -86,20 +100,21 @@ class Settings:
         switch = self.switches.get(chain[-1]) if chain else None
         if switch is not None:
             return self._switch(switch)
-        path = self.path(chain)
-        if not path or chain[-1] in self.written:
+        path = self.path(chain) or ()
+        typed = ".".join(path[:-1]) in self.typed
+        if not path or chain[-1] in (self.written.attributes if typed else self.written):
             return UNKNOWN
         dotted = ".".join(path)
         there = lookup(self.merged, path, UNKNOWN)
         if there is not UNKNOWN:
             object_made = isinstance(there, Mapping) and dotted in self.typed
-            if not settled(there) and ".".join(path[:-1]) in self.typed:
+            if not settled(there) and typed:
                 return UNKNOWN
             return Known(Thing(dotted) if object_made else there, self._said(path, there))
         if dotted in self.defaults:
             value = self.defaults[dotted]
             return value if isinstance(value, Unknown) else Known(value, self._said(path, value, True))
-        free = isinstance(lookup(self.merged, path[:-1], None), Mapping) and ".".join(path[:-1]) not in self.typed
+        free = isinstance(lookup(self.merged, path[:-1], None), Mapping) and not typed
         return (
             Known(default.value, self._said(path, default.value, True))
             if free and isinstance(default, Known)
@@ -193,18 +208,20 @@ def _default(value: ast.expr | None, path: str) -> Any:
     return UNKNOWN
 
 
-def written_names(program: Program, paths: list[str], left_out: tuple[str, ...] = ()) -> frozenset[str]:
+def written_names(program: Program, paths: list[str], left_out: tuple[str, ...] = ()) -> Written:
     """The last names of attributes and keys that code assigns to or takes away, an object's own (`self.x`) left out."""
-    found = set()
+    attributes: set[str] = set()
+    keys: set[str] = set()
     for path in paths:
         module = None if path.startswith(left_out) else program.module(path)
         for node in every(module.tree) if module else ():
             if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
                 own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
-                found |= set() if own else {node.attr}
+                attributes |= set() if own else {node.attr}
             elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
-                found.add(text_of(node.slice) or "")
-            elif isinstance(node, ast.Call) and SETTERS.search(last_name(node.func)):
+                keys.add(text_of(node.slice) or "")
+            elif isinstance(node, ast.Call) and SETTERS.search(by := last_name(node.func)):
                 given = [k for a in node.args if isinstance(a, ast.Dict) for k in a.keys]
-                found |= {text_of(k) or "" for k in [*given, *node.args]} | {k.arg or "" for k in node.keywords}
-    return frozenset(found - {""})
+                names = {text_of(k) or "" for k in [*given, *node.args]} | {k.arg or "" for k in node.keywords}
+                (keys if by in OF_MAPPINGS else attributes).update(names)
+    return Written(frozenset(attributes - {""}), frozenset(keys - {""}))

@@ -7,9 +7,9 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from coordexp_audit_lib.source.names import Function, parameters
 from coordexp_audit_lib.source.reach.program import External, Node, Program
 from coordexp_audit_lib.source.reach.settings import UNKNOWN, Keys, Known, Settings, Thing, Unknown, Value
+from coordexp_audit_lib.source.reach.small import Made, Small, because, field_of
 from coordexp_audit_lib.source.tree import text_of
 
 MAX_DEPTH = 12
@@ -37,6 +37,7 @@ class Truth:
         self.program, self.settings, self.main = program, settings, main
         self.dead: dict[str, list[tuple[int, int, str]]] = {}
         self._values: dict[tuple[Node, int], Value] = {}
+        self.small = Small(program, lambda scope, node, given: self.value(scope, node, given=given))
 
     def test(self, scope: Node, node: ast.expr) -> tuple[bool | None, str]:
         """Whether a test holds, None if it can't be told, and what of the config decided it."""
@@ -90,20 +91,43 @@ class Truth:
             found = Known(node.value)
         elif isinstance(node, ast.Name):
             found = given[node.id] if node.id in given else self._name(scope, node.id, depth)
+        elif isinstance(node, ast.Attribute):
+            found = field_of(of(node.value), node.attr)
+        elif isinstance(node, ast.Dict):
+            found = self._table(node, of)
         elif isinstance(node, (ast.Set, ast.Tuple, ast.List)):
             found = applied(lambda *items: items, *(of(e) for e in node.elts))
-        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            found = applied(operator.not_, of(node.operand))
-        elif isinstance(node, ast.BoolOp):
-            found = self._bool(node, of)
-        elif isinstance(node, ast.Compare) and len(node.ops) == 1:
-            found = applied(COMPARED[type(node.ops[0])], of(node.left), of(node.comparators[0]))
         elif isinstance(node, ast.IfExp):
             test = of(node.test)
-            found = UNKNOWN if isinstance(test, Unknown) else of(node.body if test.value else node.orelse)
+            found = (
+                UNKNOWN
+                if isinstance(test, Unknown)
+                else because(of(node.body if test.value else node.orelse), test.why)
+            )
         elif isinstance(node, ast.Call):
             found = self._call(scope, node, of, depth)
+        else:
+            found = self._operation(node, of)
         return found
+
+    def _operation(self, node: ast.AST, of: Callable[[ast.AST], Value]) -> Value:
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            return applied(operator.not_, of(node.operand))
+        if isinstance(node, ast.BoolOp):
+            return self._bool(node, of)
+        if isinstance(node, ast.Compare) and len(node.ops) == 1:
+            return applied(COMPARED[type(node.ops[0])], of(node.left), of(node.comparators[0]))
+        return UNKNOWN
+
+    def _table(self, node: ast.Dict, of: Callable[[ast.AST], Value]) -> Value:
+        """A mapping that is written down in full."""
+        keys = [k for k in node.keys if k is not None]
+        pairs = applied(lambda *items: items, *(of(n) for n in (*keys, *node.values)))
+        if len(keys) < len(node.values) or not isinstance(pairs, Known):
+            return UNKNOWN
+        return applied(
+            lambda *items: dict(zip(items[: len(keys)], items[len(keys) :], strict=True)), *map(Known, pairs.value)
+        )
 
     def _bool(self, node: ast.BoolOp, of: Callable[[ast.AST], Value]) -> Value:
         """`and`, `or`, as far as each operand before the one that decides is known."""
@@ -123,11 +147,9 @@ class Truth:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         if name in CONVERTED and len(node.args) == 1 and not node.keywords:
             value = of(node.args[0])
-            return (
-                value
-                if isinstance(value, Known) and isinstance(value.value, Thing)
-                else applied(CONVERTED[name], value)
-            )
+            if isinstance(value, Known) and isinstance(value.value, (Thing, Made)):
+                return value if name == "bool" or isinstance(value.value, Thing) else UNKNOWN
+            return applied(CONVERTED[name], value)
         if name == "isinstance" and len(node.args) == 2:
             wanted = node.args[1].elts if isinstance(node.args[1], ast.Tuple) else [node.args[1]]
             types: list[Any] = [TYPES.get(t.id if isinstance(t, ast.Name) else "") for t in wanted]
@@ -138,24 +160,16 @@ class Truth:
             value = of(node.func.value)
             text = isinstance(value, Known) and isinstance(value.value, str)
             return applied(lambda v: getattr(v, node.func.attr)(), value) if text else UNKNOWN  # type: ignore[attr-defined]
-        return self._looked_into(scope, node, of, depth) if name else UNKNOWN
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "get" and not node.keywords:
+            return self._read_from_table(node, of)
+        return self.small.call(scope, node, of)
 
-    def _looked_into(self, scope: Node, node: ast.Call, of: Callable[[ast.AST], Value], depth: int) -> Value:
-        """The value of a function of the tree that does nothing but return an expression."""
-        targets = self.program.value(scope, node.func)
-        if len(targets) != 1 or isinstance(targets[0], External):
-            return UNKNOWN
-        defined = self.program.defined(targets[0])
-        if len(defined) != 1 or not isinstance(defined[0].node, Function):
-            return UNKNOWN
-        body = [s for s in defined[0].node.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
-        if len(body) != 1 or not isinstance(body[0], ast.Return) or body[0].value is None:
-            return UNKNOWN
-        names = parameters(defined[0].node)
-        given: dict[str, Value] = dict.fromkeys(names, UNKNOWN)
-        given |= {n: of(a) for n, a in zip(names, node.args, strict=False)}
-        given |= {k.arg: of(k.value) for k in node.keywords if k.arg in names and k.arg}
-        return self.value(targets[0], body[0].value, depth, given)
+    def _read_from_table(self, node: ast.Call, of: Callable[[ast.AST], Value]) -> Value:
+        """`TABLE.get(key)`, `TABLE.get(key, other)` of a mapping that is known."""
+        assert isinstance(node.func, ast.Attribute)
+        table = of(node.func.value)
+        plain = isinstance(table, Known) and isinstance(table.value, Mapping) and len(node.args) in (1, 2)
+        return applied(lambda t, *rest: t.get(*rest), table, *(of(a) for a in node.args)) if plain else UNKNOWN
 
     # ---- names -----------------------------------------------------------------------------------------------------
 
@@ -177,7 +191,7 @@ class Truth:
             values_there = module.bound.get(meanings[0].name, []) if module else []
             once = values_there[0] if len(values_there) == 1 and meanings[0].name.isupper() else None
             changed = meanings[0].name in self.settings.written or (module and meanings[0].name in module.changed)
-            if isinstance(once, (ast.Constant, ast.Set, ast.Tuple, ast.Call)) and not changed:
+            if isinstance(once, (ast.Constant, ast.Set, ast.Tuple, ast.Dict, ast.Call)) and not changed:
                 return self.value(Node(meanings[0].path, ""), once, depth)
         return UNKNOWN
 

@@ -70,11 +70,17 @@ def each_node(
         ctx.judged()
         node = t.path.rpartition(".")[0]
         if not nodes.get(node):
-            yield from unknown_key(t, where, guidance)
+            yield from (weighed(ctx, p, node) for p in unknown_key(t, where, guidance))
         nodes[node] = nodes.get(node, False) or bool(t.flaws)
     if not where:
         ctx.fact("mapping nodes tried", len(nodes))
         ctx.fact("nodes", sorted(nodes))
+
+
+def weighed(ctx: Context, problem: Problem, node: str) -> Problem:
+    """By effect: a key that is lost where nothing but logs and dumps is set changes neither training nor evaluation."""
+    told = any(node == n or node.startswith(f"{n}.") for n in ctx.contract.get("config.diagnostics", ()))
+    return msgspec.structs.replace(problem, severity="P2") if told else problem
 
 
 def removed_knobs(bench: Bench) -> Iterator[tuple[str, Any, str, dict[str, Any]]]:

@@ -42,7 +42,8 @@ def batch_divisible(ctx: Context) -> Iterator[Problem]:
             shown = " and ".join(f"{k}: {v}" for k, v in values.items())
             steps = f"{told['per_device']} per device and {told['accumulation']} accumulation steps"
             text = f"{shown} on {world_size} rank(s) is accepted; upstream is told {steps}."
-            yield Problem(text, effective, "refused" if refuse else values[effective], told, case)
+            beside = next((k for k in values if k != effective), effective)  # the key without which it can't be
+            yield Problem(text, beside, "refused" if refuse else values[effective], told, case)
 
 
 batch_divisible.on(Resolved, batch)

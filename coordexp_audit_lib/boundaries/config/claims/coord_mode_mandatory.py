@@ -39,4 +39,9 @@ def coord_mode_mandatory(ctx: Context) -> Iterator[Problem]:
 coord_mode_mandatory.on(Resolved, by_keys("config.coord_mode_mandatory"))
 
 WORDS = r"coord_tokens\.\w+: expected true"
-overlooked(coord_mode_mandatory, coord_mode_optional=(WORDS, "coordinate tokens can be switched off"))
+overlooked(
+    coord_mode_mandatory,
+    coord_mode_optional=(WORDS, "coordinate tokens can be switched off"),
+    boxes_as_digits=(r"coord_tokens\.enabled: expected true", "boxes can be trained as digits"),
+    boxes_divided_again=(r"coord_tokens\.skip_bbox_norm: expected true", "bins can be divided by the image's size"),
+)

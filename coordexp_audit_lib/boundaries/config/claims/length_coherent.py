@@ -64,8 +64,9 @@ def length_coherent(ctx: Context) -> Iterator[Problem]:
         answer = bench.load_with({**start, **values})
         ctx.judged()
         for p in _coherent(coherent, answer, values):
+            # What is demanded speaks of the longest sample in general, not of the length that takes its place.
             what = f"A {keys['own']} above {keys['limit']} is accepted." if answer.content else p.message
-            yield replace(p, message=what, severity="P1")
+            yield replace(p, message=what, subject=keys["own"], severity="P1", authority="practice")
     spelled = {keys["longest"]: 12000, keys["backend"]: "VLLM", keys["limit"]: 4096, keys["budget"]: 1024}
     ctx.judged()
     if not bench.load_with({**start, **spelled}).refused:

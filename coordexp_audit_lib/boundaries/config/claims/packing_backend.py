@@ -45,7 +45,8 @@ def packing_backend(ctx: Context) -> Iterator[Problem]:
             shown = " and ".join(f"{k}: {v}" for k, v in values.items() if k != on)
             given = f"upstream is given {got.attn_impl!r}, which does not read the segment boundaries."
             told = {"packing": got.packing, "attn_impl": got.attn_impl}
-            yield Problem(f"Packing with {shown} is accepted; {given}", backend, "refused", told, values)
+            beside = next((k for k in values if k not in (on, backend)), backend)  # the key without which it can't be
+            yield Problem(f"Packing with {shown} is accepted; {given}", beside, "refused", told, values)
 
 
 packing_backend.on(Resolved, attention)

@@ -77,8 +77,10 @@ def _paths(ctx: Context, bench: Bench) -> Iterator[Problem]:
                 ctx.judged()
                 if payload[key] != expected:
                     message = f"A relative path resolves to {payload[key]}, not against the repository."
-                    ours: Authority | None = "practice" if train.startswith(".") else None  # a policy of its own
-                    yield Problem(message, key, expected, payload[key], {**values, "cwd": cwd}, authority=ours)
+                    dotted = train.startswith(".")  # a policy of its own
+                    ours: Authority | None = "practice" if dotted else None
+                    about = f"{key} of a path that begins with a dot" if dotted else key
+                    yield Problem(message, about, expected, payload[key], {**values, "cwd": cwd}, authority=ours)
 
 
 def _printed(ctx: Context, bench: Bench, wanted: dict[str, Any], several: LoadRequest) -> Iterator[Problem]:

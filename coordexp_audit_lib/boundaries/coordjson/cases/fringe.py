@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
+from coordexp_audit_lib.boundaries.coordjson.cases.asking import SEVERITIES
 from coordexp_audit_lib.boundaries.coordjson.cases.texts import FLIPPED, Case, members, record, tempting_texts
 from coordexp_audit_lib.core.finding import Severity
 from coordexp_audit_lib.kit.coordjson import Order, array, container
@@ -19,8 +20,13 @@ CLAUSES = {
 }
 
 
-MINOR: dict[str, Severity] = {"reason precedence": "P2", "open brace": "P2"}
-"""Classes of which only a counter's name or a report differs; what is kept, and so trained, is the same."""
+MINOR: dict[str, Severity] = {
+    **SEVERITIES,
+    # Only a counter's name or a report differs; what is kept, and so trained, is the same.
+    **{"reason precedence": "P2", "open brace": "P2"},
+    # What is read strictly was written by the pipeline itself, and is never so.
+    **{f"{kind}, in strict mode": "P2" for kind in CLAUSES},
+}
 
 
 def fringe_texts(order: Order) -> Iterator[Case]:

@@ -50,7 +50,7 @@ def agrees_with_reference(ctx: Context) -> Iterator[Problem]:
             ctx.judged()
             problems = _disagreements(ctx, s.ParseRequest(case.text, mode, case.order))
             if problems:
-                tally.add(case.kind, f"in {mode} mode, {'; '.join(problems)}", case.text, case.order)
+                tally.add(case.kind, f"in {mode} mode, {'; '.join(problems)}", case.text, case.order, mode)
     yield from tally.problems(ctx.where(s.PARSE), CLAUSES, MINOR)
 
 

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.coordjson.cases.asking import salvaged
 from coordexp_audit_lib.boundaries.coordjson.predicates import parsing
-from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, Record
+from coordexp_audit_lib.boundaries.coordjson.surfaces import PARSE, Parsed, ParseRequest, Record
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import answered, fault
+from coordexp_audit_lib.core.fault import Honest, answered, fault
 from coordexp_audit_lib.core.problem import Problem
 
 
@@ -39,3 +39,18 @@ fault(spans_exact, "shifted_spans", PARSE, "spans are offsets into the container
 fault(spans_exact, "wide_geometry", PARSE, "the geometry span begins at the key, not at the array")(
     answered(records=lambda parsed: [_moved(r, 0, len(f'"{r.geometry}": ')) for r in parsed.records])
 )
+
+
+_BYTES = "spans count bytes of UTF-8, not characters of the text"
+
+
+@fault(spans_exact, "spans_in_bytes", PARSE, _BYTES)
+def _in_bytes(request: ParseRequest, honest: Honest) -> Parsed:
+    parsed: Parsed = honest(request)
+
+    def counted(span: tuple[int, int]) -> tuple[int, int]:
+        first, last = (len(request.text[:at].encode("utf-8", "surrogatepass")) for at in span)
+        return first, last
+
+    records = [replace(r, span=counted(r.span), geometry_span=counted(r.geometry_span)) for r in parsed.records]
+    return replace(parsed, records=records)

@@ -41,7 +41,7 @@ def size_matches_file(ctx: Context) -> Iterator[Violation]:
                         message = f"{launcher} refuses a sound {split} file"
                         yield Violation(message, f"{launcher} {split}", "accepted", "refused")
                 elif at is not None:
-                    where = Where(launcher, max(answer.value.lines, default=1), "")
+                    where = Where(answer.value.file or launcher, max(answer.value.lines, default=1), "")
                     yield _launched(launcher, split, count, at, where)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from coordexp_audit_lib.boundaries.metrics import cases
 from coordexp_audit_lib.boundaries.metrics import surfaces as s
 from coordexp_audit_lib.boundaries.metrics.artifact.run import Unread, unread
-from coordexp_audit_lib.boundaries.metrics.faults import edited
+from coordexp_audit_lib.boundaries.metrics.faults import edited, is_b
 from coordexp_audit_lib.boundaries.metrics.predicates import steps
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log
 from coordexp_audit_lib.core.claim import Context, claim
@@ -31,4 +31,10 @@ finite.on(Unread, unread)
 
 fault(finite, "nan_loss", s.LOG, "the third step's loss is NaN")(
     edited(lambda row, words, index: row.update({"loss": "nan"} if index == 2 else {}))
+)
+fault(finite, "infinite_loss", s.LOG, "the last step's loss is infinite, once its sum has overflowed")(
+    edited(lambda row, words, index: row.update({"loss": "inf"} if index == 1 else {}))
+)
+fault(finite, "rate_over_nothing", s.LOG, "a rate is NaN in steps in which nothing was generated")(
+    edited(lambda row, words, index: None if is_b(row, words) else row.update({words.throughput: "nan"}))
 )

@@ -94,7 +94,9 @@ def reasons_add_up(log: Log, ledger: Ledger) -> Iterator[Problem]:
             total = sum(v for k, v in row.values.items() if k.startswith(log.words.reason))
             dropped = row.values[log.words.dropped]
             if not near(total, dropped):
+                which = "more" if dropped > total else "fewer"
                 message = f"{row.name}: the reason buckets sum to {total:.6g}, N_drop_invalid is {dropped:.6g}"
+                message += f": {which} are dropped than have a reason"
                 yield log.problem(message, log.words.dropped, [row], total, dropped)
     ledger.judged(sums)
     if not sums:

@@ -8,6 +8,7 @@ Example: of five samples in packs `[[0, 1], [3]]` two are gone; that holds only 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from coordexp_audit_lib.boundaries.packing import surfaces as s
 from coordexp_audit_lib.boundaries.packing.artifact import PackedRow
@@ -65,3 +66,15 @@ fault(each_once, "twice", s.PLAN, "sample 0 stands in the last pack too")(
     replaced(lambda request, made: {"packs": [*made.packs[:-1], [*made.packs[-1], 0]]})
 )
 fault(each_once, "dropped_silently", s.PLAN, "drops are not counted")(replaced(lambda request, made: {"dropped": None}))
+
+
+def _last_lost(request: s.PlanRequest, made: s.Plan) -> dict[str, Any]:
+    return {"packs": [*made.packs[:-1], made.packs[-1][:-1]] if made.packs else []}
+
+
+fault(each_once, "last_sample_lost", s.PLAN, "the last sample of an epoch is never emitted, and not counted")(
+    replaced(_last_lost)
+)
+fault(each_once, "last_pack_lost", s.PLAN, "the last pack is dropped without being asked to, and not counted")(
+    replaced(lambda request, made: {"packs": made.packs[:-1]})
+)

@@ -47,3 +47,10 @@ def first_supervised(ints: Ints, made: Batch) -> None:
 fault(no_cross_boundary_label, "labels_shifted", BATCH, "labels are shifted by one before the loss shifts them again")(
     edited(lambda ints, made: ints.update(labels=[[*ints["labels"][0][1:], IGNORE_INDEX]]))
 )
+
+
+@fault(no_cross_boundary_label, "labels_of_another_order", BATCH, "labels are joined in another order than the tokens")
+@edited
+def labels_of_another_order(ints: Ints, made: Batch) -> None:
+    labels, at = ints["labels"][0], second(ints)
+    ints["labels"] = [[*labels[at:], *labels[:at]]]

@@ -50,3 +50,16 @@ def images_swapped(ints: Ints, made: Batch) -> None:
 fault(vision_in_order, "grids_reversed", BATCH, "image grids stand in the reverse order")(
     edited(lambda ints, made: ints.get("image_grid_thw", []).reverse())
 )
+
+
+@fault(vision_in_order, "last_image_lost", BATCH, "the pixel rows of the last image are not collated")
+@edited
+def last_image_lost(ints: Ints, made: Batch) -> None:
+    sizes = [t * h * w for t, h, w in ints.get("image_grid_thw", [])]
+    if made.pixel_rows and sizes:
+        del made.pixel_rows[-sizes[-1] :]
+
+
+fault(vision_in_order, "image_twice", BATCH, "the grid of the first image stands twice")(
+    edited(lambda ints, made: ints.update({k: [*v[:1], *v] for k, v in ints.items() if k == "image_grid_thw"}))
+)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+from msgspec import structs
 
 from coordexp_audit_lib.boundaries.packing.artifact import Array, PackedRow
 from coordexp_audit_lib.boundaries.packing.artifact.row import OWN
@@ -160,7 +161,7 @@ def _rows_differ(row: PackedRow, rows: Array, expected: Array, ends: list[int]) 
         return
     for name, ours, theirs in zip(mrope.ROWS, expected, rows[:, :end], strict=True):
         text = f"the {name} row of position_ids is not that of the unpacked sample"
-        yield from (replace(p, kind=ROW_DIFFERS) for p in at_first(ours != theirs, text, ours, theirs))
+        yield from (structs.replace(p, kind=ROW_DIFFERS) for p in at_first(ours != theirs, text, ours, theirs))
 
 
 def _run_on(row: PackedRow, offsets: Array, ends: list[int]) -> int | None:

@@ -70,3 +70,12 @@ fault(config_is_the_config, "default_resolved", WRITE, EARLY)(_resolved(lambda r
 fault(config_is_the_config, "section_lost", WRITE, "a section is missing from the resolved config")(
     _resolved(lambda resolved: {k: v for k, v in resolved.items() if k != KEYS["section"]})
 )
+
+
+def _truthy(value: Any) -> Any:
+    return {k: _truthy(v) for k, v in value.items() if v or isinstance(v, dict)} if isinstance(value, dict) else value
+
+
+fault(config_is_the_config, "falsy_lost", WRITE, "what is false or zero is missing from the resolved config")(
+    _resolved(_truthy)
+)

@@ -42,7 +42,7 @@ def files_present(ctx: Context) -> Iterator[Problem]:
         if written.lost:
             what = "files that the config resolves through are kept nowhere"
             case = {"lost": written.lost}
-            yield Problem(what, name, "each of them", len(written.lost), case, where=where, authority="practice")
+            yield Problem(what, name, "each of them", len(written.lost), case, authority="practice")
         if not written.sources:
             ctx.left_out("whether the config sources are kept as they were", name)
         if written.before_training is None:

@@ -39,7 +39,7 @@ def no_secrets(ctx: Context) -> Iterator[Problem]:
         ctx.judged(max(1, len(request.search)))
         for label, file in written.leaks:
             what = "a variable on no list is captured" if label in cases.UNLISTED else "a secret is written"
-            yield Problem(what, f"{spot}: {label}", "not in any file", f"in {file}", {"planted in": spot}, where=where)
+            yield Problem(what, f"{spot}: {label}", "not in any file", f"in {file}", {"planted in": spot})
         environment = written.documents.get(d.ENVIRONMENT)
         env = environment.get("env") if isinstance(environment, dict) else None
         yield from cases.about(d.environment_is_chosen(env), spot, None, where)

@@ -57,3 +57,26 @@ def _turned(answer: ChannelA) -> list[Pass]:
 fault(ce_from_first_forward, "ce_from_last_forward", CHANNEL_A, "Cross-entropy is taken from the last forward.")(
     answered(passes=_turned)
 )
+
+
+def _everywhere(answer: ChannelA) -> list[Pass]:
+    first = answer.passes[0]
+    return [replace(p, text_rows=first.text_rows, text_grad=first.text_grad) for p in answer.passes]
+
+
+fault(ce_from_first_forward, "ce_from_every_forward", CHANNEL_A, "Cross-entropy is summed over all forwards.")(
+    answered(passes=_everywhere)
+)
+
+
+def _teacher_forced(answer: ChannelA) -> list[Pass]:
+    if len(answer.passes) < 2:
+        return answer.passes
+    first, *between, last = answer.passes
+    moved = replace(first, slots_reached=last.slots_reached, slot_grad=last.slot_grad)
+    return [moved, *between, replace(last, slots_reached=0, slot_grad=0.0)]
+
+
+fault(ce_from_first_forward, "geometry_from_first_forward", CHANNEL_A, "Geometry is taken from the first forward.")(
+    answered(passes=_teacher_forced)
+)

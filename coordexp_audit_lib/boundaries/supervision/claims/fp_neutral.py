@@ -18,7 +18,7 @@ from coordexp_audit_lib.boundaries.supervision.cases.asking import over
 from coordexp_audit_lib.boundaries.supervision.faults import of_fate, roles, scaled
 from coordexp_audit_lib.boundaries.supervision.predicates import targets
 from coordexp_audit_lib.boundaries.supervision.predicates.reading import FALSE
-from coordexp_audit_lib.boundaries.supervision.predicates.roles import STRUCTURE
+from coordexp_audit_lib.boundaries.supervision.predicates.roles import DESC, STRUCTURE
 from coordexp_audit_lib.boundaries.supervision.surfaces import CHANNEL_B
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import fault
@@ -49,4 +49,9 @@ def _leads(one: targets.Supervised, p: int) -> bool:
 _LEADING = "The token that ends a matched object and leads into a false positive is supervised."
 fault(fp_neutral, "leading_supervised", CHANNEL_B, _LEADING)(
     scaled(lambda one, p: _leads(one, p) and not of_fate(one, p, FALSE), 1.0)
+)
+
+_DESC = "The desc of an unmatched object is supervised."
+fault(fp_neutral, "false_desc_supervised", CHANNEL_B, _DESC)(
+    scaled(lambda one, p: of_fate(one, p, FALSE) and DESC in roles(one, p), 1.0)
 )

@@ -74,3 +74,7 @@ _LEFT_OUT = "A sample whose rollout has no container is left out of the batch."
 fault(invalid_rollout_fallback, "unparsable_left_out", CHANNEL_B, _LEFT_OUT)(
     answered(segments=lambda b: [s for s in b.segments if not s.invalid])
 )
+
+fault(invalid_rollout_fallback, "unparsable_uncounted", CHANNEL_B, "No rollout is counted as unparsable.")(
+    answered(metrics=lambda b: dict.fromkeys(b.metrics, 0.0))
+)

@@ -18,7 +18,7 @@ from itertools import pairwise
 from coordexp_audit_lib.boundaries.supervision.predicates import matching
 from coordexp_audit_lib.boundaries.supervision.surfaces import MATCH, Match, MatchRequest
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import Honest, fault
+from coordexp_audit_lib.core.fault import Honest, answered, fault
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.boxes import LAST_BIN, has_area, iou
 
@@ -128,3 +128,8 @@ def _candidates_pruned(request: MatchRequest, honest: Honest) -> Match:
         [k for k in range(len(boxes)) if k not in used[i]] for i, boxes in enumerate((request.preds, request.gts))
     )
     return Match(pairs, fn, fp)
+
+
+fault(match_deterministic, "missed_forgotten", MATCH, "Ground truth that nothing matches is not told.")(
+    answered(fn=lambda made: [])
+)

@@ -52,3 +52,15 @@ _FROM_RESUME = "The schedule counts steps from the last resume, not from the sta
 def _counts_from_resume(request: ScheduleRequest, honest: Honest) -> Schedule:
     lines = (channels(request.b, 0, stop - start) for start, stop in pairwise(request.resumes))
     return scheduled(request, "".join(lines))
+
+
+@fault(
+    schedule, "one_step_early", SCHEDULE, "The schedule counts steps from one, so that Channel-B comes a step early."
+)
+def _one_step_early(request: ScheduleRequest, honest: Honest) -> Schedule:
+    return scheduled(request, channels(request.b, request.resumes[0] + 1, request.resumes[-1] + 1))
+
+
+@fault(schedule, "share_rounded", SCHEDULE, "The share of Channel-B steps is kept in whole percent.")
+def _share_rounded(request: ScheduleRequest, honest: Honest) -> Schedule:
+    return scheduled(request, channels(round(request.b, 2), request.resumes[0], request.resumes[-1]))

@@ -58,3 +58,12 @@ _DETACHED = each(slots_reached=lambda _: 0, slot_grad=lambda _: 0.0)
 fault(softctx_gradient, "unroll_detached", CHANNEL_A, "unroll detaches the expected embeddings.")(
     answered(passes=lambda a: [*_DETACHED(a.passes[:-1]), a.passes[-1]])
 )
+
+
+@fault(softctx_gradient, "em_attached", CHANNEL_A, "em_detach lets gradient flow through the embeddings.")
+def _attached(request: ChannelARequest, honest: Honest) -> Any:
+    answer = honest(request)
+    if request.grad_mode != "em_detach":
+        return answer
+    reached = [replace(p, slots_reached=len(answer.slots), slot_grad=1.0) for p in answer.passes[:-1]]
+    return replace(answer, passes=[*reached, answer.passes[-1]])

@@ -61,3 +61,18 @@ fault(image_tokens_match_grid, "one_pad_short", s.ENCODE, "an image has one plac
 fault(image_tokens_match_grid, "grids_reversed", s.ENCODE, "the grids of a sample's images stand in reverse order")(
     each(lambda e: replace(e, grid=e.grid[::-1]))
 )
+
+
+def _unmerged(e: s.Encoded) -> s.Encoded:
+    pads = [t == PROFILE.image_pad for t in e.input_ids]
+    times = [PROFILE.merge_size**2 if pad else 1 for pad in pads]
+    ids, labels = ([v for v, n in zip(row, times, strict=True) for _ in range(n)] for row in (e.input_ids, e.labels))
+    return replace(e, input_ids=ids, labels=labels)
+
+
+fault(image_tokens_match_grid, "pads_unmerged", s.ENCODE, "an image has a placeholder for each patch, not each cell")(
+    each(_unmerged)
+)
+fault(image_tokens_match_grid, "one_grid_for_all", s.ENCODE, "every image of a sample has the grid of the first")(
+    each(lambda e: replace(e, grid=[e.grid[0] for _ in e.grid]))
+)

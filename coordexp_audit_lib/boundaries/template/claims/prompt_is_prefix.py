@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec.structs import replace
+
 from coordexp_audit_lib.boundaries.template import cases, predicates
 from coordexp_audit_lib.boundaries.template import surfaces as s
 from coordexp_audit_lib.boundaries.template.artifact import BatchSamples
@@ -66,3 +68,12 @@ def server_prompt_default(request: s.RolloutRequest, honest: Honest) -> Any:
 def answer_in_prompt(request: s.RolloutRequest, honest: Honest) -> s.Rollout:
     system, user = prompts(request)
     return _generated_from(Template(system).encode(FIXED, user, request.field_order).input_ids, request)
+
+
+_OTHER_ORDER = "the server is sent the prompt of the other order of fields"
+
+
+@fault(prompt_is_prefix, "server_prompt_other_order", s.ROLLOUT, _OTHER_ORDER)
+def server_prompt_other_order(request: s.RolloutRequest, honest: Honest) -> s.Rollout:
+    turned = "geometry_first" if request.field_order == "desc_first" else "desc_first"
+    return _generated_from(prompt_ids(*prompts(replace(request, field_order=turned))), request)

@@ -48,9 +48,16 @@ def _flat(sample: s.Sample) -> s.Sample:
     return changed(sample, messages=[{**m, "content": text(m["content"])} for m in sample.messages])
 
 
+def _without_system(sample: s.Sample) -> s.Sample:
+    return changed(sample, messages=[m for m in sample.messages if m["role"] != "system"])
+
+
 fault(infer_request, "images_lost", s.INFER, "images beside the messages are not posted")(
     asked(samples=lambda request: [changed(sample, images=None) for sample in request.samples])
 )
 fault(infer_request, "content_flattened", s.INFER, "message content arrives as one string, without the images in it")(
     asked(samples=lambda request: [_flat(sample) for sample in request.samples])
+)
+fault(infer_request, "system_lost", s.INFER, "a system prompt is not posted")(
+    asked(samples=lambda request: [_without_system(sample) for sample in request.samples])
 )

@@ -1,7 +1,8 @@
 """Where CoordExp's own specification demands what a claim demands: one module a boundary.
 
 Each has `CITATIONS`, as read at the reference commit, and may have `CHANGES`: era -> what is demanded elsewhere, or by
-other words, there. What only moved is in `citing.MOVED`.
+other words, there. What only moved is in `citing.MOVED`. `PERMITTED` says of claims that nothing demands what is said
+instead, by era as well ("" is the reference commit, whose words hold where an era has none of its own).
 """
 
 from __future__ import annotations
@@ -25,9 +26,16 @@ def collect(era: str = "") -> dict[str, tuple[Citation, ...]]:
 
 
 @lru_cache
-def permitted() -> dict[str, str]:
-    """By claim that nothing demands, what the project's own words say instead: there the verdict is advice."""
-    return {claim: why for module in _modules() for claim, why in getattr(module, "PERMITTED", {}).items()}
+def permitted(era: str = "") -> dict[str, str]:
+    """By claim that nothing demands in an era, what the project's own words say instead: there the verdict is advice.
+
+    What an era demands, its words do not permit.
+    """
+    cited = collect(era)
+    found: dict[str, str] = {}
+    for told in (getattr(module, "PERMITTED", {}) for module in _modules()):
+        found |= {**told.get("", {}), **told.get(era, {})}
+    return {claim: why for claim, why in found.items() if not cited.get(claim)}
 
 
 def _modules() -> list[Any]:

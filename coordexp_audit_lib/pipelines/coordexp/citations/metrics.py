@@ -1,6 +1,6 @@
 """Where CoordExp's specification demands what the claims of boundary 09 demand."""
 
-from coordexp_audit_lib.pipelines.coordexp.citing import audit, code, newest, spec, stage2
+from coordexp_audit_lib.pipelines.coordexp.citing import audit, newest, spec, stage2
 
 OBSERVABLE = audit("Stage-2 rollout behavior is observable for diagnosis")
 AGGREGATES = stage2("Channel-B vLLM rollouts honor repeat-aware termination settings")
@@ -15,7 +15,7 @@ CITATIONS = {
     "metrics.reasons_add_up": (STRICT_DROP,),
     "metrics.identity_not_averaged": (stage2("Channel-B rollout seeding is deterministic and logged"),),
     "metrics.no_dilution": (SPARSE,),
-    "metrics.evaluation_order_free": (code("src/eval/detection.py", "_greedy_match_by_iou"),),
+    "metrics.evaluation_order_free": (spec("detection-evaluator", "Location-first greedy matching"),),
     "metrics.shards_merged": (newest("inference-engine", "Run-level counters and summary"),),
     "metrics.reduced_by_key": (AGGREGATES,),
     "metrics.per_step_not_cumulative": (AGGREGATES,),
@@ -30,4 +30,4 @@ CHANGES = {
     "2026-05": {"metrics.counters_are_counts": (_COUNTERS,), "metrics.reduced_by_key": (_COORDINATED, _COUNTERS)}
 }
 
-PERMITTED = {"metrics.b_ratio_consistent": "the realized ratio is documented as one of a rolling window"}
+PERMITTED = {"": {"metrics.b_ratio_consistent": "the realized ratio is documented as one of a rolling window"}}

@@ -1,19 +1,21 @@
 """Where CoordExp demands the claims on packing."""
 
-from coordexp_audit_lib.pipelines.coordexp.citing import code, matching, spec
+from functools import partial
+
+from coordexp_audit_lib.pipelines.coordexp.citing import change, matching, spec
 
 FIELDS = spec("packing-dataset", "Multimodal field preservation and position_ids")
 SELECTION = matching("Stage-2 post-rollout packing selection uses deterministic ms-swift-like binpacking")
 ROLLOUTS = matching("Post-rollout packing is supported under rollout-matching training")
-STATIC = "openspec/changes/stage1-static-packing/specs/packing-dataset/spec.md"
+static = partial(change, "stage1-static-packing", "packing-dataset")
 
 CITATIONS = {
     "packing.capacity": (spec("packing-dataset", "Oversized sample handling"), SELECTION),
     "packing.each_once": (
-        code(STATIC, "Static pack-plan mode yields a countable packed dataset"),
+        static("Static pack-plan mode yields a countable packed dataset"),
         spec("packing-dataset", "Bin-packing with carry-over buffer"),
     ),
-    "packing.ddp_aligned": (code("src/datasets/wrappers/packed_caption.py", "_align_pack_plan_for_ddp"),),
+    "packing.ddp_aligned": (static("Static packing enforces deterministic DDP remainder semantics (pad vs drop)"),),
     "packing.fill_at_least_fifo": (SELECTION,),
     "packing.fields_aligned": (FIELDS,),
     "packing.cu_seqlens": (FIELDS,),
@@ -26,6 +28,8 @@ CITATIONS = {
 }
 
 PERMITTED = {
-    "packing.own_check": "its check of batches is a precaution; no requirement says which batches it must see",
-    "packing.stable_order": "the clause on order governs what is selected after rollouts, not dynamic packing",
+    "": {
+        "packing.own_check": "its check of batches is a precaution; no requirement says which batches it must see",
+        "packing.stable_order": "the clause on order governs what is selected after rollouts, not dynamic packing",
+    }
 }

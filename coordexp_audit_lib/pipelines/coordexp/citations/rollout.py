@@ -29,4 +29,4 @@ CITATIONS = {
     "rollout.no_rank_conditional_collective": (DDP,),
 }
 
-PERMITTED = {"rollout.server_truth": "answers carry no id; the client relies on the server's order"}
+PERMITTED = {"": {"rollout.server_truth": "answers carry no id; the client relies on the server's order"}}

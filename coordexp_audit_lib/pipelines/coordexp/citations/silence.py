@@ -10,5 +10,5 @@ CITATIONS = {
 }
 
 PERMITTED = {
-    "silence.errors_actionable": "an actionable message is demanded only of an error that replaces a caught one"
+    "": {"silence.errors_actionable": "an actionable message is demanded only of an error that replaces a caught one"}
 }

@@ -1,18 +1,13 @@
 """Where CoordExp demands what the claims on its Stage-2 trainer demand."""
 
-from coordexp_audit_lib.pipelines.coordexp.citing import code, matching, newest, spec, stage2
+from coordexp_audit_lib.pipelines.coordexp.citing import matching, newest, spec, stage2
 
 OBJECTIVE = stage2("Hybrid objective preserves JSON structure CE and adds bbox geometry losses")
 SOFTCTX = stage2("Channel-A performs iterative soft self-context via N× full-forwards (no rollout)")
 APPEND = matching("Mandatory FN append (recall recovery)")
 TARGET = matching("Single-path training constructs one canonical teacher-forced target sequence")
 CHANNEL_B = stage2("Channel-B reuses rollout-matching infra (strict parse/match + mandatory FN append)")
-# It removed the neutral stop; the capability's own text still has the older wording, which masks the closure.
-STOP = code(
-    "openspec/changes/archive/2026-02-14-2026-02-11-remove-stage2-ab-stop-neutral/specs/stage2-ab-training/spec.md",
-    "Hybrid objective preserves JSON structure CE and adds bbox geometry losses",
-)
-COMPUTE_LOSS = code("src/trainers/stage2_ab_training.py", "Stage2ABTrainingTrainer.compute_loss")
+UNPATCHED = stage2("Stage-2 AB remains compatible with ms-swift and Transformers (no upstream patches)")
 
 SET_CONTINUATION, CHANGE = "stage1-set-continuation-training", "add-stage1-set-continuation-training"
 TRIE = newest(
@@ -41,7 +36,7 @@ CITATIONS = {
     ),
     "supervision.append_tokenization": (APPEND, TARGET),
     "supervision.ce_from_first_forward": (OBJECTIVE,),
-    "supervision.closure": (STOP, newest(REGISTRY, "Channel-B rollout context is FP-neutral and EOS-enforced")),
+    "supervision.closure": (OBJECTIVE, newest(REGISTRY, "Channel-B rollout context is FP-neutral and EOS-enforced")),
     "supervision.coord_out_of_ce": (OBJECTIVE,),
     "supervision.expectation_decode": (OBJECTIVE, stage2("Coord quantization is globally consistent (k/999 only)")),
     "supervision.fn_injected": (APPEND, CHANNEL_B),
@@ -54,7 +49,7 @@ CITATIONS = {
         matching("Matching baseline uses Hungarian assignment with dummy augmentation and maskIoU gating"),
     ),
     "supervision.matched_struct_only": (OBJECTIVE,),
-    "supervision.no_helper_kwargs": (COMPUTE_LOSS,),
+    "supervision.no_helper_kwargs": (UNPATCHED,),
     "supervision.prefix_kept": (TARGET,),
     "supervision.rollout_seed": (stage2("Channel-B rollout seeding is deterministic and logged"),),
     "supervision.schedule": (stage2("Channel selection is deterministic and step-driven"),),
@@ -67,7 +62,7 @@ CITATIONS = {
 }
 
 PERMITTED = {
-    "supervision.multiplier_scope": "an archived change counts closure tokens among those that the multiplier weighs"
+    "": {"supervision.multiplier_scope": "an archived change counts closure tokens among those that it weighs"}
 }
 
 # Since 2026-03-08 a Channel-B target begins with the accepted objects as the serializer writes them.

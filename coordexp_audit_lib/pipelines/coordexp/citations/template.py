@@ -1,12 +1,9 @@
 """Where CoordExp demands what the claims of the template boundary demand."""
 
-from coordexp_audit_lib.pipelines.coordexp.citing import audit, code, matching, spec
+from coordexp_audit_lib.pipelines.coordexp.citing import audit, matching, spec
 
 CITATIONS = {
-    "template.coord_tokens_atomic": (
-        spec("coord-token-mode", "Coord token codec utilities"),
-        code("src/coord_tokens/codec.py", "get_coord_token_ids"),
-    ),
+    "template.coord_tokens_atomic": (spec("coord-token-mode", "Coord token codec utilities"),),
     "template.render_pinned": (
         spec("dataset-prompt-variants", "Fixed Base Prompt Invariants"),
         spec("dataset-prompt-variants", "Variant Registry and Deterministic Resolution"),
@@ -25,4 +22,6 @@ CITATIONS = {
     ),
 }
 
-PERMITTED = {"template.vocab_fits": "no requirement speaks of comparing the server's vocabulary with the learner's"}
+PERMITTED = {
+    "": {"template.vocab_fits": "no requirement speaks of comparing the server's vocabulary with the learner's"}
+}

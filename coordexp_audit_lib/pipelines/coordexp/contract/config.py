@@ -212,6 +212,12 @@ CONTRACT: dict[str, Any] = {
     # The one mapping with free keys, and the name under which they are refused at the top.
     "config.escape": (CUSTOM_EXTRA, "extra"),
     "config.stage2_sections": ("stage2_ab", "rollout_matching"),
+    # What these mappings set is logged or dumped, and neither trained nor evaluated.
+    "config.diagnostics": (
+        *("debug", "custom.token_type_metrics", "stage2_ab.pipeline.diagnostics[0]"),
+        *(f"rollout_matching.{n}" for n in ("monitor_dump", "train_monitor_dump", "eval_monitor_dump")),
+        f"{SERVER}.debug_dump",
+    ),
     "config.inherited_sections": ("training", "template", "custom"),
     "config.variants": VARIANTS,
     "config.variant_key": "custom.trainer_variant",

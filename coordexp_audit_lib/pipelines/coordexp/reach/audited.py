@@ -18,7 +18,7 @@ from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.reach import tables
 from coordexp_audit_lib.pipelines.coordexp.reach.configs import Resolved, resolved
 from coordexp_audit_lib.source.names import module_files
-from coordexp_audit_lib.source.reach import Graph, Node, Program, Settings, schema_defaults, written_names
+from coordexp_audit_lib.source.reach import Graph, Node, Program, Settings, Written, schema_defaults, written_names
 from coordexp_audit_lib.source.tree import Tree
 
 KEY = re.compile(r"^[a-z_]\w*(\[\d+\])*(\.\w+(\[\d+\])*)*$")
@@ -67,17 +67,21 @@ class Audited:
             return "unknown", unknown or "no audited config can be resolved"
         why = "; ".join(dict.fromkeys(s.why for s in said.values()))
         told = any(self._key(c, claim, subject) for c in said) or _conditioned(claim, subject)
-        elsewhere = self._elsewhere(where) if where is not None and not told else None
+        elsewhere = self._elsewhere(claim, where, subject) if where is not None and not told else None
         return (elsewhere[0], f"{elsewhere[1]}; {why}") if elsewhere else ("none", why)
 
     def _of(self, config: str, claim: str, where: Where | None, subject: str) -> Said:
         key = self._key(config, claim, subject)
         if key is not None:
             return key
-        told = self._condition(config, _conditioned(claim, subject))
-        if told is not None:
+        condition = _conditioned(claim, subject)
+        told = self._condition(config, condition)
+        if told is not None and (where is None or not told.reached or isinstance(condition, tables.Feeder)):
             return told
-        return Said(None, "no place is named") if where is None else self._place(config, where)
+        place = Said(None, "no place is named") if where is None else self._place(config, where)
+        if place.reached is not False:
+            place = self._called(config, _asked(claim, subject), where) or place
+        return Said(place.reached, f"{place.why}; {told.why}") if told is not None and place.reached else place
 
     # ---- keys ------------------------------------------------------------------------------------------------------
 
@@ -98,7 +102,7 @@ class Audited:
             return Said(True, f"the config's own value: {subject} is {shown}")
         section = path[:-1]
         if not claim.endswith(ABOUT_KEYS):
-            return None
+            return Said(False, f"the config does not set {subject}") if ours and section else None
         if isinstance(lookup(values, section, None), dict):
             return Said(True, f"the config's chain sets {dotted(section) or 'the top level'}")
         return Said(False, f"the config's chain has no {dotted(section)}")
@@ -133,11 +137,12 @@ class Audited:
 
         return why
 
-    def _condition(self, config: str, condition: tables.Setting | tables.Feeder | tables.Refused | None) -> Said | None:
+    def _condition(self, config: str, condition: tables.Condition | None) -> Said | None:
         if isinstance(condition, tables.Setting):
             idle = next((n for n in self._nodes(tables.MAIN) if self._stays_none(n, condition.local)), None)
             if idle is not None:
                 return Said(False, f"{condition.because}: {idle} leaves {condition.local} None, whatever a config says")
+        if isinstance(condition, (tables.Setting, tables.AnyOf, tables.AllOf)):
             return Said(*condition.holds(self._config(config)))
         if isinstance(condition, tables.Feeder):
             nodes = list(self._nodes(condition.symbols))
@@ -192,6 +197,21 @@ class Audited:
             return Said(own, f"{where.path} is {'' if own else 'not '}in its chain")
         return Said(None, f"{where.path} is no file of the program")
 
+    def _called(self, config: str, asked: tables.Called | None, where: Where | None) -> Said | None:
+        """Whether a function runs with the arguments that a violation needs; None where nothing such is needed."""
+        nodes = list(self._nodes(asked.symbols)) if asked is not None else []
+        if asked is None or not nodes:
+            return None
+        path = self._through(self._graph(config), nodes, asked, where)
+        if path:
+            return Said(True, _static(path))
+        shown = " and ".join(f"{name} {value!r}" for name, value in asked.given.items())
+        return Said(False, f"nothing that runs calls {nodes[0].name}{f' with {shown}' if shown else ''}")
+
+    def _through(self, graph: Graph, nodes: list[Node], asked: tables.Called, where: Where | None) -> str:
+        spot = graph.at(where.path, where.line, where.symbol) if where is not None else None
+        return graph.through(nodes, asked.given, spot.node if spot is not None else None)
+
     def _launches(self, config: str, needed: str) -> bool:
         return not needed or lookup(self._config(config), steps(needed), None) is not None
 
@@ -202,7 +222,7 @@ class Audited:
                 root = next(self._nodes(symbols.TRAINING_CONFIG), None)
                 self._shared = {
                     "defaults": schema_defaults(self.program, root) if root else {},
-                    "written": written_names(self.program, src, tables.SCHEMAS),
+                    "written": self._written(src),
                     "switches": tables.SWITCHES,
                     "holders": tables.HOLDERS,
                 }
@@ -211,6 +231,13 @@ class Audited:
                 self.program, settings, self._entries(config), tables.HOOKS, self._closed(config)
             )
         return self._graphs[config]
+
+    def _written(self, paths: list[str]) -> Written:
+        """What code writes to; what reads the files writes to their mappings before the schema sees them."""
+        found = written_names(self.program, paths, tables.SCHEMAS)
+        reading = [p for p in paths if p.startswith(f"{PurePosixPath(tables.SCHEMAS[0]).parent}/")]
+        before = written_names(self.program, reading, tables.SCHEMAS)
+        return Written(found.attributes | before.keys, found.keys)
 
     def _entries(self, config: str) -> dict[Node, str]:
         """The training program first, then what the launchers of the config run, with the launcher's name."""
@@ -232,26 +259,34 @@ class Audited:
         for module in SHELL_MODULE.findall(text):
             yield from self._nodes([f"{module}:main"])
 
-    def _elsewhere(self, where: Where) -> tuple[Reach, str] | None:
+    def _elsewhere(self, claim: str, where: Where, subject: str) -> tuple[Reach, str] | None:
         """What other programs of the tree reach: those that read configs of their own, else those run by hand."""
         if not where.path.endswith(".py"):
             return None
         for config in self._others:
-            said = self._place(config, where)
+            said = self._of(config, claim, where, subject)
             if said.reached:
                 return "none", f"only {config}, which is not under audit, leads there ({said.why})"
         for script in filter(self.tree.exists, tables.OTHER_PROGRAMS):
             if script not in self._graphs:
                 self._graphs[script] = Graph(self.program, Settings({}), [Node(script, "")], tables.HOOKS)
-            spot = self._graphs[script].at(where.path, where.line, where.symbol)
-            if spot.reached:
-                return "none", f"only {script}, which reads configs of its own, leads there ({spot.why})"
+            graph, asked = self._graphs[script], _asked(claim, subject)
+            spot = graph.at(where.path, where.line, where.symbol)
+            nodes = list(self._nodes(asked.symbols)) if asked is not None else []
+            path = self._through(graph, nodes, asked, where) if asked is not None and nodes else spot.why
+            if spot.reached and path:
+                return "none", f"only {script}, which reads configs of its own, leads there ({path})"
         if not where.path.startswith(f"{_package()}/"):
             return "unknown", f"{where.path} is a program of its own, run by hand"
         return None
 
 
-def _conditioned(claim: str, subject: str) -> tables.Setting | tables.Feeder | None:
+def _asked(claim: str, subject: str) -> tables.Called | None:
+    """The calls that a violation needs."""
+    return next((c for (of, words), c in tables.CALLS.items() if claim.startswith(of) and words in subject), None)
+
+
+def _conditioned(claim: str, subject: str) -> tables.Condition | None:
     about = (c for (of, words), c in tables.SUBJECTS.items() if of == claim and words in subject)
     return tables.CLAIMS.get(claim) or next(about, None)
 

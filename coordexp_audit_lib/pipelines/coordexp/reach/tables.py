@@ -100,6 +100,36 @@ class Feeder(msgspec.Struct, frozen=True):
     because: str
 
 
+class Called(msgspec.Struct, frozen=True):
+    """A violation that only some calls of a function show: those with these arguments. Its place may be code that other
+    calls run too."""
+
+    symbols: tuple[str, ...]
+    given: dict[str, Any] = {}
+
+
+class AnyOf(msgspec.Struct, frozen=True):
+    """Settings of which one is enough."""
+
+    settings: tuple[Setting, ...]
+
+    def holds(self, config: Config) -> tuple[bool, str]:
+        told = [s.holds(config) for s in self.settings]
+        good = next((said for holds, said in told if holds), None)
+        return (True, good) if good is not None else (False, "; ".join(said for _, said in told))
+
+
+class AllOf(msgspec.Struct, frozen=True):
+    """Settings that are needed together."""
+
+    settings: tuple[Setting, ...]
+
+    def holds(self, config: Config) -> tuple[bool, str]:
+        told = [s.holds(config) for s in self.settings]
+        bad = next((said for holds, said in told if not holds), None)
+        return (False, bad) if bad is not None else (True, "; ".join(said for _, said in told))
+
+
 class Refused(msgspec.Struct, frozen=True):
     """A function that runs only under a setting which another function refuses before: `if x.setting: raise`."""
 
@@ -107,13 +137,59 @@ class Refused(msgspec.Struct, frozen=True):
     setting: str
 
 
+Condition = Setting | AnyOf | AllOf | Feeder | Refused
+# Claims about what the Stage-2 trainer makes of a rollout.
+OF_ROLLOUTS = (
+    *("append_tokenization", "closure", "fn_injected", "fp_neutral", "invalid_rollout_fallback", "match_deterministic"),
+    *("matched_struct_only", "multiplier_scope", "prefix_kept", "rollout_seed", "token_roles_partition"),
+)
 AUGMENTING = Setting("custom.augmentation.enabled", bool, "augmentation is off", local="augmenter")
 WINDOW_PACKS = Feeder(
     symbols.WINDOW_PACKS,
     "only there a value is fed on some micro-steps and not on others; where packs are trained, each carries it",
 )
-SAMPLED = Setting("rollout_matching.decoding.temperature", bool, "decoding is greedy, and no seed counts")
-CLAIMS: dict[str, Setting | Feeder] = {
+EXPLORER = "stage2_ab.channel_b.triage_posterior"  # its rollouts are sampled beside greedy ones
+SAMPLED = AnyOf(
+    (
+        Setting("rollout_matching.decoding.temperature", bool, "decoding is greedy, and no seed counts"),
+        Setting(f"{EXPLORER}.explorer_temperature", bool, "nothing is sampled beside it"),
+    )
+)
+OF_STAGE2 = Setting(VARIANT, lambda v: str(v or "").startswith("stage2"), "it is about Stage-2 leaves")
+ROLLS_OUT = Setting("rollout_matching.rollout_backend", bool, "no rollout is made")
+
+
+def _prompted(ordering: str, order: str, variant: str) -> AllOf:
+    """A rollout under these settings of the prompt."""
+    values = {
+        "custom.object_ordering": (ordering, "sorted"),
+        "custom.object_field_order": (order, "desc_first"),
+        "custom.extra.prompt_variant": (variant, "default"),
+    }
+
+    def setting(path: str) -> Setting:
+        wanted, missing = values[path]
+        return Setting(path, lambda v: (v or missing) == wanted, "the config has another prompt")
+
+    return AllOf((ROLLS_OUT, *map(setting, values)))
+
+
+STRICTLY, LENIENTLY = (Called(symbols.PARSE_COORDJSON, {"mode": mode}) for mode in ("strict", "salvage"))
+# By the beginning of a claim's id and words of a violation's subject; the first that fits counts.
+CALLS: dict[tuple[str, str], Called] = {
+    ("coordjson.strict_rejects", ""): STRICTLY,
+    ("coordjson.agrees_with_reference", "in strict mode"): STRICTLY,
+    ("coordjson.agrees_with_reference", "in salvage mode"): LENIENTLY,
+    ("coordjson.salvage_", ""): LENIENTLY,
+    ("coordjson.spans_exact", ""): LENIENTLY,
+    ("coordjson.linear_time", "coordjson.growth"): LENIENTLY,
+    ("coordjson.linear_time", "coordjson.rollout_growth"): Called(symbols.PARSE_ROLLOUT),
+    **{(f"supervision.{name}", ""): Called(symbols.PREPARE_B | symbols.STAGE2_LOSS) for name in OF_ROLLOUTS},
+}
+CLAIMS: dict[str, Setting | AnyOf | Feeder] = {
+    "config.length_coherent": ROLLS_OUT,
+    "config.profile_one_hop": OF_STAGE2,
+    "config.profile_explicit": OF_STAGE2,
     "metrics.identity_not_averaged": WINDOW_PACKS,
     "metrics.no_dilution": WINDOW_PACKS,
     "geometry.augment_identity": AUGMENTING,
@@ -124,10 +200,23 @@ CLAIMS: dict[str, Setting | Feeder] = {
     ),
 }
 # By claim and words of a violation's subject.
-SUBJECTS: dict[tuple[str, str], Setting] = {
+SUBJECTS: dict[tuple[str, str], Setting | AnyOf | AllOf] = {
+    **{
+        ("template.prompt_is_prefix", f"{ordering}/{order}/{variant},"): _prompted(ordering, order, variant)
+        for ordering in ("sorted", "random")
+        for order in ("desc_first", "geometry_first")
+        for variant in ("default", "coco_80", "lvis_stage1_federated")
+    },
+    ("config.preflight_contract", "begins with a dot"): AnyOf(
+        tuple(
+            Setting(f"custom.{split}_jsonl", lambda v: str(v or "").startswith("."), "no path begins with a dot")
+            for split in ("train", "val")
+        )
+    ),
     ("config.deterministic", "custom.user_prompt"): Setting(
         "custom.user_prompt", lambda v: isinstance(v, str), "no prompt is taken from a file"
     ),
+    ("pipeline_map.keys_are_read", "stage2/"): OF_STAGE2,
     ("metrics.required_keys", "b_ratio_realized"): Setting(
         "stage2_ab.schedule.b_ratio", lambda v: v in (0, 1), "a run of both channels logs it"
     ),
@@ -139,9 +228,22 @@ JOINS_ROWS = Setting(
 CHOOSES_SOME = Setting(
     f"{CONTINUATION}.candidates.mode", lambda v: v == "uniform_subsample", "all candidates are scored"
 )
+READS_TAUGHT_BOXES = AnyOf(
+    (
+        Setting("custom.bbox_geo.enabled", bool, "no loss reads the boxes of the taught text"),
+        Setting("custom.bbox_size_aux.enabled", bool, "nor their sizes"),
+        Setting("custom.coord_soft_ce_w1.adjacent_repulsion_weight", bool, "nor their neighbours"),
+    )
+)
+OFFICIAL_LVIS = AnyOf(
+    tuple(
+        Setting(f"{section}.eval_detection.metrics", lambda v: v in ("lvis", "both"), "no LVIS metric is asked for")
+        for section in ("custom", "rollout_matching")
+    )
+)
 CACHES_SAMPLES = Setting("training.encoded_sample_cache.enabled", bool, "no encoded samples are cached")
 # By the beginning of `path:symbol`; the symbol is the last part of a dotted one.
-PLACES: dict[str, Setting | Refused] = {
+PLACES: dict[str, Setting | AnyOf | Refused] = {
     f"{symbols.AUGMENTATION_STAGE.path}:": AUGMENTING,
     f"{symbols.AUGMENTATION.folder.rpartition('/')[0]}/": AUGMENTING,
     f"{symbols.OPTIMIZER.path}:{symbols.OPTIMIZER_WIRING.member}": Setting(
@@ -150,6 +252,8 @@ PLACES: dict[str, Setting | Refused] = {
     f"{symbols.FULL_SUFFIX.path}:{symbols.JOIN_SUFFIXES.member}": JOINS_ROWS,
     f"{symbols.SUBSET_SAMPLING.path}:{symbols.CHOOSE_CANDIDATES.member}": CHOOSES_SOME,
     f"{symbols.SFT.path}:{symbols.SAMPLES_FINGERPRINT.member}": CACHES_SAMPLES,
+    f"{symbols.TF_STAGE1.path}:{symbols.TAUGHT_BOXES.member}": READS_TAUGHT_BOXES,
+    f"{symbols.DETECTION.path}:{symbols.LVIS_EVAL.member}": OFFICIAL_LVIS,
     f"{symbols.PACKED_CAPTION.path}:{symbols.STREAM_PACKER.member}": Refused(
         symbols.STATIC_PACKING_POLICY, "eval_packing"
     ),

@@ -30,9 +30,9 @@ def launch_gate(request, here):
         picture.written(os.path.join(folder, "images", "%d.png" % i), *size)
     jsonl = os.path.join(folder, request["split"] + ".jsonl")
     Path(jsonl).write_text("".join(json.dumps(record) + "\n" for record in request["records"]), encoding="utf-8")
-    runs = launch_runs(here, request["launcher"], request["split"], jsonl, request["max_pixels"])
+    file, runs = launch_runs(here, request["launcher"], request["split"], jsonl, request["max_pixels"])
     accepted = all(passes(here.check, arguments) for _, arguments in runs)
-    return {"accepted": accepted, "runs": len(runs), "lines": [line for line, _ in runs]}
+    return {"accepted": accepted, "runs": len(runs), "lines": [line for line, _ in runs], "file": file}
 
 
 def passes(check, arguments):
@@ -46,7 +46,8 @@ def passes(check, arguments):
 
 
 def launch_runs(here, launcher, split, jsonl, max_pixels):
-    """(line, arguments) of each run of the check on this split that `launcher` makes, its variables filled in.
+    """The file in which they stand, and (line, arguments) of each run of the check on this split that `launcher` makes,
+    its variables filled in.
 
     None, if it mentions no such check: then it launches on any file.
     """
@@ -54,13 +55,13 @@ def launch_runs(here, launcher, split, jsonl, max_pixels):
     if not path.is_file():
         raise Unbound("the tree has no %s" % launcher)
     text = path.read_text(encoding="utf-8")
-    runs = shell_runs(text)
+    runs, file = shell_runs(text), launcher
     if not runs and here.python_launcher is not None and "launchers" in text:
-        runs = python_runs(here)
+        runs, file = python_runs(here), symbols.VLLM_LAUNCHER.path
     chosen = [(n, filled(words, jsonl, max_pixels)) for n, words in runs if split in words[0].lower()]
     if not chosen and (SCRIPT in text or "launchers" in text):
         raise Unbound("%s checks JSONL files in a way that is unknown here" % launcher)
-    return chosen
+    return file, chosen
 
 
 def shell_runs(text):
