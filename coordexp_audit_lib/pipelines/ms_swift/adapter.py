@@ -42,7 +42,7 @@ adapter = Adapter(
         "packing.ddp_aligned": ("swift/dataloader/shard.py", "BatchSamplerShard, drop_last=False", "v4.5.2"),
         "packing.loss_equivalent": ("swift/template/base.py", "Template.compute_sft_loss", "v4.5.2"),
     },
-    preload=("torch", "transformers", "coordexp_audit_lib.kit.parts:model"),
+    preload=("torch", "transformers", "coordexp_audit_lib.kit.parts:ready"),
     source=("swift",),
 )
 GENERATES = ("pt", "transformers")  # the template's mode to generate in: of 3.x, and since
