@@ -10,7 +10,7 @@ adapter = Adapter(
     title="A plain packer",
     distributions=("torch", "transformers"),
     profile="qwen3_vl",
-    preload=("torch", "transformers", "coordexp_audit_lib.kit.parts:model"),
+    preload=("torch", "transformers", "coordexp_audit_lib.kit.parts:ready"),
 )
 
 

@@ -57,7 +57,7 @@ def declare_audit(parser: argparse.ArgumentParser) -> None:
     add("--boundary", nargs="+", action="extend", metavar="NAME", help=f"only these boundaries: {NAMES}")
     add("--claims", nargs="+", action="extend", type=Path, metavar="FILE", help="Python files with claims of your own")
     add("--seed", type=int, default=0, help="of every random choice (0)")
-    add("--jobs", type=jobs, default=cores(), help="processes that ask a checkout (all cores)")
+    add("--jobs", type=jobs, default=cores() + 1, help="processes that ask a checkout (cores + 1: they wait, too)")
 
 
 def opened(arguments: argparse.Namespace) -> Opened:

@@ -101,7 +101,7 @@ def supervised_rows(loss: Any, logits: Any) -> int:
     import torch
 
     (grad,) = torch.autograd.grad(loss, logits, retain_graph=True)
-    return int((grad != 0).any(-1).sum())
+    return int(((grad.amax(-1) != 0) | (grad.amin(-1) != 0)).sum())  # without a copy of the logits' size
 
 
 def largest_difference(a: Any, b: Any) -> float:

@@ -34,8 +34,9 @@ class Watch:
     def __init__(self, root: str, kept: str, keys: Sequence[str] = ()) -> None:
         self.root, self.kept, self.keys = os.path.realpath(root) + os.sep, kept, frozenset(keys)
         self.given = os.path.join(os.path.abspath(root), "")
-        self._names: dict[CodeType, str] = {}
-        self._counted: dict[tuple[str, int], int] = {}
+        self._files: dict[str, str] = {}
+        self._tracers: dict[str, Callable[..., Any]] = {}
+        self._counted: dict[str, dict[int, int]] = {}
         self._left = MOST_EVENTS
         self._leaving: dict[FrameType, tuple[str, int, str]] = {}
         self._told: set[tuple[int, str, int]] = set()
@@ -71,23 +72,23 @@ class Watch:
                 kind, path, line, *rest = text.rstrip("\n").split("\t")
                 if kind in found:
                     found[kind].append([path, int(line), *rest])
-        hot = sorted(self._counted.items(), key=lambda item: (-item[1], item[0]))[:10]
+        counted = [(path, line, times) for path, lines in self._counted.items() for line, times in lines.items()]
+        hot = sorted(counted, key=lambda one: (-one[2], one[:2]))[:10]
         return {
             "lines": found["line"][:MOST_LINES],
             "raised": found["raise"],
             "holds": [[path, line, key, int(depth)] for path, line, key, depth in found["hold"]],
-            "hot": [[path, line, times] for (path, line), times in hot],
+            "hot": [list(one) for one in hot],
         }
 
     def _name(self, code: CodeType) -> str:
         """The file of a function's code, relative to the tree; empty for what is not watched."""
-        if code not in self._names:
-            path, name = code.co_filename, ""
-            if code.co_flags & FUNCTION:
-                starts = (s for s in (self.given, self.root) if path.startswith(s))
-                name = next((path[len(s) :].replace(os.sep, "/") for s in starts), "")
-            self._names[code] = name
-        return self._names[code]
+        path = code.co_filename
+        name = self._files.get(path)  # by the file: to hash a code object takes longer than many a function
+        if name is None:
+            starts = (s for s in (self.given, self.root) if path.startswith(s))
+            name = self._files[path] = next((path[len(s) :].replace(os.sep, "/") for s in starts), "")
+        return name if name and code.co_flags & FUNCTION else ""
 
     def _called(self, frame: FrameType, event: str, value: Any) -> Callable[..., Any] | None:
         name = self._name(frame.f_code)
@@ -95,23 +96,36 @@ class Watch:
             return None
         if self.keys:
             self._follow(name, frame)
-        return self._ran
+        tracer = self._tracers.get(name)
+        if tracer is None:
+            tracer = self._tracers[name] = self._tracer(name)
+        return tracer
 
-    def _ran(self, frame: FrameType, event: str, value: Any) -> Callable[..., Any] | None:
-        if self._left <= 0:
-            return None
-        if event == "line":
-            self._left -= 1
-            place = self._names[frame.f_code], frame.f_lineno
-            self._counted[place] = self._counted.get(place, 0) + 1
-            if self._counted[place] == 1:
-                self._write("line", *place)
-            self._leaving.pop(frame, None)  # it was caught here
-        elif event == "exception" and value[0].__name__ not in QUIET and self._is_outermost(frame):
-            self._leaving[frame] = (*(self._last(value[2]) or ("", 0)), value[0].__name__)
-        elif event == "return" and frame in self._leaving:
-            self._write("raise", *self._leaving.pop(frame))
-        return self._ran
+    def _tracer(self, name: str) -> Callable[..., Any]:
+        """What is called with each event in a function of this file. Lines run by the hundred thousand: what they need
+        is at hand."""
+        counted, leaving = self._counted.setdefault(name, {}), self._leaving
+
+        def ran(frame: FrameType, event: str, value: Any) -> Callable[..., Any] | None:
+            if self._left <= 0:
+                return None
+            if event == "line":
+                self._left -= 1
+                line = frame.f_lineno
+                if line in counted:
+                    counted[line] += 1
+                else:
+                    counted[line] = 1
+                    self._write("line", name, line)
+                if leaving:
+                    leaving.pop(frame, None)  # it was caught here
+            elif event == "exception" and value[0].__name__ not in QUIET and self._is_outermost(frame):
+                leaving[frame] = (*(self._last(value[2]) or ("", 0)), value[0].__name__)
+            elif event == "return" and frame in leaving:
+                self._write("raise", *leaving.pop(frame))
+            return ran
+
+        return ran
 
     def _is_outermost(self, frame: FrameType) -> bool:
         """Whether no frame of the tree called this one."""

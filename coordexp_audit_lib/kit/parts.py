@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from coordexp_audit_lib.kit import chat, coordjson, picture, profile
@@ -106,6 +108,17 @@ def model() -> Any:
         warnings.simplefilter("ignore")
         models.settle()
         return models.small()
+
+
+def ready() -> None:
+    """Import and build what takes longest of the parts here, once for all workers that are forked: an adapter's
+    `preload` names it as `coordexp_audit_lib.kit.parts:ready`."""
+    import transformers
+
+    hub: Any = transformers
+    with suppress(words.TokenizerMissing):  # each worker says so where it is asked
+        words.at(str(Path.cwd()))
+    model(), image_processor(), hub.Qwen3VLProcessor
 
 
 def images(pictures: Sequence[Mapping[str, Any]]) -> list[Any]:

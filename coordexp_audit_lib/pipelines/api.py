@@ -144,8 +144,10 @@ def remembered(answer):
 
     @functools.wraps(answer)
     def ask(request, here):
+        if _ANEW:
+            return answer(request, here)
         key = json.dumps(request, sort_keys=True)
-        if key not in known or _ANEW:
+        if key not in known:
             parts[key] = {}
             try:
                 with stand_ins.noted(parts[key]):

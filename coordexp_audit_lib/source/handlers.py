@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from coordexp_audit_lib.source.names import definitions, own_nodes
-from coordexp_audit_lib.source.tree import children
+from coordexp_audit_lib.source.tree import children, walk
 
 BLANKET = frozenset({"Exception", "BaseException", "builtins.Exception", "builtins.BaseException"})
 
@@ -49,7 +49,7 @@ def _calls(node: ast.Call, names: set[str]) -> bool:
 def _suppress_names(module: ast.Module) -> set[str]:
     """The names under which `contextlib.suppress` can be called in this module."""
     names = set()
-    for node in ast.walk(module):
+    for node in walk(module):
         if isinstance(node, ast.Import):
             names |= {f"{a.asname or a.name}.suppress" for a in node.names if a.name == "contextlib"}
         elif isinstance(node, ast.ImportFrom) and node.module == "contextlib":

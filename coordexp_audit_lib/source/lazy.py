@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from coordexp_audit_lib.source.tree import assigned, statements, text_of
+from coordexp_audit_lib.source.tree import assigned, statements, text_of, walk
 
 TABLES = ("_import_structure", "import_structure")
 
@@ -30,7 +30,7 @@ def offers(tree: ast.Module, module: str, is_package: bool) -> Offers:
         for where, listed in _entries(node):
             names.update({n: (f"{package}.{where}", n) for n in listed})
     getattrs = [n for n in body if isinstance(n, ast.FunctionDef) and n.name == "__getattr__"]
-    read = {n.id for g in getattrs for n in ast.walk(g) if isinstance(n, ast.Name)}
+    read = {n.id for g in getattrs for n in walk(g) if isinstance(n, ast.Name)}
     tables = [(t, n.value) for n in body for t in assigned(n) if t in read and isinstance(n.value, ast.Dict)]  # type: ignore[attr-defined]
     for _, table in tables:
         names.update(_table(table, package))
@@ -81,7 +81,7 @@ def _table(node: ast.Dict, package: str) -> dict[str, tuple[str, str]]:
 
 def _collected(tree: ast.Module, package: str) -> Iterator[str]:
     """The packages that a call of `define_import_structure` collects."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "define_import_structure":
             prefix = [text_of(k.value) for k in node.keywords if k.arg == "prefix"]
             yield f"{package}.{prefix[0]}" if any(prefix) else package

@@ -21,6 +21,7 @@ from coordexp_audit_lib.source.tree import (
     module_paths,
     source_digest,
     statements,
+    walk,
 )
 
 MAX_HOPS = 12
@@ -240,7 +241,7 @@ class Module:
         return ".".join([self.imports.get(node.id, node.id), *reversed(parts)])
 
     def _imports(self) -> Iterator[tuple[str, str]]:
-        for node in ast.walk(self.node):
+        for node in walk(self.node):
             if isinstance(node, ast.Import):
                 yield from (
                     (a.asname or a.name.split(".")[0], a.name if a.asname else a.name.split(".")[0]) for a in node.names
@@ -285,6 +286,6 @@ def replaced_methods(modules: dict[str, ast.Module]) -> dict[tuple[str, str], st
 def _replaced(parent: ast.ClassDef, child: ast.ClassDef) -> list[str]:
     """The parent's methods that the child defines and reaches by no `super().method`, no special one."""
     own = {n.name for n in parent.body if isinstance(n, Function)}
-    calls = (n for n in ast.walk(child) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Call))
+    calls = (n for n in walk(child) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Call))
     own -= {n.attr for n in calls if last_name(n.value.func) == "super"}  # type: ignore[attr-defined]
     return [n.name for n in child.body if isinstance(n, Function) and n.name in own and not n.name.startswith("__")]

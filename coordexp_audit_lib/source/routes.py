@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import msgspec
 
 from coordexp_audit_lib.core.errors import SurfaceFailed
-from coordexp_audit_lib.source.tree import Tree, text_of
+from coordexp_audit_lib.source.tree import Tree, text_of, walk
 
 ROUTE = re.compile(r"^/[a-z][a-z0-9_]*/$")
 # In a shell script: what follows the port of a URL.
@@ -47,7 +47,7 @@ def used(tree: Tree, request: RoutesRequest) -> Routes:
 
 
 def _in_python(module: ast.Module, path: str) -> Iterator[Used]:
-    for node in (n for n in ast.walk(module) if isinstance(n, ast.expr)):
+    for node in (n for n in walk(module) if isinstance(n, ast.expr)):
         last: ast.expr | None = None
         if isinstance(node, ast.JoinedStr) and len(node.values) > 1:
             last = node.values[-1]

@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 import msgspec
 
 from coordexp_audit_lib.core.errors import SurfaceFailed
-from coordexp_audit_lib.source.tree import Tree, text_of
+from coordexp_audit_lib.source.tree import Tree, text_of, walk
 
 _HEREDOC = re.compile(r"(?<!<)<<(?!<)-?\s*(['\"]?)(\w+)\1")
 _ASSIGN = re.compile(r"^(\w+)(\+?)=(.*)$", re.DOTALL)
@@ -174,7 +174,7 @@ def word_lists(text: str, line: int = 1) -> Iterator[list[Word]]:
 
 def listed(module: ast.Module) -> Iterator[list[Word]]:
     """The words of each list or tuple that a Python module writes down; what is no string is an empty one."""
-    for node in ast.walk(module):
+    for node in walk(module):
         if isinstance(node, (ast.List, ast.Tuple)) and node.elts:
             yield [Word(text_of(e) or "", e.lineno) for e in node.elts]
 

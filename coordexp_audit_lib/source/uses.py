@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from coordexp_audit_lib.source.tree import children
+from coordexp_audit_lib.source.tree import children, walk
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -55,10 +55,10 @@ def _raises(handler: ast.ExceptHandler) -> bool:
 def _calls(tree: ast.Module, path: str, names: dict[str, str]) -> Iterator[Use]:
     """Calls of the imported names with keywords: those that stand there, and those of a dictionary made in the same
     function, where they are put into it whatever happens."""
-    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    functions = [n for n in walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
     for function in functions:
         given = _dictionaries(function)
-        for call in (n for n in ast.walk(function) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)):
+        for call in (n for n in walk(function) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)):
             name = call.func.id if isinstance(call.func, ast.Name) else ""
             if name not in names or not names[name].rpartition(":")[2][:1].isupper():
                 continue

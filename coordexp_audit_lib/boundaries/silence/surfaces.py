@@ -9,7 +9,7 @@ import msgspec
 from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.core.surface import surface
 from coordexp_audit_lib.source.handlers import Suppression, may_suppress, suppressions
-from coordexp_audit_lib.source.tree import Tree
+from coordexp_audit_lib.source.tree import Tree, walk
 
 
 class ScanRequest(msgspec.Struct, frozen=True):
@@ -40,7 +40,7 @@ def scan_tree(tree: Tree, request: ScanRequest) -> Scan:
             continue
         if not may_suppress(tree.text(path)):
             continue
-        handlers += sum(isinstance(n, ast.ExceptHandler) for n in ast.walk(module))
+        handlers += sum(isinstance(n, ast.ExceptHandler) for n in walk(module))
         found += suppressions(module, path)
     return Scan(len(inside or tree.python_files), handlers, found, unparsed)
 

@@ -36,7 +36,7 @@ adapter = Adapter(
         "packing.ddp_aligned": ("swift/dataloader/shard.py", "BatchSamplerShard, drop_last=False", "v4.5.2"),
         "packing.loss_equivalent": ("swift/template/base.py", "Template.compute_sft_loss", "v4.5.2"),
     },
-    preload=("torch", "transformers", "coordexp_audit_lib.kit.parts:model"),
+    preload=("torch", "transformers", "coordexp_audit_lib.kit.parts:ready"),
 )
 FLAGS = ("packing", "padding_free", "mode", "max_length", "truncation_strategy", "max_pixels")
 

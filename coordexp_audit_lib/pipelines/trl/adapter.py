@@ -29,7 +29,7 @@ adapter = Adapter(
         "template.labels_cover_assistant": (GUIDE, "Train on completion only", "v1.9.0"),
         "packing.loss_equivalent": ("trl/trainer/sft_trainer.py", "SFTTrainer.compute_loss", "v1.9.0"),
     },
-    preload=("torch", "transformers", "coordexp_audit_lib.kit.parts:model"),
+    preload=("torch", "transformers", "coordexp_audit_lib.kit.parts:ready"),
 )
 
 

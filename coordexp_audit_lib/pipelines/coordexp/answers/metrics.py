@@ -94,6 +94,7 @@ def ranks(here, size, function):
 def train(request, rank, cls, world):
     """The rows that this rank logs, one a step."""
     made = make_trainer(request, rank, cls, world)
+    world.model.requires_grad_(False)  # nothing that is logged depends on gradients; in a rank's own process only
     rows: list[dict[str, object]] = []
     texts: list[str] = []
     take_rows(cls, rows)
@@ -125,7 +126,6 @@ def make_trainer(request, rank, cls, world):
     made.args.gradient_accumulation_steps = made.current_gradient_accumulation_steps = samples
     made.args.world_size, made.args.process_index = size, rank
     made.compute_loss_context_manager = contextlib.nullcontext
-    # Nothing that is logged depends on gradients, and no step is taken with them.
     made.accelerator.backward = lambda loss: None
     return made
 

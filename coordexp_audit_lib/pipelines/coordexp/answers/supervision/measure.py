@@ -5,6 +5,7 @@ logits, and a wrapper round `cross_entropy` notes the labels it was given and ke
 """
 
 import contextlib
+import functools
 
 from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 from coordexp_audit_lib.kit.stand_ins import replaced
@@ -12,11 +13,31 @@ from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS
 from coordexp_audit_lib.pipelines.coordexp.harness.trainer import short
 
 
-class Recorder:
-    """What a model was called with, its logits, and the labels of the token cross-entropy."""
+@functools.lru_cache(maxsize=1)
+def ending():
+    """A step that changes nothing, and at which gradients end: what is below costs a third of a backward pass."""
+    import torch
 
-    def __init__(self, model):
-        self.model, self.calls, self.logits, self.tokens = model, [], [], []
+    class Ending(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, logits):
+            return logits.detach()
+
+        @staticmethod
+        def backward(ctx, grad):
+            return None
+
+    return Ending.apply
+
+
+class Recorder:
+    """What a model was called with, its logits, and the labels of the token cross-entropy.
+
+    ends: whether gradients end at the logits, where nobody looks further down.
+    """
+
+    def __init__(self, model, ends=False):
+        self.model, self.calls, self.logits, self.tokens, self.ends = model, [], [], [], ends
 
     @contextlib.contextmanager
     def watching(self):
@@ -40,6 +61,8 @@ class Recorder:
 
     def after(self, module, args, output):
         if output.logits.requires_grad:
+            if self.ends:
+                output.logits = ending()(output.logits)
             output.logits.retain_grad()
         self.logits.append(output.logits)
 
@@ -88,7 +111,7 @@ def split_norms(rows):
 
 def raised(rows, text):
     """The token that each row's gradient raises, -1 where there is no cross-entropy."""
-    best = rows.argmin(dim=-1).tolist()
+    best = rows.numpy().argmin(-1).tolist()  # four times as fast as torch's
     return [int(k) if norm > 0 else -1 for k, norm in zip(best, text, strict=False)]
 
 

@@ -7,7 +7,7 @@ import types
 
 from coordexp_audit_lib.kit.stand_ins import replaced
 from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS, IM_END
-from coordexp_audit_lib.pipelines.api import Refused, Unbound, binds, remembered
+from coordexp_audit_lib.pipelines.api import Refused, Unbound, binds, remembered, watched
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.answers.supervision.measure import Recorder, measure, split_norms
 from coordexp_audit_lib.pipelines.coordexp.harness import trainer as harness
@@ -111,8 +111,9 @@ def channel_b_of(request, here, world):
         return {"segments": found, "metrics": counted(metrics), "kwargs": [], "losses": {}, "use_cache": False}
     batch = here.call(prepare, samples, _segments_only=False)
     metrics = batch.get("_rollout_matching_batch_metrics", {})
-    seen, loss, found, rows = forward_backward(made, batch, here, world)
-    measure(found, rows, seen, request)
+    seen, loss, found, rows = forward_backward(made, batch, here, world, ends=True)
+    if not watched():
+        measure(found, rows, seen, request)
     return {
         **{"segments": found, "metrics": counted(metrics), "losses": {"total": short(loss, 3)}},
         **called_with(seen.calls[-1]),
@@ -146,8 +147,12 @@ def blinded(prepare, calls):
         yield
 
 
-def forward_backward(made, batch, here, world):
-    """What was seen of the trainer's own step, its loss, and the batch's segments with their rows and starts."""
+def forward_backward(made, batch, here, world, ends=False):
+    """What was seen of the trainer's own step, its loss, and the batch's segments with their rows and starts.
+
+    ends: whether gradients end at the logits. No line of the tree runs backward, which is left out where lines are
+    watched.
+    """
     metas, ids = batch["_rollout_matching_meta"], batch["input_ids"]
     # What collators of other stages leave in a batch, and what no model takes.
     batch.setdefault("labels", ids.clone())
@@ -155,10 +160,10 @@ def forward_backward(made, batch, here, world):
     batch.update(channel="x", logits_to_keep=None)
     world.model.zero_grad(set_to_none=True)
     world.model.train()
-    seen = Recorder(world.model)
+    seen = Recorder(world.model, ends)
     with seen.watching():
         loss = here.call(made.compute_loss, world.model, batch)
-        if loss.requires_grad:
+        if loss.requires_grad and not watched():
             here.call(loss.backward)
     rows = places(metas, ids)
     found = [segment(m, ids[b, start:].tolist()) for m, (b, start) in zip(metas, rows, strict=False)]
