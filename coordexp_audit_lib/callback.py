@@ -25,6 +25,7 @@ from transformers import TrainerCallback
 from coordexp_audit_lib.boundaries.provenance.reference.writer import write_manifest
 from coordexp_audit_lib.core.errors import AuditError, one_line
 from coordexp_audit_lib.core.pipeline import pipeline
+from coordexp_audit_lib.guards.batches import WHOLE
 from coordexp_audit_lib.guards.calls import APART, Calls
 from coordexp_audit_lib.guards.collator import GuardedCollator, Inbox
 from coordexp_audit_lib.guards.configs import given_config, written
@@ -86,7 +87,7 @@ class AuditCallback(TrainerCallback):
         self.ranks, self.inbox = Ranks(timeout_s), Inbox()
         self.collators: list[GuardedCollator] = []
         self.diary = Diary(self.collators)
-        self.losses, self.watch = Losses(), RunWatch(self.diary, self.inbox.folder)
+        self.losses, self.watch = Losses(), RunWatch(self.diary, self.inbox.folder, self.ranks)
         self.calls = Calls(self.inbox, isolation, self.diary.failed)
         self.ruled = self.stage2 = False
 
@@ -156,9 +157,15 @@ class AuditCallback(TrainerCallback):
         self.diary.count(APART, self.calls.decided)
         facts: dict[str, Any] = {}
         self._watch("the end", lambda: facts.update(self.watch.ended()))
+        self._watch("the end", self._note)
         self._decide("the end")
         self.inbox.close()
         self.diary.ended(state.global_step, facts)
+
+    def _note(self) -> None:
+        """Keep what collators told."""
+        for what in self.inbox.notes():
+            self.diary.note(WHOLE, what)
 
     def _look(self, place: str, work: Callable[[], None]) -> None:
         """Judge something. A run of one rank stops here; with several, all stop at the next decision, for a program may

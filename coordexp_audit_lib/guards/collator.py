@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -13,12 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from coordexp_audit_lib.core.errors import AuditError, UsageError
-from coordexp_audit_lib.guards.batches import check_packed_batch, judge_batch
+from coordexp_audit_lib.guards.batches import check_packed_batch, judge_batch, warn
 from coordexp_audit_lib.guards.features import Feature, read_features
 from coordexp_audit_lib.guards.ranks import error_of
 from coordexp_audit_lib.kit.profile import Profile
 
+NOTE = ".note"
 UNPACKED = "have the collator return a mapping, or wrap it with packed=False if it does not pack"
+
+
+_log = logging.getLogger(__name__)
 
 
 class Inbox:
@@ -32,6 +37,7 @@ class Inbox:
         self.owner = os.getpid()
         self.folder = Path(tempfile.gettempdir()) / f"coordexp-audit-{secrets.token_hex(8)}"
         self._found: list[AuditError] = []
+        self._notes: dict[str, None] = {}
         self._told = False
         self._name = ""  # of the file, where this one was unpickled
 
@@ -45,6 +51,21 @@ class Inbox:
         told = {n: getattr(error, n) for n in ("what", "where", "remedy")} | {"claim": getattr(error, "invariant", "")}
         self.folder.mkdir(mode=0o700, exist_ok=True)
         written(self.folder / f"{os.getpid()}{self._name}.json", told)
+
+    def tell(self, what: str) -> None:
+        """Leave something that stops nothing, once in each process; the process that finds it warns of it."""
+        if what in self._notes:
+            return
+        self._notes[what] = None
+        _log.warning("%s", what)
+        if os.getpid() != self.owner or self._name:
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            written(self.folder / f"{os.getpid()}{self._name}-{len(self._notes)}{NOTE}", {"what": what})
+
+    def notes(self) -> list[str]:
+        """What was told, in whatever process."""
+        files = (json.loads(f.read_text(encoding="utf-8"))["what"] for f in sorted(self.folder.glob(f"*{NOTE}")))
+        return list(dict.fromkeys([*self._notes, *files]))
 
     def first(self) -> AuditError | None:
         """What was found first, if anything was."""
@@ -64,7 +85,7 @@ class Inbox:
         return {"owner": self.owner, "folder": self.folder}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _found=[], _told=False, _name=f"-{secrets.token_hex(4)}")
+        self.__dict__.update(state, _found=[], _notes={}, _told=False, _name=f"-{secrets.token_hex(4)}")
 
 
 def written(file: Path, document: Mapping[str, Any]) -> None:
@@ -118,7 +139,8 @@ class GuardedCollator:
                 raise UsageError(f"is {type(batch).__name__}, not tensors by name", where="batch", remedy=UNPACKED)
             return
         judge = check_packed_batch if self.packed else judge_batch
-        self.decided.update(judge(batch, self.packing_length, self.profile, features=features))
+        tell = self.inbox.tell if self.inbox is not None else warn
+        self.decided.update(judge(batch, self.packing_length, self.profile, features=features, tell=tell))
 
     def __getattr__(self, name: str) -> Any:
         # How it is copied and pickled is its own affair, and the collator is not there yet while it is unpickled.

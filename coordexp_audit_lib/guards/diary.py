@@ -55,6 +55,12 @@ class Diary:
         if finding.note and not finding.checked:
             kept["undecided"] = finding.note
 
+    def note(self, claim: str, what: str) -> None:
+        """Keep what was told of already, and stops nothing."""
+        kept = self._run.setdefault(claim, {"judged": 0, "found": []})
+        if what not in kept["found"] and len(kept["found"]) < KEPT_WORDS:
+            kept["found"].append(what)
+
     def failed(self, place: str, error: Exception) -> None:
         """Keep that a look at the run failed by itself; the run goes on."""
         said = self._run.setdefault("failed", {})

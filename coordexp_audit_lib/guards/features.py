@@ -107,14 +107,15 @@ def _ends(row: Mapping[str, Any], total: int) -> list[int]:
 
 class Compared(msgspec.Struct, frozen=True):
     """A batch's samples, in the order in which they stand there; their lengths, if all are there one after the other;
-    and the columns of the batch's pixel rows that are compared with theirs."""
+    and the columns of the batch's pixel rows that are compared with theirs. strangers: none of them stands there."""
 
     samples: Sequence[Unpacked] = ()
     lengths: Array | None = None
     pixels: Array | None = None
+    strangers: bool = False
 
 
-NOTHING = Compared()
+NOTHING, STRANGERS = Compared(), Compared(strangers=True)
 
 
 def compared(batch: Mapping[str, Any], given: Mapping[str, Any], features: Sequence[Feature]) -> Compared:
@@ -135,7 +136,7 @@ def compared(batch: Mapping[str, Any], given: Mapping[str, Any], features: Seque
     end = _end(ids, mask)
     there = found(ids[:end], [f.ids for f in features])
     if not any(there.counts):
-        return NOTHING
+        return STRANGERS
     if not there.once:
         return Compared([Unpacked(f.ids, None, None, None) for f in features])
     last = max(at + features[n].ids.size for n, at in there.order)

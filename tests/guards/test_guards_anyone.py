@@ -19,7 +19,9 @@ from coordexp_audit_lib.boundaries.provenance.artifact.run import audit_run
 from coordexp_audit_lib.callback import AuditCallback
 from coordexp_audit_lib.core.errors import InvariantViolation, UsageError
 from coordexp_audit_lib.guards import rehearsal
-from coordexp_audit_lib.guards.collator import GuardedCollator
+from coordexp_audit_lib.guards.batches import check_packed_batch
+from coordexp_audit_lib.guards.collator import GuardedCollator, Inbox
+from coordexp_audit_lib.guards.features import read_features
 from coordexp_audit_lib.kit import model as small
 from coordexp_audit_lib.kit import tokenizer
 from coordexp_audit_lib.kit.model import one_thread
@@ -268,6 +270,32 @@ def test_a_mistake_stops_the_run(tmp_path: Path, collator: Collator, says: str, 
     assert diary(tmp_path)["status"] == "stopped"
 
 
+def strangers(features: list[Any]) -> Batch:
+    """A batch of samples that nobody gave: each token is another."""
+    other = [{name: [(n + 1 if n >= 0 else n) for n in f[name]] for name in f} for f in features]
+    made: Batch = flat()(other)
+    return made
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_batch_of_none_of_its_features_is_told_and_stops_nothing(tmp_path: Path, workers: int) -> None:
+    train(tmp_path, strangers, dataloader_num_workers=workers, steps=3)
+    (found,) = diary(tmp_path)["run"]["packing.each_once"]["found"]
+    assert found.startswith("a batch holds none of the samples that it was collated from")
+    assert diary(tmp_path)["status"] == "completed"
+
+
+def test_a_batch_of_its_own_features_tells_nothing(tmp_path: Path) -> None:
+    train(tmp_path, flat(), steps=3)
+    assert "packing.each_once" not in diary(tmp_path)["run"]
+
+
+def test_a_guard_that_is_called_warns_of_a_batch_of_none_of_its_features() -> None:
+    features = data()[:4]
+    with pytest.warns(UserWarning, match="a batch holds none of the samples"):
+        check_packed_batch(strangers(features), features=read_features(features))
+
+
 def pictures() -> list[dict[str, Any]]:
     """Two samples with one picture each, both of one size."""
     random = np.random.default_rng(3)
@@ -364,7 +392,9 @@ UNKNOWN: dict[str, Collator] = {
 @pytest.mark.parametrize("collator", UNKNOWN.values(), ids=UNKNOWN)
 def test_what_a_collator_adds_or_changes_everywhere_is_no_mistake(collator: Collator) -> None:
     features = [{**f, "completion_mask": [1] * len(f["input_ids"])} for f in data()[:4]]
-    GuardedCollator(collator, packed=False)(features)
+    inbox = Inbox()
+    GuardedCollator(collator, packed=False, inbox=inbox)(features)
+    assert inbox.first() is None
 
 
 def test_a_packed_data_set_tells_its_samples() -> None:
