@@ -18,7 +18,7 @@ audit: setup tex
 # Tests and notebooks, side by side on as many processes as there are cores, each of which computes on one thread: the
 # small models are too small for two. A file's tests and a notebook's cells stay together, the longest files first.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup --no-loadscope-reorder --nbval \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder --nbval \
 	  --nbval-current-env --nbval-sanitize-with notebooks/nbval_sanitize.cfg tests notebooks
 
 # What a small model computes, once more on the plainest arithmetic that the processor has: no verdict may depend on which

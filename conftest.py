@@ -11,8 +11,10 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +27,40 @@ from coordexp_audit_lib.report.sanitize import read_rules
 
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
-LONGEST = ("test_detection.py", "test_anywhere.py", "test_nothing_vacuous.py", "test_guards_ranks.py")
+LONGEST = (
+    *("test_detection.py", "test_targets_hostile.py", "test_hostile_book.py", "test_guards_ranks.py"),
+    *("test_pipelines_example_shift.py", "test_pipelines_example.py", "test_cli.py", "test_guards_memory.py"),
+)
 
 
 DRAWN_ONCE = "%config InlineBackend.print_figure_kwargs = {'bbox_inches': None}"
 KERNEL_S = 60
+TAKES_MEMORY = re.compile(r"^def \w+\([^)]*\bmemory\b", re.MULTILINE)
+_PLACES = {name: place for place, name in enumerate(LONGEST)}
 _IMPORTED = [0]  # modules, when objects were last set aside
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under `--dist loadgroup` a file's tests stay in one process, and so do all files that share `memory`."""
-    sharing = {item.path for item in items if "memory" in getattr(item, "fixturenames", ())}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("memory" if item.path in sharing else str(item.path)))
-    items.sort(key=lambda item: _place(item.path, sharing))
+    items.sort(key=lambda item: (_PLACES.get(item.path.name, len(LONGEST)), not _shares(item.path)))
 
 
-def _place(path: Path, sharing: set[Path]) -> tuple[int, bool]:
-    return LONGEST.index(path.name) if path.name in LONGEST else len(LONGEST), path not in sharing
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Under `--dist loadfile` a file's tests stay in one process, and so do all files that share `memory`."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Sharing(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return "memory" if _shares(config.rootpath / file) else file
+
+    return Sharing(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@cache
+def _shares(file: Path) -> bool:
+    """Whether something in a file takes the fixture `memory`."""
+    return file.suffix == ".py" and TAKES_MEMORY.search(file.read_text(encoding="utf-8")) is not None
 
 
 def pytest_collection_finish() -> None:

@@ -10,7 +10,7 @@ adapter = Adapter(
     distributions=("ms-swift", "transformers", "torch", "binpacking"),
     profile="qwen3_vl",
     contract={"packing.in_order": False},  # it packs by length
-    preload=("torch", "transformers", "coordexp_audit_lib.kit.parts:model"),
+    preload=("torch", "transformers", "coordexp_audit_lib.kit.parts:ready"),
 )
 PACKING, TEMPLATE = "swift.llm.dataset.utils:PackingDataset", "swift.llm.template.base:Template"
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from coordexp_audit_lib.kit import chat, coordjson, picture, profile
@@ -108,6 +110,17 @@ def model() -> Any:
         return models.small()
 
 
+def ready() -> None:
+    """Import and build what takes longest of the parts here, once for all workers that are forked: an adapter's
+    `preload` names it as `coordexp_audit_lib.kit.parts:ready`."""
+    import transformers
+
+    hub: Any = transformers
+    with suppress(words.TokenizerMissing):  # each worker says so where it is asked
+        words.at(str(Path.cwd()))
+    model(), image_processor(), hub.Qwen3VLProcessor
+
+
 def images(pictures: Sequence[Mapping[str, Any]]) -> list[Any]:
     """PIL images of a request's pictures: number, width and height in pixels of each."""
     return [picture.image(p["number"], p["width"], p["height"]) for p in pictures]
@@ -142,6 +155,13 @@ def chat_of(record: Mapping[str, Any], system: str, user: str, order: str = "des
     turns = [("system", system), ("user", slots + user), ("assistant", text)]
     pictures = [{"number": n, "width": w, "height": h} for n, (w, h) in enumerate(record["pictures"])]
     return Asked(turns=turns[0 if system else 1 :], pictures=[Asked(p) for p in pictures])
+
+
+def named(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A chat of text about the objects of a data set's record (`geometry.sample_order`)."""
+    objects = [{"desc": "", **one} for one in record["objects"]]
+    said = "; ".join(" ".join(str(value) for value in one.values()) for one in objects)
+    return [("user", "Name the objects."), ("assistant", said)]
 
 
 def crowded(objects: int) -> Asked:

@@ -47,7 +47,7 @@ def _measured(key: bytes, how: How) -> s.Forward:
     request = msgspec.json.decode(key, type=s.ForwardRequest)
     encoded = [batches.encode_one(one) for one in request.samples]
     packs = plans.packs([e.length for e in encoded], request.packing_length, request.path)
-    small = model.small()
+    small = model.hashed()
     with model.one_thread(), varlen.attending(small, request.attention):
         found = [_pack(small, request, encoded, members, how) for members in packs]
     return s.Forward(found, sdpa_accepted=True)
@@ -64,6 +64,7 @@ def _pack(small: Any, request: s.ForwardRequest, encoded: Sequence[s.Encoded], m
     bounds = list(pairwise(ends))
     if how.first_supervised:
         labels[ends[1:-1]] = torch.tensor(ints["input_ids"][0])[ends[1:-1]]
+    labels = model.row_of(labels)
     call = {**_call(batch, how), **_vision([samples[m] for m in members], ints.get("image_grid_thw"))}
     with influence.watching(small) as seen:
         small(**call)
@@ -127,13 +128,13 @@ def _unpacked(sample: s.Sample) -> tuple[Any, s.Loss]:
     """One sample as inference would run it: a mask of ones, positions that the model computes by itself."""
     import torch
 
-    small, encoded = model.small(), batches.encode_one(sample)
+    small, encoded = model.hashed(), batches.encode_one(sample)
     ids = torch.tensor([encoded.input_ids])
     with torch.no_grad():
         call = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
         call |= model.token_types(small.forward, ids)
         logits = small(**call, **_vision([sample], encoded.grid)).logits
-    loss, supervised = _loss(logits, torch.tensor(encoded.labels), [(0, encoded.length)])
+    loss, supervised = _loss(logits, model.row_of(torch.tensor(encoded.labels)), [(0, encoded.length)])
     return logits, s.Loss(loss, supervised)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.boundaries.supervision.reference.losses import measured
-from coordexp_audit_lib.kit.model import small, token_types
+from coordexp_audit_lib.kit.model import FEW, hashed, token_types
 from coordexp_audit_lib.kit.picture import MULTIPLE, patches, pixels
-from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS, ENDOFTEXT, IMAGE_PAD, VISION_END, VISION_START, encode
+from coordexp_audit_lib.kit.tokenizer import ENDOFTEXT, IMAGE_PAD, VISION_END, VISION_START, encode
 
 PROMPT = "Locate every object."
 
@@ -27,7 +27,7 @@ def rows(targets: Sequence[list[int]], image: int) -> Rows:
     """Put each target behind the prompt; `image` is the side of a generated picture in pixels, 0 for none."""
     import torch
 
-    model = small()
+    model = hashed()
     merged = (image // MULTIPLE) ** 2
     picture = [VISION_START, *[IMAGE_PAD] * merged, VISION_END] if image else []
     prompt = encode("<|im_start|>user\n") + picture + encode(f"{PROMPT}<|im_end|>\n<|im_start|>assistant\n")
@@ -54,6 +54,5 @@ def _rope(function: Any, ids: Any, grid: Any, mask: Any) -> Any:
 
 def norms(grads: Any) -> tuple[list[float], list[float]]:
     """Gradient norms of rows [N, V] on the ordinary and on the coordinate columns."""
-    coord = grads[:, COORD_0 : COORD_0 + COORD_BINS].norm(dim=-1)
-    plain = grads[:, :COORD_0].pow(2).sum(-1) + grads[:, COORD_0 + COORD_BINS :].pow(2).sum(-1)
-    return [measured(v) for v in plain.sqrt().tolist()], [measured(v) for v in coord.tolist()]
+    plain, coord = grads[:, :FEW].norm(dim=-1), grads[:, FEW:].norm(dim=-1)
+    return [measured(v) for v in plain.tolist()], [measured(v) for v in coord.tolist()]

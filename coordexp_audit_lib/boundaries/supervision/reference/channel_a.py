@@ -22,7 +22,7 @@ from coordexp_audit_lib.boundaries.supervision.reference.target import END
 from coordexp_audit_lib.boundaries.supervision.surfaces import CHANNEL_A, ChannelA, ChannelARequest, Pass, SegmentA
 from coordexp_audit_lib.core.surface import answers
 from coordexp_audit_lib.kit.coordjson import container
-from coordexp_audit_lib.kit.model import one_thread, small
+from coordexp_audit_lib.kit.model import hashed, one_thread
 from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS, encode
 
 Slots = list[tuple[int, int]]
@@ -43,7 +43,7 @@ def _channel_a(encoded: bytes) -> ChannelA:
     targets = [encode(container(write(s.gt, request.order)) + END) for s in request.samples]
     batch = rows(targets, request.image)
     slots = [(b, batch.prompt + p) for b, t in enumerate(targets) for p, i in enumerate(t) if is_coordinate(i)]
-    embed = small().get_input_embeddings()
+    embed = hashed().get_input_embeddings()
     calls: list[dict[str, Any]] = []
     passes: list[Any] = []
     for n in range(request.n_iter):
@@ -54,11 +54,11 @@ def _channel_a(encoded: bytes) -> ChannelA:
             if n > 0 and slots:
                 embeds = _soft(embeds, passes[-1], slots, embed, detach=request.grad_mode == "em_detach")
             calls.append({"inputs_embeds": embeds, "use_cache": False, **batch.extras})
-            logits = small()(**calls[-1]).logits
+            logits = hashed()(**calls[-1]).logits
         if logits.requires_grad:
             logits.retain_grad()
         passes.append(logits)
-    small().zero_grad(set_to_none=True)
+    hashed().zero_grad(set_to_none=True)
     loss = _loss(passes, targets, slots, batch.prompt, request)
     loss.backward()
     length = batch.ids.shape[1]

@@ -14,7 +14,7 @@ from coordexp_audit_lib.boundaries.supervision.reference.target import Target, b
 from coordexp_audit_lib.boundaries.supervision.surfaces import CHANNEL_B, ChannelB, ChannelBRequest, SegmentB
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.surface import answers
-from coordexp_audit_lib.kit.model import one_thread, small
+from coordexp_audit_lib.kit.model import FEW, hashed, one_thread, row_of
 from coordexp_audit_lib.kit.schedule import seed_base
 from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS
 
@@ -39,7 +39,7 @@ def _channel_b(encoded: bytes) -> ChannelB:
         return ChannelB([_segment(t, seed) for t in kept], counted, [], {}, False)
     batch = rows([t.ids for t in kept], request.image)
     call = {"input_ids": batch.ids, "use_cache": False, **batch.extras}
-    logits = small()(**call).logits
+    logits = hashed()(**call).logits
     loss = _loss(logits, kept, batch.prompt, request)
     (grads,) = torch.autograd.grad(loss, logits)  # what stands below the logits is not asked for
     measure = partial(_measured, found=(logits, grads), prompt=batch.prompt, batch=kept, request=request)
@@ -101,7 +101,7 @@ def _measured(
     logits, span = found[0], slice(prompt - 1, prompt - 1 + len(t.ids))
     grads = found[1][b, span]
     text, coord = norms(grads)
-    best = grads.argmin(-1).tolist()
+    best = _tokens(grads.argmin(-1), t.ids)
     total = sum(w for other in batch for w in other.weights)
     slots = sum(len(g.pos) for other in batch for g in (*other.matched_groups, *other.missed_groups))
     targets = [-1] * len(t.ids)
@@ -120,12 +120,22 @@ def _measured(
     )
 
 
+def _tokens(rows: Any, ids: list[int]) -> list[int]:
+    """Which tokens these rows [N] of the small model stand for, one for each of `ids`: that one, if it is its row."""
+    import torch
+
+    own = row_of(torch.tensor(ids)).tolist()
+    others = dict(zip(own, ids, strict=True))
+    found = zip(rows.tolist(), own, ids, strict=True)
+    return [t if k == row else COORD_0 + k - FEW if k >= FEW else others.get(k, k) for k, row, t in found]
+
+
 def _target(logits: Any, grad: Any, slots: int) -> int:
     """The bin that a slot's gradient points to: SmoothL1's gradient at logit k is (E - t) / slots times dE/dlogit_k."""
     import torch
 
-    chosen = logits[COORD_0 : COORD_0 + COORD_BINS].double().requires_grad_()
+    chosen = logits[FEW:].double().requires_grad_()
     mean = decode(chosen.unsqueeze(0))
     (slope,) = torch.autograd.grad(mean.sum(), chosen)
-    size = (grad[COORD_0 : COORD_0 + COORD_BINS].double() * slope).sum() / slope.pow(2).sum()
+    size = (grad[FEW:].double() * slope).sum() / slope.pow(2).sum()
     return round(float((mean.detach() - size * slots) * (COORD_BINS - 1)))

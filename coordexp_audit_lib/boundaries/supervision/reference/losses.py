@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from math import isfinite, pi
 from typing import Any
 
-from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS
+from coordexp_audit_lib.kit.model import FEW, row_of
+from coordexp_audit_lib.kit.tokenizer import COORD_BINS
 
 EPS = 1e-7
 
@@ -74,7 +75,8 @@ def token_loss(logits: Any, ids: Sequence[tuple[int, int, int]], weights: Sequen
     if not ids:
         return logits.sum() * 0
     rows, places = torch.tensor([b for b, _, _ in ids]), torch.tensor([p - 1 for _, p, _ in ids])
-    each = cross_entropy(logits[rows, places], torch.tensor([t for _, _, t in ids]), reduction="none")
+    wanted = row_of(torch.tensor([t for _, _, t in ids]))
+    each = cross_entropy(logits[rows, places], wanted, reduction="none")
     weight = torch.tensor(list(weights))
     return (each * weight).sum() / weight.sum()
 
@@ -84,7 +86,7 @@ def coordinate_logits(logits: Any, slots: Sequence[tuple[int, int]]) -> Any:
     import torch
 
     rows, places = torch.tensor([b for b, _ in slots]), torch.tensor([p - 1 for _, p in slots])
-    return logits[rows, places, COORD_0 : COORD_0 + COORD_BINS]
+    return logits[rows, places, FEW:]
 
 
 def geometry(
