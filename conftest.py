@@ -27,7 +27,10 @@ from coordexp_audit_lib.report.sanitize import read_rules
 
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
-LONGEST = ("test_detection.py", "test_anywhere.py", "test_nothing_vacuous.py", "test_guards_ranks.py")
+LONGEST = (
+    *("test_detection.py", "test_targets_hostile.py", "test_hostile_book.py", "test_guards_ranks.py"),
+    *("test_pipelines_example_shift.py", "test_pipelines_example.py", "test_cli.py", "test_guards_memory.py"),
+)
 
 
 DRAWN_ONCE = "%config InlineBackend.print_figure_kwargs = {'bbox_inches': None}"

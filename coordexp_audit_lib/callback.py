@@ -87,7 +87,7 @@ class AuditCallback(TrainerCallback):
         self.ranks, self.inbox = Ranks(timeout_s), Inbox()
         self.collators: list[GuardedCollator] = []
         self.diary = Diary(self.collators)
-        self.losses, self.watch = Losses(), RunWatch(self.diary, self.inbox.folder)
+        self.losses, self.watch = Losses(), RunWatch(self.diary, self.inbox.folder, self.ranks)
         self.calls = Calls(self.inbox, isolation, self.diary.failed)
         self.ruled = self.stage2 = False
 

@@ -1,6 +1,7 @@
 """A plain packer for Qwen3-VL in torch and transformers: what a training script of one's own looks like."""
 
 import torch
+import transformers
 
 IGNORE = -100
 IMAGE_PAD, MERGE = 151_655, 2
@@ -13,6 +14,8 @@ def encode(processor, messages):
     labels = torch.full_like(ids, IGNORE)
     header = torch.tensor(processor.tokenizer.encode("<|im_start|>assistant\n"))
     end = processor.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    if int((ids == end).sum()) != len(messages):
+        raise ValueError("a text spells <|im_end|>: its turn would end there")
     for start in range(len(ids) - len(header)):
         if torch.equal(ids[start : start + len(header)], header):
             first = start + len(header)
@@ -76,3 +79,9 @@ def collate(samples):
 def loss(model, batch):
     """The mean cross-entropy of the supervised tokens."""
     return model(**batch, use_cache=False).loss
+
+
+def trainer(model, samples, **arguments):
+    """A trainer over encoded samples, one a micro-step."""
+    given = transformers.TrainingArguments(**arguments, remove_unused_columns=False)
+    return transformers.Trainer(model, given, collate, train_dataset=samples, eval_dataset=samples[:2])

@@ -2,7 +2,7 @@
 
 import packer
 
-from coordexp_audit_lib.kit import parts, replies, varlen
+from coordexp_audit_lib.kit import parts, replies, training, varlen
 from coordexp_audit_lib.pipelines.api import Adapter, NotSupported
 
 adapter = Adapter(
@@ -69,3 +69,24 @@ def forward(request, here):
 def records(request, here):
     chats = [parts.chat_of(r, request.system, request.user, request.field_order) for r in request.records]
     return replies.records(encoded(chats, here))  # it never pads
+
+
+@adapter.answers("template.rollout_prompt", of="packer:encode")
+def prompt(request, here):
+    """What `generate` gets, and what is trained on."""
+    chat = parts.chat_of(parts.crowded(2), "Locate.", "Every object.", request.field_order)
+    messages, words = parts.messages(chat.turns, chat.pictures), here.parts.apply_chat_template
+    asked = here.call(words, messages[:-1], tokenize=True, return_dict=True, add_generation_prompt=True)
+    whole = here.call(packer.encode, here.parts, messages)
+    return replies.rollout_prompt(asked["input_ids"][0], whole["input_ids"], whole["labels"])
+
+
+@adapter.trains(of="packer:trainer")
+def train(request, here):
+    """A short run of the trainer over chats of text; what it shows of parameters, samples, log and files is judged."""
+    rows = [here.call(packer.encode, here.parts, parts.messages(chat)) for chat in request.chats]
+
+    def make(folder, arguments):
+        return here.call(packer.trainer, training.model(), rows, **arguments)
+
+    return training.ran(make, request, here.scratch, [row["input_ids"].tolist() for row in rows])

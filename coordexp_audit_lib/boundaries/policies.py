@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from coordexp_audit_lib.core.claim import Claim
+from coordexp_audit_lib.core.claim import Claim, declared
+from coordexp_audit_lib.core.declared import Declared
 from coordexp_audit_lib.core.pipeline import Pipeline
 
 # Policy -> what it promises, and its claims: ids, or whole boundaries with a dot at their end. An id counts before a
@@ -26,14 +27,22 @@ POLICIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "records": ("data are records of objects with boxes in a thousand bins", ("geometry.",)),
     "rollouts": (
         "it trains on rollouts of its own from a server",
-        (*("rollout.", "metrics.", "template.prompt_is_prefix", "packing.fill_at_least_fifo"), *("supervision.",)),
+        ("rollout.", "metrics.", "packing.fill_at_least_fifo", "supervision."),
     ),
-    "silence": ("its source suppresses nothing in silence, and its errors name a place", ("silence.",)),
+    "silence": ("its errors name what is wrong and where", ("silence.",)),
     "unpacked-evaluation": ("evaluation is packed only where a config asks for it", ("packing.eval_unpacked",)),
     "upstream": ("it writes down what it relies on below (`upstream.contracts` of the contract)", ("upstream.",)),
 }
 # Claims of a policy's boundary that hold of any pipeline.
-UNIVERSAL = ("metrics.no_dilution", "metrics.shards_merged", "metrics.evaluation_order_free")
+UNIVERSAL = (
+    *("metrics.no_dilution", "metrics.shards_merged", "metrics.evaluation_order_free", "metrics.reduced_by_key"),
+    *("metrics.finite", "metrics.schema_stable", "metrics.per_step_not_cumulative", "metrics.step_once"),
+    *("supervision.parameters_train", "supervision.frozen_still", "supervision.updated_once", "supervision.tied_stay"),
+    *("supervision.modes_fit", "supervision.weights_finite", "supervision.run_repeats", "supervision.resume_goes_on"),
+    *("template.prompt_is_prefix", "geometry.sampling_deterministic", "rollout.no_rank_conditional_collective"),
+    *("provenance.weights_only", "provenance.no_secrets", "silence.no_blanket_suppression"),
+    *("upstream.qwen3vl_surface", "upstream.installed_fit", "upstream.imports_there"),
+)
 
 
 def policy_of(claim: str) -> str:
@@ -48,15 +57,22 @@ def policy_of(claim: str) -> str:
     return ""
 
 
-def applicable(claims: Iterable[Claim], pipeline: Pipeline) -> list[Claim]:
-    """The claims that the pipeline is judged by: universal ones, and those of the policies that it keeps."""
-    return [c for c in claims if not (policy := policy_of(c.id)) or pipeline.keeps(policy)]
+def asked_of(pipeline: Pipeline, boundary: str) -> list[Claim]:
+    """The claims of a boundary that a target of the pipeline can be asked about, whatever policies it keeps."""
+    adapted = isinstance(pipeline, Declared)
+    return [c for c in declared(boundary) if c.of_targets or (adapted and c.of_adapters)]
 
 
-def left_out(claims: Iterable[Claim], pipeline: Pipeline) -> dict[str, int]:
-    """How many claims of each policy the pipeline is not judged by."""
+def applicable(pipeline: Pipeline, boundary: str) -> list[Claim]:
+    """The claims of a boundary that the pipeline is judged by: universal ones, and those of the policies that it
+    keeps."""
+    return [c for c in asked_of(pipeline, boundary) if not (policy := policy_of(c.id)) or pipeline.keeps(policy)]
+
+
+def left_out(pipeline: Pipeline, names: Iterable[str]) -> dict[str, int]:
+    """How many claims of each policy the pipeline is not judged by. names: of boundaries."""
     counts: dict[str, int] = {}
-    for c in claims:
+    for c in (c for name in names for c in asked_of(pipeline, name)):
         policy = policy_of(c.id)
         if policy and not pipeline.keeps(policy):
             counts[policy] = counts.get(policy, 0) + 1

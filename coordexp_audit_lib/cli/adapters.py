@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.boundaries.policies import policy_of
 from coordexp_audit_lib.boundaries.template import cases
 from coordexp_audit_lib.boundaries.template.surfaces import PROMPT
 from coordexp_audit_lib.cli import skeleton
@@ -59,7 +60,8 @@ def _check(arguments: argparse.Namespace) -> int:
         found = ranked(audit(recorder, checks, told.configs))
         answered = {name: _outcome(recorder, name) for name in told.target.said.surfaces}
     first = _first(answered, found)
-    document = {"schema": SCHEMA, "surfaces": answered, "claims": _by_status(found), "first": first}
+    counts = _counts(found)
+    document = {"schema": SCHEMA, "surfaces": answered, "claims": _by_status(found), "decided": counts, "first": first}
     if arguments.json:
         print(json.dumps(document, sort_keys=True, indent=1))
     else:
@@ -89,6 +91,16 @@ def _by_status(found: Sequence[Finding]) -> dict[str, list[str]]:
     return {status: sorted(f.invariant for f in found if f.status == status) for status in STATUSES}
 
 
+def _counts(found: Sequence[Finding]) -> dict[str, dict[str, int]]:
+    """Of the claims that hold of any pipeline, and of those of its policies: how many are decided, and how many there
+    are."""
+    told = {}
+    for name, policy in (("universal", False), ("policies", True)):
+        mine = [f for f in found if bool(policy_of(f.invariant)) == policy]
+        told[name] = {"decided": sum(f.status in ("held", "violated") for f in mine), "all": len(mine)}
+    return told
+
+
 def _first(answered: Mapping[str, Mapping[str, Any]], found: Sequence[Finding]) -> str:
     """What to look at first: a surface that fails, then the weightiest violation, then what could not be judged."""
     for name, one in answered.items():
@@ -106,7 +118,9 @@ def _shown(answered: Mapping[str, Mapping[str, Any]], found: Sequence[Finding], 
     rows = [(name, *(one[w] or "-" for w in words), one["first"][:60]) for name, one in answered.items()]
     parts = [text(("surface", *words, "first failure or refusal"), rows) if rows else "it answers no surface", ""]
     decided = [f for f in found if f.status in ("held", "violated")]
-    parts.append(f"{len(decided)} of {len(found)} claims are decided: ")
+    any_, own = _counts(found).values()
+    said = f"{any_['decided']} of {any_['all']} claims that hold of any pipeline are decided"
+    parts.append(f"{said}, and {own['decided']} of {own['all']} of its policies:" if own["all"] else f"{said}:")
     parts += [f"  {f.status:<8}  {f.invariant:<36}  {f.checked} judged" for f in decided]
     parts += ["", "not decided:"]
     parts += [f"  {f.status:<8}  {f.invariant:<36}  {f.note[:110]}" for f in found if f.status in ("unbound", "error")]

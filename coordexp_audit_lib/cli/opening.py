@@ -14,8 +14,9 @@ import msgspec
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.policies import POLICIES, applicable, left_out
 from coordexp_audit_lib.core.claim import Claim, claims, exhibits
-from coordexp_audit_lib.core.errors import UsageError, did_you_mean
-from coordexp_audit_lib.core.pipeline import pipelines
+from coordexp_audit_lib.core.declared import OF_ADAPTERS, PROFILE
+from coordexp_audit_lib.core.errors import UsageError, did_you_mean, nearest
+from coordexp_audit_lib.core.pipeline import pipeline, pipelines
 from coordexp_audit_lib.core.surface import surfaces
 from coordexp_audit_lib.core.target import Target, TargetInfo
 from coordexp_audit_lib.kit import profile
@@ -136,6 +137,7 @@ def _refuse_misspelt(target: Target, whole: bool) -> None:
     if said is None:
         return
     named: list[tuple[str, Iterable[str], Iterable[str]]] = [("policy", said.policies, POLICIES)]
+    named.append(("contract key", *_contract_keys(said.contract)))
     if whole:
         named.append(("surface", said.surfaces, surfaces()))
         named.append(("claim", said.demands or {}, [c.id for c in claims()]))
@@ -154,6 +156,14 @@ def _refuse_misspelt(target: Target, whole: bool) -> None:
         raise
 
 
+def _contract_keys(contract: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The keys of a contract that claims of the library may read, and those that they read. Keys under a name that is
+    no boundary's, nor looks like one, are for claims of one's own."""
+    names = [b.name for b in boundaries.BOUNDARIES]
+    known = {*pipeline().contract(), *(name + PROFILE for name in names), *OF_ADAPTERS}
+    return [k for k in contract if nearest(k.partition(".")[0], names)], sorted(known)
+
+
 def adapter_named(arguments: argparse.Namespace) -> Path | None:
     """The adapter's file that the command names; None for a pipeline that the library itself knows."""
     from coordexp_audit_lib.targets.adapter import adapter_of
@@ -167,7 +177,7 @@ def adapter_named(arguments: argparse.Namespace) -> Path | None:
 def planned(opened: Opened) -> tuple[list[Claim], int, int]:
     """The checks of the chosen boundaries, how often they are judged in all, and the number of exhibits."""
     chosen = boundaries.load(opened.names)
-    checks = applicable([i for b in chosen for i in claims(b.name)], opened.target.pipeline())
+    checks = [c for b in chosen for c in applicable(opened.target.pipeline(), b.name)]
     times = max(1, len(opened.configs))
     judged = sum(times if i.per_config else 1 for i in checks)
     return checks, judged, sum(len(exhibits(b.name)) for b in chosen)
@@ -175,11 +185,11 @@ def planned(opened: Opened) -> tuple[list[Claim], int, int]:
 
 def described(target: Target, names: list[str] | None, taken: str = "") -> TargetInfo:
     """Who was audited, with what it was not judged by. taken: what the tree itself said of how it is judged."""
-    every = [i for b in boundaries.load(names) for i in claims(b.name)]
-    counts, info = left_out(every, target.pipeline()), target.info()
+    counts, info = left_out(target.pipeline(), [b.name for b in boundaries.load(names)]), target.info()
     told = ", ".join(f"{policy} ({n})" for policy, n in counts.items())
     note = f"not judged, for the adapter names none of these policies (with so many claims): {told}" if told else ""
-    return msgspec.structs.replace(info, note="; ".join(filter(None, (info.note, taken, note))))
+    repository = target.pipeline().repository if info.commit else ""
+    return msgspec.structs.replace(info, note="; ".join(filter(None, (info.note, taken, note))), repository=repository)
 
 
 def cores() -> int:

@@ -35,6 +35,7 @@ from coordexp_audit_lib.core.target import Target
 Check = Callable[["Context"], Iterator["Violation | Problem"]]
 Predicate = Callable[[Any, "Ledger"], Iterable[Problem]]
 Exhibit = Callable[["Context"], dict[str, Any]]
+Subjects = Callable[["Context"], Iterable[Any]]
 T = TypeVar("T", bound=Callable[..., Any])
 
 _CLAIMS: dict[str, Claim] = {}
@@ -74,10 +75,11 @@ class Claim:
     artifact is judged. spec: citations that hold for any pipeline (a library's own demand); what one pipeline's
     specification says stands in that pipeline. per_config: the claim is about a config and is judged for each.
     root: the claim that this one is counted with where both are violated, for they then have one cause. of_targets:
-    False where only what a run left behind can break it, so that no target is asked.
+    False where only what a run left behind can break it, so that no target is asked. of_adapters: an adapter's pipeline
+    is asked all the same, for a short run.
     """
 
-    of_targets = True
+    of_targets, of_adapters = True, False
 
     def __init__(
         self,
@@ -247,22 +249,35 @@ def claim(
 
 
 def artifact_claim(
-    *, severity: Severity, remedy: str, on: Mapping[type, Predicate], spec: tuple[Citation, ...] = (), doc: str, id: str
+    *,
+    severity: Severity,
+    remedy: str,
+    on: Mapping[type, Predicate],
+    spec: tuple[Citation, ...] = (),
+    doc: str,
+    id: str,
+    asks: Subjects | None = None,
 ) -> Claim:
     """Declare a claim that only artifacts can break: a run's log, its folder, a release. No target is asked.
 
     Args:
         on: by type of artifact, the predicate `(subject, ledger) -> problems`. doc: the module's `__doc__`. id: as in
-            `claim`.
+            `claim`. asks: makes such subjects of what an adapter answers, `(ctx) -> subjects`; an adapter's pipeline is
+            then judged by it too.
     """
 
     def asks_nothing(ctx: Context) -> Iterator[Violation | Problem]:
         raise Undecided("only what a run left behind can decide it")
 
+    def of_answers(ctx: Context) -> Iterator[Violation | Problem]:
+        for subject in asks(ctx) if asks is not None else ():
+            yield from on[type(subject)](subject, ctx)
+
     if id in _CLAIMS:
         raise AuditError(f"claim {id} is declared twice", where=id, remedy="rename one of them")
-    made = Claim(id, doc, asks_nothing, severity=severity, kind="A", remedy=remedy, spec=spec)
-    made.of_targets = False
+    check = of_answers if asks is not None else asks_nothing
+    made = Claim(id, doc, check, severity=severity, kind="A", remedy=remedy, spec=spec)
+    made.of_targets, made.of_adapters = False, asks is not None
     made.predicates.update(on)
     _CLAIMS[id] = made
     return made

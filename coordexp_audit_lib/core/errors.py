@@ -82,10 +82,15 @@ def unusable(error: OSError, where: str = "") -> UsageError:
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
     """A remedy for a word that is not known: the nearest that is, else what else helps."""
+    close = nearest(word, known)
+    return f"did you mean {close}?" if close else otherwise
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word that is most like it; "" where none is."""
     import difflib  # only who errs needs it
 
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"did you mean {close[0]}?" if close else otherwise
+    return next(iter(difflib.get_close_matches(word, list(known), n=1)), "")
 
 
 def one_line(what: str, where: str = "", remedy: str = "") -> str:

@@ -7,6 +7,7 @@ next check point to raise, and there all raise; so no rank is left in a collecti
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -35,6 +36,22 @@ class Ranks:
             return
         self.number, self.size = dist.get_rank(), dist.get_world_size()
         self._group = dist.new_group(backend="gloo", timeout=timedelta(seconds=self.timeout_s))
+
+    def summed(self, arrays: Sequence[Any]) -> list[Any]:
+        """Of each array [n] of integers the sum over the ranks; every rank must call it, with arrays of equal sizes.
+
+        Raises:
+            RuntimeError: a rank did not come within the timeout.
+        """
+        import numpy as np
+        import torch
+        import torch.distributed as dist
+
+        whole = torch.from_numpy(np.concatenate([np.asarray(a, np.int64) for a in arrays]))
+        if self._group is not None:
+            dist.all_reduce(whole, group=self._group)
+        ends = np.cumsum([len(a) for a in arrays])[:-1]
+        return np.split(whole.numpy(), ends)
 
     def agree(self, failure: AuditError | None, place: str) -> None:
         """Go on if no rank failed; else raise on every rank.

@@ -2,7 +2,8 @@
 
 The numbers are read where the training loader's batch sampler gives them, in this process, and counted once the trainer
 has taken its steps with them. Of an epoch it keeps one number for each sample; of a checkpoint one bit, in the audit's
-folder. A stream has no numbers, and of several processes each sees its part: nothing is judged then.
+folder. A stream has no numbers, and nothing is judged then. Of several ranks each counts its part, and at the end of an
+epoch they are summed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import numpy as np
 
 from coordexp_audit_lib.boundaries.packing.artifact import Array
 from coordexp_audit_lib.boundaries.packing.predicates.epochs import Epoch
-from coordexp_audit_lib.guards.loaders import is_stream
+from coordexp_audit_lib.guards.ranks import Ranks
+from coordexp_audit_lib.kit.loaders import is_stream
 
 MOST = 1 << 24  # samples of a data set; of a larger one nothing is kept
 KEPT = 4  # checkpoints whose samples are known
@@ -52,13 +54,14 @@ class Pass:
 class SampleLedger:
     """Keeps which samples are trained on."""
 
-    def __init__(self) -> None:
+    def __init__(self, ranks: Ranks | None = None) -> None:
+        self.ranks = ranks or Ranks()
         self.why = "training has not begun"
         self.told: list[dict[str, int]] = []
         self._folder: Path | None = None
         self._sampler: Any = None
         self._size = self._batches = self._steps = self._skip = self._micro = self._epoch = 0
-        self._spare, self._replaces, self._usual = 0, False, True
+        self._spare, self._filling, self._replaces, self._usual = 0, 0, False, True
         self._planned: int | None = None
         self._before: Array | None = None
         self._passes: list[Pass] | None = None
@@ -74,6 +77,12 @@ class SampleLedger:
         self._size, self._batches = len(inner.dataset), len(inner)
         self._spare = (sampler_of(sampler, "batch_size") or 1) - 1 if sampler_of(sampler, "drop_last") else 0
         self._planned, self._replaces = planned(sampler), bool(sampler_of(sampler, "replacement"))
+        size = self.ranks.size
+        if size > 1:
+            self._filling = 0 if self._spare else (sampler_of(sampler, "batch_size") or 1) * size - 1
+            self._spare = (self._spare + 1) * size - 1 if self._spare else 0
+            per_rank = self._planned if type(innermost(sampler)).__name__.startswith("Distributed") else None
+            self._planned = self._size if per_rank and per_rank * size >= self._size else self._planned
         self._usual = type(innermost(sampler)).__name__ in USUAL
         every = max(1, args.gradient_accumulation_steps)
         self._steps = max(-(-self._batches // every), 1)
@@ -93,17 +102,23 @@ class SampleLedger:
 
     def epoch_ended(self) -> Epoch | None:
         """What the epoch held; None where it can't be told."""
-        seen = self._taken()
-        made = None
-        if seen is not None:
+        seen, made = self._taken(), None
+        before = self._before if self._before is not None and len(self._before) == self._size else None
+        known = self._skip == 0 or before is not None
+        counts = np.zeros(self._size, np.int64) if seen is None else np.bincount(seen, minlength=self._size)
+        told_all, holders = seen is not None, None
+        if self.ranks.size > 1 and not self.why:
+            zeros = np.zeros(self._size, np.int64)
+            mine = ([int(seen is not None), int(known)], counts, counts > 0, zeros if before is None else before)
+            (ready, aware), counts, holders, earlier = self.ranks.summed(mine)
+            told_all, known = ready == self.ranks.size, aware == self.ranks.size
+            before = earlier > 0 if before is not None else None
+        if told_all:
             whole = self._skip + self._micro >= self._batches
-            counts = np.bincount(seen, minlength=self._size)[: self._size]
-            before = self._before if self._before is not None and len(self._before) == self._size else None
-            known = self._skip == 0 or before is not None
             spare = self._spare if known else self._size
-            plan = (whole, self._planned, self._replaces, spare, self._usual)
+            plan = (whole, self._planned, self._replaces, spare, self._usual, holders, self._filling)
             made = Epoch(self._epoch + 1, self._size, counts, before, *plan)
-            told = {"epoch": self._epoch + 1, "samples": self._size, "trained on": int(seen.size)}
+            told = {"epoch": self._epoch + 1, "samples": self._size, "trained on": int(counts.sum())}
             self.told = [*self.told, {**told, "more than once": int((counts > 1).sum())}][-EPOCHS:]
         self._epoch, self._skip, self._before = self._epoch + 1, 0, None
         return made
@@ -119,9 +134,9 @@ class SampleLedger:
         marks[seen] = True
         self._folder.mkdir(parents=True, exist_ok=True)
         packed = zlib.compress(self._size.to_bytes(8, "little") + np.packbits(marks).tobytes())
-        (self._folder / f"samples-{step}.bits").write_bytes(packed)
+        self._bits(self._folder, step).write_bytes(packed)
         kept = sorted(self._folder.glob("samples-*.bits"), key=lambda f: f.stat().st_mtime)
-        for old in kept[:-KEPT]:
+        for old in kept[: -KEPT * self.ranks.size]:
             old.unlink(missing_ok=True)
 
     def ended(self) -> None:
@@ -137,10 +152,15 @@ class SampleLedger:
         dataset: Any = getattr(inner, "dataset", None)
         if sampler is None or is_stream(dataset) or not hasattr(dataset, "__len__"):
             return "the data are a stream, whose samples have no numbers"
-        if getattr(args, "world_size", 1) > 1:
+        if getattr(args, "world_size", 1) > self.ranks.size:
             return "each of several processes sees a part of the samples"
         size = len(dataset)
         return "" if 0 < size <= MOST else f"the data set has {size} samples"
+
+    def _bits(self, folder: Path, step: int) -> Path:
+        """Where this rank keeps which samples a checkpoint has seen."""
+        rank = f"-{self.ranks.number}of{self.ranks.size}" if self.ranks.size > 1 else ""
+        return folder / f"samples-{step}{rank}.bits"
 
     def _watch(self, sampler: Any) -> None:
         passes: list[Pass] = []
@@ -175,7 +195,7 @@ class SampleLedger:
         if self._folder is None:
             return None
         try:
-            content = zlib.decompressobj().decompress((self._folder / f"samples-{step}.bits").read_bytes(), MOST)
+            content = zlib.decompressobj().decompress(self._bits(self._folder, step).read_bytes(), MOST)
         except (OSError, zlib.error):
             return None
         size = int.from_bytes(content[:8], "little")

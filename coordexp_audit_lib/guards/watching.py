@@ -10,13 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from coordexp_audit_lib.boundaries.packing.predicates.epochs import Workers
+from coordexp_audit_lib.boundaries.supervision.predicates import running
 from coordexp_audit_lib.guards.diary import Diary
-from coordexp_audit_lib.guards.loaders import LoaderWatch
-from coordexp_audit_lib.guards.modes import ModesWatch
-from coordexp_audit_lib.guards.parameters import LOOKED_AT, Parameters
+from coordexp_audit_lib.guards.ranks import Ranks
 from coordexp_audit_lib.guards.samples import SampleLedger
 from coordexp_audit_lib.guards.stopping import claim_of, judged, stop_at
-from coordexp_audit_lib.guards.weights import WeightsWatch
+from coordexp_audit_lib.kit.loaders import LoaderWatch
+from coordexp_audit_lib.kit.modes import ModesWatch
+from coordexp_audit_lib.kit.parameters import LOOKED_AT, Parameters
+from coordexp_audit_lib.kit.weights import WeightsWatch
 
 ONCE, FINITE = "supervision.updated_once", "supervision.weights_finite"
 EPOCH, WORKERS = "packing.epoch_once", "packing.workers_apart"
@@ -26,13 +29,13 @@ class RunWatch:
     """Looks at a run from its beginning to its end. inbox: the folder in which loader processes leave what they
     tell."""
 
-    def __init__(self, diary: Diary, inbox: Path) -> None:
-        self.diary, self.inbox = diary, inbox
+    def __init__(self, diary: Diary, inbox: Path, ranks: Ranks | None = None) -> None:
+        self.diary, self.inbox, self.ranks = diary, inbox, ranks or Ranks()
         self._anew()
 
     def _anew(self) -> None:
         self.parameters, self.weights, self.modes = Parameters(), WeightsWatch(), ModesWatch()
-        self.samples, self.loaders = SampleLedger(), LoaderWatch(self.inbox)
+        self.samples, self.loaders = SampleLedger(self.ranks), LoaderWatch(self.inbox)
 
     def began(self, args: Any, step: int, kwargs: Mapping[str, Any], folder: Path) -> None:
         """Training begins. step: the optimizer steps before it was resumed. kwargs: what a trainer tells a callback."""
@@ -51,15 +54,15 @@ class RunWatch:
         self.weights.before_step()
         self.modes.before_step(model)
         if self.parameters.steps > before:
-            stop_at(judged(claim_of(ONCE), self.parameters.seen()), "optimizer")
+            stop_at(judged(claim_of(ONCE), running.Trained(**self.parameters.seen())), "optimizer")
             if self.parameters.steps == LOOKED_AT:
-                self.tell("supervision.frozen_still", self.weights.frozen())
+                self.tell("supervision.frozen_still", running.Frozen(**self.weights.frozen()))
 
     def after_step(self, step: int, *, wait: bool = False) -> None:
         """An optimizer step is done."""
         made = self.weights.finite(step, wait=wait)
         if made is not None:
-            self.tell(FINITE, made)
+            self.tell(FINITE, running.Weights(**made))
 
     def epoch_ended(self) -> None:
         made = self.samples.epoch_ended()
@@ -72,11 +75,11 @@ class RunWatch:
         self._workers()
         tied = self.weights.tied()
         if tied is not None:
-            self.tell("supervision.tied_stay", tied)
-        self.tell("supervision.frozen_still", self.weights.frozen())
-        self.tell("supervision.modes_fit", self.modes.seen())
+            self.tell("supervision.tied_stay", running.Tied(**tied))
+        self.tell("supervision.frozen_still", running.Frozen(**self.weights.frozen()))
+        self.tell("supervision.modes_fit", running.Modes(**self.modes.seen()))
         for claim in ("supervision.parameters_train", ONCE):
-            self.tell(claim, self.parameters.seen())
+            self.tell(claim, running.Trained(**self.parameters.seen()))
         self.weights.ended()
         self.samples.ended()
         order = self.samples.told or ({"not known": self.samples.why} if self.samples.why else {})
@@ -95,5 +98,5 @@ class RunWatch:
     def _workers(self) -> None:
         self.loaders.read()
         for one in self.loaders.seen():
-            self.tell(WORKERS, one)
+            self.tell(WORKERS, Workers(**one))
         self.loaders.found.clear()

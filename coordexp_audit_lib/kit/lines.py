@@ -15,6 +15,7 @@ from types import CodeType, FrameType, TracebackType
 from typing import Any
 
 FUNCTION = 0x1  # CO_OPTIMIZED: the code of a function, not of a module or a class body
+INSTALLED = "site-packages/"  # an environment may lie in the tree
 MOST_LINES = 200_000
 MOST_EVENTS = 1_000_000  # lines run; by then it is plain where a run spends its time, and the rest is not watched
 DEPTH = 4
@@ -87,7 +88,8 @@ class Watch:
         name = self._files.get(path)  # by the file: to hash a code object takes longer than many a function
         if name is None:
             starts = (s for s in (self.given, self.root) if path.startswith(s))
-            name = self._files[path] = next((path[len(s) :].replace(os.sep, "/") for s in starts), "")
+            name = next((path[len(s) :].replace(os.sep, "/") for s in starts), "")
+            name = self._files[path] = "" if INSTALLED in name else name
         return name if name and code.co_flags & FUNCTION else ""
 
     def _called(self, frame: FrameType, event: str, value: Any) -> Callable[..., Any] | None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from coordexp_audit_lib.kit import picture
+from coordexp_audit_lib.kit import picture, profile
 from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS, IMAGE_PAD, VIDEO_PAD, VISION_END, VISION_START
 
@@ -27,16 +27,16 @@ FEW = 16_381  # of `hashed`, coordinates left out; a prime, so that tokens sprea
 assert COORD_0 + COORD_BINS <= VOCABULARY
 
 
-def build(seed: int = 0, rows: int = VOCABULARY, tied: bool = False) -> Any:
+def build(seed: int = 0, rows: int = VOCABULARY, tied: bool = False, family: str = "qwen3_vl") -> Any:
     """A float32 `Qwen3VLForConditionalGeneration` on the CPU, in training mode (imports transformers: seconds).
 
-    rows: of its embedding. tied: whether the head is the embedding.
+    rows: of its embedding. tied: whether the head is the embedding. family: or `qwen2_5_vl`.
     """
-    return copy.deepcopy(_made(seed, rows, tied))
+    return copy.deepcopy(_made(seed, rows, tied, family))
 
 
 @lru_cache(maxsize=2)  # drawing the weights of the vocabulary takes as long as ten steps of training
-def _made(seed: int, rows: int, tied: bool) -> Any:
+def _made(seed: int, rows: int, tied: bool, family: str) -> Any:
     import torch
 
     with warnings.catch_warnings():
@@ -45,22 +45,29 @@ def _made(seed: int, rows: int, tied: bool) -> Any:
     hub: Any = transformers
 
     size = {"hidden_size": 32, "intermediate_size": 64}
+    newest = family == "qwen3_vl"
+    rope: dict[str, Any] = {"rope_type": "default", "mrope_section": [4, 2, 2]}
     text = {
-        **{**size, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16},
+        **{**size, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1},
         **{"vocab_size": rows, "max_position_embeddings": 32_768, "initializer_range": SPREAD},
-        "rope_scaling": {"rope_type": "default", "mrope_section": [4, 2, 2], "mrope_interleaved": True},
+        "rope_scaling": {**rope, "mrope_interleaved": True} if newest else rope,
         "tie_word_embeddings": tied,
+        **({"head_dim": 16} if newest else {}),
     }
+    more: dict[str, Any] = {"deepstack_visual_indexes": [0], "num_position_embeddings": 64}
+    more = more if newest else {"fullatt_block_indexes": [0]}
     vision = {
-        **{**size, "depth": 1, "num_heads": 2, "patch_size": picture.PATCH, "spatial_merge_size": picture.MERGE},
-        **{"out_hidden_size": 32, "deepstack_visual_indexes": [0], "num_position_embeddings": 64},
+        **{**size, "depth": 1, "num_heads": 2, "patch_size": profile.named(family).patch_size, "out_hidden_size": 32},
+        **{"spatial_merge_size": picture.MERGE, **more},
     }
     ids = {"image_token_id": IMAGE_PAD, "video_token_id": VIDEO_PAD}
     ends = {"vision_start_token_id": VISION_START, "vision_end_token_id": VISION_END}
-    config = hub.Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=tied, **ids, **ends)
+    prefix = "Qwen3VL" if newest else "Qwen2_5_VL"
+    kind, made_of = getattr(hub, f"{prefix}ForConditionalGeneration"), getattr(hub, f"{prefix}Config")
+    config = made_of(text_config=text, vision_config=vision, tie_word_embeddings=tied, **ids, **ends)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return hub.Qwen3VLForConditionalGeneration(config).float().train()
+        return kind(config).float().train()
 
 
 def token_types(function: Any, ids: Any, image: int = IMAGE_PAD, video: int = VIDEO_PAD) -> dict[str, Any]:
@@ -111,13 +118,13 @@ def keep_memory() -> bool:
 
 
 @lru_cache(maxsize=2)
-def small(seed: int = 0) -> Any:
-    """The model of that seed, built once per process. Callers must leave its weights as they are.
+def small(seed: int = 0, family: str = "qwen3_vl") -> Any:
+    """The model of that seed and family, built once per process. Callers must leave its weights as they are.
 
     Its head asks for no gradient: what reaches the logits goes on to the hidden states all the same, and the gradient
     of 152,704 rows, which nobody looks at, would cost as much as the rest of the pass.
     """
-    made = build(seed)
+    made = build(seed, family=family)
     made.lm_head.weight.requires_grad_(False)
     return made
 

@@ -157,6 +157,13 @@ def chat_of(record: Mapping[str, Any], system: str, user: str, order: str = "des
     return Asked(turns=turns[0 if system else 1 :], pictures=[Asked(p) for p in pictures])
 
 
+def named(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A chat of text about the objects of a data set's record (`geometry.sample_order`)."""
+    objects = [{"desc": "", **one} for one in record["objects"]]
+    said = "; ".join(" ".join(str(value) for value in one.values()) for one in objects)
+    return [("user", "Name the objects."), ("assistant", said)]
+
+
 def crowded(objects: int) -> Asked:
     """A record of so many objects in one picture, for a chat of any length."""
     boxes = [("object", [k % 1000, (k + 1) % 1000, 999, 999]) for k in range(objects)]

@@ -5,12 +5,13 @@ Tensors, arrays and lists are taken alike. Standard library only at import time.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from coordexp_audit_lib.kit import influence, picture, profile, shift, tokenizer
+from coordexp_audit_lib.kit import influence, picture, profile, prompt_trace, shift, tokenizer
 
 ROUNDING = 1e-5  # of float32, as a share of the numbers it is of
 Packs = Sequence[Sequence[int]]
@@ -197,6 +198,15 @@ def records(
     whole = {k: [p[k] for p in plain] for k in ("input_ids", "labels")} if padded is None else padded
     rows = {f"padded_{name}": _lists(whole[key]) for name, key in (("ids", "input_ids"), ("labels", "labels"))}
     return {"unpacked": plain, **rows, "pad": int(pad)}
+
+
+def rollout_prompt(generated: Any, trained: Any, labels: Any, ignore: int = profile.IGNORE_INDEX) -> dict[str, Any]:
+    """`template.rollout_prompt`. generated: the ids that generation begins with. trained, labels: of the same chat as
+    it is trained on."""
+    asked, ids, marks = _list(generated), _list(trained), _list(labels)
+    at = next((i for i, y in enumerate(marks) if y != ignore), len(marks))
+    one, other = (dataclasses.asdict(prompt_trace.trace(part)) for part in (asked, ids[: len(asked)]))
+    return {"generated": one, "teacher_forced": other, "answer_at": at}
 
 
 def limit(cut: Mapping[str, Any], whole: Mapping[str, Any], ignore: int = profile.IGNORE_INDEX) -> dict[str, Any]:

@@ -58,7 +58,10 @@ def ranks_path() -> Path:
     """Where `dashscope` keeps the ranks; the package itself is not imported."""
     spec = importlib.util.find_spec("dashscope")
     if spec is None or spec.origin is None:
-        raise TokenizerMissing("dashscope is not installed, and its ranks file is the tokenizer. Remedy: install it")
+        raise TokenizerMissing(
+            "dashscope, which carries the tokenizer's ranks, is not installed. Remedy: "
+            "`python -m pip install dashscope` in the interpreter of the pipeline; of it only that file is read"
+        )
     return Path(spec.origin).parent / "resources" / "qwen.tiktoken"
 
 
@@ -201,6 +204,12 @@ def encode(text: str) -> list[int]:
     """Token ids of `text`; control and coordinate tokens written in it count as such."""
     ids: list[int] = qwen().encode(text, add_special_tokens=False).ids
     return ids
+
+
+def text_of(ids: Iterable[int]) -> str:
+    """The text of token ids, control tokens included."""
+    text: str = qwen().decode(list(ids), skip_special_tokens=False)
+    return text
 
 
 def fast(made: Any = None, given_away: bool = False) -> Any:

@@ -22,6 +22,11 @@ _KEPT = ("_flash_fn", "_flash_varlen_fn", "_pad_fn", "_unpad_fn", "_process_flas
 _LOADED = "_loaded_implementation"
 
 
+class Misbounded(ValueError):
+    """The kernel is called with bounds that do not fit each other or the row; a real one then computes something else,
+    and says nothing."""
+
+
 def varlen(
     q: Any,
     k: Any,
@@ -40,7 +45,7 @@ def varlen(
     q: [L, heads, width]; k, v: [L, key heads, width]. cu_seqlens_*: int32 [S+1], from 0 to L.
 
     Raises:
-        ValueError: the bounds are not int32, do not run from 0 to L, or `max_seqlen` is shorter than a segment.
+        Misbounded: the bounds are not int32, do not run from 0 to L, or `max_seqlen` is shorter than a segment.
     """
     import torch
 
@@ -48,13 +53,17 @@ def varlen(
     bounds = []
     for cu, longest, rows in ((cu_seqlens_q, max_seqlen_q, len(q)), (cu_seqlens_k, max_seqlen_k, len(k))):
         if cu.dtype != torch.int32:
-            raise ValueError(f"cu_seqlens are {cu.dtype}, the kernel reads int32")
+            raise Misbounded(f"cu_seqlens are {cu.dtype}, the kernel reads int32")
         ends = cu.tolist()
         if ends[0] != 0 or ends[-1] != rows:
-            raise ValueError(f"cu_seqlens run from {ends[0]} to {ends[-1]}, the row has {rows} tokens")
+            raise Misbounded(f"cu_seqlens run from {ends[0]} to {ends[-1]}, the row has {rows} tokens")
         sizes = [b - a for a, b in pairwise(ends)]
-        if min(sizes) < 0 or max(sizes) > int(longest):
-            raise ValueError(f"segments of {min(sizes)} to {max(sizes)} tokens, max_seqlen {int(longest)}")
+        if min(sizes) < 0:
+            raise Misbounded(f"cu_seqlens fall by {-min(sizes)}")
+        if max(sizes) > int(longest):
+            raise Misbounded(
+                f"cu_seqlens bound {len(sizes)} segments of up to {max(sizes)} tokens, and max_seqlen is {int(longest)}"
+            )
         bounds.append(ends)
     out = [
         _attend(q[a:b], k[c:d], v[c:d], dropout=dropout_p, scale=softmax_scale, causal=causal)

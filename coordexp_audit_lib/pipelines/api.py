@@ -27,6 +27,12 @@ import json
 
 from coordexp_audit_lib.kit import stand_ins
 
+OF_A_RUN = {
+    "supervision.run": ("steps", "losses", "state", "trained", "frozen", "modes", "weights", "tied"),
+    "packing.epoch": ("size", "epochs", "whole", "planned", "workers"),
+    "metrics.run_log": ("rows",),
+    "provenance.left": ("files", "leaks", "planted"),
+}
 _BOUND: dict[str, dict[str, "Bound"]] = {}
 _ANEW: list[bool] = []
 
@@ -86,11 +92,13 @@ class Adapter:
 
     Args:
         name, title: as `--pipeline` takes it, and as people write it. distributions: packages whose versions count.
-        profile: the model family, as `kit.profile.named` takes it. policies: those that the pipeline keeps; claims of
-        others are not judged. contract: further values that claims read, by `boundary.name`. repository: its public
-        one, `owner/name`. demands: by claim, (path, requirement, commit) in that repository that demand it; by default
-        whoever wrote the adapter demands every claim that holds of any pipeline. preload: packages that every worker
-        needs, imported once, and functions that build what it needs, `module:name`, called once.
+        profile: the model family, as `kit.profile.named` takes it, or a function of the config's path that tells it.
+        policies: those that the pipeline keeps; claims of others are not judged. contract: further values that claims
+        read, by `boundary.name`. repository: its public one, `owner/name`. demands: by claim, (path, requirement,
+        commit) in that repository that demand it; by default whoever wrote the adapter demands every claim that holds
+        of any pipeline. preload: packages that every worker needs, imported once, and functions that build what it
+        needs, `module:name`, called once. source: packages whose source is the pipeline's; by default what the adapter
+        imports from its own folder.
     """
 
     def __init__(
@@ -105,11 +113,12 @@ class Adapter:
         repository="",
         demands=None,
         preload=(),
+        source=(),
     ):
         if (demands is not None) and not repository:
             raise ValueError("adapter %s: demands are cited from a repository, and none is named" % name)
         self.name = name
-        lists = {"distributions": distributions, "policies": policies, "preload": preload}
+        lists = {"distributions": distributions, "policies": policies, "preload": preload, "source": source}
         cited = None if demands is None else {claim: list(where) for claim, where in demands.items()}
         self.said: dict[str, object] = {k: [v] if isinstance(v, str) else list(v) for k, v in lists.items()}
         self.said.update(name=name, title=title, profile=profile, contract=dict(contract or {}))
@@ -135,6 +144,27 @@ class Adapter:
             return function
 
         return register
+
+    def trains(self, function=None, *, of=""):
+        """Declare the function that trains a short run, which four boundaries ask about: `(request, here) -> told`, as
+        `kit.training.ran` or `kit.training.Watch.told` makes it. One run answers them all."""
+
+        def register(train):
+            once = remembered(train)
+            for surface, fields in OF_A_RUN.items():
+                self.answers(surface, of=of)(_part_of(once, fields, train))
+            return train
+
+        return register if function is None else register(function)
+
+
+def _part_of(train, fields, wrapped):
+    @functools.wraps(wrapped)
+    def answer(request, here):
+        told = train(request, here)
+        return {name: told[name] for name in fields}
+
+    return answer
 
 
 def remembered(answer):

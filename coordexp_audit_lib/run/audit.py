@@ -12,7 +12,6 @@ import msgspec
 
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.policies import applicable
-from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.errors import AuditError, UsageError
 from coordexp_audit_lib.core.evidence import digest
 from coordexp_audit_lib.core.finding import Finding
@@ -151,7 +150,7 @@ def collect(
         for config in configs or ("",):
             made = found_in(out / "findings" / f"{boundaries.page(b, config)}.json")
             if made is None:
-                made = audit(target, applicable(claims(b.name), target.pipeline()), [config], seed)
+                made = audit(target, applicable(target.pipeline(), b.name), [config], seed)
             for finding in made:
                 key = (finding.invariant, finding.config)
                 if key in kept and not same(kept[key], finding):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.policies import applicable
-from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.folder import write_atomically
 from coordexp_audit_lib.core.judge import audit
 from coordexp_audit_lib.report.book import COMPARED
@@ -29,9 +30,10 @@ def compare_recordings(word: str, out: Path, names: list[str] | None = None, see
             continue
         with RecordingTarget(recording, name) as other:
             configs = list(dict.fromkeys(v for v in recording.configs.values() if v in recording.configs))
-            chosen = [c for b in boundaries.load(names) for c in claims(b.name)]
-            found = audit(other, applicable(chosen, other.pipeline()), configs, seed)
-            made = document(other.info(), other.bindings(), configs, found)
+            chosen = [c for b in boundaries.load(names) for c in applicable(other.pipeline(), b.name)]
+            found = audit(other, chosen, configs, seed)
+            info = msgspec.structs.replace(other.info(), repository=other.pipeline().repository)
+            made = document(info, other.bindings(), configs, found)
         written.append(write_atomically(out / COMPARED / f"{name}.json", dumps(made)))
     return written
 

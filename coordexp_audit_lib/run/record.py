@@ -9,7 +9,7 @@ from pathlib import Path
 
 from coordexp_audit_lib import __version__, boundaries
 from coordexp_audit_lib.boundaries.policies import applicable
-from coordexp_audit_lib.core.claim import Context, Exhibit, claims, exhibits
+from coordexp_audit_lib.core.claim import Context, Exhibit, exhibits
 from coordexp_audit_lib.core.errors import AuditError, UsageError
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import audit
@@ -55,7 +55,7 @@ def take(
             progress(name)
 
     chosen = [b.name for b in boundaries.load(names)]
-    checks = applicable([i for name in chosen for i in claims(name)], live.pipeline())
+    checks = [c for name in chosen for c in applicable(live.pipeline(), name)]
     findings = audit(recorder, checks, configs, seed, lambda inv, config: report(inv.id), judges=side_by_side(jobs))
     recorder.reuse()  # a figure shows what was judged
     shown = [list(exhibits(name).items()) for name in chosen]

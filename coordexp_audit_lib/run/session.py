@@ -10,7 +10,7 @@ import msgspec
 
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.policies import applicable
-from coordexp_audit_lib.core.claim import Context, claims, exhibits
+from coordexp_audit_lib.core.claim import Context, exhibits
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.finding import SEVERITIES, Finding
 from coordexp_audit_lib.core.folder import write_atomically
@@ -64,7 +64,7 @@ class Session:
         self.config, self.out, self.seed, self.fail_on = self.target.named(config), out, seed, fail_on
         if self.target.declaration() is not None:
             be_lenient()
-        chosen = applicable(claims(boundary), self.target.pipeline())
+        chosen = applicable(self.target.pipeline(), boundary)
         self.found: list[Finding] = audit(self.target, chosen, [self.config], seed)
         if out:  # at once: a figure that fails later costs no finding
             write_findings(Path(out), self.boundary, self.config, self.found)

@@ -127,7 +127,7 @@ class Worker:
     def declared(self):
         """What the adapter says of itself."""
         try:
-            return {"declared": self.adapted.declaration()}
+            return {"declared": self.adapted.declaration(), "source": self.adapted.source()}
         except BaseException as error:  # whatever its file raises
             return {"failed": "%s: %s%s" % (type(error).__name__, short(error), place(error, self.adapter))}
 

@@ -32,7 +32,7 @@ RANK = re.compile(
     r"^_?(?:(?:\w+_)?rank(?:_?id)?|(?:\w+_)?process_index|is_(?:\w+_)?(?:main|master|zero|rank_?0|rank_?zero|leader)\w*"
     r"|is_\w*process_zero|is_world_process_zero|is_local_process_zero|rank_?zero|get_(?:\w+_)?rank)$"
 )
-NOT_RANK = re.compile(r"lora|frac|tensor_rank|matrix|low_rank")
+NOT_RANK = re.compile(r"lora|frac|tensor_rank|matrix|low_rank|zero_?[123]|deepspeed")
 ENVIRONMENT = frozenset({"RANK", "LOCAL_RANK", "SLURM_PROCID", "NODE_RANK"})
 
 
@@ -118,7 +118,9 @@ def _gathered(body: Iterable[ast.AST]) -> dict[str, int]:
         name = operation(call)
         if name in GATHERS:
             given = call.args[1:2] if name.startswith("all_") else call.args[:1]
-            for part in (p for a in given for p in ast.walk(a) if isinstance(p, ast.Name)):
+            for part in (
+                p for a in given for p in ast.walk(a) if isinstance(p, ast.Name) and p.id not in ("self", "cls")
+            ):
                 found[part.id] = max(found.get(part.id, 0), call.lineno)
     return found
 
@@ -156,10 +158,10 @@ class RankFlow(Flow[Names]):
         self.names[name] = frozenset({name}) if differs else self.nothing
 
     def of_Name(self, node: ast.Name) -> Names:
-        return frozenset({node.id}) if _says_rank(node.id) or self.names.get(node.id) else self.nothing
+        return frozenset({node.id}) if says_rank(node.id) or self.names.get(node.id) else self.nothing
 
     def of_Attribute(self, node: ast.Attribute) -> Names:
-        return self.value(node.value) | (frozenset({node.attr}) if _says_rank(node.attr) else self.nothing)
+        return self.value(node.value) | (frozenset({node.attr}) if says_rank(node.attr) else self.nothing)
 
     def of_Constant(self, node: ast.Constant) -> Names:
         return frozenset({str(node.value)}) if node.value in ENVIRONMENT else self.nothing
@@ -186,7 +188,8 @@ class RankFlow(Flow[Names]):
         return operation(call) or self.helpers.get(last_name(call.func), "")
 
 
-def _says_rank(name: str) -> bool:
+def says_rank(name: str) -> bool:
+    """Whether a name says that its value differs from rank to rank."""
     return bool(RANK.match(name)) and not NOT_RANK.search(name)
 
 

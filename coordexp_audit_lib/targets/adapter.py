@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata, util
@@ -19,14 +20,25 @@ from coordexp_audit_lib.core.finding import Place, Reach
 from coordexp_audit_lib.core.pipeline import folders
 from coordexp_audit_lib.core.surface import Surface, surfaces
 from coordexp_audit_lib.core.target import Binding, TargetInfo
+from coordexp_audit_lib.kit.environment import ANSWERS
 from coordexp_audit_lib.kit.git import git_state
 from coordexp_audit_lib.sandbox.limits import Limits
+from coordexp_audit_lib.source.tree import Tree
 from coordexp_audit_lib.targets.checkout import CheckoutTarget, interpreter_at
 from coordexp_audit_lib.targets.table import Row
 
+# Read of what the adapter imports, too, where the user named no tree.
+OF_SOURCE = ("rollout.collectives", "silence.suppressions", "upstream.imports")
 GROUP = "coordexp_audit.pipelines"
 BUILT_IN = "adapter.py"
 PINS = "template.prompt_pins"
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Where the source lies that a worker found, in parts of a path, and its files there."""
+
+    root: list[str]
+    files: list[str]
 
 
 class AdapterTarget(CheckoutTarget):
@@ -69,9 +81,22 @@ class AdapterTarget(CheckoutTarget):
             remedy = "`coordexp-audit adapter new` writes one to begin with"
             what = f"it is no adapter: {getattr(error, 'what', error)}"
             raise UsageError(what, where=str(file), remedy=remedy) from error
+        self.source = self._source(told.get("source"))
         self.said = with_pins(self.said, pins_beside(self.file))
         self._pipeline: Declared = Declared(self.said, self.file.parent)
         self._about = self._asked_about()
+
+    def _source(self, told: Any) -> Tree:
+        """What is read of the pipeline's source: the tree that the user named, or what the worker found."""
+        if self.has_tree:
+            return self.tree
+        try:
+            found = msgspec.convert(told, Source)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"it is no adapter: its source: {error}", where=str(self.file)) from error
+        tree = Tree(Path(os.sep, *found.root))
+        tree.python_files = tuple(name for name in found.files if tree.exists(name))
+        return tree
 
     def _full(self, config: str) -> str | None:
         if not config:
@@ -118,10 +143,22 @@ class AdapterTarget(CheckoutTarget):
         passing: Sequence[dict[str, Any]],
         clue: Clue,
     ) -> list[Place]:
-        return super().localise(question, failing, passing, clue) if self.has_tree else []
+        """In the tree, or in what lies beside the adapter; the adapter's own lines only ask."""
+        home = self._table()[question.name].binding.path
+        if not self.has_tree and (home == self.file.name or not self.tree.exists(home)):
+            return []
+        found = super().localise(question, failing, passing, clue)
+        return [place for place in found if place.where.path != self.file.name]
 
     def holds(self, citation: Citation) -> bool | None:
         return None
+
+    def _read(self, question: Surface[Any, Any], request: dict[str, Any]) -> Any:
+        tree, self.tree = self.tree, self.source
+        try:
+            return super()._read(question, request)
+        finally:
+            self.tree = tree
 
     def _preload(self) -> str:
         return f"import {' '.join(self.said.preload)}" if self.said.preload else ""
@@ -135,7 +172,9 @@ class AdapterTarget(CheckoutTarget):
         place = self.said.surfaces.get(question.name)
         if place is not None:
             return Binding(question.name, "bound", **msgspec.to_builtins(place))
-        if question.static is not None and self.has_tree:
+        if question.name in ANSWERS:
+            return Binding(question.name, "bound", note="asked of the environment")
+        if question.static is not None and (self.has_tree or question.name in OF_SOURCE):
             return Binding(question.name, "bound", note="read from the source, not run")
         return Binding(question.name, "unbound", note="the adapter does not answer it")
 

@@ -34,6 +34,12 @@ STOPS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _loaders_end_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it is collected, a loader that was left waits so long for its processes."""
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.2)
+
+
 def run(folder: Path, broken: str = "", **arguments: Any) -> Any:
     trainer = rehearsal.trainer(folder, broken, **arguments)
     with one_thread():
@@ -95,9 +101,7 @@ def test_a_mistake_stops_the_run_before_the_next_step(tmp_path: Path, broken: re
         assert not trainer.audit.inbox.folder.exists()
 
 
-def test_a_mistake_in_a_loader_process_stops_the_run_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # How often a loader's process looks whether it is to end; it is waited for when its loader is collected.
-    monkeypatch.setattr("torch.utils.data._utils.worker.MP_STATUS_CHECK_INTERVAL", 0.1)
+def test_a_mistake_in_a_loader_process_stops_the_run_as_well(tmp_path: Path) -> None:
     trainer = rehearsal.trainer(tmp_path, "shifted_labels", dataloader_num_workers=1)
     with pytest.raises(InvariantViolation, match=r"no_cross_boundary_label.*token 27.*Remedy"), one_thread():
         trainer.train()

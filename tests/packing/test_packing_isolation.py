@@ -199,8 +199,8 @@ def test_the_kernel_stand_in_attends_within_segments() -> None:
     [
         ([0, 3, 7], "int64", 4, "reads int32"),
         ([0, 3, 6], "int32", 4, "from 0 to 6"),
-        ([0, 3, 7], "int32", 3, "max_seqlen 3"),
-        ([0, 5, 3, 7], "int32", 7, "segments of -2"),
+        ([0, 3, 7], "int32", 3, "max_seqlen is 3"),
+        ([0, 5, 3, 7], "int32", 7, "fall by 2"),
     ],
 )
 def test_the_kernel_stand_in_refuses_what_a_kernel_would_misread(

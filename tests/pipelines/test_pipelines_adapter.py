@@ -152,6 +152,8 @@ def test_every_policy_has_claims_and_every_claim_one_policy_at_most() -> None:
         ("packing.plan", "packing.plans", "did you mean packing.plan?"),
         ('"qwen3_vl"', "'qwen3_vl', policies=('coordjsn',)", "did you mean coordjson?"),
         ('"qwen3_vl"', "'', repository='a/b', demands={'packing.each_one': 'prc'}", "did you mean packing.each_once?"),
+        ('"qwen3_vl"', "'qwen3_vl', contract={'packing.in_oder': True}", "did you mean packing.in_order?"),
+        ('"qwen3_vl"', "'qwen3_vl', contract={'pakcing.in_order': True}", "did you mean packing.in_order?"),
         ('"qwen3_vl"', "'qwen4_vl'", "no profile is called 'qwen4_vl'"),
     ],
 )
@@ -175,6 +177,7 @@ def test_adapter_check_says_what_answers_what_it_decides_and_what_is_wrong_first
     assert plan["answered"] > 0 and plan["not supported"] > 0 and not plan["failed"]
     assert told["claims"]["violated"] == ["packing.each_once"]
     assert "packing.fields_aligned" in told["claims"]["unbound"]
+    assert told["decided"] == {"universal": {"decided": 3, "all": 16}, "policies": {"decided": 0, "all": 0}}
     assert told["first"].startswith("packing.each_once is violated: static packing: ")
 
 
@@ -382,3 +385,34 @@ def test_a_page_of_what_it_answers_says_what_it_can_not_show_and_goes_on(
     shown = json.dumps([o.get("data", {}) for c in cells for o in c["outputs"]])
     assert "packing.each_once" in shown and "adapter:plan" in shown, "findings and evidence stand on the page"
     assert json.loads((out / "audit.json").read_text())["summary"]["held"] == 3
+
+
+def test_places_are_of_the_pipelines_own_function_that_the_adapter_calls_last(tmp_path: Path) -> None:
+    """Though the adapter does not name it: through a function of its own, and one inside another."""
+    (tmp_path / "mine.py").write_text("def lengths(x):\n    return x\n\n\ndef pack(x):\n    return x\n")
+    path = tmp_path / "adapter.py"
+    path.write_text(
+        "import mine\nfrom coordexp_audit_lib.pipelines.api import Adapter\n"
+        "adapter = Adapter('a', profile='qwen3_vl')\n"
+        "def packed(lengths, here):\n    return here.call(mine.pack, lengths)\n"
+        "@adapter.answers('packing.plan')\ndef plan(request, here):\n"
+        "    def one(values):\n        return packed(values, here)\n"
+        "    return one(here.call(mine.lengths, request.lengths))\n"
+    )
+    with AdapterTarget(path) as target:
+        where = target.bindings()["packing.plan"].where
+    assert where is not None
+    assert (where.path, where.line, where.symbol) == ("mine.py", 5, "mine:pack")
+
+
+def test_without_the_tokenizer_claims_are_unbound_and_say_what_to_install(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setup = "from coordexp_audit_lib.kit.tokenizer import TokenizerMissing\n\n@adapter.setup\ndef missing(here):\n"
+    setup += "    try:\n        raise TokenizerMissing('dashscope is not installed')\n"
+    setup += "    except Exception as error:\n        raise RuntimeError('no processor') from error\n"
+    path = written(tmp_path, body=setup + PLAN)
+    _, document = checked(capsys, path, "--boundary", "packing")
+    lost = by_claim(document)["packing.each_once"]
+    assert lost["status"] == "unbound"
+    assert "dashscope is not installed" in lost["note"]

@@ -11,12 +11,11 @@ import pytest
 
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.policies import applicable
-from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import audit
 from coordexp_audit_lib.kit.asked import Asked
 from coordexp_audit_lib.pipelines.api import NotSupported
-from coordexp_audit_lib.pipelines.ms_swift.world import settings_of
+from coordexp_audit_lib.pipelines.ms_swift.world import family_of, settings_of
 from coordexp_audit_lib.pipelines.trl import adapter as trl
 from coordexp_audit_lib.pipelines.trl.world import World
 from coordexp_audit_lib.targets.resolve import open_target
@@ -28,7 +27,7 @@ JUDGED = ("packing", "template")
 def judged(recording: str) -> dict[str, Finding]:
     boundaries.load(list(JUDGED))
     with open_target(recording) as target:
-        chosen = applicable([c for name in JUDGED for c in claims(name)], target.pipeline())
+        chosen = [c for name in JUDGED for c in applicable(target.pipeline(), name)]
         return {f.invariant: f for f in audit(target, chosen, [])}
 
 
@@ -65,6 +64,26 @@ def test_micro_steps_that_weigh_alike_are_what_is_violated_in_trl(release: str) 
     assert step.where is not None and step.where.symbol.endswith("SFTTrainer.compute_loss")
     cut = findings["template.no_truncation"]
     assert (cut.severity, cut.authority) == ("P2", "practice")
+
+
+@pytest.mark.parametrize(
+    ("settings", "family"),
+    [
+        ({}, "qwen3_vl"),
+        ({"model_type": "qwen2_5_vl"}, "qwen2_5_vl"),
+        ({"model": "Qwen/Qwen2.5-VL-7B-Instruct"}, "qwen2_5_vl"),
+        ({"model": "Qwen/Qwen3-VL-4B-Instruct", "model_type": None}, "qwen3_vl"),
+    ],
+)
+def test_the_model_that_a_config_of_ms_swift_names_is_the_one_that_is_asked(
+    settings: dict[str, Any], family: str
+) -> None:
+    assert family_of(settings) == family
+
+
+def test_a_model_that_cannot_be_asked_with_is_said() -> None:
+    with pytest.raises(ValueError, match="type llama4 can't be asked with: one of qwen3_vl, qwen2_5_vl can"):
+        family_of({"model_type": "llama4"})
 
 
 def configured(**settings: object) -> Any:

@@ -114,7 +114,7 @@ def test_hostile_deed_is_one_error(
 def test_without_its_supervisor_it_is_found_all_the_same(
     *, number: int, reason: str, target: Any, questions: Any, pids: Path, alive: Any, limits: Any
 ) -> None:
-    target.limits = limits(first_seconds=4.0)
+    target.limits = limits(first_seconds=4.0 if number == signal.SIGKILL else 2.0)
 
     def strike() -> None:
         while not pids.exists() or len(pids.read_text().split()) < 2:

@@ -8,12 +8,13 @@ import msgspec
 
 from coordexp_audit_lib.boundaries.metrics import surfaces as s
 from coordexp_audit_lib.boundaries.metrics.predicates import reduction
-from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row
+from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row, row_of
 from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabulary, vocabulary
 from coordexp_audit_lib.core.claim import Context, Ledger, Predicate
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.core.problem import Problem, Undecided
+from coordexp_audit_lib.core.short_run import short_run
 from coordexp_audit_lib.kit import coordjson
 from coordexp_audit_lib.kit.schedule import seed_base
 
@@ -136,6 +137,10 @@ def uneven_keys(words: Vocabulary) -> list[tuple[str, s.ReduceRequest]]:
 def judged_runs(ctx: Context, predicate: Predicate, among: Sequence[tuple[str, s.RunRequest]] | None = None) -> Found:
     """Judge the log of every run (or of those that can decide the claim); one that can't tell is left out."""
     words = vocabulary(ctx.contract)
+    if ctx.target.declaration() is not None and not ctx.answers(s.LOG):
+        for log in of_short_run(ctx):
+            yield from predicate(log, ctx)
+        return
     for name, request in among or runs():
         log, before = s.log_of(ctx.value(s.LOG, request), words), ctx.checked
         try:
@@ -146,6 +151,13 @@ def judged_runs(ctx: Context, predicate: Predicate, among: Sequence[tuple[str, s
         else:
             if ctx.checked == before:
                 ctx.left_out(name, "its log has nothing that the claim is about")
+
+
+def of_short_run(ctx: Context) -> Iterator[Log]:
+    """The log of a short run of an adapter's pipeline. Its rows say their steps by themselves."""
+    words = vocabulary(ctx.contract)
+    rows = ctx.value(s.RUN_LOG, short_run()).rows
+    yield Log("the run's log", [row_of(s.numbers(row), n, words) for n, row in enumerate(rows, 1)], words)
 
 
 def with_runs(ctx: Context, predicate: Predicate, steps: Found) -> Found:

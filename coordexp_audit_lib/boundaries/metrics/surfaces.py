@@ -8,6 +8,7 @@ import msgspec
 
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, row_of
 from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabulary
+from coordexp_audit_lib.core.short_run import ShortRun
 from coordexp_audit_lib.core.surface import surface
 
 
@@ -146,6 +147,9 @@ MERGE = surface("metrics.merge_shards", MergeRequest, MergedRows, "The outputs o
 REALIZED = surface(
     "metrics.realized", RealizedRequest, RealizedResponse, "The channels of a schedule and the realised ratio."
 )
+
+
+RUN_LOG = surface("metrics.run_log", ShortRun, RunResponse, "What a short run of a small model logs.")
 
 
 def log_of(response: RunResponse, words: Vocabulary) -> Log:

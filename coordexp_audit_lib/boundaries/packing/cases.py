@@ -5,19 +5,24 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 
 from coordexp_audit_lib.boundaries.packing import surfaces as s
 from coordexp_audit_lib.boundaries.packing.artifact import PackedRow, Unpacked
+from coordexp_audit_lib.boundaries.packing.predicates.encoding import Alone, Both
+from coordexp_audit_lib.boundaries.packing.predicates.epochs import Epoch, Workers
 from coordexp_audit_lib.core.claim import Context, Predicate
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.core.problem import Problem, Undecided
+from coordexp_audit_lib.core.short_run import short_run
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.kit.profile import Profile, named
+from coordexp_audit_lib.kit.varlen import Misbounded
 
 STATIC, DYNAMIC, ROLLOUT = "static packing", "dynamic packing", "post-rollout packing"
 PACKERS: dict[Surface[Any, Any], str] = {s.PLAN: STATIC, s.STREAM: DYNAMIC, s.DRAIN: ROLLOUT}
@@ -226,6 +231,30 @@ def row_of(batch: s.Batch, encoded: list[s.Encoded] | None = None, profile: Prof
     return PackedRow(tensors, profile, samples=samples)
 
 
+PackT = TypeVar("PackT", s.Batch, s.Pack)
+
+
+def _of_known(ctx: Context, name: str, packs: Sequence[PackT], count: int) -> Iterator[PackT]:
+    """The packs that hold samples of the request. Whether they hold each one once is a claim of its own."""
+    for pack in packs:
+        if all(0 <= m < count for m in pack.members):
+            yield pack
+        else:
+            ctx.left_out(f"{name}: pack {pack.members}", f"it names a sample that is none of the {count} given")
+
+
+def each_membership(ctx: Context) -> Iterator[tuple[str, Surface[Any, Any], Any, list[list[int]]]]:
+    """Of every case of every way to pack and collate: its name, the question and request, and who is in which pack."""
+    for name, question, request in packed_cases(ctx):
+        answer = None
+        with ctx.case(name):
+            if ctx.answers(s.ENCODE):  # what can't be encoded is not collated
+                ctx.ask(s.ENCODE, s.EncodeRequest(request.samples))
+            answer = ctx.ask(question, request) if ctx.answers(question) else None
+        if answer is not None and answer.content is not None:
+            yield name, question, request, [b.members for b in answer.content.batches]
+
+
 def each_batch(ctx: Context, predicate: Predicate) -> Iterator[Violation]:
     """Judge every batch of every case; a pipeline that lacks what the claim is about is unbound, not right."""
     packs = tokens = images = 0
@@ -236,27 +265,30 @@ def each_batch(ctx: Context, predicate: Predicate) -> Iterator[Violation]:
             batches = ctx.value(question, request).batches
         if batches is None:
             continue
-        if sorted(m for b in batches for m in b.members) != list(range(len(encoded))):
-            yield Violation("the packs do not hold each sample once", name, len(encoded), [b.members for b in batches])
-            continue
-        for batch in batches:
+        for batch in _of_known(ctx, name, batches, len(encoded)):
             row = row_of(batch, encoded, profile_of(ctx))
             packs, tokens = packs + 1, tokens + (row.length or 0)
             images += len(batch.ints.get("image_grid_thw", []))
             case = {"case": name, "members": batch.members, "lengths": [encoded[m].length for m in batch.members]}
             try:
                 for p in predicate(row, ctx):
-                    found = p.violation(name, case)
-                    yield Violation(found.message, name, p.expected, p.actual, {**case, "token": p.token})
+                    yield msgspec.structs.replace(
+                        p.violation(name, case), subject=name, counterexample={**case, "token": p.token}
+                    )
             except Undecided as error:
                 raise SurfaceUnbound(f"the packed batch can't tell: {error}", where=question.name) from error
     ctx.fact("judged", f"{packs} packs with {tokens} tokens and {images} images")
 
 
 def each_forward(
-    ctx: Context, judge: Callable[[s.Pack, s.Attention], Iterator[Problem]], measured: Callable[[list[s.Pack]], str]
+    ctx: Context,
+    judge: Callable[[s.Pack, s.Attention], Iterator[Problem]],
+    measured: Callable[[list[s.Pack]], str],
+    misbounded: Callable[[str, str], Iterable[Violation]],
 ) -> Iterator[Violation]:
-    """Judge every pack under the kernels that the pipeline lets packed training use; the rest is measured and noted."""
+    """Judge every pack under the kernels that the pipeline lets packed training use; the rest is measured and noted.
+
+    misbounded: of a case in which the kernel is called with bounds that do not fit: its name, and what is wrong."""
     answered = False
     for name, request in (*forward_requests(), *text_requests()):
         label, answer = f"{name}, {KERNELS[request.attention]}", None
@@ -265,7 +297,12 @@ def each_forward(
             continue
         try:
             with ctx.case(label):
-                answer = ctx.value(s.FORWARD, request)
+                told = ctx.ask(s.FORWARD, request)
+                if told.refusal is not None and told.refusal.type == Misbounded.__name__:
+                    ctx.judged()
+                    yield from misbounded(label, told.refusal.message)
+                    continue
+                answer = told.value
         except SurfaceUnbound as error:
             if request.path == "dataset":
                 raise
@@ -277,12 +314,73 @@ def each_forward(
         ctx.fact(label, measured(answer.packs) + ("; the pipeline refuses sdpa for packed training" if refused else ""))
         if refused:
             continue
-        members = [p.members for p in answer.packs]
-        if sorted(m for pack in members for m in pack) != list(range(len(request.samples))):
-            yield Violation("the packs do not hold each sample once", label, len(request.samples), members)
-        for pack in answer.packs:
+        for pack in _of_known(ctx, label, answer.packs, len(request.samples)):
             ctx.judged()
             case = {n: getattr(pack, n) for n in ("members", "lengths", "keys", "position_rows")}
             case["attention"] = request.attention
             for p in judge(pack, request.attention):
                 yield Violation(f"{label}: {p.message}", label, p.expected, p.actual, case)
+
+
+RESUMED = 2  # optimizer steps before a run is stopped: within the first epoch
+
+
+def each_epoch(ctx: Context) -> Iterator[Epoch]:
+    """The epochs of a short run, and of one that was resumed within the first."""
+    for how in ({}, {"resume_after": RESUMED}):
+        with ctx.case("a run that is resumed" if how else "a run"):
+            made = ctx.value(s.EPOCH, short_run(**how))
+            for number, drawn in enumerate(made.epochs, 1):
+                counts = np.bincount(np.array(drawn, np.int64), minlength=made.size)
+                yield Epoch(number, made.size, counts, whole=made.whole, planned=made.planned)
+
+
+def each_worker(ctx: Context) -> Iterator[Workers]:
+    """The workers of the loader of a short run that has two."""
+    made = ctx.value(s.EPOCH, short_run(workers=2, epochs=1, evaluate=False))
+    if not made.workers:
+        raise Undecided("its loader starts no workers")
+    for one in made.workers[:1]:
+        states = {source: dict(enumerate(of)) for source, of in one.states.items()}
+        yield Workers(states, dict(enumerate(one.rows)))
+
+
+def each_alone(ctx: Context) -> Iterator[Alone]:
+    """Each chat sample as it is encoded by itself. Where pictures are refused, those without."""
+    for name, chosen in (("samples", samples()), ("samples of text", [one for one in samples() if not one.pictures])):
+        made: Sequence[s.Encoded] = ()
+        with ctx.case(name):
+            made = ctx.value(s.ENCODE, s.EncodeRequest(chosen)).encoded
+        for number, (one, encoded) in enumerate(zip(chosen, made, strict=False)):
+            yield Alone(f"sample {number} of {name}", one.turns, encoded.input_ids, encoded.length)
+        if made:
+            return
+
+
+def each_of_qwen(ctx: Context) -> Iterator[Alone]:
+    """The same, where the tokens are of the tokenizer that is at hand here.
+
+    Raises:
+        Undecided: they are of another family's.
+    """
+    profile = profile_of(ctx)
+    if profile is None or not profile.name.startswith("qwen"):
+        raise Undecided("which tokenizer the samples are encoded with is not known")
+    yield from each_alone(ctx)
+
+
+def each_twice(ctx: Context) -> Iterator[Both]:
+    """Chat samples among all others, and among a few."""
+    every = samples()
+    asked = {name: request.samples for name, request in batch_requests() if request.path == "dataset"}
+    found: dict[int, s.Encoded] = {}
+    for name, chosen in asked.items():
+        made: Sequence[s.Encoded] = ()
+        with ctx.case(name):
+            made = ctx.value(s.ENCODE, s.EncodeRequest(chosen)).encoded
+        for one, encoded in zip(chosen, made, strict=False):
+            number = every.index(one)
+            first = found.setdefault(number, encoded)
+            if first is not encoded:
+                both = (first.input_ids, first.labels, encoded.input_ids, encoded.labels)
+                yield Both(f"sample {number} among {name}", *both)

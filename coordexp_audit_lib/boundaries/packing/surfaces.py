@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from coordexp_audit_lib.core.short_run import ShortRun
 from coordexp_audit_lib.core.surface import surface
 
 Attention = Literal["varlen", "sdpa"]
@@ -292,6 +293,25 @@ class Allowed(msgspec.Struct, frozen=True):
     allowed: bool = True
 
 
+class LoaderWorkers(msgspec.Struct, frozen=True):
+    """The workers of one data loader as they began, by number. states: of each source of random numbers. rows: of a
+    stream, digests of the first samples."""
+
+    states: dict[str, list[str]]
+    rows: list[list[str]] = []
+
+
+class EpochRun(msgspec.Struct, frozen=True):
+    """`kit.training.ran` tells all of it. size: samples in the data set. epochs: of each the samples that were trained
+    on, in order. whole: the last went to its end. planned: samples that the sampler says it gives, null if none."""
+
+    size: int
+    epochs: list[list[int]]
+    whole: bool
+    planned: int | None = None
+    workers: list[LoaderWorkers] = []
+
+
 PLAN = surface("packing.plan", PlanRequest, Plan, "The static packing plan of a dataset, and each rank's share of it.")
 STREAM = surface("packing.stream", StreamRequest, Stream, "The packs that dynamic packing emits.")
 SELECT = surface("packing.select", SelectRequest, Select, "Which buffered rollout segments go into the next pack.")
@@ -305,4 +325,5 @@ FORWARD = surface(
 )
 STEP = surface("packing.step", StepRequest, Step, "The loss of one step over the packs that it makes.")
 EVAL = surface("packing.eval_plan", EvalRequest, EvalPlan, "How packing and packed evaluation are read from a config.")
+EPOCH = surface("packing.epoch", ShortRun, EpochRun, "The samples that a short run trains on, epoch by epoch.")
 POLICY = surface("packing.policy", EvalRequest, Allowed, "The launcher's own check of packing, before training.")

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from coordexp_audit_lib.core.short_run import ShortRun
 from coordexp_audit_lib.core.surface import surface
 
 State = Literal["importable", "absent", "import_error", "os_error"]
@@ -131,4 +132,16 @@ LAUNCH = surface("provenance.launch", Flags, Launch, "launch the rollout server 
 WRITE = surface("provenance.write", WriteRequest, Written, "write a run's manifest, as the entrypoint does")
 PLAN_KEY = surface("provenance.plan_key", KeyRequest, CacheKey, "the key of a cached packing plan and its lengths")
 SAMPLES_KEY = surface("provenance.samples_key", KeyRequest, CacheKey, "the key of cached encoded samples")
+
+
+class Left(msgspec.Struct, frozen=True):
+    """What a short run left in its folder, while secrets stood in the environment. files: relative names. leaks:
+    (variable, file) of each secret that was written. planted: the variables."""
+
+    files: list[str]
+    leaks: list[tuple[str, str]]
+    planted: list[str]
+
+
+LEFT = surface("provenance.left", ShortRun, Left, "the files that a short run of a small model leaves")
 SAVE = surface("provenance.save", SaveRequest, Checkpoint, "save the final checkpoint of a run")

@@ -6,17 +6,20 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from coordexp_audit_lib.boundaries.template import surfaces as s
 from coordexp_audit_lib.core.claim import Context
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.kit import tokenizer
-from coordexp_audit_lib.kit.profile import Profile, named
+from coordexp_audit_lib.kit.profile import PATCH, Profile, named
 
 LETTERS, SIGNS = "\n\taZ9é街\U0001f9ca\"'[]{},", ".:|<>"
 NEIGHBOURS = ("", " ", "  ", *LETTERS, ", ", *SIGNS, "<|", "|>", "<|coord_", "_0|>", *"\\/-", "<|im_end|>", "<image>")
 NEIGHBOURS = (*NEIGHBOURS, "</think>", "0|>")
 BINS_PER_TEXT = 15
 ORDERS = ("desc_first",)  # of a record's fields, where the contract has none
+BACKENDS = ("generate",)  # who generates, where the contract has none
 SETTINGS = {"orderings": ("sorted",), "field_orders": ORDERS, "variants": ("default",)}
 Part = tuple[Surface[Any, Any], str, Callable[[Context], Iterator[Any]]]  # a question, what it tells, who judges it
 
@@ -60,7 +63,7 @@ def prompt_requests(promised: Mapping[str, Any]) -> list[s.PromptRequest]:
 def rollout_requests(promised: Mapping[str, Any]) -> Iterator[tuple[str, s.RolloutRequest]]:
     """Every setting of the prompts with every backend; the setting's name first."""
     for request in prompt_requests(promised):
-        for backend in promised["template.backends"]:
+        for backend in promised.get("template.backends", BACKENDS):
             asked = s.RolloutRequest(backend, request.ordering, request.field_order, request.variant)
             yield setting(request), asked
 
@@ -86,13 +89,25 @@ def records() -> list[s.Record]:
     ]
 
 
+def fitted(made: list[s.Record], promised: Mapping[str, Any]) -> list[s.Record]:
+    """Records with pictures of as many patches as the family's are, so that none is resized."""
+    patch = named(promised["template.profile"]).patch_size or PATCH
+    if patch == PATCH:
+        return made
+    sizes = ([(w * patch // PATCH, h * patch // PATCH) for w, h in one.pictures] for one in made)
+    return [msgspec.structs.replace(one, pictures=tuple(of)) for one, of in zip(made, sizes, strict=True)]
+
+
 def encode_requests(promised: Mapping[str, Any]) -> Iterator[tuple[str, s.EncodeRequest]]:
     """The records under a short prompt, for each order of fields, and some under a long one."""
     orders = promised.get("template.field_orders", ORDERS)
     for order in orders:
-        yield f"short prompt, {order}", s.EncodeRequest(records(), "Locate.", "Every object.", order)
+        yield f"short prompt, {order}", s.EncodeRequest(fitted(records(), promised), "Locate.", "Every object.", order)
     long = "List what you see, from top to bottom. Use <|coord_0|> to <|coord_999|>.\n- No more.\n"
-    yield ("long prompt", s.EncodeRequest(records()[:3], long, "What is here? Say it as JSON: {}", orders[0]))
+    yield (
+        "long prompt",
+        s.EncodeRequest(fitted(records()[:3], promised), long, "What is here? Say it as JSON: {}", orders[0]),
+    )
 
 
 def control_requests(promised: Mapping[str, Any]) -> Iterator[tuple[str, s.EncodeRequest]]:
@@ -100,7 +115,7 @@ def control_requests(promised: Mapping[str, Any]) -> Iterator[tuple[str, s.Encod
     order = promised.get("template.field_orders", ORDERS)[0]
     for sign in ("<|im_end|>", "<|image_pad|>"):
         record = s.Record([(f"a sign that says {sign}", [12, 34, 256, 480])], ((64, 64),))
-        yield sign, s.EncodeRequest([record], "Locate.", "Every object.", order)
+        yield sign, s.EncodeRequest(fitted([record], promised), "Locate.", "Every object.", order)
 
 
 def state_walks() -> list[list[s.Step]]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from coordexp_audit_lib.boundaries.upstream import surfaces as s
+from coordexp_audit_lib.boundaries.upstream.predicates.environment import Environment, Taken
+from coordexp_audit_lib.core.claim import Context
+from coordexp_audit_lib.core.evidence import Where
+from coordexp_audit_lib.core.problem import Undecided
 from coordexp_audit_lib.kit import wiring
 
 SETTINGS = s.TrainerRequest(1e-4, 0.1, 0.8, 0.95, 1e-7, 5e-5, 6e-5)
@@ -48,3 +53,33 @@ def rates() -> dict[str, float]:
         f"{wiring.OFFSETS}.embed_offset": SETTINGS.embed_lr,
         f"{wiring.OFFSETS}.head_offset": SETTINGS.head_lr,
     }
+
+
+def listed(ctx: Context) -> list[str]:
+    """The distributions that an adapter lists.
+
+    Raises:
+        Undecided: it lists none.
+    """
+    said = ctx.target.declaration()
+    if said is None or not said.distributions:
+        raise Undecided("the adapter lists no distributions")
+    return list(said.distributions)
+
+
+def of_environment(ctx: Context) -> Iterator[Environment]:
+    """What is installed of what an adapter lists."""
+    found = ctx.value(s.ENVIRONMENT, s.EnvironmentRequest(listed(ctx))).installed
+    python = ".".join(ctx.target.info().interpreter.split(".")[:2])
+    yield Environment({one.name: (one.version, tuple(one.requires)) for one in found}, python)
+
+
+def of_imports(ctx: Context) -> Iterator[Taken]:
+    """What the source takes of what an adapter lists."""
+    found = ctx.value(s.IMPORTS, s.ImportsRequest())
+    ctx.fact("files read", found.files)
+    places: dict[str, Where] = {}
+    for one in found.imports:
+        places.setdefault(one.symbol, Where(one.path, one.line, ""))
+    seen = ctx.value(s.NAMES, s.NamesRequest(sorted(places), listed(ctx))).seen
+    yield Taken(places, dict(zip(sorted(places), seen, strict=True)))

@@ -9,7 +9,9 @@ import msgspec
 from coordexp_audit_lib.boundaries.upstream.artifact.launcher import Launcher, LauncherRequest, launcher
 from coordexp_audit_lib.boundaries.upstream.artifact.matrix import Matrix, MatrixRequest, shipped
 from coordexp_audit_lib.core.surface import surface
+from coordexp_audit_lib.source import imports
 from coordexp_audit_lib.source.facts import Ask, Seen
+from coordexp_audit_lib.source.tree import Tree
 
 
 class ApiRequest(msgspec.Struct, frozen=True):
@@ -155,6 +157,70 @@ class Rows(msgspec.Struct, frozen=True):
     blind: bool
 
 
+class EnvironmentRequest(msgspec.Struct, frozen=True):
+    """distributions: as on PyPI."""
+
+    distributions: list[str]
+
+
+class Installed(msgspec.Struct, frozen=True):
+    """version: empty where it is not installed. requires: as its metadata has it."""
+
+    name: str
+    version: str
+    requires: list[str]
+
+
+class InstalledResponse(msgspec.Struct, frozen=True):
+    installed: list[Installed]
+
+
+class ImportsRequest(msgspec.Struct, frozen=True):
+    """Every import of a package that is none of the source's own, but for those that may fail."""
+
+
+class Import(msgspec.Struct, frozen=True):
+    """symbol: `module:name`, or `module:` for a module. It stands at a line of a file."""
+
+    symbol: str
+    path: str
+    line: int
+
+
+class Imports(msgspec.Struct, frozen=True):
+    """files: how many were read."""
+
+    files: int
+    imports: list[Import]
+
+
+class NamesRequest(msgspec.Struct, frozen=True):
+    """names: `module:name`. distributions: of which modules are looked into."""
+
+    names: list[str]
+    distributions: list[str]
+
+
+class Names(msgspec.Struct, frozen=True):
+    """seen: of each name `there`, `gone`, `other` (of no listed distribution), or what its module's import raised."""
+
+    seen: list[str]
+
+
+def imports_of(tree: Tree, request: ImportsRequest) -> Imports:
+    """Read the imports of every module of the source."""
+    own = {path.partition("/")[0].removesuffix(".py") for path in tree.python_files}
+    found = [Import(*one) for path in tree.python_files for one in imports.outer(tree, path, own)]
+    return Imports(len(tree.python_files), found)
+
+
+ENVIRONMENT = surface(
+    "upstream.environment", EnvironmentRequest, InstalledResponse, "the installed distributions and what they require"
+)
+IMPORTS = surface(
+    "upstream.imports", ImportsRequest, Imports, "what the source imports of other packages", static=imports_of
+)
+NAMES = surface("upstream.names", NamesRequest, Names, "whether installed packages have these names")
 API = surface("upstream.api", ApiRequest, Api, "signatures, fields and members of an installed upstream release")
 LAUNCHER = surface(
     "upstream.launcher",

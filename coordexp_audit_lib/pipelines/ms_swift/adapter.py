@@ -8,12 +8,14 @@ import itertools
 import multiprocessing
 import types
 
-from coordexp_audit_lib.kit import chat, parts, replies, template, varlen
+from coordexp_audit_lib.kit import chat, parts, replies, template, training, varlen
+from coordexp_audit_lib.kit.profile import PATCH
 from coordexp_audit_lib.pipelines.api import Adapter, NotSupported, Refused, remembered
 from coordexp_audit_lib.pipelines.ms_swift.world import (
     Directly,
     Lengths,
     World,
+    family_of,
     on_cpu,
     part,
     place,
@@ -28,8 +30,12 @@ adapter = Adapter(
     title="ms-swift",
     repository="modelscope/ms-swift",
     distributions=("ms-swift", "transformers", "torch", "accelerate", "binpacking", "qwen_vl_utils"),
-    profile="qwen3_vl",
-    contract={"packing.in_order": False},  # it packs by length
+    profile=lambda config: family_of(settings_of(config)),
+    contract={
+        "packing.in_order": False,  # it packs by length
+        "silence.core_folder": "swift/trainers",
+        "rollout.source_roots": ["swift/trainers"],
+    },
     demands={
         **dict.fromkeys(("packing.capacity", "packing.each_once"), PACKS_WHOLE),
         "packing.segments_isolated": APART,
@@ -37,7 +43,9 @@ adapter = Adapter(
         "packing.loss_equivalent": ("swift/template/base.py", "Template.compute_sft_loss", "v4.5.2"),
     },
     preload=("torch", "transformers", "coordexp_audit_lib.kit.parts:ready"),
+    source=("swift",),
 )
+GENERATES = ("pt", "transformers")  # the template's mode to generate in: of 3.x, and since
 FLAGS = ("packing", "padding_free", "mode", "max_length", "truncation_strategy", "max_pixels")
 
 
@@ -107,7 +115,16 @@ def encoded(samples, here):
     """Each sample as the template encodes it, unpacked."""
     made = here.parts.made
     with template.packing(made, False):
-        return [here.call(made.encode, chat.conversation(s.turns, s.pictures), return_length=True) for s in samples]
+        return [
+            here.call(made.encode, chat.conversation(s.turns, fitted(s.pictures, here)), return_length=True)
+            for s in samples
+        ]
+
+
+def fitted(pictures, here):
+    """Pictures of as many patches in the family of the model, so that none is resized."""
+    patch = here.parts.images.patch_size
+    return [dict(p, width=p["width"] * patch // PATCH, height=p["height"] * patch // PATCH) for p in pictures]
 
 
 @adapter.answers("packing.encode", of=place("template", "encode"))
@@ -239,7 +256,7 @@ def settings(request, here):
 def limit(request, here):
     def one(most):
         given = {"max_length": most, "truncation_strategy": request.strategy}
-        made = template.build(here.parts.processor, here.parts.small, **given)
+        made = template.build(here.parts.processor, here.parts.small, here.parts.family, **given)
         return encode_record(here, made, crowded(request.objects), "Locate.", "Every object.")
 
     return replies.limit(one(request.max_length), one(1_000_000))
@@ -247,7 +264,7 @@ def limit(request, here):
 
 @adapter.answers("template.state", of=place("template", "encode"))
 def state(request, here):
-    made = template.build(here.parts.processor, here.parts.small)
+    made = template.build(here.parts.processor, here.parts.small, here.parts.family)
     before, told = flags(made), []
     for one in request.steps:
         asked = conversation(crowded(1), one.system, "Every object.")
@@ -267,3 +284,53 @@ def flags(made):
 
 def digest(value):
     return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
+
+
+@adapter.answers("template.rollout_prompt", of=place("template", "encode"))
+def prompt(request, here):
+    """The prompt as the template encodes it to generate from, beside what it trains on."""
+    made = template.build(here.parts.processor, here.parts.small, here.parts.family)
+    whole = encode_record(here, made, crowded(2), "Locate.", "Every object.")
+    made.set_mode(GENERATES[0] if here.parts.old else GENERATES[1])
+    asked = conversation(crowded(2), "Locate.", "Every object.")
+    asked["messages"] = asked["messages"][:-1]
+    return replies.rollout_prompt(here.call(made.encode, asked)["input_ids"], whole["input_ids"], whole["labels"])
+
+
+@adapter.trains(of=place("trainer", "training_step"))
+def train(request, here):
+    world = here.parts
+    samples = [talk(here, turns) for turns in request.chats]
+    with template.packing(world.made, False), on_cpu():
+        return here.call(training.ran, lambda folder, how: world.run(samples, how), request, here.scratch, ids(samples))
+
+
+def talk(here, turns):
+    """A chat of text, encoded."""
+    with template.packing(here.parts.made, False):
+        return here.call(here.parts.made.encode, chat.conversation(turns, []), return_length=True)
+
+
+def ids(samples):
+    return [one["input_ids"] for one in samples]
+
+
+@adapter.answers("provenance.save", of="transformers.trainer:Trainer._save_checkpoint")
+@remembered
+def save(request, here):
+    world = here.parts
+    samples = [talk(here, answering(n).turns) for n in (1, 2)]
+    with template.packing(world.made, False), on_cpu():
+        return here.call(training.saved, lambda folder, how: world.run(samples, how), request, samples, here.scratch)
+
+
+@adapter.answers("geometry.sample_order", of=place("lazy", "__getitem__"))
+def sample_order(request, here):
+    """`LazyLLMDataset` over chats about the records."""
+    if request.object_ordering != "sorted":
+        raise NotSupported("another order of objects")
+    made = here.parts.made
+    chats = [chat.conversation(parts.named(record), []) for record in request.records]
+    with template.packing(made, False):
+        alone = ids([here.call(made.encode, dict(one), return_length=True) for one in chats])
+        return training.order(here.call(part("lazy"), chats, made.encode), request, alone)

@@ -14,11 +14,12 @@ import sys
 import types
 from typing import Any
 
-from coordexp_audit_lib.kit import model, template, tokenizer
+from coordexp_audit_lib.kit import model, parts, template, tokenizer, training
 from coordexp_audit_lib.kit.stand_ins import replaced
 
 PLACES = {  # the newest first
     "arguments": ("swift.arguments.sft_args:SftArguments", "swift.llm.argument.train_args:TrainArguments"),
+    "lazy": ("swift.dataset.utils:LazyLLMDataset", "swift.llm.dataset.utils:LazyLLMDataset"),
     "packing": ("swift.dataset.packing:PackingDataset", "swift.llm.dataset.utils:PackingDataset"),
     "shard": ("swift.dataloader.shard:BatchSamplerShard", "swift.llm.data_loader:BatchSamplerShard"),
     "streaming": ("swift.dataset.packing:IterablePackingDataset", "swift.llm.dataset.utils:IterablePackingDataset"),
@@ -26,6 +27,7 @@ PLACES = {  # the newest first
     "trainer": ("swift.trainers.seq2seq_trainer:Seq2SeqTrainer", "swift.trainers.trainers:Seq2SeqTrainer"),
     "training": ("swift.trainers.arguments:Seq2SeqTrainingArguments",),
 }
+FAMILIES = ("qwen3_vl", "qwen2_5_vl")
 QUIET = {"report_to": [], "disable_tqdm": True, "save_strategy": "no", "check_model": False}
 
 
@@ -61,18 +63,43 @@ def settings_of(path):
     return read
 
 
+def family_of(settings):
+    """The model family of a config, by its `model_type` or the name of its model; Qwen3-VL where it says neither.
+
+    Raises:
+        ValueError: it says another that can't be asked with.
+    """
+    said = str(settings.get("model_type") or settings.get("model") or FAMILIES[0])
+    plain = said.lower().replace("-", "_").replace(".", "_")
+    found = [family for family in FAMILIES if family in plain]
+    if not found:
+        raise ValueError("a model of type %s can't be asked with: one of %s can" % (said, ", ".join(FAMILIES)))
+    return found[0]
+
+
 class World:
     """What every question of one worker shares. settings: those of the config. small: the model. made: the template."""
 
     def __init__(self, scratch, settings):
         model.settle()
         self.scratch, self.settings = scratch, settings
-        self.words, self.small = tokenizer.fast(tokenizer.at(scratch)), model.small()
-        self.processor = template.processor(self.words, self.small.config)
+        self.old = importlib.util.find_spec("swift.llm") is not None  # 3.x
+        self.family = family_of(settings)
+        usual = self.family == FAMILIES[0]
+        self.words = tokenizer.fast(tokenizer.at(scratch))
+        self.small = model.small() if usual else model.small(0, self.family)
+        if not hasattr(self.small, "visual"):  # as loading such a model under transformers 5 does
+            type(self.small).visual = property(lambda self: self.model.visual)
+        images = None if usual else parts.image_processor(self.family)
+        self.processor = template.processor(self.words, self.small.config, images)
         chosen = {k: settings[k] for k in ("padding_side", "loss_scale") if settings.get(k) is not None}
-        self.made = template.build(self.processor, self.small, default_system=settings.get("system"), **chosen)
+        self.made = template.build(
+            self.processor, self.small, self.family, default_system=settings.get("system"), **chosen
+        )
         self.images = self.made.processor.image_processor
-        self.small.model_meta = types.SimpleNamespace(is_multimodal=True, model_type="qwen3_vl", model_arch=None)
+        self.processor.save_pretrained = self.words.save_pretrained  # of what is saved beside the weights
+        meta = {"is_multimodal": True, "model_type": self.family, "model_arch": None, "additional_saved_files": []}
+        self.small.model_meta, self.small.model_dir = types.SimpleNamespace(**meta), scratch
         self.small.model_info = types.SimpleNamespace(is_moe_model=False, task_type="causal_lm", model_dir=scratch)
 
     def trainer(self, rows=(), **more):
@@ -98,6 +125,20 @@ class World:
         self.small.config.use_cache = self.small.config.text_config.use_cache = (
             False  # as loading a model to train does
         )
+        return made
+
+    def run(self, samples, arguments):
+        """ms-swift's own trainer to be trained on samples, one a micro-step: with a model of its own, unpacked."""
+        small = training.model(self.small)
+        for name in ("model_meta", "model_info", "model_dir"):
+            setattr(small, name, getattr(self.small, name))
+        plain = {"remove_unused_columns": False, "tuner_backend": "peft", "tuner_type": "full", "check_model": False}
+        known = {field.name for field in dataclasses.fields(part("training"))}
+        args = part("training")(**{k: v for k, v in {**plain, **arguments}.items() if k in known})
+        collated = {"data_collator": self.made.data_collator} if importlib.util.find_spec("swift.llm") else {}
+        rows = {"train_dataset": training.Fresh(samples), "eval_dataset": training.Fresh(samples[:2])}
+        made = part("trainer")(model=small, args=args, template=self.made, **rows, **collated)
+        small.config.use_cache = small.config.text_config.use_cache = False  # as loading a model to train does
         return made
 
 

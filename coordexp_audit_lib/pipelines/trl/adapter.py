@@ -7,7 +7,7 @@ is supervised (`assistant_only_loss`, `completion_only_loss`), and that the pack
 
 import math
 
-from coordexp_audit_lib.kit import parts, replies, varlen
+from coordexp_audit_lib.kit import parts, replies, training, varlen
 from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 from coordexp_audit_lib.pipelines.api import Adapter, NotSupported, remembered
 from coordexp_audit_lib.pipelines.trl.world import LIMIT, World, settings_of
@@ -23,13 +23,19 @@ adapter = Adapter(
     repository="huggingface/trl",
     distributions=("trl", "transformers", "torch", "accelerate", "datasets"),
     profile="qwen3_vl",
-    contract={"packing.in_order": False, "template.labels_asked_of": ASKED},  # it packs by length
+    contract={
+        "packing.in_order": False,  # it packs by length
+        "template.labels_asked_of": ASKED,
+        "silence.core_folder": "trl/trainer",
+        "rollout.source_roots": ["trl/trainer"],
+    },
     demands={
         **dict.fromkeys(("packing.capacity", "packing.each_once", "packing.segments_isolated"), PACKED),
         "template.labels_cover_assistant": (GUIDE, "Train on completion only", "v1.9.0"),
         "packing.loss_equivalent": ("trl/trainer/sft_trainer.py", "SFTTrainer.compute_loss", "v1.9.0"),
     },
     preload=("torch", "transformers", "coordexp_audit_lib.kit.parts:ready"),
+    source=("trl",),
 )
 
 
@@ -239,3 +245,49 @@ def limit(request, here):
     if request.strategy != "right" and len(whole["input_ids"]) > request.max_length:
         raise NotSupported("truncation_strategy %s of chats with pictures" % request.strategy)
     return replies.limit(one(request.max_length), whole)
+
+
+@adapter.answers("template.rollout_prompt", of=TRAINER + "DataCollatorForVisionLanguageModeling.torch_call")
+def prompt(request, here):
+    """The prompt as a processor renders it for `generate`, beside what is trained on."""
+    made = example(parts.crowded(2), "Locate.", "Every object.")
+    waiting = iter(made["images"])
+    turns = [dict(turn, content=[{"type": "text", "text": turn["content"]}]) for turn in made["prompt"]]
+    turns[-1]["content"].insert(0, {"type": "image", "image": next(waiting)})
+    words = here.parts.processor.apply_chat_template
+    asked = here.call(words, turns, tokenize=True, return_dict=True, return_tensors="pt", add_generation_prompt=True)
+    whole = first(collated(here, [made]))
+    return replies.rollout_prompt(asked["input_ids"][0], whole["input_ids"], whole["labels"])
+
+
+def talks(chats):
+    """Chats of a short run as TRL takes them."""
+    return [[{"role": role, "content": text} for role, text in chat] for chat in chats]
+
+
+@adapter.trains(of=TRAINER + "SFTTrainer.training_step")
+def train(request, here):
+    chats, world = talks(request.chats), here.parts
+    known = [one["input_ids"] for one in encoded(chats, here)]
+
+    def make(folder, arguments):
+        return here.call(world.run, chats, arguments)
+
+    return here.call(training.ran, make, request, here.scratch, known)
+
+
+@adapter.answers("provenance.save", of="transformers.trainer:Trainer._save_checkpoint")
+@remembered
+def save(request, here):
+    chats = [answering(1), answering(2)]
+    return here.call(training.saved, lambda folder, how: here.parts.run(chats, how), request, chats, here.scratch)
+
+
+@adapter.answers("geometry.sample_order", of=TRAINER + "SFTTrainer._prepare_dataset")
+def sample_order(request, here):
+    """The trainer's own data set of chats about the records."""
+    if request.object_ordering != "sorted":
+        raise NotSupported("another order of objects")
+    chats = talks(parts.named(record) for record in request.records)
+    trainer = here.call(here.parts.trainer, chats)
+    return training.order(trainer.train_dataset, request, [row["input_ids"] for row in trainer.train_dataset])

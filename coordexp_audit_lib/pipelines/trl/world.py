@@ -7,7 +7,7 @@ import importlib
 import os
 import tempfile
 
-from coordexp_audit_lib.kit import influence, parts, replies
+from coordexp_audit_lib.kit import influence, parts, replies, training
 from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 
 ROUNDING = 1e-4  # of float32 losses of about ten
@@ -57,6 +57,20 @@ class World:
             model=self.small,
             args=SFTConfig(output_dir=folder, **STILL, **QUIET, **given),
             train_dataset=Dataset.from_list([{"messages": chat} for chat in chats]),
+            processing_class=self.words,
+        )
+
+    def run(self, chats, arguments):
+        """`SFTTrainer` as a script makes it, to be trained: with a model of its own; evaluated on the first chats."""
+        from datasets import Dataset
+        from trl import SFTConfig
+
+        rows = [{"messages": chat} for chat in chats]
+        return self.sft.SFTTrainer(
+            model=training.model(),
+            args=SFTConfig(**arguments, assistant_only_loss=self.assistant_only(), max_length=None),
+            train_dataset=Dataset.from_list(rows),
+            eval_dataset=Dataset.from_list(rows[:2]),
             processing_class=self.words,
         )
 

@@ -42,11 +42,17 @@ def sampling_deterministic(ctx: Context) -> Iterator[Violation]:
         for ordering in ("sorted", "random"):
             subject = f"seed {seed}, {ordering}"
             asked = s.OrderRequest(records, seed, [0, 1], forward, 0, ordering)
-            first = _samples(ctx, asked)
-            yield from _covered(first, forward, subject)
-            for name, change in CHANGES:
+            first: Samples = {}
+            with ctx.case(subject):
+                first = _samples(ctx, asked)
+                yield from _covered(first, forward, subject)
+            for name, change in CHANGES if first else ():
+                again: Samples = {}
+                with ctx.case(f"{subject}, {name}"):
+                    again = _samples(ctx, changed(asked, **change))
+                if not again:
+                    continue
                 ctx.judged(len(records))
-                again = _samples(ctx, changed(asked, **change))
                 wrong = sorted(key for key in first if again.get(key) != first[key])
                 if wrong:
                     epoch, index = wrong[0]

@@ -8,6 +8,7 @@ Example: two lines with `"global_step": 5` one after the other, that differ in n
 
 from __future__ import annotations
 
+from coordexp_audit_lib.boundaries.metrics.cases import of_short_run
 from coordexp_audit_lib.boundaries.metrics.predicates import writers
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log
 from coordexp_audit_lib.core.citation import Citation
@@ -25,4 +26,5 @@ step_once = artifact_claim(
         Citation("modelscope/ms-swift", "swift/trainers/callback.py", "ProgressCallbackNew.on_log", "v3.10.3"),
     ),
     on={Log: writers.step_once},
+    asks=of_short_run,
 )

@@ -123,4 +123,5 @@ def _at_hand(group: tuple[str, ...], folder: str, row: Mapping[str, float]) -> l
 
 def vocabulary(contract: Mapping[str, Any] | None = None) -> Vocabulary:
     """What a pipeline's contract says of its metrics; of the default pipeline's for a log that no target gave."""
-    return msgspec.convert((contract or pipeline().contract())["metrics.names"], Vocabulary)
+    said = (contract or {}).get("metrics.names") or pipeline().contract()["metrics.names"]
+    return msgspec.convert(said, Vocabulary)

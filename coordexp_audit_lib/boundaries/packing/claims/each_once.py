@@ -12,7 +12,7 @@ from typing import Any
 
 from coordexp_audit_lib.boundaries.packing import surfaces as s
 from coordexp_audit_lib.boundaries.packing.artifact import PackedRow
-from coordexp_audit_lib.boundaries.packing.cases import each_plan, of_plan
+from coordexp_audit_lib.boundaries.packing.cases import PACKERS, each_membership, each_plan, of_plan
 from coordexp_audit_lib.boundaries.packing.faults import replaced
 from coordexp_audit_lib.boundaries.packing.predicates import plans, samples
 from coordexp_audit_lib.core.claim import Context, claim
@@ -26,6 +26,11 @@ from coordexp_audit_lib.core.finding import Violation
     remedy="Count the samples of every dropped pack and report the number beside the plan; drop at most the last pack.",
 )
 def each_once(ctx: Context) -> Iterator[Violation]:
+    collated = ctx.answers(s.BATCH) or ctx.answers(s.JOIN)
+    if collated:  # who collates may lose a sample that the plan has
+        yield from _collated(ctx)
+    if collated and not any(ctx.answers(q) for q in PACKERS):
+        return
     for question, request, answer in each_plan(ctx):
         ctx.judged()
         if answer.refused:  # loud, so nothing is lost in silence
@@ -36,6 +41,14 @@ def each_once(ctx: Context) -> Iterator[Violation]:
     if ctx.answers(s.PLAN):
         with ctx.case("drop_last"):
             _note_drops(ctx)
+
+
+def _collated(ctx: Context) -> Iterator[Violation]:
+    for name, _, request, members in each_membership(ctx):
+        ctx.judged()
+        case = {"case": name, "members": members}
+        for problem in plans.each_once(len(request.samples), members, 0, 0):
+            yield problem.violation(name, case)
 
 
 def _note_drops(ctx: Context) -> None:

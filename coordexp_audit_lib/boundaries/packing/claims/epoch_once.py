@@ -12,6 +12,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.packing.artifact import Array
+from coordexp_audit_lib.boundaries.packing.cases import each_epoch
 from coordexp_audit_lib.boundaries.packing.predicates import epochs
 from coordexp_audit_lib.core.claim import artifact_claim
 from coordexp_audit_lib.core.fault import spoil
@@ -23,6 +24,7 @@ epoch_once = artifact_claim(
     remedy="Resume with the same seed, batch size and number of processes, and without `ignore_data_skip`; have a "
     "sampler give each index once.",
     on={epochs.Epoch: epochs.epoch_once},
+    asks=each_epoch,
 )
 
 

@@ -38,7 +38,12 @@ ALL_TOGETHER, APART = 4096, 300  # tokens of a pack: all samples, or the long on
     "step of several packs, each of which then weighs as many tokens as it supervises.",
 )
 def loss_equivalent(ctx: Context) -> Iterator[Violation]:
-    yield from each_forward(ctx, lambda pack, attention: isolation.loss_equivalent(pack), _measured)
+
+    def misbounded(label: str, why: str) -> tuple[Violation, ...]:
+        ctx.left_out(label, f"the model can't be run so, as packing.segments_isolated says: {why}")
+        return ()
+
+    yield from each_forward(ctx, lambda pack, attention: isolation.loss_equivalent(pack), _measured, misbounded)
     if ROLLOUT not in packers(ctx) and not ctx.answers(STEP):
         return
     channels: tuple[Literal["A", "B"], ...] = ("A", "B")

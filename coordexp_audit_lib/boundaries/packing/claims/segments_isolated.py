@@ -30,7 +30,13 @@ from coordexp_audit_lib.core.finding import Violation
     remedy="Give the model the text row first of four position_ids rows, no attention_mask, no cache, and cu_seq_lens.",
 )
 def segments_isolated(ctx: Context) -> Iterator[Violation]:
-    yield from each_forward(ctx, isolation.isolated, _measured)
+    yield from each_forward(ctx, isolation.isolated, _measured, _misbounded)
+
+
+def _misbounded(label: str, why: str) -> Iterator[Violation]:
+    """A kernel that is called so computes attention over other segments than the samples, or leaves out tokens."""
+    text = f"{label}: the kernel is called with bounds that are not the samples': {why}"
+    yield Violation(text, label, "the bounds of the samples", why)
 
 
 def _measured(packs: list[Pack]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from coordexp_audit_lib.boundaries.packing.cases import each_worker
 from coordexp_audit_lib.boundaries.packing.predicates import epochs
 from coordexp_audit_lib.core.claim import artifact_claim
 from coordexp_audit_lib.core.fault import spoil
@@ -21,6 +22,7 @@ workers_apart = artifact_claim(
     severity="P2",
     remedy="Seed each worker from `torch.initial_seed()`, and split a stream by `torch.utils.data.get_worker_info()`.",
     on={epochs.Workers: epochs.workers_apart},
+    asks=each_worker,
 )
 
 

@@ -24,7 +24,9 @@ class Epoch(msgspec.Struct, frozen=True):
     [size] or None, those that were trained on in this epoch before the run was resumed. whole: the epoch went to its
     end. planned: how many samples the sampler says that it gives; None if it says none. replaces: it draws with
     replacement, so that samples repeat by plan. spare: samples that may be left out at the end, as no whole batch.
-    usual: the sampler is of a kind that gives each sample once; of another kind only a whole epoch tells.
+    usual: the sampler is of a kind that gives each sample once; of another kind only a whole epoch tells. holders:
+    [size] or None, how many of several ranks trained on each; counts are of all ranks then. filling: samples that may
+    come again at the end, so that all ranks take equally many batches.
     """
 
     number: int
@@ -36,6 +38,8 @@ class Epoch(msgspec.Struct, frozen=True):
     replaces: bool = False
     spare: int = 0
     usual: bool = True
+    holders: Array | None = None
+    filling: int = 0
 
 
 class Workers(msgspec.Struct, frozen=True):
@@ -59,11 +63,17 @@ def epoch_once(one: Epoch, ledger: Ledger) -> Iterator[Problem]:
     if not (one.usual or one.whole or earlier.any()):
         raise Undecided("the sampler is of its own kind, and the epoch did not end")
     seen = times[times > 0]
-    if not earlier.any() and seen.min() == seen.max() > 1 and (seen.size == one.size or one.planned != one.size):
+    more = one.planned != one.size if one.holders is not None else seen.size == one.size or one.planned != one.size
+    if not earlier.any() and seen.min() == seen.max() > 1 and more:
         raise Undecided(f"each sample is given {seen[0]} times by plan")
     ledger.judged(int(one.counts.sum()))
+    shared = np.flatnonzero(one.holders > 1) if one.holders is not None else np.zeros(0, np.int64)
     again = np.flatnonzero(times > 1)
-    if again.size:
+    if shared.size > one.filling:
+        text = f"epoch {one.number}: {shared.size} of {one.size} samples were trained on by more than one rank"
+        shown = {"samples": shared[:SHOWN].tolist()}
+        yield Problem(text, "samples", "each by one rank", int(shared.size), shown, severity=TOLD)
+    elif again.size > one.filling:
         known = np.flatnonzero((times > 1) & earlier.astype(bool)).size
         since = f", {known} of them before the run was resumed and again after it" if known else ""
         text = f"epoch {one.number}: {again.size} of {one.size} samples were trained on more than once{since}"

@@ -13,11 +13,12 @@ from coordexp_audit_lib.boundaries.provenance.artifact import texts
 from coordexp_audit_lib.boundaries.provenance.artifact.run import RunFolder
 from coordexp_audit_lib.boundaries.provenance.faults import document, leaks, writes
 from coordexp_audit_lib.boundaries.provenance.predicates import documents as d
-from coordexp_audit_lib.boundaries.provenance.surfaces import WRITE
+from coordexp_audit_lib.boundaries.provenance.surfaces import LEFT, WRITE
 from coordexp_audit_lib.core.claim import Context, Ledger, claim
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.fault import fault
 from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.core.short_run import short_run
 
 
 @claim(
@@ -26,6 +27,9 @@ from coordexp_audit_lib.core.problem import Problem
     remedy="redact what looks like a token, and the user part of URLs, before anything is written",
 )
 def no_secrets(ctx: Context) -> Iterator[Problem]:
+    if ctx.target.declaration() is not None and not ctx.answers(WRITE):
+        yield from _left(ctx)
+        return
     for spot, request in cases.leaking().items():
         answer = cases.ask(ctx, request)
         if answer.refusal is not None:
@@ -39,6 +43,14 @@ def no_secrets(ctx: Context) -> Iterator[Problem]:
         environment = written.documents.get(d.ENVIRONMENT)
         env = environment.get("env") if isinstance(environment, dict) else None
         yield from cases.about(d.environment_is_chosen(env), spot, None, where)
+
+
+def _left(ctx: Context) -> Iterator[Problem]:
+    """A run that is stopped and resumed writes all that a run writes."""
+    left = ctx.value(LEFT, short_run(resume_after=2))
+    ctx.judged(len(left.files))
+    for label, file in left.leaks:
+        yield Problem("a secret is written", label, "not in any file", f"in {file}", {"variable": label})
 
 
 def of_run(run: RunFolder, ledger: Ledger) -> Iterator[Problem]:

@@ -34,10 +34,15 @@ WAYS = {
     "between two collectives instead of around one.",
 )
 def no_rank_conditional_collective(ctx: Context) -> Iterator[Problem]:
-    found = ctx.value(s.COLLECTIVES, collectives.ScanRequest(ctx.contract["rollout.source_roots"]))
+    found = ctx.value(s.COLLECTIVES, collectives.ScanRequest(tuple(ctx.contract.get("rollout.source_roots", ("",)))))
     ctx.judged(len(found.collectives))
     ctx.fact("files read", found.files)
-    for c in (c for c in found.collectives if c.kind == "alone"):
+    alone = [c for c in found.collectives if c.kind == "alone"]
+    if ctx.target.declaration() is not None:  # whether what is gathered decides alike on all ranks is not known there
+        sure = [c for c in alone if any(map(collectives.says_rank, c.condition))]
+        ctx.fact("not judged: conditions on what is gathered", len(alone) - len(sure))
+        alone = sure
+    for c in alone:
         way, names = WAYS.get(c.how, c.how), ", ".join(c.condition)
         message = f"{c.operation} is not reached by every rank: {way} at line {c.line_of_condition}, on {names}"
         where = Where(c.path, c.line, c.symbol)

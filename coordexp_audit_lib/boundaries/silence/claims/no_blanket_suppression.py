@@ -15,6 +15,7 @@ from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.fault import Honest, answered, fault
+from coordexp_audit_lib.core.finding import Authority
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.source.handlers import suppressions
 
@@ -28,13 +29,17 @@ SWALLOWS = {
 
 @claim(severity="P1", kind="S", remedy="catch the exceptions that are expected by name, and log or re-raise the rest")
 def no_blanket_suppression(ctx: Context) -> Iterator[Problem]:
-    scan = ctx.value(SUPPRESSIONS, ScanRequest(ctx.contract["silence.core_folder"]))
+    core = ctx.contract.get("silence.core_folder")
+    scan = ctx.value(SUPPRESSIONS, ScanRequest(core or ""))
+    whose: Authority | None = None if core else "practice"  # which paths are the core is not said
     ctx.judged(scan.files)
     ctx.fact("files read", scan.files)
     ctx.fact("exception handlers read", scan.handlers)
     for s in scan.suppressions:
         where = Where(s.path, s.line, s.symbol)
-        yield Problem(f"every exception vanishes here: {s.form}", subject=s.symbol or s.path, where=where)
+        yield Problem(
+            f"every exception vanishes here: {s.form}", subject=s.symbol or s.path, where=where, authority=whose
+        )
     if scan.unparsed:
         raise SurfaceFailed(
             f"{len(scan.unparsed)} files do not parse", where=scan.unparsed[0], remedy="mend them first"

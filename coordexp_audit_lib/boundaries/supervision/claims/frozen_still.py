@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from coordexp_audit_lib.boundaries.supervision.cases.training import of_run
 from coordexp_audit_lib.boundaries.supervision.predicates import running
 from coordexp_audit_lib.core.claim import artifact_claim
 from coordexp_audit_lib.core.fault import spoil
@@ -21,6 +22,7 @@ frozen_still = artifact_claim(
     severity="P2",
     remedy="Freeze before the optimizer is made, give it only what trains, and clear `grad` of what is frozen later.",
     on={running.Frozen: running.frozen_still},
+    asks=of_run(lambda run: run.frozen),
 )
 
 spoil(frozen_still, "frozen_changed", "a frozen tower is updated", lambda: running.Frozen(12))(

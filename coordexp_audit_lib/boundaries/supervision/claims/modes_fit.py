@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from coordexp_audit_lib.boundaries.supervision.cases.training import of_run
 from coordexp_audit_lib.boundaries.supervision.predicates import running
 from coordexp_audit_lib.core.claim import artifact_claim
 from coordexp_audit_lib.core.fault import spoil
@@ -20,6 +21,7 @@ modes_fit = artifact_claim(
     severity="P2",
     remedy="Call `model.eval()` before an evaluation and `model.train()` before the next step.",
     on={running.Modes: running.modes_fit},
+    asks=of_run(lambda run: run.modes),
 )
 
 

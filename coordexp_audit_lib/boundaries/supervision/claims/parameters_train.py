@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from coordexp_audit_lib.boundaries.supervision.cases.training import of_run
 from coordexp_audit_lib.boundaries.supervision.predicates import running
 from coordexp_audit_lib.core.claim import artifact_claim
 from coordexp_audit_lib.core.fault import spoil
@@ -20,6 +21,7 @@ parameters_train = artifact_claim(
     severity="P2",
     remedy="Freeze what is not to train; make the optimizer last, from all parameters that require a gradient.",
     on={running.Trained: running.parameters_train},
+    asks=of_run(lambda run: run.trained),
 )
 
 

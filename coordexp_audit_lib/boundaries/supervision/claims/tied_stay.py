@@ -9,6 +9,7 @@ at the end."""
 
 from __future__ import annotations
 
+from coordexp_audit_lib.boundaries.supervision.cases.training import of_run
 from coordexp_audit_lib.boundaries.supervision.predicates import running
 from coordexp_audit_lib.core.claim import artifact_claim
 from coordexp_audit_lib.core.fault import spoil
@@ -19,6 +20,7 @@ tied_stay = artifact_claim(
     severity="P2",
     remedy="Call `tie_weights()` after the last change of either, or set `tie_word_embeddings` to false and save both.",
     on={running.Tied: running.tied_stay},
+    asks=of_run(lambda run: run.tied, "the model does not tell both embeddings"),
 )
 
 

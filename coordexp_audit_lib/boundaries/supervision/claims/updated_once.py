@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from coordexp_audit_lib.boundaries.supervision.cases.training import of_run
 from coordexp_audit_lib.boundaries.supervision.predicates import running
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import artifact_claim
@@ -22,6 +23,7 @@ updated_once = artifact_claim(
     remedy="Give groups to the optimizer with `add_param_group`, which refuses what is there already.",
     spec=(Citation("pytorch/pytorch", "torch/optim/optimizer.py", "Optimizer.add_param_group", "v2.8.0"),),
     on={running.Trained: running.updated_once},
+    asks=of_run(lambda run: run.trained),
 )
 
 spoil(updated_once, "in_two_groups", "the head stands in two groups", lambda: running.Trained(8, 40))(

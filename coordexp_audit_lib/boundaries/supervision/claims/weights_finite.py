@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from coordexp_audit_lib.boundaries.supervision.cases.training import of_run
 from coordexp_audit_lib.boundaries.supervision.predicates import running
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import artifact_claim
@@ -30,6 +31,7 @@ weights_finite = artifact_claim(
         ),
     ),
     on={running.Weights: running.weights_finite},
+    asks=of_run(lambda run: run.weights, "no parameter was looked at"),
 )
 
 spoil(weights_finite, "weights_lost", "a NaN gradient is applied", lambda: running.Weights(5, 4))(

@@ -9,8 +9,8 @@ import msgspec
 from coordexp_audit_lib.core.claim import Ledger
 from coordexp_audit_lib.core.finding import Severity
 from coordexp_audit_lib.core.problem import Problem, Undecided
+from coordexp_audit_lib.kit.parameters import first_names
 
-SHOWN = 20  # names
 TOLD: Severity = "P2"  # what a program may mean
 
 
@@ -66,6 +66,17 @@ class Weights(msgspec.Struct, frozen=True):
     lost: Sequence[str] = ()
 
 
+class Repeated(msgspec.Struct, frozen=True):
+    """A run, and what should be the same run. losses: as logged. state: a digest of the weights at the end. steps."""
+
+    losses: Sequence[float | str]
+    again: Sequence[float | str]
+    state: str
+    state_again: str
+    steps: int
+    steps_again: int
+
+
 def parameters_train(one: Trained, ledger: Ledger) -> Iterator[Problem]:
     """Each parameter that is to train gets a gradient, and the optimizer has it. Counts parameters."""
     _some(one.steps and one.training, "no optimizer step was looked at")
@@ -116,6 +127,24 @@ def modes_fit(one: Modes, ledger: Ledger) -> Iterator[Problem]:
         yield _of(one.resting, "modules that should drop at random rest: the model trains in evaluation mode")
 
 
+def repeats(one: Repeated, ledger: Ledger) -> Iterator[Problem]:
+    """Two runs log the same losses and end with the same weights. Counts optimizer steps."""
+    _some(one.steps, "no optimizer step was taken")
+    ledger.judged(one.steps)
+    if one.steps != one.steps_again:
+        text = "the run has another number of optimizer steps"
+        yield Problem(text, "steps", one.steps, one.steps_again)
+    pairs = enumerate(zip(one.losses[-len(one.again) :], one.again, strict=False), 1)
+    first = next(((n, a, b) for n, (a, b) in pairs if a != b), None)
+    if first is not None:
+        number, before, now = first
+        yield Problem(f"the losses part at the logged loss {number} of {len(one.again)}", "losses", before, now)
+    elif one.state != one.state_again:
+        yield Problem(
+            "the losses are the same, and the weights at the end are not", "weights", one.state, one.state_again
+        )
+
+
 def weights_finite(one: Weights, ledger: Ledger) -> Iterator[Problem]:
     """Weights stay numbers. Counts parameters."""
     _some(one.compared, "no parameter was looked at")
@@ -123,12 +152,6 @@ def weights_finite(one: Weights, ledger: Ledger) -> Iterator[Problem]:
     if one.lost:
         text = f"parameters hold what is no number after optimizer step {one.step}: a loss or gradient was none"
         yield _of(one.lost, text, None)
-
-
-def first_names(names: Sequence[str]) -> list[str]:
-    """The first names in order, and how many more there are."""
-    ordered = sorted(names)
-    return [*ordered[:SHOWN], *([f"and {len(ordered) - SHOWN} more"] if len(ordered) > SHOWN else [])]
 
 
 def _of(names: Sequence[str], message: str, severity: Severity | None = TOLD) -> Problem:

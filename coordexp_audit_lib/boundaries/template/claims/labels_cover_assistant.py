@@ -41,6 +41,7 @@ def labels_cover_assistant(ctx: Context) -> Iterator[Violation]:
     profile, header = cases.profile(ctx), tokenizer.encode("<|im_start|>assistant\n")
     ignored = profile.ignore_index
     supervised = pads = 0
+    ends: int | None = None  # of turns, in a record that spells none
     for name, request in cases.encode_requests(ctx.contract):
         answer = ctx.offered(name, s.ENCODE, request)
         if answer is None:
@@ -50,6 +51,8 @@ def labels_cover_assistant(ctx: Context) -> Iterator[Violation]:
         if not len(made.unpacked) == len(made.padded_ids) == len(made.padded_labels) == count:
             yield Violation("a record was lost", name, count, len(made.unpacked), {"case": name})
             continue
+        if ends is None and made.unpacked:
+            ends = sum(token == profile.turn_end for token in made.unpacked[0].input_ids)
         rows = zip(made.unpacked, made.padded_ids, made.padded_labels, strict=True)
         for number, (sample, ids, labels) in enumerate(rows):
             ctx.judged(2)
@@ -58,7 +61,7 @@ def labels_cover_assistant(ctx: Context) -> Iterator[Violation]:
             found = [*predicates.label_problems(sample.input_ids, sample.labels, profile, header)]
             found += predicates.pad_problems(ids, labels, sample.input_ids, made.pad, ignored)
             yield from (p.violation(name, {"case": name, "record": number}) for p in found)
-    yield from _control(ctx, header)
+    yield from _control(ctx, header, ends)
     if not pads:
         ctx.not_there("labels of pads", "no row was padded")
     ctx.fact("supervised tokens", supervised)
@@ -66,8 +69,10 @@ def labels_cover_assistant(ctx: Context) -> Iterator[Violation]:
         ctx.fact("asked of", asked)
 
 
-def _control(ctx: Context, header: list[int]) -> Iterator[Violation]:
-    """A desc that spells a control token ends the turn in the middle of the answer, or opens an image there."""
+def _control(ctx: Context, header: list[int], ends: int | None) -> Iterator[Violation]:
+    """A desc that spells a control token ends the turn in the middle of the answer, or opens an image there.
+
+    ends: how many ends of turns a record has that spells none; None where that is not known."""
     profile = cases.profile(ctx)
     for sign, request in cases.control_requests(ctx.contract):
         answer = ctx.offered(sign, s.ENCODE, request)
@@ -77,6 +82,7 @@ def _control(ctx: Context, header: list[int]) -> Iterator[Violation]:
         sample = answer.content.unpacked[0]
         found = [*predicates.label_problems(sample.input_ids, sample.labels, profile, header)]
         found += predicates.grid_problems(sample.input_ids, sample.grid, profile, request.records[0].pictures)
+        found += predicates.rest_problems(sample.input_ids, ends, profile, header)
         if found:
             message = f"a desc that spells {sign} is encoded as the control token: {found[0].message}"
             case = {"desc": request.records[0].objects[0][0]}

@@ -188,6 +188,18 @@ def assistant_turns(ids: Sequence[int], profile: Profile, header: Sequence[int])
     return found
 
 
+def rest_problems(ids: Sequence[int], ends: int | None, profile: Profile, header: Sequence[int]) -> Iterator[Problem]:
+    """Nothing of an answer stands behind the end of its turn. ends: of turns, as many as the ids should have."""
+    if ends is None or ids.count(profile.turn_end) <= ends:
+        return
+    turns = assistant_turns(ids, profile, header)
+    end = turns[-1][1] if turns else None
+    if end is not None:
+        rest = len(ids) - 1 - end
+        text = f"the turn ends there, and the {rest} tokens behind it are of no turn and not supervised"
+        yield Problem(text, token=end, expected=ends, actual=ids.count(profile.turn_end))
+
+
 def pad_problems(
     ids: Sequence[int], labels: Sequence[int], sample: Sequence[int], pad: int, ignored: int
 ) -> Iterator[Problem]:

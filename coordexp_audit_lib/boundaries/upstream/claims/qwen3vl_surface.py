@@ -21,7 +21,7 @@ from coordexp_audit_lib.boundaries.upstream.predicates.installed import REMEDY, 
 from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import Release, release_keeps
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import answered, fault
-from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.core.problem import Problem, Undecided
 from coordexp_audit_lib.source.facts import Level, Parameter, Seen
 
 MODEL = "src/transformers/models/qwen3_vl/modeling_qwen3_vl.py"
@@ -34,7 +34,10 @@ MODEL = "src/transformers/models/qwen3_vl/modeling_qwen3_vl.py"
     spec=(transformers(MODEL, "Qwen3VLModel.get_rope_index"), transformers(MODEL, "Qwen3VLTextModel.forward")),
 )
 def qwen3vl_surface(ctx: Context) -> Iterator[Problem]:
-    yield from used_as_there(ctx, "upstream.qwen3vl_surface")
+    if ctx.target.declaration() is None:
+        yield from used_as_there(ctx, "upstream.qwen3vl_surface")
+    elif ctx.contract.get("upstream.profile") != "qwen3_vl":
+        raise Undecided("the adapter's profile is another family's")
     for request in GRIDS:
         rows = ctx.value(s.ROWS, request)
         ctx.judged(4)

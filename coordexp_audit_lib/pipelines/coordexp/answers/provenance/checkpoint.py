@@ -2,12 +2,11 @@
 
 import contextlib
 import functools
-import json
 import os
 import shutil
-from pathlib import Path
 from typing import Any
 
+from coordexp_audit_lib.kit import checkpoint
 from coordexp_audit_lib.pipelines.api import binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
 
@@ -38,19 +37,4 @@ def save(request, here):
                 trainer.remove_callback(callback)
         trainer.add_callback(DefaultFlowCallback)
         here.call(trainer.train)
-    folder = os.path.join(out, "checkpoint-1")
-    if not os.path.isdir(folder):
-        return {"files": [], "tensors": {}}
-    names = sorted(os.listdir(folder))
-    tensors = {n: header(os.path.join(folder, n)) for n in names if n.endswith(".safetensors")}
-    index = Path(folder, "model.safetensors.index.json")
-    made = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else None
-    return {"files": names, "tensors": tensors, "index": made}
-
-
-def header(path):
-    """Tensor names and sizes in bytes of a safetensors file."""
-    with open(path, "rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        entries = json.loads(file.read(size))
-    return {k: v["data_offsets"][1] - v["data_offsets"][0] for k, v in entries.items() if k != "__metadata__"}
+    return checkpoint.held(os.path.join(out, "checkpoint-1"))

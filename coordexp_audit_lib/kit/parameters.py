@@ -1,17 +1,18 @@
 """Which parameters are said to train and do not: a fact of a run, told in its `audit.json` and once in its log.
 
 It stops no run, for a program may mean it: a tower that the data at hand never reach, a head that is kept as it is.
+Standard library only at import time.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
-from coordexp_audit_lib.boundaries.supervision.predicates.running import Trained, first_names
-
 LOOKED_AT = 8  # optimizer steps
+SHOWN = 20  # names
 
 _log = logging.getLogger(__name__)
 
@@ -44,11 +45,10 @@ class Parameters:
         if self.steps == LOOKED_AT:
             self._warn()
 
-    def seen(self) -> Trained:
-        """What was seen so far."""
-        return Trained(
-            self.steps, self.training, sorted(self._still or ()), sorted(self._ungrouped), sorted(self._twice)
-        )
+    def seen(self) -> dict[str, Any]:
+        """What was seen so far, as the fields of `running.Trained`."""
+        names = {"still": self._still or (), "outside": self._ungrouped, "twice": self._twice}
+        return {"steps": self.steps, "training": self.training, **{k: sorted(v) for k, v in names.items()}}
 
     def told(self) -> dict[str, Any]:
         """What was found, by name; empty where no step was looked at."""
@@ -64,3 +64,9 @@ class Parameters:
             if names:
                 shown = ", ".join(first_names(sorted(names)))
                 _log.warning("parameters that should train %s in %d steps: %s", what, self.steps, shown)
+
+
+def first_names(names: Sequence[str]) -> list[str]:
+    """The first names in order, and how many more there are."""
+    ordered = sorted(names)
+    return [*ordered[:SHOWN], *([f"and {len(ordered) - SHOWN} more"] if len(ordered) > SHOWN else [])]

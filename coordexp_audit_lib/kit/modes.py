@@ -1,10 +1,8 @@
-"""In which mode a model is evaluated and trained."""
+"""In which mode a model is evaluated and trained. Standard library only at import time."""
 
 from __future__ import annotations
 
 from typing import Any
-
-from coordexp_audit_lib.boundaries.supervision.predicates.running import Modes
 
 RATES = ("dropout", "attention_dropout", "activation_dropout", "drop_prob", "dropout_p")
 
@@ -40,8 +38,10 @@ class ModesWatch:
         if not getattr(model, "training", True):
             self.resting |= {name for name, module in found.items() if not module.training}
 
-    def seen(self) -> Modes:
-        return Modes(self.evaluations, self.steps, sorted(self.active), sorted(self.resting))
+    def seen(self) -> dict[str, Any]:
+        """As the fields of `running.Modes`."""
+        names = {"active": sorted(self.active), "resting": sorted(self.resting)}
+        return {"evaluations": self.evaluations, "steps": self.steps, **names}
 
 
 def dropping(model: Any) -> dict[str, Any]:

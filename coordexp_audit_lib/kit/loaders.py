@@ -1,7 +1,7 @@
 """How the workers of a training data loader begin: their random numbers, and a stream's first samples.
 
 Each leaves one small file in the inbox's folder, which is read when an epoch ends and then gone. Only the training
-loader is listened to.
+loader is listened to. Standard library only at import time.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from coordexp_audit_lib.boundaries.packing.predicates.epochs import Workers
 
 SUFFIX = ".worker"
 ROWS = 8
@@ -50,16 +48,16 @@ class LoaderWatch:
         while len(self.found) > 2:  # of the first passes over the data
             self.found.popitem()
 
-    def seen(self) -> list[Workers]:
-        """What is known of each pass over the data."""
-        made = []
+    def seen(self) -> list[dict[str, Any]]:
+        """What is known of each pass over the data, as the fields of `epochs.Workers`."""
+        made: list[dict[str, Any]] = []
         for told in self.found.values():
             states: dict[str, dict[int, str]] = {}
             rows = {t["worker"]: t["rows"] for t in told if "rows" in t}
             for one in (t for t in told if "states" in t):
                 for source, state in one["states"].items():
                     states.setdefault(source, {})[one["worker"]] = state
-            made.append(Workers(states, rows))
+            made.append({"states": states, "rows": rows})
         return made
 
 

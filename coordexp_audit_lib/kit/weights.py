@@ -1,14 +1,13 @@
 """What becomes of a model's weights in a run: what is frozen stays, what is tied stays one, and all are numbers.
 
 Of each parameter a few entries are compared, at the start, after the first steps and at the end. Parameters that this
-process does not hold whole (sharded ones, those without data) are left out.
+process does not hold whole (sharded ones, those without data) are left out. What is seen is told as the fields of the
+structs of `boundaries.supervision.predicates.running`. Standard library only at import time.
 """
 
 from __future__ import annotations
 
 from typing import Any
-
-from coordexp_audit_lib.boundaries.supervision.predicates.running import Frozen, Tied, Weights
 
 ENTRIES = 256  # of a parameter that are compared
 MOST = 4096  # parameters
@@ -51,32 +50,32 @@ class WeightsWatch:
             chosen = [(n, p) for n, p in found[:WATCHED] if p.is_floating_point()]
             self._watched = {n: p for n, p in chosen if _finite(p)}
 
-    def finite(self, step: int, *, wait: bool = False) -> Weights | None:
-        """Whether the watched parameters are numbers after `step` steps; None where that is not asked. wait: ask
-        although it means to wait for a device."""
+    def finite(self, step: int, *, wait: bool = False) -> dict[str, Any] | None:
+        """Whether the watched parameters are numbers after `step` steps (`Weights`); None where that is not asked.
+        wait: ask although it means to wait for a device."""
         if not self._watched or step == 0:
             return None
         near = all(p.device.type == "cpu" for p in self._watched.values())
         if not (near or wait or step % EVERY == 0):
             return None
         lost = [name for name, p in self._watched.items() if not _finite(p)]
-        return Weights(step, len(self._watched), lost)
+        return {"step": step, "compared": len(self._watched), "lost": lost}
 
-    def frozen(self) -> Frozen:
-        """Compare what is frozen with what it was."""
+    def frozen(self) -> dict[str, Any]:
+        """Compare what is frozen with what it was (`Frozen`)."""
         still = {n: p for n, p in self._all if n in self._frozen}
         self._changed |= {n for n, p in still.items() if _other(self._frozen[n], entries(p))}
         self._compared = max(self._compared, len(still))
-        return Frozen(self._compared, sorted(self._changed))
+        return {"compared": self._compared, "changed": sorted(self._changed)}
 
-    def tied(self) -> Tied | None:
-        """The embeddings at the end; None where the model does not tell both."""
+    def tied(self) -> dict[str, bool] | None:
+        """The embeddings at the end (`Tied`); None where the model does not tell both."""
         pair = _embeddings(self._model)
         if pair is None:
             return None
         after = _one(*pair)
         equal = after or (pair[0].shape == pair[1].shape and not _other(entries(pair[0]), entries(pair[1])))
-        return Tied(_declared(self._model), self._tied, after, equal)
+        return {"declared": _declared(self._model), "before": self._tied, "after": after, "equal": equal}
 
     def ended(self) -> None:
         """Let go of the model."""
