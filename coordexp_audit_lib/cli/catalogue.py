@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.cli.streams import say
 from coordexp_audit_lib.core.claim import Claim, declared
 from coordexp_audit_lib.core.errors import UsageError, did_you_mean
-from coordexp_audit_lib.core.fault import faults, spoils
-
-PACKAGE = Path(__file__).resolve().parents[1]
+from coordexp_audit_lib.report.claims import described
 
 
 def declare(add: Callable[..., Any]) -> None:
@@ -57,36 +53,6 @@ def _unknown(word: str) -> UsageError:
     known = [*ids, *dict.fromkeys(i.partition(".")[0] for i in ids)]
     remedy = did_you_mean(word, known, "see `coordexp-audit list`")
     return UsageError("there is no such claim", where=word, remedy=remedy)
-
-
-def described(claim: Claim) -> dict[str, Any]:
-    """A claim as JSON."""
-    return {
-        **{"id": claim.id, "boundary": claim.boundary, "severity": claim.severity, "claim": claim.claim},
-        **{"per_config": claim.per_config, "remedy": claim.remedy, "doc": claim.doc, "file": _file(claim)},
-        "spec": [str(c) for c in claim.spec],
-        "decided_by": _deciders(claim),
-        "faults": [{"id": f.id, "summary": f.summary} for f in _faults_of(claim)],
-    }
-
-
-def _deciders(claim: Claim) -> list[str]:
-    """What the claim is asked of: a target by its surfaces or its source, and kinds of artifacts and live objects."""
-    target = ["source of a target" if claim.kind == "S" else "target"] if claim.of_targets else []
-    return target + sorted(kind.__name__ for kind in claim.predicates)
-
-
-def _faults_of(claim: Claim) -> Iterable[Any]:
-    yield from (f for f in faults() if claim.id in f.caught_by)
-    yield from (s for s in spoils() if s.caught_by == claim.id)
-
-
-def _file(claim: Claim) -> str:
-    own = PACKAGE / "boundaries" / claim.boundary / "claims" / f"{claim.id.partition('.')[2]}.py"
-    if not claim.of_targets and own.is_file():
-        return own.relative_to(PACKAGE.parent).as_posix()
-    path = Path(inspect.getsourcefile(inspect.unwrap(claim.check)) or "").resolve()
-    return path.relative_to(PACKAGE.parent).as_posix() if path.is_relative_to(PACKAGE) else str(path)
 
 
 def _list(arguments: argparse.Namespace) -> int:

@@ -188,7 +188,8 @@ def described(target: Target, names: list[str] | None, taken: str = "") -> Targe
     counts, info = left_out(target.pipeline(), [b.name for b in boundaries.load(names)]), target.info()
     told = ", ".join(f"{policy} ({n})" for policy, n in counts.items())
     note = f"not judged, for the adapter names none of these policies (with so many claims): {told}" if told else ""
-    return msgspec.structs.replace(info, note="; ".join(filter(None, (info.note, taken, note))))
+    repository = target.pipeline().repository if info.commit else ""
+    return msgspec.structs.replace(info, note="; ".join(filter(None, (info.note, taken, note))), repository=repository)
 
 
 def cores() -> int:

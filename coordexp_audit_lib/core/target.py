@@ -42,8 +42,9 @@ class Binding(msgspec.Struct, frozen=True):
 
 
 class TargetInfo(msgspec.Struct, frozen=True):
-    """Who was audited. Paths of this machine never stand here: they differ from run to run. walls: those that stood
-    around a checkout's processes (`sandbox.walls.TOLD`)."""
+    """Who was audited. Paths of this machine never stand here: they differ from run to run. repository: the public one
+    that the commit is of, `owner/name`. walls: those that stood around a checkout's processes (`sandbox.walls.TOLD`).
+    """
 
     kind: str
     name: str
@@ -55,6 +56,7 @@ class TargetInfo(msgspec.Struct, frozen=True):
     versions: dict[str, str] = {}
     note: str = ""
     walls: tuple[str, ...] = ()
+    repository: str = ""
 
 
 class Target(ABC):

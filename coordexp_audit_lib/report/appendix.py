@@ -1,190 +1,170 @@
-"""The page of all findings, as an executed notebook whose tables are rendered like any other's."""
+"""The appendix for print: a LaTeX document of its own, made of a run, that a paper can also take in with `\\input`."""
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from coordexp_audit_lib.core.ranking import counts, is_latent
-from coordexp_audit_lib.report import result
-from coordexp_audit_lib.report.tables import bundle, table
-from coordexp_audit_lib.report.text import shown
+import msgspec
 
-if TYPE_CHECKING:
-    import pandas as pd
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.core.claim import declared
+from coordexp_audit_lib.core.fault import faults, spoils
+from coordexp_audit_lib.core.folder import write_atomically
+from coordexp_audit_lib.core.ranking import counts
+from coordexp_audit_lib.report import figure, result
+from coordexp_audit_lib.report.pages import facts
+from coordexp_audit_lib.report.pages.pages import cut_words, lines, matrix_values
+from coordexp_audit_lib.report.pages.render import Tex, as_tex
+from coordexp_audit_lib.report.sources import PACKAGE
+from coordexp_audit_lib.report.text import visible
 
-# The first page's title is the book's in LaTeX, which leaves the page itself without one.
-_CHAPTER = "```{raw} latex\n\\chapter*{Result}\n\\addcontentsline{toc}{chapter}{Result}\n```"
+NAME, BODY, STYLE = "standalone", "appendix", "coordexp-audit.sty"
+TITLE = "Reproducibility audit of a V-LLM grounding training pipeline"
+WHOLE = 10  # findings that are told with their kinds and an example
+KINDS, REACHED = 4, 140  # kinds of a finding, and characters on how a run comes by it
+
+# What pdfTeX's standard fonts lack, but mathematics has.
+_SIGNS = {
+    **{"→": r"\ensuremath{\rightarrow}", "←": r"\ensuremath{\leftarrow}", "≤": r"\ensuremath{\leq}"},
+    **{"≥": r"\ensuremath{\geq}", "≠": r"\ensuremath{\neq}", "≈": r"\ensuremath{\approx}", "×": r"\ensuremath{\times}"},
+    **{"−": r"\ensuremath{-}", "…": r"\ldots{}", "–": "--", "—": "---", "·": r"\textperiodcentered{}"},
+    **{"Δ": r"\ensuremath{\Delta}", "σ": r"\ensuremath{\sigma}", "⏎": r"\ensuremath{\hookleftarrow}"},
+    **{"’": "'", "“": "``", "”": "''", "°": r"\textdegree{}", "\u00a0": "~"},
+}
 
 
-def result_page(made: Mapping[str, Any]) -> str:
-    """The book's first page, as a notebook's JSON: what the audit came to, and what matters first."""
-    cells = [
-        _prose(
-            "# Result", _CHAPTER, "What the audit came to, for each boundary of the pipeline and each configuration."
-        ),
-        *_tables([result.matrix(made)]),
-        _prose("## What matters first"),
-        *_tables([result.first(made)]),
-        _prose("## Verdicts by severity"),
-        *_tables([result.counted(made)]),
-        _prose("## What was audited"),
-        *_tables([_target(made)]),
+class Shown(msgspec.Struct, frozen=True):
+    """A boundary in the appendix, with its figure if its page has one."""
+
+    number: int
+    name: str
+    title: str
+    tally: str
+    file: str = ""
+    caption: str = ""
+    alt: str = ""
+    config: str = ""
+
+
+def write_appendix(run_dir: Path, made: Mapping[str, Any], folder: Path, power: str = "") -> Path:
+    """Write `appendix.tex`, `standalone.tex`, the style and the figures into `folder`; returns `standalone.tex`.
+
+    power: a sentence on the detection power; "" where the run has no measurement.
+    """
+    (folder / "figures").mkdir(parents=True)
+    shutil.copyfile(PACKAGE / "resources" / "pages" / STYLE, folder / STYLE)
+    shown = [_shown(run_dir, made, name, folder / "figures") for name in made["boundaries"]]
+    write_atomically(folder / f"{BODY}.tex", in_ascii(_body(made, shown, power)))
+    edition = f"{facts.subject(made)}{', of ' + made['target']['date'][:10] if made['target'].get('date') else ''}"
+    document = as_tex("standalone.tex", title=TITLE, edition=edition)
+    return write_atomically(folder / f"{NAME}.tex", in_ascii(document))
+
+
+def _body(made: Mapping[str, Any], shown: Sequence[Shown], power: str) -> str:
+    signs: dict[str, Any] = {"signs": facts.SIGNS}
+    weighty = [facts.finding(made, f) for f in made["findings"] if counts(f) and f["severity"] in ("P0", "P1")]
+    for f in weighty:
+        f["reach"] = cut_words(f["reach"], REACHED)
+        f["kinds"], f["more_kinds"] = f["kinds"][:KINDS], f["more_kinds"] + len(f["kinds"][KINDS:])
+    claims = [
+        (boundaries.boundary(name).title, as_tex("verdicts.tex", rows=_rows(made, name), **signs))
+        for name in made["boundaries"]
     ]
-    return _notebook(cells)
+    cards = as_tex("cards.tex", findings=weighty[:WHOLE], whole=True, short=False, **signs)
+    cards += as_tex("cards.tex", findings=weighty[WHOLE:], whole=False, short=True, **signs) if weighty[WHOLE:] else ""
+    return as_tex(
+        "appendix.tex",
+        sentence=facts.sentence(made),
+        matrix=as_tex("matrix.tex", **signs, **matrix_values(made)),
+        legend=as_tex("key.tex", **signs),
+        legend_words=Tex(", ".join(f"{s.tex}{{}} {s.word}" for s in facts.SIGNS.values())),
+        top=as_tex("top.tex", top=facts.top(made), **signs),
+        audited=as_tex("audited.tex", rows=facts.audited(made)),
+        limits=as_tex("limits.tex", rows=facts.limits(made)),
+        figures=shown,
+        findings=cards,
+        claims=claims,
+        faults=faults_told(),
+        power=power,
+        recipe=as_tex("recipe.tex", lines=facts.recipe(made)),
+        repository=made["target"].get("repository", ""),
+        bibliography=_bibliography(),
+        **signs,
+    )
 
 
-def compared_page(made: Mapping[str, Any], changes: pd.DataFrame) -> str:
-    """The page of another recording of the same pipeline: its result, and what changed on the way to it."""
-    cells = [
-        _prose("# Another commit", "The same claims, asked of another recorded commit of the pipeline."),
-        *_tables([result.matrix(made)]),
-        _prose("## What matters first there"),
-        *_tables([result.first(made)]),
-        _prose("## What changed", "From the commit that this book is about to the other, the worse first."),
-        *_tables([changes]),
-        _prose("## What was audited there"),
-        *_tables([_target(made)]),
-    ]
-    return _notebook(cells)
+def faults_told() -> str:
+    """How many faults there are, in a sentence; boundaries must be loaded."""
+    claims = declared()
+    number = len(faults()) + len(spoils())
+    bare = [c.id for c in claims if not any(c.id in f.caught_by for f in faults())]
+    bare = [name for name in bare if name not in {s.caught_by for s in spoils()}]
+    lacking = f"; {len(bare)} claims have none" if bare else ""
+    return f"There are {number} faults for {len(claims)} claims{lacking}."
 
 
-def findings_page(made: Mapping[str, Any]) -> str:
-    """The notebook's JSON: violations with file and line, then every finding."""
-    cells = [
-        _prose("# Findings", "What is violated, where it is to be mended, and every claim with its verdict."),
-        _prose("## Violations"),
-        *_violations(made["findings"]),
-        *_undecided(made["findings"]),
-        _prose("## Every claim"),
-        *_tables(_all(made)),
-        _prose("## What answered", "How the target answers each question, and where the function stands."),
-        *_tables([_surfaces(made["target"].get("surfaces", {}))]),
-    ]
-    return _notebook(cells)
+def _rows(made: Mapping[str, Any], boundary: str) -> list[dict[str, Any]]:
+    return lines(facts.finding(made, f) for f in made["findings"] if f["boundary"] == boundary)
 
 
-def _notebook(cells: list[dict[str, Any]]) -> str:
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    notebook = {
-        "cells": cells,
-        "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
-        "nbformat": 4,
-        "nbformat_minor": 4,
-    }
-    return json.dumps(notebook, indent=1) + "\n"
+def _bibliography() -> list[tuple[str, str]]:
+    known: list[tuple[str, str]] = json.loads(
+        (PACKAGE / "resources" / "pages" / "bibliography.json").read_text(encoding="utf-8")
+    )
+    return known
 
 
-def _prose(*paragraphs: str) -> dict[str, Any]:
-    """A Markdown cell. Only this module's own words may go in."""
-    return {"cell_type": "markdown", "metadata": {}, "source": "\n\n".join(paragraphs)}
+def _shown(run_dir: Path, made: Mapping[str, Any], name: str, folder: Path) -> Shown:
+    """A boundary, and its main figure drawn for print: of the last config where it has one for each."""
+    b = boundaries.boundary(name)
+    found = [f for f in made["findings"] if f["boundary"] == name]
+    told = Shown(b.number, name, b.title, facts.tally(found))
+    depends = any(f["config"] is not None for f in found)
+    for config in reversed(made["configs"] or [""]):
+        for one, data in figures_of(run_dir / "notebooks" / f"{boundaries.page(b, config)}.ipynb"):
+            if one.main:
+                file = f"{b.number:02d}_{name}.pdf"
+                (folder / file).write_bytes(_print(one, data))
+                config_ = result.config_name(config) if depends and config else ""
+                words = {"caption": visible(one.caption), "alt": visible(one.alt), "config": config_}
+                return msgspec.structs.replace(told, file=file, **words)
+    return told
 
 
-def _tables(tables: Iterable[pd.DataFrame]) -> list[dict[str, Any]]:
-    """One cell without visible input for each table."""
-    cells = []
-    for one in tables:
-        output = {"output_type": "display_data", "metadata": {}, "data": bundle(one)}
-        cells.append(
-            {
-                "cell_type": "code",
-                "execution_count": 1,
-                "metadata": {"tags": ["remove-input"]},
-                "source": "# generated from audit.json",
-                "outputs": [output],
-            }
-        )
-    return cells
+def figures_of(notebook: Path) -> Iterator[tuple[figure.Told, Mapping[str, Any]]]:
+    """The figures of an executed notebook, with their outputs by MIME type."""
+    if not notebook.is_file():
+        return
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        for output in cell.get("outputs", []):
+            told = figure.read(output.get("metadata", {}))
+            if told is not None:
+                yield told, output["data"]
 
 
-def _target(made: Mapping[str, Any]) -> pd.DataFrame:
-    target = made["target"]
-    rows = [(key, target[key]) for key in ("name", "kind", "commit", "date", "era") if target.get(key)]
-    if target.get("dirty") is not None:
-        rows.append(("uncommitted changes", "yes" if target["dirty"] else "no"))
-    rows += [("interpreter", target["interpreter"])] if target.get("interpreter") else []
-    rows += [(f"version of {name}", version) for name, version in sorted(target.get("versions", {}).items())]
-    rows += [("config", config) for config in made["configs"]]
-    rows += [("audited with", f"coordexp-audit {made['tool']['version']}")]
-    rows += [("note", target["note"])] if target.get("note") else []
-    return table(("what", "value"), rows)
+def _print(told: figure.Told, data: Mapping[str, Any]) -> bytes:
+    """A figure as PDF: as it was kept, or drawn once more."""
+    kept = data.get(figure.PDF)
+    return base64.b64decode("".join(kept)) if kept else figure.printed(told)
 
 
-def _violations(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    counted = [f for f in findings if counts(f)]
-    latent = [f for f in findings if is_latent(f)]
-    cells = _tables(map(_violation, counted)) or [_prose("No claim is violated by what an audited config leads to.")]
-    if latent:
-        cells += [_prose("## Latent violations", "No audited config leads to these; they count nowhere.")]
-        cells += _tables(map(_violation, latent))
-    return cells
+def in_ascii(text: str) -> str:
+    """LaTeX that every engine and paper takes: letters that pdfTeX's fonts lack are signs of mathematics, or "
+    "numbers."""
+    return re.sub(r"[^\x00-\x7f]", _plain, text)
 
 
-def _violation(f: Mapping[str, Any]) -> pd.DataFrame:
-    """One violated claim: where, what, and the smallest counterexamples."""
-    rows: list[tuple[str, Any]] = [
-        ("claim", f["claim"]),
-        ("severity", f["severity"]),
-        ("demanded by", f["spec"] if f["authority"] != "practice" else "our practice; this is advice"),
-        ("reached by", ": ".join(t for t in (f["reach"] or "unknown", f["reach_by"]) if t)),
-        ("violations", f"{f['violation_count']} in {f['checked']} cases judged"),
-    ]
-    rows += [("config", ", ".join(f["configs"] or [f["config"]]))] if f["config"] else []
-    rows += [("also told by", ", ".join(f["also"]))] if f["also"] else []
-    for number, v in enumerate(f["violations"], 1):
-        mark = f" {number}" if len(f["violations"]) > 1 else ""
-        where = v["where"]
-        rows += [(f"where{mark}", f"{_place(where)} (by {v['found'] or 'the claim'})")] if where else []
-        rows += [(f"or{mark}", "; ".join(_place(p["where"]) for p in v["others"]))] if v["others"] else []
-        rows.append((f"what{mark}", v["message"]))
-        keys = ("subject", "expected", "actual", "counterexample")
-        rows += [(f"{key}{mark}", shown(v[key])) for key in keys if v[key] not in (None, "")]
-    return table((f["invariant"], "violated"), [*rows, ("remedy", f["remedy"])])
+def _plain(found: re.Match[str]) -> str:
+    c = found.group()
+    if c in _SIGNS or 0xC0 <= ord(c) <= 0xFF:
+        return _SIGNS.get(c, c)
+    return f"\\textbackslash{{}}{f'u{ord(c):04x}' if ord(c) < 0x10000 else f'U{ord(c):08x}'}"
 
 
-def _place(where: Mapping[str, Any]) -> str:
-    return f"{where['path']}:{where['line']} {where['symbol']}".rstrip()
-
-
-def _undecided(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    rows = [
-        (f["invariant"], f["severity"], f["config"] or "-", f["status"], f["note"])
-        for f in findings
-        if f["status"] in ("unbound", "error")
-    ]
-    if not rows:
-        return []
-    why = "These claims are neither held nor violated."
-    return [_prose("## Undecided", why), *_tables([table(("claim", "severity", "config", "status", "why"), rows)])]
-
-
-def _all(made: Mapping[str, Any]) -> list[pd.DataFrame]:
-    """A table per boundary."""
-    boundaries = made["boundaries"]
-    header = ("invariant", "severity", "status", "cases judged", "config", "claim")
-    return [
-        table(
-            header,
-            [
-                (f["invariant"], f["severity"], f["status"], f["checked"], _stems(f), f["claim"])
-                for f in made["findings"]
-                if f["boundary"] == name
-            ],
-            caption=f"Boundary {name}",
-        )
-        for name in boundaries
-    ]
-
-
-def _stems(f: Mapping[str, Any]) -> str:
-    configs = f["configs"] or ([f["config"]] if f["config"] else [])
-    return ", ".join(c.rsplit("/", 1)[-1] for c in configs) or "-"
-
-
-def _surfaces(surfaces: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    rows = [
-        (name, b["status"], b["symbol"] or "-", f"{b['path']}:{b['line']}" if b["path"] else "-", b["note"] or "-")
-        for name, b in sorted(surfaces.items())
-    ]
-    return table(("surface", "binding", "symbol", "where", "note"), rows)
+__all__ = ["BODY", "NAME", "figures_of", "in_ascii", "write_appendix"]

@@ -21,18 +21,22 @@ import yaml
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.errors import AuditError, UsageError
 from coordexp_audit_lib.core.folder import OwnFolder, write_atomically
-from coordexp_audit_lib.report import tex
-from coordexp_audit_lib.report.appendix import compared_page, findings_page, result_page
-from coordexp_audit_lib.report.compare import changes_table
+from coordexp_audit_lib.report import appendix, tex
+from coordexp_audit_lib.report.compare import compare
 from coordexp_audit_lib.report.document import read_audit
 from coordexp_audit_lib.report.outputs import check
+from coordexp_audit_lib.report.pages import chapter, facts, pages
+from coordexp_audit_lib.report.pages.filling import SHARED, fill_claims
+from coordexp_audit_lib.report.power import HOW, read_power
+from coordexp_audit_lib.report.result import config_name
 from coordexp_audit_lib.report.sources import PACKAGE, folder
 from coordexp_audit_lib.report.text import visible
 
 FORMATS = ("html", "pdf")
-PARTS = ("source", "html", "latex")  # folders of a built book
+PARTS = ("source", "html", "latex", "appendix")  # folders of a built book
 TEX = "audit"
 TIMEOUT = 600
+STANDING = ("13_detection_power", "14_dataset")
 COMPARED = "compared"  # where a run leaves the audits of other recordings
 
 
@@ -50,16 +54,18 @@ def build_book(run_dir: Path, formats: Sequence[str] = FORMATS) -> dict[str, Pat
         raise UsageError(f"no format is called {', '.join(unknown) or 'nothing'}", remedy=f"use {' or '.join(FORMATS)}")
     made, outputs = read_audit(run_dir), {}
     with _claimed(run_dir / "book") as book, _told_of(book) as building:
-        toc = write_source(run_dir, made, building / "source")
+        toc = write_source(run_dir, made, building / "source", printed="pdf" in formats)
         check_source(building / "source", toc)
         write_pictures(building / "source")
         builders = [("html", building / "html")] if "html" in formats else []
         builders += [("latex", building / "latex")] if "pdf" in formats else []
         run_sphinx(building / "source", builders, _edition(made))
         if "html" in formats:
+            fill_claims(building / "html", pages.claims_told(made))
             outputs["html"] = check_html(building / "html", toc)
         try:
             outputs |= _latex(building / "latex", epoch(made)) if "pdf" in formats else {}
+            outputs |= _appendix(run_dir, made, building / "appendix") if "pdf" in formats else {}
         finally:  # also where LaTeX failed: its log is to be read
             for name in PARTS:
                 book.drop(book.root / name)
@@ -97,17 +103,47 @@ def _claimed(folder_: Path) -> Iterator[OwnFolder]:
         book.leave_empty()
 
 
-def write_source(run_dir: Path, made: Mapping[str, Any], source: Path) -> dict[str, Any]:
-    """Write the book's source folder: prose, settings, the findings page, and the run's notebooks; returns the toc."""
+def write_source(run_dir: Path, made: Mapping[str, Any], source: Path, *, printed: bool = False) -> dict[str, Any]:
+    """Write the book's source folder: prose, settings, generated pages, and the run's notebooks; returns the toc.
+
+    printed: whether figures are drawn for print, too.
+    """
     prose = folder("book")
     shutil.copytree(prose, source, ignore=shutil.ignore_patterns("_build", "__pycache__"))
     shutil.copyfile(_settings(), source / "_config.yml")
-    write_atomically(source / "result.ipynb", result_page(made))
-    write_atomically(source / "findings.ipynb", findings_page(made))
+    shutil.copyfile(PACKAGE / "resources" / "pages" / appendix.STYLE, source / "_static" / appendix.STYLE)
+    boundaries.load(rooms=("claims", "faults", *(("figures",) if printed else ())))
     toc: dict[str, Any] = yaml.safe_load((prose / "_toc.yml").read_text(encoding="utf-8"))
-    toc["parts"] += _parts(run_dir / "notebooks", made, source) + _compared(run_dir / COMPARED, made, source)
+    others = _compared(run_dir / COMPARED, made, source)
+    power = read_power(run_dir)
+    commits = [(part["caption"], f"{part['chapters'][0]['file']}.md") for part in others]
+    generated = {
+        "result": pages.result_page(made, power.told() if power else HOW, commits),
+        "findings": pages.findings_page(made),
+        "comparison": pages.comparison_page(made, commits),
+        "claims": pages.claims_page(made, pages.claims_told(made)),
+        SHARED: pages.shared_claim_page(),
+    }
+    for name, text in generated.items():
+        (source / name).parent.mkdir(exist_ok=True)
+        write_atomically(source / f"{name}.md", text)
+    toc["parts"][0]["chapters"] += _standing(source, printed)
+    toc["parts"] += [*_parts(run_dir / "notebooks", made, source, printed), *others]
     write_atomically(source / "_toc.yml", yaml.safe_dump(toc, sort_keys=False, allow_unicode=False))
     return toc
+
+
+def _standing(source: Path, printed: bool) -> list[dict[str, Any]]:
+    """Notebooks that are of no boundary, as they are published: what they show does not depend on the run."""
+    (source / "pages").mkdir(exist_ok=True)
+    chapters = []
+    for name in STANDING:
+        notebook = folder("notebooks") / f"{name}.ipynb"
+        if notebook.is_file():
+            made = _notebook(notebook.read_text(encoding="utf-8"), name)
+            write_atomically(source / "pages" / f"{name}.ipynb", json.dumps(chapter.shown(made, printed), indent=1))
+            chapters.append({"file": f"pages/{name}"})
+    return chapters
 
 
 def write_pictures(source: Path) -> None:
@@ -127,24 +163,38 @@ def _pictures() -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in sorted(Path(folder_).iterdir())}
 
 
-def _parts(notebooks: Path, made: Mapping[str, Any], source: Path) -> list[dict[str, Any]]:
+def _parts(notebooks: Path, made: Mapping[str, Any], source: Path, printed: bool) -> list[dict[str, Any]]:
     """Copy the run's notebooks; returns parts of the toc: one for each config, then what does not depend on one."""
-    judged = sorted({f["boundary"] for f in made["findings"]}, key=lambda name: boundaries.boundary(name).number)
+    judged = sorted((boundaries.boundary(name) for name in made["boundaries"]), key=lambda b: b.number)
     by_config = {f["boundary"] for f in made["findings"] if f["config"] is not None}
     left = {p.name for p in notebooks.glob("*.ipynb")}
-    parts = []
-    for config in made["configs"]:
-        names = [boundaries.page(boundaries.boundary(name), config) for name in judged if name in by_config]
-        parts.append(_part(visible(config.removeprefix("configs/").removesuffix(".yaml")), names, notebooks, source))
-    shared = [boundaries.boundary(name) for name in judged if name not in by_config]
-    pages = {b: [boundaries.page(b, config) for config in made["configs"] or ("",)] for b in shared}
-    parts.append(_part("Any config", [names[0] for names in pages.values()], notebooks, source))
-    used = {f"{c['file']}.ipynb".removeprefix("pages/") for part in parts for c in part["chapters"]}
-    left -= used | {f"{name}.ipynb" for names in pages.values() for name in names}
+    parts: list[dict[str, Any]] = []
+    (source / "pages").mkdir(exist_ok=True)
+    for config in [*made["configs"], ""]:
+        chapters = []
+        for b in (b for b in judged if (b.name in by_config) == bool(config)):
+            asked = config or next(iter(made["configs"]), "")
+            page = facts.page_of(b, config or None, bool(config))
+            text = _read(notebooks / f"{boundaries.page(b, asked)}.ipynb")
+            dressed = chapter.dressed(_notebook(text, page), made, b.name, asked, depends=bool(config), printed=printed)
+            write_atomically(source / f"{page}.ipynb", dressed)
+            chapters.append({"file": page})
+            left -= {f"{boundaries.page(b, c)}.ipynb" for c in ([config] if config else [*made["configs"], ""])}
+        names = [config_name(c) for c in made["configs"]]
+        short = config_name(config) if names.count(config_name(config)) < 2 else visible(config)
+        caption = f"Config {short}" if config else "Any configuration"
+        parts += [{"caption": caption, "chapters": chapters}] if chapters else []
     if left:
         remedy = "remove it, or audit the boundary and config that it belongs to"
         raise AuditError("a notebook belongs to no page of the book", where=min(left), remedy=remedy)
-    return [part for part in parts if part["chapters"]]
+    return parts
+
+
+def _read(notebook: Path) -> str:
+    if not notebook.is_file():
+        remedy = "run `coordexp-audit run` to its end before the book"
+        raise AuditError("a page of the book has no notebook", where=str(notebook), remedy=remedy)
+    return notebook.read_text(encoding="utf-8")
 
 
 def _compared(folder_: Path, made: Mapping[str, Any], source: Path) -> list[dict[str, Any]]:
@@ -152,22 +202,10 @@ def _compared(folder_: Path, made: Mapping[str, Any], source: Path) -> list[dict
     parts = []
     for path in sorted(folder_.glob("*.json")):
         other = read_audit(path)
-        write_atomically(source / f"compared-{path.stem}.ipynb", compared_page(other, changes_table(made, other)))
+        write_atomically(source / f"compared-{path.stem}.md", pages.compared_page(other, compare(made, other)))
         caption = visible(f"Commit {other['target']['commit'][:7]}" if other["target"].get("commit") else path.stem)
         parts.append({"caption": caption, "chapters": [{"file": f"compared-{path.stem}"}]})
     return parts
-
-
-def _part(caption: str, names: Sequence[str], notebooks: Path, source: Path) -> dict[str, Any]:
-    """Copy the notebooks of one part into the source."""
-    (source / "pages").mkdir(exist_ok=True)
-    for name in names:
-        notebook = notebooks / f"{name}.ipynb"
-        if not notebook.is_file():
-            remedy = "run `coordexp-audit run` to its end before the book"
-            raise AuditError("a page of the book has no notebook", where=str(notebook), remedy=remedy)
-        shutil.copyfile(notebook, source / "pages" / notebook.name)
-    return {"caption": caption, "chapters": [{"file": f"pages/{name}"} for name in names]}
 
 
 def _settings() -> Path:
@@ -178,7 +216,7 @@ def _settings() -> Path:
     raise UsageError("the installation has no _config.yml", where=str(PACKAGE), remedy="install again, or use a clone")
 
 
-def pages(toc: Mapping[str, Any]) -> list[str]:
+def entries(toc: Mapping[str, Any]) -> list[str]:
     """The toc's entries in order, without suffix."""
     return [toc["root"], *(c["file"] for part in toc.get("parts", []) for c in part.get("chapters", []))]
 
@@ -189,7 +227,7 @@ def check_source(source: Path, toc: Mapping[str, Any]) -> None:
     Raises:
         AuditError: a toc entry has no file, or two; a page has no level-1 heading; a notebook has no outputs.
     """
-    listed = pages(toc)
+    listed = entries(toc)
     for entry in listed:
         files = [p for p in (source / f"{entry}.md", source / f"{entry}.ipynb") if p.is_file()]
         if len(files) != 1:
@@ -237,6 +275,9 @@ def run_sphinx(source: Path, builders: Sequence[tuple[str, Path]], date: str = "
         started.append((builder, process))
     try:
         said = [(builder, process, process.communicate(timeout=TIMEOUT)[1]) for builder, process in started]
+    except subprocess.TimeoutExpired as error:
+        remedy = "build it where less else is running, or one --format at a time"
+        raise AuditError(f"Sphinx ran longer than {TIMEOUT} s", where=str(source), remedy=remedy) from error
     finally:
         for _, process in started:
             process.kill()
@@ -259,7 +300,7 @@ def check_html(html: Path, toc: Mapping[str, Any]) -> Path:
     Raises:
         AuditError: one is not.
     """
-    for entry in pages(toc):
+    for entry in entries(toc):
         page = html / f"{entry}.html"
         if not page.is_file() or "<h1" not in page.read_text(encoding="utf-8"):
             raise AuditError(
@@ -282,6 +323,17 @@ def _latex(latex: Path, seconds: int) -> dict[str, Path]:
         return {"tex": source}
     print("book: building the PDF", file=sys.stderr)
     return {"tex": source, "pdf": tex.make_pdf(latex, TEX, seconds)}
+
+
+def _appendix(run_dir: Path, made: Mapping[str, Any], where: Path) -> dict[str, Path]:
+    """The appendix as LaTeX, and as PDF where TeX is."""
+    power = read_power(run_dir)
+    source = appendix.write_appendix(run_dir, made, where, power.told() if power else "")
+    if tex.missing():  # that was told of the book already
+        return {"appendix_tex": source}
+    print("book: building the appendix", file=sys.stderr)
+    made_pdf = tex.make_pdf(where, appendix.NAME, epoch(made), engine="pdf")
+    return {"appendix_tex": source, "appendix": made_pdf.rename(where / "appendix.pdf")}
 
 
 def _edition(made: Mapping[str, Any]) -> str:

@@ -8,13 +8,36 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from xml.etree import ElementTree
 
 from coordexp_audit_lib.core.errors import AuditError
-from coordexp_audit_lib.report import tables
+from coordexp_audit_lib.report import figure, tables
 from coordexp_audit_lib.report.latex import named
-from coordexp_audit_lib.report.text import printable
+from coordexp_audit_lib.report.text import printable, visible
 
 IMAGES = ("image/png", "image/jpeg")
+SAFE = frozenset(
+    [
+        "svg",
+        "metadata",
+        "defs",
+        "style",
+        "g",
+        "path",
+        "use",
+        "clipPath",
+        "rect",
+        "image",
+        "pattern",
+        "text",
+        "tspan",
+        "title",
+    ]
+)  # what is drawn with
+_SVG, _ABOUT = (
+    "{http://www.w3.org/2000/svg}",
+    re.compile(r"\{http://(www\.w3\.org/1999/02/22-rdf|creativecommons|purl)"),
+)
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
 
 
@@ -34,10 +57,23 @@ def clean(notebook: dict[str, Any], name: str, *, latex: bool = False) -> None:
         if any(tag.startswith("papermill-error") for tag in tags):
             continue  # papermill's banners are markup; the error itself stays on the page
         if cell["cell_type"] == "code":
-            tags.append("remove-input" if "injected-parameters" in tags else "hide-input")
+            if not cell["outputs"]:
+                continue  # it only prepares what others show
+            tags.append("remove-input")
+            cell["metadata"]["mystnb"] = _words(cell["outputs"])
             cell["outputs"] = [_output(o, name, latex) for o in cell["outputs"]]
         kept.append(cell)
     notebook["cells"] = kept
+
+
+def _words(outputs: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a cell says of its figure: the caption as Markdown in which nothing is markup, and the alternative text."""
+    for output in outputs:
+        told = figure.read(output.get("metadata", {}))
+        if told is not None:
+            caption = re.sub(r"([^\w\s])", r"\\\1", visible(told.caption), flags=re.ASCII)
+            return {"figure": {"caption": caption}, "image": {"alt": visible(told.alt)}}
+    return {}
 
 
 def check(notebook: dict[str, Any], name: str) -> None:
@@ -85,6 +121,12 @@ def _output(output: dict[str, Any], name: str, latex: bool) -> dict[str, Any]:
 
 
 def _data(data: dict[str, Any], name: str, latex: bool) -> dict[str, Any]:
+    if latex and figure.PDF in data:
+        return {figure.PDF: _joined(data[figure.PDF]), "text/plain": "figure"}
+    if figure.SVG in data:
+        drawing = _joined(data[figure.SVG])
+        _drawn(drawing, name)
+        return {"text/plain": "figure"} if latex else {figure.SVG: drawing, "text/plain": "figure"}
     images = {kind: data[kind] for kind in IMAGES if kind in data}
     if images:
         return {**images, "text/plain": "figure"}
@@ -104,8 +146,23 @@ def _data(data: dict[str, Any], name: str, latex: bool) -> dict[str, Any]:
     raise AuditError(
         f"an output is {', '.join(sorted(data)) or 'empty'}, which the book does not show",
         where=name,
-        remedy="print text, show a figure as PNG, or show a DataFrame",
+        remedy="print text, show a figure of matplotlib, or show a DataFrame",
     )
+
+
+def _drawn(svg: str, name: str) -> None:
+    """Refuse a drawing that holds more than lines, fills and letters: a script, a link, a page, another file."""
+    try:
+        elements = list(ElementTree.fromstring(svg).iter())
+    except ElementTree.ParseError as error:
+        raise AuditError(f"an output is no SVG: {error}", where=name, remedy="draw it with matplotlib") from error
+    for e in elements:
+        about = _ABOUT.match(e.tag)
+        leads = [v for k, v in e.attrib.items() if k.endswith("href") and not v.startswith(("#", "data:image/png;"))]
+        acts = [k for k in e.attrib if k.startswith("on")]
+        if not about and (e.tag.removeprefix(_SVG) not in SAFE or leads or acts):
+            what = f"an output's SVG has {e.tag.rpartition('}')[2]} {' '.join([*leads, *acts])}".rstrip()
+            raise AuditError(what, where=name, remedy="draw it with matplotlib")
 
 
 def _plain(text: Any, latex: bool) -> str:

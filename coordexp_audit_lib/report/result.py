@@ -27,10 +27,15 @@ def config_name(config: str | None) -> str:
     return visible(config.rsplit("/", 1)[-1].removesuffix(".yaml")) if config else ANY
 
 
+def of(findings: Sequence[Mapping[str, Any]], boundary: str, config: str | None) -> list[Mapping[str, Any]]:
+    """A boundary's findings for a run from a config, with those that do not depend on one."""
+    return [f for f in findings if f["boundary"] == boundary and (f["config"] is None or config in f["configs"])]
+
+
 def cell(findings: Sequence[Mapping[str, Any]], boundary: str, config: str | None) -> str:
     """What a boundary came to for a run from a config, with what does not depend on the config: violations that count
     by severity, what is undecided, else how many claims hold."""
-    mine = [f for f in findings if f["boundary"] == boundary and (f["config"] is None or config in f["configs"])]
+    mine = of(findings, boundary, config)
     if not mine:
         return "-"
     bad = [(s, sum(counts(f) and f["severity"] == s for f in mine)) for s in SEVERITIES]

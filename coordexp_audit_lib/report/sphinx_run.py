@@ -35,6 +35,8 @@ def main(source: str, output: str, builder: str, date: str) -> int:
             "extensions": EXTENSIONS,
             "latex_individualpages": False,
             "external_toc_path": "_toc.yml",
+            # The page that all claims share is of no chapter, and not for print.
+            "external_toc_exclude_missing": builder != "html",
             "nb_execution_mode": "off",
             "today": escape(date),  # Sphinx puts it into the LaTeX as it is
         },

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from coordexp_audit_lib.report.figure import show_figures
+
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, YELLOW = "#56B4E9", "#CC79A7", "#F0E442"
 INK, DARK, DIM = "#1A1A1A", "#444444", "#6F6F6F"  # text and lines, from strong to faint
@@ -20,10 +22,12 @@ SMALL, NORMAL = 7.5, 9.0  # points
 
 
 def plain() -> None:
-    """From here on text of a figure is text: `$` in it, which may come from outside, is no formula."""
+    """From here on text of a figure is text: `$` in it, which may come from outside, is no formula; and a notebook that
+    runs keeps figures as vectors."""
     import matplotlib as mpl
 
     mpl.rcParams["text.parse_math"] = False
+    show_figures()
 
 
 def spare(*axes: Any) -> None:

@@ -35,11 +35,12 @@ def _has_font() -> bool:
     return "FreeSerif" in listed
 
 
-def make_pdf(folder: Path, name: str, epoch: int) -> Path:
+def make_pdf(folder: Path, name: str, epoch: int, engine: str = "xelatex") -> Path:
     """Run latexmk on `folder/name.tex`.
 
     Args:
-        epoch: the time, in seconds, that the PDF says it was made: with it two runs give the same bytes.
+        epoch: the time, in seconds, that the PDF says it was made: with it two runs give the same bytes. engine: as
+        latexmk's option names it, `xelatex` or `pdf`.
 
     Raises:
         AuditError: LaTeX failed; the message has its first error and line.
@@ -51,7 +52,7 @@ def make_pdf(folder: Path, name: str, epoch: int) -> Path:
         "TZ": "UTC",
         "max_print_line": "1000",
     }
-    command = ["latexmk", "-xelatex", "-interaction=nonstopmode", "-halt-on-error", "-file-line-error", "-silent"]
+    command = ["latexmk", f"-{engine}", "-interaction=nonstopmode", "-halt-on-error", "-file-line-error", "-silent"]
     log = folder / f"{name}.log"
     try:
         done = subprocess.run(

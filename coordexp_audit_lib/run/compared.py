@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.policies import applicable
 from coordexp_audit_lib.core.folder import write_atomically
@@ -30,7 +32,8 @@ def compare_recordings(word: str, out: Path, names: list[str] | None = None, see
             configs = list(dict.fromkeys(v for v in recording.configs.values() if v in recording.configs))
             chosen = [c for b in boundaries.load(names) for c in applicable(other.pipeline(), b.name)]
             found = audit(other, chosen, configs, seed)
-            made = document(other.info(), other.bindings(), configs, found)
+            info = msgspec.structs.replace(other.info(), repository=other.pipeline().repository)
+            made = document(info, other.bindings(), configs, found)
         written.append(write_atomically(out / COMPARED / f"{name}.json", dumps(made)))
     return written
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.report import style
+from coordexp_audit_lib.report.figure import figure
 from coordexp_audit_lib.report.tables import table
 from coordexp_audit_lib.report.text import cut, visible
 from coordexp_audit_lib.run.dataset import AREAS, CELLS, Survey, packs
@@ -51,6 +52,12 @@ def _at(ordered: Sequence[int], percent: int) -> Any:
     return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] if ordered else "-"
 
 
+@figure(
+    "dataset.sizes",
+    "Images by width and height, and records by their number of objects. Those far to the right are the longest "
+    "answers.",
+    "Left, marks by width and height, larger where there are more images; right, a bar chart of objects a record.",
+)
 def draw_sizes(s: Survey) -> Any:
     """Left: images by width and height, a larger mark for more of them. Right: records by number of objects."""
     import matplotlib.pyplot as plt
@@ -78,6 +85,13 @@ def _most(counts: Counter[Any]) -> list[tuple[Any, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
 
 
+@figure(
+    "dataset.places",
+    "Boxes by the share of the image that they cover, and how many boxes cover each place. A bright border or "
+    "corner is a frame that was "
+    "mistaken for another.",
+    "Left, a bar chart of areas; right, a heat map over the image.",
+)
 def draw_places(s: Survey) -> Any:
     """Left: boxes by their share of the image. Right: how many of the boxes cover each place of the image."""
     import matplotlib.pyplot as plt
@@ -108,6 +122,7 @@ def places(s: Survey) -> pd.DataFrame:
     return table(("what", "where", "boxes, or share of them"), rows)
 
 
+@figure("dataset.names", "The most frequent names, by their number of objects.", "Horizontal bars, one for each name.")
 def draw_names(s: Survey) -> Any:
     """The most frequent names."""
     import matplotlib.pyplot as plt
@@ -127,6 +142,13 @@ def names(s: Survey) -> pd.DataFrame:
     return table(("name", "objects", "share"), [(n, k, round(k / total, 3)) for n, k in _most(s.names)])
 
 
+@figure(
+    "dataset.lengths",
+    lambda s, cap: (
+        f"Tokens of sampled records against the cap of {cap}, and how full packs would be by their capacity."
+    ),
+    "Left, a histogram of lengths with the cap as a line; right, the filled share against the capacity.",
+)
 def draw_lengths(s: Survey, cap: int) -> Any:
     """Left: lengths in tokens, and the cap. Right: how full packs are, by their capacity."""
     import matplotlib.pyplot as plt

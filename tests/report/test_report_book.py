@@ -99,7 +99,7 @@ def listed_too(entry: str) -> Callable[[Path, dict[str, Any]], object]:
     [
         (listed_too("nowhere"), "0 files, not 1"),
         (listed_too("method"), "stands twice"),
-        (lambda source, toc: (source / "findings.md").write_text("# Two of a name"), "2 files, not 1"),
+        (lambda source, toc: (source / "findings.ipynb").write_text("{}"), "2 files, not 1"),
         (lambda source, toc: (source / "method.md").write_text("no title"), "no level-1 heading"),
     ],
 )
@@ -135,7 +135,7 @@ def test_without_tex_the_latex_is_there_and_the_cure_is_told(
 ) -> None:
     monkeypatch.setattr(tex.shutil, "which", lambda name: None)
     made = build_book(run, ("pdf",))
-    assert set(made) == {"tex"}
+    assert set(made) == {"tex", "appendix_tex"}
     assert made["tex"].stat().st_size > 1000
     said = capsys.readouterr().err
     assert "lacks latexmk, xelatex, kpsewhich" in said
@@ -164,7 +164,7 @@ def notebook_with(*outputs: dict[str, Any]) -> dict[str, Any]:
     return {"cells": [{"cell_type": "markdown", "source": ["# T"], "metadata": {}}, code], "metadata": {}}
 
 
-@pytest.mark.parametrize("kind", ["text/markdown", "image/svg+xml", "application/javascript", "text/latex"])
+@pytest.mark.parametrize("kind", ["text/markdown", "application/javascript", "text/latex"])
 def test_outputs_of_other_kinds_are_refused(kind: str) -> None:
     notebook = notebook_with({"output_type": "display_data", "data": {kind: "x"}, "metadata": {}})
     with pytest.raises(AuditError, match="which the book does not show"):

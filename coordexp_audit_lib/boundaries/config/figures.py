@@ -18,6 +18,7 @@ from coordexp_audit_lib.boundaries.config.predicates.messages import Tried
 from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.kit.nested import dotted, get, lookup
 from coordexp_audit_lib.report import style
+from coordexp_audit_lib.report.figure import figure
 from coordexp_audit_lib.report.text import shown, visible
 
 if TYPE_CHECKING:
@@ -116,6 +117,30 @@ def _loaded(value: Any) -> str:
 KINDS = ("NaN", "an infinity", "a text", "a bool", "a fraction for an int", "out of range")
 
 
+@exhibit("config.compared")
+def compared(ctx: Context) -> dict[str, Any]:
+    """The configs that the pipeline is anchored to, side by side: their values as resolved, by dotted path.
+
+    rows: path, and for each config its value as text, "" where it has none; only paths on which they differ. sections:
+    of each the number of paths that are alike, that differ, and that one of them alone has.
+    """
+    names = [ctx.target.config_path(c) for c in ctx.target.pipeline().configs]
+    names = names if len(names) > 1 else [ctx.target.config_path(ctx.config)]
+    merged = [Bench(ctx, name).chain.merged for name in names]
+    told = [{dotted(p): shown(lookup(m, p), 60) for p in leaves(m)} for m in merged]
+    paths = sorted({path for one in told for path in one})
+    counted: dict[str, list[int]] = {}
+    rows = []
+    for path in paths:
+        values = [one.get(path, "") for one in told]
+        alone = sum(path in one for one in told) < len(told)
+        kind = 2 if alone else 0 if len(set(values)) == 1 else 1
+        counted.setdefault(_section_of(path), [0, 0, 0])[kind] += 1
+        if kind:
+            rows.append([path, *values])
+    return {"configs": names, "rows": rows, "sections": counted}
+
+
 def overridden_rows(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Rows of a table: the key, and each file's value in the order in which they replace each other."""
     return [
@@ -140,11 +165,20 @@ def short(path: str) -> str:
     return path.removeprefix("configs/")
 
 
+@figure(
+    "config.resolution",
+    "Where values come from: files of the chain, the most basic above, against sections. A number counts the "
+    "values that a file sets; "
+    "where later files replace some, it says how many stay, and the cell is lighter.",
+    "A grid of files by sections with the number of values that each file sets.",
+)
 def draw_resolution(data: Mapping[str, Any]) -> Figure:
     """Files against sections: how many values each file sets; the shade is the share that survives resolution."""
     counts, kept = np.array(data["counts"]), np.array(data["kept"])
     fig, ax = _axes(1.0 + 0.42 * len(counts))
-    _ = ax.imshow(kept / np.maximum(counts, 1), cmap="Blues", vmin=0, vmax=1.6, aspect="auto")  # numbers stay readable
+    edges = [np.arange(n + 1) - 0.5 for n in counts.shape[::-1]]
+    _ = ax.pcolormesh(*edges, kept / np.maximum(counts, 1), cmap="Blues", vmin=0, vmax=1.6)  # numbers stay readable
+    ax.invert_yaxis()
     for r, c in np.argwhere(counts):
         text = str(counts[r, c]) if kept[r, c] == counts[r, c] else f"{kept[r, c]} of {counts[r, c]}"
         ax.text(c, r, text, ha="center", va="center", fontsize=7)
@@ -154,6 +188,18 @@ def draw_resolution(data: Mapping[str, Any]) -> Figure:
     return fig
 
 
+@figure(
+    "config.unknown_keys",
+    lambda data: (
+        f"What became of an unknown key in each of {len(data['nodes'])} mappings of the configuration, by "
+        "section. Anything but a refusal "
+        "that names the whole path is a typing error that trains."
+    ),
+    lambda data: (
+        "Stacked bars, one for each section: "
+        + "; ".join(f"{sum(n)} {verdict}" for verdict, n in data["counts"].items() if sum(n))
+    ),
+)
 def draw_unknown_keys(data: Mapping[str, Any]) -> Figure:
     """Sections against mapping nodes, stacked by verdict."""
     sections = data["sections"]
@@ -175,6 +221,13 @@ def draw_unknown_keys(data: Mapping[str, Any]) -> Figure:
     return fig
 
 
+@figure(
+    "config.bad_values",
+    "Values that a key cannot have, by key and kind. A circle was refused; a square got through, and beside it "
+    "stands what it was loaded as.",
+    "A grid of keys by kinds of bad value, with a circle or a square for each that was tried.",
+    main=True,
+)
 def draw_bad_values(data: Mapping[str, Any]) -> Figure:
     """Keys against kinds of bad value: a circle was refused, a square accepted, with what it was loaded as."""
     keys, kinds = sorted(data["table"]), data["kinds"]
@@ -196,6 +249,40 @@ def draw_bad_values(data: Mapping[str, Any]) -> Figure:
     ax.set_ylim(len(keys) - 0.5, -0.5)
     ax.grid(axis="y", lw=0.3)
     ax.set_axisbelow(True)
+    return fig
+
+
+@figure(
+    "config.compared",
+    lambda data: (
+        f"The values of {' and '.join(short(c) for c in data['configs'])} side by side, by section: alike, "
+        "different, and in one of "
+        f"them alone. {len(data['rows'])} values are not alike; the table has them."
+    ),
+    lambda data: (
+        "Stacked bars, one for each section: "
+        + "; ".join(
+            f"{name} {a} alike, {b} different, {c} in one alone" for name, (a, b, c) in data["sections"].items()
+        )
+    ),
+)
+def draw_compared(data: Mapping[str, Any]) -> Figure:
+    """Sections against numbers of values, stacked by whether the configs agree."""
+    names = list(data["sections"])
+    fig, ax = _axes(0.9 + 0.2 * len(names))
+    left = [0] * len(names)
+    looks = (("alike", style.LIGHT, ""), ("different", style.BLUE, ""), ("in one alone", style.ORANGE, "//"))
+    for k, (label, colour, hatch) in enumerate(looks):
+        counts = [data["sections"][n][k] for n in names]
+        look: dict[str, Any] = {"color": colour, "edgecolor": style.WHITE, "hatch": hatch, "linewidth": 0.4}
+        _ = ax.barh(range(len(names)), counts, left=left, label=label, **look)
+        left = [a + b for a, b in zip(left, counts, strict=True)]
+    _ticks(ax.set_yticks, ax.set_yticklabels, names)
+    ax.invert_yaxis()
+    ax.set_xlabel("values of the resolved configuration", fontsize=8)
+    ax.tick_params(axis="x", labelsize=7)
+    style.legend(ax, loc="lower right")
+    style.spare(ax)
     return fig
 
 

@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from coordexp_audit_lib.boundaries.coordjson import surfaces as s
 from coordexp_audit_lib.boundaries.coordjson.cases.fringe import fringe_texts, unjudged_texts
 from coordexp_audit_lib.boundaries.coordjson.cases.rollouts import families
@@ -14,6 +16,7 @@ from coordexp_audit_lib.boundaries.coordjson.predicates.parsing import BIN, SUPE
 from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.kit.coordjson import REASONS, Broken, Order, Source, array, container, salvage
 from coordexp_audit_lib.report import style
+from coordexp_audit_lib.report.figure import figure
 from coordexp_audit_lib.report.text import visible
 from coordexp_audit_lib.source.sinks import ScanRequest
 
@@ -131,6 +134,13 @@ def sinks(ctx: Context) -> dict[str, Any]:
     return {"sinks": rows, "modules": found.modules}
 
 
+@figure(
+    "coordjson.spans",
+    "One answer as the parser cuts it: descriptions, coordinates and the structure around them, character by "
+    "character. Supervision "
+    "is laid on these cuts.",
+    "The text of an answer in lines, each character on the colour of its part.",
+)
 def draw_spans(data: dict[str, Any]) -> Any:
     """The text in lines of equal characters, the part of each behind it."""
     import matplotlib.pyplot as plt
@@ -162,6 +172,14 @@ def _lines(text: str) -> Iterator[tuple[int, int]]:
         start = end
 
 
+@figure(
+    "coordjson.classes",
+    "Classes of rollout texts (with their number) against what the reader makes of them. What a class's row "
+    "spreads over is what the "
+    "training step gets from such rollouts.",
+    "A matrix of counts: classes of text by outcome, shaded by the share of the class.",
+    main=True,
+)
 def draw_classes(data: dict[str, Any]) -> Any:
     """One row a class, one column an outcome; a cell's shade is its share of the texts, its number the count."""
     rows, texts = data["rows"], data["texts"]
@@ -173,6 +191,13 @@ def draw_classes(data: dict[str, Any]) -> Any:
     return _matrix([f"{kind} ({texts[kind]})" for kind in rows], columns, cells)
 
 
+@figure(
+    "coordjson.growth",
+    "How the lines run grow with the length of the text, as an exponent: 1 is linear. A reader far above 1 "
+    "stalls a step on one long "
+    "degenerate rollout.",
+    "A matrix of growth exponents: families of texts by reader.",
+)
 def draw_growth(data: dict[str, Any]) -> Any:
     """One row a family, one column a reader; a cell's number is the growth exponent, coloured where superlinear."""
     cells = [
@@ -189,7 +214,9 @@ def _matrix(rows: Sequence[str], columns: Sequence[str], cells: Sequence[Sequenc
     colours = [[_tint(style.VERMILION if bad else style.BLUE, shade) for shade, _, bad in row] for row in cells]
     size = (2.2 + 0.62 * len(columns), 0.7 + 0.225 * len(rows))
     figure, axes = plt.subplots(figsize=size, layout="constrained")
-    _ = axes.imshow(colours, aspect="auto")
+    edges = [np.arange(n + 1) - 0.5 for n in (len(columns), len(rows))]
+    _ = axes.pcolormesh(*edges, np.array(colours), linewidth=0)
+    axes.invert_yaxis()
     for y, row in enumerate(cells):
         for x, (shade, text, _) in enumerate(row):
             axes.text(x, y, text, ha="center", va="center", fontsize=8, color=style.WHITE if shade > 0.6 else style.INK)

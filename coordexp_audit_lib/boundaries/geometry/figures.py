@@ -14,6 +14,7 @@ from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.kit import boxes as b
 from coordexp_audit_lib.report import style
+from coordexp_audit_lib.report.figure import figure
 from coordexp_audit_lib.report.style import BLUE, GREEN, GREY, INK, ORANGE, PALE, PURPLE, SKY, VERMILION, WHITE
 from coordexp_audit_lib.report.text import cut, visible
 
@@ -152,6 +153,15 @@ def grids(ctx: Context) -> dict[str, Any]:
 # ---- drawing -------------------------------------------------------------------------------------------------------
 
 
+@figure(
+    "geometry.boxes",
+    lambda data: (
+        f"{len(data['objects'])} boxes of COCO image {data['image_id']} in pixels, and as the bins that the "
+        "pipeline's own converter gives. "
+        "The same picture twice, but for the aspect: nothing moves, mirrors or leaves the grid."
+    ),
+    "Two frames with the same labelled boxes: left in pixels, right on the grid of a thousand bins.",
+)
 def draw_boxes(data: dict[str, Any]) -> Any:
     """The image's frame in its true aspect with the boxes in pixels; beside it the same boxes on the grid of bins."""
     import matplotlib.pyplot as plt
@@ -196,6 +206,15 @@ def _frame(ax: Any, width: int, height: int, x: str, y: str) -> None:
     ax.set_facecolor(PALE)
 
 
+@figure(
+    "geometry.quantization",
+    "What a coordinate loses on its way through a token and back, in pixels. Left along one axis, right by image "
+    "size; the dashed lines "
+    "are the bound of rounding to the nearest bin. Marks outside of it are a systematic shift.",
+    "Left, error against position for box corners and polygon vertices; right, largest and mean error against "
+    "image size, with the bound.",
+    main=True,
+)
 def draw_quantization(data: dict[str, Any]) -> Any:
     """Left: the signed error along one axis. Right: the largest error for each size, and the bound."""
     import matplotlib.pyplot as plt
@@ -227,6 +246,11 @@ def draw_quantization(data: dict[str, Any]) -> Any:
     return fig
 
 
+@figure(
+    "geometry.augmented",
+    "Bins before and after an augmentation that should do nothing. On the diagonal every token comes back as itself.",
+    "Bins after against bins before along both axes, with the diagonal.",
+)
 def draw_augmented(data: dict[str, Any]) -> Any:
     """Bins after a no-op augmentation against the bins before it; a sound pipeline gives the diagonal."""
     import matplotlib.pyplot as plt

@@ -20,6 +20,7 @@ from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.core.problem import Problem, Undecided
 from coordexp_audit_lib.kit.schedule import seed_base
 from coordexp_audit_lib.report import style
+from coordexp_audit_lib.report.figure import figure
 from coordexp_audit_lib.report.text import visible
 
 REAL = Path(__file__).resolve().parents[2] / "resources" / "stage2_logging.jsonl"
@@ -141,6 +142,16 @@ REASON_COLOURS = (*style.CYCLE[:3], style.PURPLE, style.SKY, style.YELLOW, style
 HATCHES = ("", "//", "", "..", "", "xx", "", "\\\\", "")  # as many as colours
 
 
+@figure(
+    "metrics.log",
+    lambda data: (
+        f"A log of {len(data['steps'])} steps: the channel of each, the share of Channel-B as logged and as "
+        "counted, records dropped by reason, "
+        "and seconds. Lines that should lie on each other and do not are averages of things that must not be averaged."
+    ),
+    "Four panels over the optimizer steps: channel, share of B, dropped records stacked by reason, and seconds.",
+    main=True,
+)
 def draw_log(data: dict[str, Any]) -> Any:
     """Channels and realised ratio, dropped records by reason, rollout seconds: one step a column, three panels."""
     from matplotlib import pyplot as plt
@@ -159,6 +170,12 @@ def draw_log(data: dict[str, Any]) -> Any:
     return figure
 
 
+@figure(
+    "metrics.broken",
+    "Claims about a log by step: a square with the number of metrics that break the claim there, a dot where "
+    "none does.",
+    "A grid of claims by steps with a numbered square where a claim is broken.",
+)
 def draw_broken(data: dict[str, Any]) -> Any:
     """Claims by steps: a mark, with the number of metrics, where a step breaks a claim."""
     from matplotlib import pyplot as plt

@@ -23,6 +23,7 @@ from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.kit.nested import merge, nest
 from coordexp_audit_lib.report import style
+from coordexp_audit_lib.report.figure import figure
 from coordexp_audit_lib.report.text import shown
 
 if TYPE_CHECKING:
@@ -140,6 +141,15 @@ def own_run() -> tuple[list[tuple[str, str, str]], int]:
         return rows, sum(text.encode() in written for text in planted)
 
 
+@figure(
+    "provenance.contents",
+    lambda data: (
+        f"What a rerun needs, and whether the manifest holds it: {sum(bool(n) for *_, n in data['rows'])} of "
+        f"{len(data['rows'])} things are there."
+    ),
+    "A list by purpose, with a dot and the number of fields for what is recorded, and a cross for what is not.",
+    main=True,
+)
 def draw_contents(data: dict[str, Any]) -> Figure:
     """One line for each thing that a rerun needs: a filled dot if the manifest holds it, a cross if not."""
     import matplotlib.pyplot as plt
@@ -160,6 +170,13 @@ def draw_contents(data: dict[str, Any]) -> Figure:
     return figure
 
 
+@figure(
+    "provenance.drift",
+    "What differs between the manifests of two runs, by the kind of change made and the rank that it is given. "
+    "Each row's numbers should "
+    "stand in its frame.",
+    "A grid of changes by rank with the number of fields that differ; the expected rank is framed.",
+)
 def draw_drift(data: dict[str, Any]) -> Figure:
     """Changes of a run against ranks: the number of fields that differ, the expected rank framed."""
     import matplotlib.pyplot as plt
@@ -167,7 +184,9 @@ def draw_drift(data: dict[str, Any]) -> Figure:
 
     table, ranks = data["counts"], data["ranks"]
     figure, axes = plt.subplots(figsize=(6.2, 0.32 * len(table) + 0.9), layout="constrained")
-    axes.imshow([[min(n, 3) for n in row] for row in table], cmap="Blues", vmin=0, vmax=5, aspect="auto")
+    edges = [[n - 0.5 for n in range(count + 1)] for count in (len(ranks), len(table))]
+    axes.pcolormesh(*edges, [[min(n, 3) for n in row] for row in table], cmap="Blues", vmin=0, vmax=5)
+    axes.invert_yaxis()
     for y, row in enumerate(table):
         for x, n in enumerate(row):
             axes.text(x, y, str(n) if n else "·", ha="center", va="center", fontsize=9, parse_math=False)

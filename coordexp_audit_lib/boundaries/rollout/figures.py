@@ -12,6 +12,7 @@ from coordexp_audit_lib.boundaries.rollout import cases, predicates
 from coordexp_audit_lib.boundaries.rollout import surfaces as s
 from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.report import style
+from coordexp_audit_lib.report.figure import figure
 from coordexp_audit_lib.report.text import visible
 from coordexp_audit_lib.source.collectives import ScanRequest
 
@@ -154,6 +155,12 @@ CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
 RANKS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY, style.VERMILION)
 
 
+@figure(
+    "rollout.exchange",
+    "What is posted for one sample, and what of the answer is read. The marked lines are those that the contract "
+    "is about.",
+    "Lines of JSON in two blocks, request above and answer below, with notes at those that matter.",
+)
 def draw_exchange(data: dict[str, Any]) -> Any:
     """The request above, the answer below: one field a line, with a note to those that the contract is about."""
     import matplotlib.pyplot as plt
@@ -178,6 +185,15 @@ def draw_exchange(data: dict[str, Any]) -> Any:
     return figure
 
 
+@figure(
+    "rollout.chunks",
+    lambda data: (
+        f"{data['requests']} requests from {data['ranks']} ranks over {len(data['servers'])} servers, round by "
+        "round. A bar over the red line asks more of a "
+        "server than its processors decode at once."
+    ),
+    "A panel for each server with stacked bars of the ranks' requests by round, and a line at what is decoded at once.",
+)
 def draw_chunks(data: dict[str, Any]) -> Any:
     """One panel a server: stacked bars of the ranks' requests by round, against what its GPUs decode at once."""
     import matplotlib.pyplot as plt
@@ -217,6 +233,14 @@ COLUMNS = (
 )
 
 
+@figure(
+    "rollout.misdeeds",
+    "How a rollout ends on servers that misbehave in one way each. Every row should end in an error that says "
+    "what happened, in time, "
+    "with nothing asked twice.",
+    "A table of misdeeds by what was demanded, with yes and no as words, and the error at the end of each line.",
+    main=True,
+)
 def draw_misdeeds(data: dict[str, Any]) -> Any:
     """Misdeeds down, demands across; blue where met, vermilion with a cross where not. Error types stand beside."""
     import matplotlib.pyplot as plt
@@ -243,6 +267,12 @@ def draw_misdeeds(data: dict[str, Any]) -> Any:
     return figure
 
 
+@figure(
+    "rollout.timeline",
+    "What two ranks do when one of them fails, each in its own order. If one goes on while the other waits in a "
+    "collective, the job hangs.",
+    "A panel for each failure with two lanes of events, one for each rank.",
+)
 def draw_timeline(data: dict[str, Any]) -> Any:
     """One panel a failure, one lane a rank: its events in order. Vermilion where it fails or raises."""
     import matplotlib.pyplot as plt

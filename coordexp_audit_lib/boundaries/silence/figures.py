@@ -8,10 +8,15 @@ from coordexp_audit_lib.boundaries.silence.predicates import PARTS, lacks
 from coordexp_audit_lib.boundaries.silence.surfaces import SUPPRESSIONS, ScanRequest
 from coordexp_audit_lib.core.claim import Context, exhibit, provocations
 from coordexp_audit_lib.core.errors import SurfaceUnbound
+from coordexp_audit_lib.report import style
+from coordexp_audit_lib.report.figure import figure
 from coordexp_audit_lib.report.tables import table
+from coordexp_audit_lib.report.text import visible
 
 if TYPE_CHECKING:
     import pandas as pd
+
+NONE = "not answered"
 
 
 @exhibit("silence.scan")
@@ -32,7 +37,7 @@ def errors(ctx: Context) -> dict[str, Any]:
         try:
             answers = [(label, a.refusal) for label, a in provocation.ask(ctx) if a.refusal is not None]
         except SurfaceUnbound:
-            rows.append([name, "not answered", "-", "-", "-", "-"])
+            rows.append([name, NONE, "-", "-", "-", "-"])
             continue
         missing = [(label, r, lacks(r.message)) for label, r in answers]
         counts = [sum(part in parts for _, _, parts in missing) for part in PARTS]
@@ -44,6 +49,42 @@ def errors(ctx: Context) -> dict[str, Any]:
                 lacking = ", ".join(p.removeprefix("a ") for p in parts) or "nothing"
                 examples.append([name, label, f"{refusal.type}: {refusal.message}", lacking])
     return {"rows": rows, "examples": examples}
+
+
+@figure(
+    "silence.errors",
+    lambda data: (
+        f"{sum(row[1] for row in data['rows'] if row[1] != NONE)} errors that the audit provoked at the other "
+        "boundaries, by the question "
+        "that was refused: those that say what was wrong, where, and what to do, and those that leave a part of "
+        "it out. "
+        f"{len(data['rows'])} questions were put."
+    ),
+    lambda data: (
+        "Stacked bars, one for each question: "
+        + "; ".join(f"{row[0]} {row[2]} of {row[1]} say all" for row in data["rows"] if row[1] != NONE)
+    ),
+    main=True,
+)
+def draw_errors(data: dict[str, Any]) -> Any:
+    """One bar a surface, to 100 percent: errors that say all, and those that lack a part, with their numbers."""
+    import matplotlib.pyplot as plt
+
+    rows = [row for row in data["rows"] if row[1] != NONE and row[1]]
+    drawn, axis = plt.subplots(figsize=(7.0, 0.8 + 0.26 * max(len(rows), 1)), layout="constrained")
+    for y, (_, number, whole, *_) in enumerate(rows):
+        share = whole / number
+        _ = axis.barh(y, share, height=0.7, color=style.GREEN, label="says what, where and what to do" if not y else "")
+        look: dict[str, Any] = {"color": style.VERMILION, "hatch": "//", "edgecolor": style.WHITE, "linewidth": 0}
+        _ = axis.barh(y, 1 - share, left=share, height=0.7, label="lacks a part" if not y else "", **look)
+        _ = axis.text(1.01, y, f"{whole} of {number}", va="center", fontsize=style.SMALL)
+    _ = axis.set_yticks(range(len(rows)), [visible(row[0]) for row in rows], fontsize=style.SMALL, parse_math=False)
+    _ = axis.set(xlim=(0, 1.12), ylim=(len(rows) - 0.4, -0.6), xlabel="share of the errors")
+    _ = axis.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    if rows:
+        style.legend(drawn, loc="outside upper center", ncols=2)
+    style.spare(axis)
+    return drawn
 
 
 def scan_table(data: dict[str, Any]) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from coordexp_audit_lib.kit import chat, tokenizer
 from coordexp_audit_lib.kit.profile import QWEN3_VL, Profile
 from coordexp_audit_lib.kit.prompt_trace import first_difference
 from coordexp_audit_lib.report import style
+from coordexp_audit_lib.report.figure import figure
 from coordexp_audit_lib.report.text import cut, visible
 
 ROLES = ("markup", "prompt text", "image pad", "answer text", "coordinate token")
@@ -164,6 +165,13 @@ FILLS = (style.LIGHT, style.WHITE, style.TINTS[style.BLUE], style.TINTS[style.GR
 LINE, GAP, CHARACTER = 96.0, 0.6, 1.05
 
 
+@figure(
+    "template.conversation",
+    "One training sample token by token, each with its id. The bar under a token says that it is supervised: the "
+    "answer, its end of turn "
+    "and the newline after it, and nothing before.",
+    "Tokens in reading order, each a box coloured by role with its text and id; supervised ones are underlined.",
+)
 def draw_conversation(data: dict[str, Any]) -> Any:
     """Tokens in reading order, each a box with its text and id; a bar under those that are supervised."""
     import matplotlib.pyplot as plt
@@ -207,6 +215,13 @@ def laid_out(pieces: list[str], ids: list[int]) -> list[tuple[float, float, int]
     return found
 
 
+@figure(
+    "template.masks",
+    "Every record of the cases from end to end: roles above, supervised labels below. The supervised stretch "
+    "begins where the answer "
+    "does and reaches the end of the turn.",
+    "One strip a record, coloured by role, with a second strip under its supervised tokens.",
+)
 def draw_masks(data: dict[str, Any]) -> Any:
     """One strip of roles for each record, with the supervised stretch under it."""
     import matplotlib.pyplot as plt
@@ -239,6 +254,15 @@ def runs(values: list[int]) -> list[tuple[int, int, int]]:
     return found
 
 
+@figure(
+    "template.prompts",
+    "What a rollout is generated from beside what the training row has in front of the answer. Where both are "
+    "one colour to the end, "
+    "the sampled tokens continue the very prompt that is trained on; where the colours part, they continue another.",
+    "Pairs of bars for each prompt setting and backend: tokens that are shared from the start, and those of one "
+    "side only.",
+    main=True,
+)
 def draw_prompts(data: dict[str, Any]) -> Any:
     """What is generated from (upper bar) beside the teacher-forced prompt (lower bar), shared tokens in one colour."""
     import matplotlib.pyplot as plt
@@ -251,16 +275,29 @@ def draw_prompts(data: dict[str, Any]) -> Any:
             _ = axes.barh(y + offset, row["shared"], height=0.3, color=inks[0], linewidth=0)
             rest = max(0, row[name] - row["shared"])
             _ = axes.barh(y + offset, rest, left=row["shared"], height=0.3, color=colour, linewidth=0)
+        end = max(row["generated"], row["teacher-forced"])
+        told = f"part at token {row['shared']}" if end > row["shared"] else "the same to the end"
+        _ = axes.text(end + 4, y, told, va="center", fontsize=6.5, color=style.DARK)
     names = [f"{r['setting'].replace('/', ', ')}: {r['backend']}" for r in rows]
     _ = axes.set_yticks(range(len(rows)), names, fontsize=6.5)
     longest = max(max(r["generated"], r["teacher-forced"]) for r in rows)
-    _ = axes.set(xlabel="prompt tokens", ylim=(len(rows) - 0.4, -0.6), xlim=(0, longest * 1.02))
+    _ = axes.set(xlabel="prompt tokens", ylim=(len(rows) - 0.4, -0.6), xlim=(0, longest * 1.22))
     _tidy(axes, strips=True)
     names = ["shared from the start", "generated from only", "teacher-forced only"]
     _legend(figure, dict(zip(names, inks, strict=True)))
     return figure
 
 
+@figure(
+    "template.ids",
+    lambda data: (
+        f"The end of the vocabulary, and the ids of the {len(data['coord_ids'])} coordinate tokens over their "
+        "bins. A straight line of slope one "
+        "means that bin k is token k."
+    ),
+    "Above, a bar of byte pairs, control tokens and coordinate tokens with the rows of the embedding; below, id "
+    "against bin.",
+)
 def draw_ids(data: dict[str, Any]) -> Any:
     """The end of the vocabulary as one bar, and the coordinate tokens' ids over their bins."""
     import matplotlib.pyplot as plt
@@ -290,6 +327,12 @@ def draw_ids(data: dict[str, Any]) -> Any:
     return figure
 
 
+@figure(
+    "template.images",
+    "Image placeholders in the ids against cells of the merged grid. Off the line, vision features would be "
+    "scattered over other tokens.",
+    "Points along a diagonal, both axes logarithmic.",
+)
 def draw_images(data: dict[str, Any]) -> Any:
     """Placeholders counted in the ids against the cells of the merged grid, both axes logarithmic."""
     import matplotlib.pyplot as plt
@@ -306,6 +349,15 @@ def draw_images(data: dict[str, Any]) -> Any:
     return figure
 
 
+@figure(
+    "template.limit",
+    lambda data: (
+        f"What the limit of {data['max_length']} tokens does to samples that grow past it: encoded whole, cut, or "
+        "refused. A cut answer trains "
+        "the model to stop early."
+    ),
+    "Tokens encoded against tokens of the sample, with the limit as a dotted line.",
+)
 def draw_limit(data: dict[str, Any]) -> Any:
     """Encoded tokens over the sample's own length; where they part, the answer is cut."""
     import matplotlib.pyplot as plt

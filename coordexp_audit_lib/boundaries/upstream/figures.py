@@ -17,6 +17,7 @@ from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import WORDS, di
 from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.kit.profile import QWEN3_VL
 from coordexp_audit_lib.report import style
+from coordexp_audit_lib.report.figure import figure
 from coordexp_audit_lib.report.text import visible
 
 # Told apart with any colour vision; the sign in a cell says it again.
@@ -109,6 +110,14 @@ def positions(ctx: Context) -> dict[str, Any]:
     }
 
 
+@figure(
+    "upstream.releases",
+    "What is used of each library, against its releases: kept, moved, changed, gone. The framed column is the "
+    "pinned release; signs to its "
+    "right are what an upgrade meets.",
+    "A panel for each library, surfaces by releases, with a sign and a tint for each verdict.",
+    main=True,
+)
 def draw_releases(data: dict[str, Any]) -> Any:
     """Surfaces × versions, a panel for each distribution; the pinned release's column is framed."""
     import matplotlib.pyplot as plt
@@ -148,6 +157,12 @@ def _panel(ax: Any, distribution: str, table: dict[str, Any], pinned: str, wides
     ax.set_ylabel(distribution, fontsize=9, fontweight="bold", parse_math=False)
 
 
+@figure(
+    "upstream.rates",
+    "The learning rate that each parameter was given (ring) and the one that the pipeline's optimizer has (dot). "
+    "They should be concentric.",
+    "Parameters by learning rate on a logarithmic axis, with a ring and a dot for each.",
+)
 def draw_rates(data: dict[str, Any]) -> Any:
     """Each parameter's learning rate: a ring where it was set, a dot where the pipeline's optimizer has it."""
     import matplotlib.pyplot as plt
@@ -173,6 +188,12 @@ def draw_rates(data: dict[str, Any]) -> Any:
     return figure
 
 
+@figure(
+    "upstream.positions",
+    "mRoPE positions of an image in a text, as the installed library gives them. Text goes on after the larger "
+    "side of the image.",
+    "Three lines of positions along the tokens; the image's tokens are shaded.",
+)
 def draw_positions(data: dict[str, Any]) -> Any:
     """T, H and W along the sequence; the image's tokens are shaded."""
     import matplotlib.pyplot as plt

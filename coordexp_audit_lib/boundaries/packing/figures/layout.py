@@ -10,7 +10,8 @@ from coordexp_audit_lib.boundaries.packing.predicates import plans
 from coordexp_audit_lib.boundaries.packing.surfaces import BATCH, PLAN, STREAM, BatchRequest, PlanRequest, StreamRequest
 from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.core.errors import SurfaceUnbound
-from coordexp_audit_lib.report.style import BLUE, GREEN, ORANGE, SKY, VERMILION, spare
+from coordexp_audit_lib.report.figure import figure
+from coordexp_audit_lib.report.style import BLUE, GREEN, ORANGE, SKY, VERMILION, legend, spare
 
 SAMPLES, SHOWN = 240, 30
 
@@ -53,12 +54,86 @@ def ribbon(ctx: Context) -> dict[str, Any]:
     return data | {"segments": segments(data, row)}
 
 
+@exhibit("packing.fills")
+def fills(ctx: Context) -> dict[str, Any]:
+    """The fill of each pack that a claim's requests gave, by packer, and the best mean that any packing could have.
+
+    The requests are those of `packing.each_once`; of each packer those of most samples are shown.
+    """
+    asked = Context(ctx.target, ctx.config, ctx.seed, "packing.each_once")
+    largest: dict[str, tuple[int, list[int], int, list[float]]] = {}
+    for question, request, answer in cases.each_plan(asked):
+        if answer.refused:
+            continue
+        lengths, capacity = request.lengths, request.packing_length
+        fitting = [n for n in lengths if n <= capacity]
+        fills_ = [sum(lengths[i] for i in p) / capacity for p in answer.value.packs if p]
+        known = largest.get(cases.PACKERS[question])
+        if fills_ and (known is None or len(lengths) > known[0]):
+            largest[cases.PACKERS[question]] = (len(lengths), fitting, capacity, fills_)
+    rows = []
+    for name, (samples, fitting, capacity, found) in largest.items():
+        least = plans.lower_bound(fitting, capacity)
+        best = round(sum(fitting) / (least * capacity), 4)
+        told = {"name": name, "samples": samples, "capacity": capacity, "least": least, "best": best}
+        rows.append({**told, "fills": sorted((round(f, 4) for f in found), reverse=True)})
+    return {"packers": rows}
+
+
+@figure(
+    "packing.fills",
+    lambda data: (
+        "How full packs are, by packer: a mark for each pack, the mean as a bar, and as a dashed line the mean "
+        "that no packing of the "
+        "same samples can pass. "
+        + "; ".join(
+            f"{r['name']}: {r['samples']} samples in {len(r['fills'])} packs, at least {r['least']} needed"
+            for r in data["packers"]
+        )
+        + "."
+    ),
+    "A row of marks for each packer along the fill ratio, with its mean and the bound.",
+)
+def draw_fills(data: dict[str, Any]) -> Any:
+    """One lane a packer, fill ratio along it."""
+    import matplotlib.pyplot as plt
+
+    rows = data["packers"]
+    figure, axis = plt.subplots(figsize=(7.0, 0.9 + 0.55 * max(len(rows), 1)), layout="constrained")
+    for y, row in enumerate(rows):
+        _ = axis.plot(row["fills"], [y] * len(row["fills"]), "|", color=BLUE, markersize=12, markeredgewidth=1.2)
+        mean = sum(row["fills"]) / len(row["fills"])
+        _ = axis.plot([mean, mean], [y - 0.32, y + 0.32], color=ORANGE, linewidth=3, label="mean" if not y else "")
+        best: dict[str, Any] = {
+            "color": GREEN,
+            "linestyle": "--",
+            "linewidth": 1.6,
+            "label": "best mean there is" if not y else "",
+        }
+        _ = axis.plot([row["best"]] * 2, [y - 0.4, y + 0.4], **best)
+    _ = axis.set_yticks(range(len(rows)), [f"{r['name']}\n{len(r['fills'])} packs" for r in rows], fontsize=7.5)
+    _ = axis.set(xlabel="fill ratio", ylim=(len(rows) - 0.4, -0.6), xlim=(None, 1.02))
+    legend(figure, loc="outside upper center", ncols=2)
+    spare(axis)
+    return figure
+
+
 def shown_packs(data: dict[str, Any]) -> list[int]:
     """Which packs the layout draws: the fullest, the emptiest, and evenly between, at most thirty."""
     n = len(data["packs"])
     return list(range(n)) if n <= SHOWN else sorted({round(k * (n - 1) / (SHOWN - 1)) for k in range(SHOWN)})
 
 
+@figure(
+    "packing.layout",
+    lambda data: (
+        f"{data['samples']} samples of realistic length in {len(data['packs'])} packs by {data['by']}; no packing "
+        "needs fewer than "
+        f"{data['lower_bound']}. No bar passes the line of the capacity; right, the fill of every pack."
+    ),
+    "Left, packs as stacked bars of samples up to the capacity; right, the fill of each pack, with the mean and "
+    "the best mean there is.",
+)
 def draw_layout(data: dict[str, Any]) -> Any:
     """Packs as stacked segments up to the capacity, and all fill ratios against the lower bound."""
     import matplotlib.pyplot as plt
@@ -88,4 +163,4 @@ def draw_layout(data: dict[str, Any]) -> Any:
     return figure
 
 
-__all__ = ["draw_layout", "draw_ribbon", "layout", "ribbon", "shown_packs"]
+__all__ = ["draw_fills", "draw_layout", "draw_ribbon", "fills", "layout", "ribbon", "shown_packs"]

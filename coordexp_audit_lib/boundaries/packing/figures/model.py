@@ -12,6 +12,7 @@ from coordexp_audit_lib.boundaries.packing.predicates.isolation import NEGLIGIBL
 from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.kit import mrope as rope
+from coordexp_audit_lib.report.figure import figure
 from coordexp_audit_lib.report.style import BLUE, GREEN, ORANGE, RULE, VERMILION
 
 DECADES = ("exactly 0", "< 0.001", "0.001", "0.01", "0.1", "1", "≥ 10")
@@ -95,6 +96,16 @@ def mrope(ctx: Context) -> dict[str, Any]:
     }
 
 
+@figure(
+    "packing.influence",
+    lambda data: (
+        "Which token reaches which, measured on a real small model: the gradient of each logit at each "
+        "embedding. Colour outside of the "
+        f"framed segments would be one sample reading another: {data['outside_nonzero']} of {data['outside']} "
+        "entries outside are not zero."
+    ),
+    "A square of token by token, shaded by the size of the gradient, with the segments framed along the diagonal.",
+)
 def draw_influence(data: dict[str, Any]) -> Any:
     """Which token's embedding reaches which token's logit: white is exactly zero."""
     import matplotlib.pyplot as plt
@@ -121,6 +132,13 @@ def draw_influence(data: dict[str, Any]) -> Any:
     return figure
 
 
+@figure(
+    "packing.segments",
+    "The gradient of each segment's loss at each segment's embeddings, by trainer and kernel. Numbers off the "
+    "diagonal are leaks; the "
+    "line under a panel says how far the logits are from those of the unpacked samples.",
+    "A small matrix of numbers for each trainer and kernel: loss of segment by embeddings of segment.",
+)
 def draw_segments(data: dict[str, Any]) -> Any:
     """For each trainer and kernel, the gradient of each segment's loss at each segment's embeddings."""
     import matplotlib.pyplot as plt
@@ -149,6 +167,16 @@ def draw_segments(data: dict[str, Any]) -> Any:
     return figure
 
 
+@figure(
+    "packing.mrope",
+    lambda data: (
+        f"The three rows of mRoPE positions of a pack over those of its samples unpacked: {data['different']} "
+        "positions differ. Right, the "
+        "same images on the plane of height and width."
+    ),
+    "Left, three curves of positions along the tokens over wider grey ones; right, cells of the images by width "
+    "and height position.",
+)
 def draw_mrope(data: dict[str, Any]) -> Any:
     """The three rows along the tokens with those of each unpacked sample; on the right, the cells of the images."""
     import matplotlib.pyplot as plt

@@ -10,6 +10,7 @@ import numpy as np
 from coordexp_audit_lib.boundaries.packing.artifact import PackedRow
 from coordexp_audit_lib.boundaries.packing.artifact.rows import Part
 from coordexp_audit_lib.kit.mrope import runs
+from coordexp_audit_lib.report.figure import figure
 from coordexp_audit_lib.report.style import (
     BLUE,
     DIM,
@@ -119,6 +120,16 @@ def _places(at: Any, columns: int, starts: Sequence[int], wrong: Sequence[int]) 
     return "".join(made).rstrip()
 
 
+@figure(
+    "packing.ribbon",
+    lambda data, wrong=(): (
+        f"A packed batch of {len(data['roles'])} tokens and {len(data['starts'])} segments, as the collator gives "
+        "it: roles, supervised labels and segments, "
+        "and the positions under them. Positions start again with each segment, and no label stands across a border."
+    ),
+    "Three strips along the token index (role, label, segment), and under them curves of the text and mRoPE positions.",
+    main=True,
+)
 def draw_ribbon(data: Data, wrong: Sequence[int] = ()) -> Any:
     """Strips of role, supervision and segment over the positions, along the token index. wrong: tokens to mark."""
     import matplotlib.pyplot as plt
@@ -146,9 +157,7 @@ def draw_ribbon(data: Data, wrong: Sequence[int] = ()) -> Any:
 
 
 def _strips(axes: Any, data: Data) -> None:
-    from matplotlib.colors import ListedColormap
-
-    n = len(data["roles"])
+    """Strips as stretches of one colour: vectors, however many tokens there are."""
     numbers = [k % 2 for k, (a, b) in enumerate(zip(data["starts"], data["ends"], strict=True)) for _ in range(b - a)]
     strips = (
         ("role", data["roles"], ROLE_COLOURS),
@@ -156,10 +165,19 @@ def _strips(axes: Any, data: Data) -> None:
         ("segment", numbers, (GREY, DIM)),
     )
     for axis, (name, values, colours) in zip(axes, strips, strict=True):
-        scale = {"cmap": ListedColormap(colours), "vmin": -0.5, "vmax": len(colours) - 0.5}
-        _ = axis.imshow([values], aspect="auto", extent=(0, n, 0, 1), interpolation="nearest", **scale)
+        _stretches(axis, values, colours)
+        _ = axis.set(xlim=(0, len(values)), ylim=(0, 1))
         _ = axis.set_yticks([0.5], [name])
         axis.tick_params(axis="both", length=0)
+
+
+def _stretches(axis: Any, values: Sequence[int], colours: Sequence[str], top: float = 1.0, bottom: float = 0.0) -> None:
+    """Draw each unbroken run of a value in the value's colour, token 0 at 0."""
+    places = np.flatnonzero(np.diff(np.array(values, int), prepend=-2)).tolist()
+    for value, colour in enumerate(colours):
+        spans = [(a, b - a) for a, b in zip(places, [*places[1:], len(values)], strict=True) if values[a] == value]
+        if spans:
+            axis.broken_barh(spans, (bottom, top - bottom), facecolor=colour, linewidth=0)
 
 
 def _positions(axis: Any, data: Data) -> None:
@@ -180,7 +198,6 @@ def _positions(axis: Any, data: Data) -> None:
 def draw_rows(parts: Sequence[Part], marks: Mapping[int, Sequence[int]]) -> Any:
     """The ribbon of a batch: of one row in full, of several the roles and labels of each."""
     import matplotlib.pyplot as plt
-    from matplotlib.colors import ListedColormap
 
     shown = [(p, data) for p in parts[:MOST_ROWS] if (data := of_row(p.row))]
     if len(shown) == 1:
@@ -189,12 +206,12 @@ def draw_rows(parts: Sequence[Part], marks: Mapping[int, Sequence[int]]) -> Any:
     figure, axes = plt.subplots(
         len(shown), 1, figsize=(7.0, 0.5 + 0.35 * len(shown)), layout="constrained", squeeze=False
     )
-    colours, longest = (*ROLE_COLOURS, PALE, VERMILION), max(p.first + len(data["roles"]) for p, data in shown)
-    scale = {"cmap": ListedColormap(colours), "vmin": -0.5, "vmax": len(colours) - 0.5}
+    longest = max(p.first + len(data["roles"]) for p, data in shown)
     for axis, (part, data) in zip(axes[:, 0], shown, strict=True):
-        both = [data["roles"], [len(ROLES) + y for y in data["supervised"]]]
-        first, last = part.first, part.first + len(data["roles"])
-        _ = axis.imshow(both, aspect="auto", extent=(first, last, 0, 1), interpolation="nearest", **scale)
+        before = [-1] * part.first
+        _stretches(axis, [*before, *data["roles"]], ROLE_COLOURS, 1.0, 0.5)
+        _stretches(axis, [*before, *data["supervised"]], (PALE, VERMILION), 0.5, 0.0)
+        _ = axis.set_ylim(0, 1)
         _ = axis.set_yticks([0.5], [f"row {part.number}"])
         _ = axis.set_xlim(0, longest)
         for token in marks.get(part.number or 0, ()):

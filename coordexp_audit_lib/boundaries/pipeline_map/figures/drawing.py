@@ -52,6 +52,49 @@ def draw_entrypoint(entry: dict[str, Any]) -> Any:
     return figure
 
 
+def draw_side_by_side(entries: list[dict[str, Any]]) -> Any:
+    """A column a entrypoint; of each stage its title, how many owners and keys it has, and where one owner stands."""
+    import matplotlib.pyplot as plt
+    from matplotlib.patches import FancyBboxPatch
+
+    rows = max(len(e["stages"]) for e in entries)
+    figure, axes = plt.subplots(figsize=(7.0, 0.35 + 0.62 * rows), layout="constrained")
+    for x, entry in enumerate(entries):
+        _ = axes.text(
+            x + 0.48, -0.12, visible(entry["title"]), ha="center", fontsize=8.5, fontweight="bold", parse_math=False
+        )
+        files = Counter(o["path"] for stage in entry["stages"] for o in stage["owners"])
+        for y, stage in enumerate(entry["stages"]):
+            fill = style.TINTS[style.GREEN] if stage["id"] == "rollout" else style.PALE
+            look: dict[str, Any] = {
+                "boxstyle": "round,pad=0,rounding_size=0.03",
+                "fc": fill,
+                "ec": style.EDGE,
+                "lw": 0.7,
+            }
+            axes.add_patch(FancyBboxPatch((x + 0.02, y + 0.03), 0.92, 0.74, **look))
+            # its own first
+            owners = sorted((o for o in stage["owners"] if o["path"]), key=lambda o: files[o["path"]])
+            missing = len(stage["owners"]) - len(owners)
+            told = (
+                f"{len(stage['owners'])} owners{f', {missing} missing' if missing else ''}, {len(stage['keys'])} keys"
+            )
+            place = f"{owners[0]['path'].removeprefix('src/')}:{owners[0]['line']}" if owners else "no owner found"
+            for text, below, size, family in (
+                (stage["title"], 0.21, 8.0, "sans-serif"),
+                (told, 0.43, 7.0, "sans-serif"),
+                (_cut(place, 52), 0.63, 6.4, "monospace"),
+            ):
+                ink = style.INK if below < 0.3 else style.DARK
+                words: dict[str, Any] = {"fontsize": size, "family": family, "color": ink, "parse_math": False}
+                _ = axes.text(x + 0.05, y + below, visible(text), va="center", **words)
+            if y + 1 < len(entry["stages"]):
+                _arrow(axes, (x + 0.48, y + 0.77), (x + 0.48, y + 1.03))
+    _ = axes.set(xlim=(0, len(entries)), ylim=(rows, -0.3))
+    axes.set_axis_off()
+    return figure
+
+
 def _height(stage: dict[str, Any]) -> float:
     return max(len(stage["owners"]), 5) * LINE + 2 * PAD
 

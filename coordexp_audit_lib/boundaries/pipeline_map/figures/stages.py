@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from coordexp_audit_lib.boundaries.pipeline_map import cases
 from coordexp_audit_lib.boundaries.pipeline_map.cases import Entrypoint, Key
-from coordexp_audit_lib.boundaries.pipeline_map.figures.drawing import draw_entrypoint
+from coordexp_audit_lib.boundaries.pipeline_map.figures.drawing import draw_entrypoint, draw_side_by_side
 from coordexp_audit_lib.boundaries.pipeline_map.surfaces import entrypoints, keys
 from coordexp_audit_lib.boundaries.pipeline_map.surfaces.key_reads import KEY_READS, KeyReads, PathReads
 from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.core.errors import AuditError
+from coordexp_audit_lib.report.figure import figure
 from coordexp_audit_lib.report.tables import table
 
 if TYPE_CHECKING:
@@ -154,9 +155,39 @@ def idle_table(data: dict[str, Any]) -> pd.DataFrame:
     return table(header, rows)
 
 
+@figure(
+    "pipeline_map.stages",
+    lambda data, entry: (
+        f"The stages of {_of(data, entry)['title']}, from the launcher down. Each box names a stage, who owns it "
+        "(file, line, symbol) "
+        "and the configuration keys that drive it, those first that the configuration itself sets; ^ is handed "
+        "on to the library below."
+    ),
+    "A column of boxes joined by arrows, one for each stage, with its owners in the middle and its keys on the right.",
+)
 def draw(data: dict[str, Any], entrypoint: str) -> Any:
     """The entrypoint's stages as a graph; returns a matplotlib figure."""
     return draw_entrypoint(_of(data, entrypoint))
+
+
+@figure(
+    "pipeline_map.overview",
+    lambda data: (
+        "The audited entrypoints side by side: each stage with the number of its owners and of the keys that "
+        "drive it, and where the "
+        "one of its owners stands. "
+        + "; ".join(
+            f"{e['title']} has {len(e['stages'])} stages, {sum(len(s['owners']) for s in e['stages'])} owners"
+            for e in data["entrypoints"]
+        )
+        + "."
+    ),
+    "A column of boxes for each entrypoint, from the launcher down, joined by arrows.",
+    main=True,
+)
+def draw_overview(data: dict[str, Any]) -> Any:
+    """Both entrypoints as columns of stages."""
+    return draw_side_by_side(data["entrypoints"])
 
 
 def _of(data: dict[str, Any], entrypoint: str) -> dict[str, Any]:

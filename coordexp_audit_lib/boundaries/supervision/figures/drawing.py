@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from coordexp_audit_lib.report import style
+from coordexp_audit_lib.report.figure import figure
 from coordexp_audit_lib.report.text import visible
 
 ROLE = {"structure": style.PALE, "desc": style.SKY, "coordinate": style.TINTS[style.ORANGE], "closure": style.RULE}
@@ -18,6 +19,16 @@ FATE = {
 PER_LINE = 27
 
 
+@figure(
+    "supervision.ribbon",
+    "A Channel-B target token by token: the rollout's own tokens up to the dashed line, then what is appended. "
+    "The band above says which "
+    "object a token belongs to and its fate, the colour its role, the bars below the gradient that it gets. "
+    "Under a false positive there "
+    "should be none.",
+    "Lines of tokens as coloured boxes with a band for the fate above and bars of gradient below.",
+    main=True,
+)
 def draw_ribbon(data: dict[str, Any]) -> Any:
     """Lines of tokens: a band for the fate, a box coloured by role with the text, the gradients under it."""
     import matplotlib.pyplot as plt
@@ -70,6 +81,53 @@ def _ribbon_legend(figure: Any) -> None:
     figure.legend(handles=shown, ncol=3, fontsize=7.5, frameon=False, loc="upper center", **spaces)
 
 
+@figure(
+    "supervision.gradients",
+    "The gradient that each token of the same target gets, by loss term, on a logarithmic axis: cross-entropy on "
+    "text, geometry on "
+    "coordinates. The band below is the fate of the object that a token belongs to; a token without a mark gets "
+    "nothing.",
+    "Stems over the token positions, black circles for cross-entropy and orange squares for geometry, over a "
+    "band of fates.",
+)
+def draw_gradients(data: dict[str, Any]) -> Any:
+    """Norms of both terms over positions, and the fates as a band under the axis."""
+    import matplotlib.pyplot as plt
+
+    tokens = data["tokens"]
+    figure, (axis, band) = plt.subplots(
+        2, 1, figsize=(7.2, 2.9), height_ratios=(1, 0.09), sharex=True, layout="constrained"
+    )
+    for kind, name, colour, marker in (
+        ("ce", "cross-entropy", style.INK, "o"),
+        ("geometry", "geometry", style.ORANGE, "s"),
+    ):
+        points = [(n, t[kind]) for n, t in enumerate(tokens) if t[kind] > 0]
+        if points:
+            xs, ys = zip(*points, strict=True)
+            _ = axis.vlines(xs, min(ys) / 3, ys, color=colour, linewidth=0.6)
+            _ = axis.plot(xs, ys, marker, color=colour, markersize=3.5, linestyle="none", label=f"{name} |grad|")
+    _ = axis.axvline(data["seam"] - 0.5, color=style.GREEN, linestyle=(0, (3, 2)), linewidth=1.2, label="append point")
+    _ = axis.set(yscale="log", ylabel="norm at the logits")
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.yaxis.set_minor_formatter(lambda *_: "")
+    style.legend(figure, loc="outside upper center", ncols=3)
+    style.spare(axis)
+    for n, token in enumerate(tokens):
+        fates = token["fate"].split("+")
+        for j, fate in enumerate(fates):
+            _ = band.barh(0, 1 / len(fates), left=n - 0.5 + j / len(fates), height=1, color=FATE[fate], linewidth=0)
+    _ = band.set(yticks=[0], yticklabels=["fate"], xlabel="token position", xlim=(-0.5, len(tokens) - 0.5))
+    style.bare(band)
+    return figure
+
+
+@figure(
+    "supervision.match",
+    "A real rollout against its ground truth: predictions solid, ground truth dashed, a line between the two of "
+    "a pair.",
+    "Boxes on the grid of bins, named p for predictions and g for ground truth, with lines between matched ones.",
+)
 def draw_match(data: dict[str, Any]) -> Any:
     """Ground truth dashed, predictions solid; a line joins the centres of a pair."""
     import matplotlib.pyplot as plt
@@ -110,6 +168,14 @@ def _box(axis: Any, box: list[int], colour: str, style: str, *, name: str, top: 
     axis.text(*place, name, color=colour, fontsize=6.5, ha=align[0], va=align[1], parse_math=False)
 
 
+@figure(
+    "supervision.schedule",
+    lambda data: (
+        f"Which of the first {data['steps']} optimizer steps are Channel-B (filled), for several shares b. They "
+        "should be spread evenly."
+    ),
+    "Rows of squares, one row for each share, filled at Channel-B steps.",
+)
 def draw_schedule(data: dict[str, Any]) -> Any:
     """One row per share: a filled square for a Channel-B step, an outlined one for Channel-A."""
     import matplotlib.pyplot as plt

@@ -27,7 +27,14 @@ CITATIONS = {
 _COUNTERS = spec("trainer-metrics-components", "Channel-B duplicate-collapse metrics are explicit and aggregation-safe")
 _COORDINATED = stage2("Stage-2 AB distributed step coordination MUST be explicit and shared across channels")
 CHANGES = {
-    "2026-05": {"metrics.counters_are_counts": (_COUNTERS,), "metrics.reduced_by_key": (_COORDINATED, _COUNTERS)}
+    "2026-05": {
+        "metrics.counters_are_counts": (_COUNTERS,),
+        "metrics.reduced_by_key": (_COORDINATED, _COUNTERS),
+        "metrics.evaluation_order_free": (),
+    }
 }
 
-PERMITTED = {"": {"metrics.b_ratio_consistent": "the realized ratio is documented as one of a rolling window"}}
+PERMITTED = {
+    "": {"metrics.b_ratio_consistent": "the realized ratio is documented as one of a rolling window"},
+    "2026-05": {"metrics.evaluation_order_free": "how predictions are matched is described no more"},
+}

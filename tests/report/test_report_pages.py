@@ -1,0 +1,135 @@
+"""What the book's own pages say: the result at a glance, findings with their places, and a page for each claim."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.core.claim import declared
+from coordexp_audit_lib.core.errors import AuditError
+from coordexp_audit_lib.core.evidence import Where
+from coordexp_audit_lib.core.finding import Finding, Like, Violation
+from coordexp_audit_lib.report.pages import facts, pages
+from coordexp_audit_lib.report.pages.filling import SHARED, fill_claims
+
+Make = Callable[..., Finding]
+COMMIT = "b46e74f70ce96f401b3bf973d095607634be8c8c"
+
+
+def violated(make: Make, **changes: Any) -> Finding:
+    told = Violation("too long: 12", "a pack", 10, 12, {"lengths": [12]}, Where("src/a b.py", 3, "pack"))
+    kinds = (Like("too long: 12", 7, "P0", "spec", "this config", ("a pack", "another")),)
+    plain = {"status": "violated", "violations": [told], "violation_count": 7, "kinds": kinds, "reach": "this config"}
+    return make(**{**plain, **changes})
+
+
+@pytest.fixture
+def made(make_document: Callable[..., dict[str, Any]], make_finding: Make) -> dict[str, Any]:
+    found = [
+        violated(make_finding),
+        violated(make_finding, invariant="packing.each_once", severity="P2", authority="practice"),
+        make_finding(invariant="packing.stable_order", status="unbound", checked=0, note="flash-attn is not installed"),
+        make_finding(
+            invariant="config.value_range", boundary="config", config="configs/a.yaml", configs=("configs/a.yaml",)
+        ),
+    ]
+    document = make_document(found)
+    document["configs"] = ["configs/a.yaml", "configs/b.yaml"]
+    document["target"] |= {"repository": "owner/name", "commit": COMMIT}
+    document["target"]["versions"] = {"flash-attn": "not installed", "vllm": "not installed", "torch": "2.8.0"}
+    return document
+
+
+def test_the_front_page_says_the_result_in_a_sentence_and_a_matrix(made: dict[str, Any]) -> None:
+    text = pages.result_page(made, "")
+    assert (
+        "Of 4 verdicts on owner/name at commit b46e74f70ce9, 1 claims hold, 2 are violated (1 P0, 1 P2; 1 of them are "
+        "advice), and 1 could not be decided."
+    ) in text
+    packing = next(row for row in facts.matrix(made) if row.name == "packing")
+    assert packing.cells[0].counts == (("P0", 1), ("P2", 1), ("open", 1))
+    assert packing.pages == ("pages/06_packing",) * 2
+    assert "## The 2 findings that matter" in text
+    assert "Refuse samples that are longer." in text
+
+
+def test_each_verdict_has_a_shape_and_a_word_beside_its_colour(made: dict[str, Any]) -> None:
+    signs = facts.SIGNS.values()
+    assert len({s.html for s in signs}) == len({s.tex for s in signs}) == len({s.told for s in signs}) == 5
+    assert '<span aria-hidden="true">✖</span>' in pages.result_page(made, "")
+
+
+def test_places_lead_to_the_line_at_the_commit_on_its_public_host(made: dict[str, Any]) -> None:
+    card = facts.finding(made, made["findings"][0])
+    assert card["link"] == f"https://github.com/owner/name/blob/{COMMIT}/src/a%20b.py#L3"
+    for change in ({"dirty": True}, {"repository": ""}, {"commit": "main"}, {"repository": "javascript:alert(1)"}):
+        other = {**made, "target": {**made["target"], **change}}
+        assert facts.link(other, {"path": "src/a.py", "line": 3}) == ""
+
+
+def test_what_was_not_installed_is_told_with_the_verdicts_that_name_it(made: dict[str, Any]) -> None:
+    assert facts.limits(made) == [
+        {"name": "flash-attn", "touched": ["packing.stable_order"]},
+        {"name": "vllm", "touched": []},
+    ]
+
+
+def test_the_like_is_folded_with_its_count_and_subjects(made: dict[str, Any]) -> None:
+    text = pages.findings_page(made)
+    assert text.count('id="finding-packing-capacity"') == 1
+    assert '<span class="times">7×</span> too long: 12 <span class="aside">(a pack; another; and 5 more)</span>' in text
+    assert "7 violations of 1 kind, with evidence" in text
+
+
+def test_configs_that_come_out_differently_are_compared(made: dict[str, Any], make_finding: Make) -> None:
+    other = violated(make_finding, invariant="config.value_range", boundary="config", configs=("configs/b.yaml",))
+    document = {
+        **made,
+        "findings": [
+            *made["findings"],
+            {**made["findings"][0], "invariant": other.invariant, "configs": ["configs/b.yaml"]},
+        ],
+    }
+    text = pages.comparison_page(document, [])
+    assert "Of 1 claims that are judged for each configuration, 0 come out alike" in text
+    assert "held" in text and "violated, 7" in text
+
+
+def test_every_claim_has_a_page_with_its_demand_and_its_faults(made: dict[str, Any], tmp_path: Path) -> None:
+    boundaries.load(["packing"], ("claims",))
+    told = pages.claims_told(made)
+    assert {t.id for t in told} == {c.id for c in declared()}
+    shared = tmp_path / f"{SHARED}.html"
+    shared.parent.mkdir()
+    shared.write_text("".join(f"<div>{pages.mark(name)}</div>" for name in pages.PARTS))
+    fill_claims(tmp_path, told)
+    page = (tmp_path / "claims/packing-cu_seqlens.html").read_text()
+    assert "variable-length attention kernel" in page
+    assert "cu_seq_lens are int64" in page.replace("<wbr>", "")
+    assert "AUDIT" not in page
+    assert not shared.exists()
+    assert 'href="../findings.html#finding-packing-capacity"' in (tmp_path / "claims/packing-capacity.html").read_text()
+
+
+def test_a_shared_page_without_a_place_for_a_part_is_refused(made: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "claims").mkdir()
+    (tmp_path / f"{SHARED}.html").write_text("AUDITTITLE")
+    with pytest.raises(AuditError, match="no place for demand"):
+        fill_claims(tmp_path, [])
+
+
+def test_the_recipe_names_what_makes_the_pages_again(made: dict[str, Any]) -> None:
+    assert facts.recipe(made)[0].startswith("coordexp-audit run --target coordexp-b46e74f --config configs/a.yaml")
+    live = {**made, "target": {**made["target"], "kind": "checkout"}}
+    assert facts.recipe(live)[0] == f"git -C CHECKOUT switch --detach {COMMIT}"
+
+
+def test_prose_of_the_book_states_no_number_that_a_run_could_contradict() -> None:
+    for path in (Path(__file__).parents[2] / "book").glob("*.md"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"\b\d+ (?:claims|findings|violations) (?:are|hold|were)\b", text), path.name
