@@ -12,6 +12,8 @@ CITATIONS = {
 }
 
 PERMITTED = {
-    "pipeline_map.names_defined": "no requirement says that every name is defined; Python demands it when the line runs",
-    "pipeline_map.calls_fit": "no requirement says that every call fits its function; Python demands it when it is reached",
+    "": {
+        "pipeline_map.names_defined": "no requirement says that every name is defined; Python demands it in the end",
+        "pipeline_map.calls_fit": "no requirement says that every call fits its function; Python demands it in the end",
+    }
 }
