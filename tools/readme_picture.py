@@ -28,9 +28,7 @@ WEIGHT = {
     "P1": (style.TINTS[style.ORANGE], style.INK),
     "P2": (style.LIGHT, style.INK),
 }
-LEGEND = (
-    "P0: another objective or evaluation than meant, or no start · P1: wrong for some inputs · P2: little effect"
-)
+LEGEND = "P0: another objective or evaluation than meant, or no start · P1: wrong for some inputs · P2: little effect"
 HELD = (style.TINTS[style.GREEN], style.INK)
 
 

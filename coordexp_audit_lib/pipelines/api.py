@@ -1,4 +1,4 @@
-"""How an answer is declared. Standard library only: this runs inside the target's interpreter.
+"""How an answer is declared. Standard library only, since this runs inside the target's interpreter::
 
     @binds("coordjson.parse", parse=symbols.PARSE_COORDJSON)
     def parse(request, here):
@@ -79,7 +79,7 @@ def binds(surface, **symbols):
 
 
 class Adapter:
-    """A pipeline, as its adapter describes it.
+    """A pipeline, as its adapter describes it::
 
         adapter = Adapter("my-packer", distributions=("torch", "transformers"), profile="qwen3_vl")
 

@@ -275,6 +275,9 @@ def run_sphinx(source: Path, builders: Sequence[tuple[str, Path]], date: str = "
         started.append((builder, process))
     try:
         said = [(builder, process, process.communicate(timeout=TIMEOUT)[1]) for builder, process in started]
+    except subprocess.TimeoutExpired as error:
+        remedy = "build it where less else is running, or one --format at a time"
+        raise AuditError(f"Sphinx ran longer than {TIMEOUT} s", where=str(source), remedy=remedy) from error
     finally:
         for _, process in started:
             process.kill()

@@ -65,6 +65,7 @@ class CheckoutTarget(Target):
         self.tree, self.python, self.limits, self.answers = Tree(root), python, limits or Limits(), answers
         self._more: dict[str, Any] = more
         self._rows: dict[str, table.Row] | None = None
+        self._bindings: dict[str, Binding] | None = None
         self._worker: WorkerProcess | None = None
         self._server: ForkServer | None = None
         self._is_copy = False  # made by `apart`
@@ -97,7 +98,9 @@ class CheckoutTarget(Target):
         return self._pipeline
 
     def bindings(self) -> dict[str, Binding]:
-        return {name: row.binding for name, row in self._table().items()}
+        if self._bindings is None:
+            self._bindings = {name: row.binding for name, row in self._table().items()}
+        return self._bindings
 
     def raw(self, question: Surface[Any, Any], request: dict[str, Any]) -> dict[str, Any]:
         if question.static is not None:

@@ -16,7 +16,6 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -48,7 +47,7 @@ ELSEWHERE = {
     "adapter check": "tests/pipelines/test_pipelines_adapter.py",
     "pin": "tests/pipelines/test_pipelines_adapter.py",
     "check --adapter": "tests/pipelines/test_pipelines_adapter.py",
-    "check --pipeline": "tests/pipelines/test_pipelines_frameworks.py",
+    "check --pipeline": "tests/pipelines/test_pipelines_adapter.py",
 }
 LONG = ("check", "run", "record")  # of the whole pipeline; here of one boundary
 FINE = {"check": (0, 1, 3), "run": (0, 1, 3), "diff": (0, 1), "upstream": (0, 1, 3), "export": (2,)}
@@ -84,8 +83,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def there(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(home)
     monkeypatch.setattr(tex, "missing", lambda: ["latexmk"])  # the PDF is built by other tests
-    dump = io.BytesIO((home / "packed.safetensors").read_bytes())
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=dump, isatty=lambda: False))
+    dump = (home / "packed.safetensors").read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(dump)))
     yield home
 
 

@@ -83,7 +83,7 @@ def test_the_like_is_folded_with_its_count_and_subjects(made: dict[str, Any]) ->
     text = pages.findings_page(made)
     assert text.count('id="finding-packing-capacity"') == 1
     assert '<span class="times">7×</span> too long: 12 <span class="aside">(a pack; another; and 5 more)</span>' in text
-    assert "7 violations of 1 kinds" in text
+    assert "7 violations of 1 kind, with evidence" in text
 
 
 def test_configs_that_come_out_differently_are_compared(made: dict[str, Any], make_finding: Make) -> None:
