@@ -258,4 +258,4 @@ def test_an_annotation_that_is_no_object_costs_the_others_nothing(odd: Any, tmp_
 def test_what_a_file_was_taken_for_is_said_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "train.jsonl").write_bytes(lines(SWIFT))
     assert main(["data", str(tmp_path / "train.jsonl")]) == 0
-    assert "note: train.jsonl: read as ms-swift grounding records" in capsys.readouterr().out.splitlines()[1]
+    assert "train.jsonl: read as ms-swift grounding records" in capsys.readouterr().out.splitlines()[0]

@@ -25,8 +25,12 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 RULES = NOTEBOOKS / "nbval_sanitize.cfg"
 DATASET = "14_dataset.ipynb"  # of any data file, and not of a target's boundary
-NAMES = [*(b.notebook for b in boundaries.BOUNDARIES), DATASET]
-TAKES = {DATASET: ("data", "form", "frame", "images", "max_pixels", "multiple_of", "cap", "sampled", "seed", "fail_on")}
+POWER = "13_detection_power.ipynb"  # of kept results
+NAMES = [*(b.notebook for b in boundaries.BOUNDARIES), POWER, DATASET]
+TAKES = {
+    DATASET: ("data", "form", "frame", "images", "max_pixels", "multiple_of", "cap", "sampled", "seed", "fail_on"),
+    POWER: ("seed", "fail_on"),
+}
 MACHINE = re.compile(r"/(?:root|home|tmp|work|Users|private|usr|opt)/")
 
 each_notebook = pytest.mark.parametrize("name", NAMES)

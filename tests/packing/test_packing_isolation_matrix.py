@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -156,7 +157,7 @@ def test_facts_are_kept_and_read_again(tmp_path: Path, capsys: pytest.CaptureFix
     assert facts_of.read(file) == facts_of.recorded("4.57.6")
     assert main(["isolation", "--recorded", "4.57.6"]) == 0
     shown = capsys.readouterr().out
-    assert "qwen3_vl    pictures  sdpa         ones     XX" in shown and "use_cache" in shown
+    assert re.search(r"^qwen3_vl +pictures +sdpa +ones +XX", shown, re.MULTILINE) and "use_cache" in shown
 
 
 def test_what_is_no_file_of_facts_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

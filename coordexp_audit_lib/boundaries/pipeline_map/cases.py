@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.pipeline_map.surfaces import entrypoints, key_reads, keys, owners
+from coordexp_audit_lib.boundaries.pipeline_map.surfaces import code, entrypoints, key_reads, keys, owners
 from coordexp_audit_lib.core.claim import Context
 from coordexp_audit_lib.core.errors import AuditError
 
@@ -117,6 +117,10 @@ def _expanded(item: str) -> list[Key]:
     paths = [f"{match[1]}{part}{match[3]}" for part in match[2].split(",")] if match else [item]
     via = "upstream" if upstream else "read"
     return [Key(p.removesuffix(".*"), via, p.endswith(".*")) for p in paths]
+
+
+def code_request(contract: Mapping[str, Any]) -> code.CodeRequest:
+    return msgspec.convert(contract["pipeline_map.code"], code.CodeRequest)
 
 
 def entrypoints_request(ctx: Context, known: Map) -> entrypoints.EntrypointsRequest:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from coordexp_audit_lib.boundaries.pipeline_map.cases import Entrypoint, Key, Stage
+from coordexp_audit_lib.boundaries.pipeline_map.surfaces.code import Code
 from coordexp_audit_lib.boundaries.pipeline_map.surfaces.entrypoints import StartedEntrypoint
 from coordexp_audit_lib.boundaries.pipeline_map.surfaces.key_reads import KeyReads, StageReads
 from coordexp_audit_lib.boundaries.pipeline_map.surfaces.keys import KeyValue
@@ -32,6 +33,13 @@ def entrypoint(entrypoint: Entrypoint, seen: StartedEntrypoint) -> Iterator[Prob
         elif kind == "module" and not found[0].file:
             message = f"{seen.launcher} starts the module {what}, which is not in the tree"
             yield Problem(message, entrypoint.id, what, None, where=Where(found[0].path, found[0].line))
+
+
+def broken_code(code: Code, kinds: tuple[str, ...]) -> Iterator[Problem]:
+    """What is broken, of some kinds."""
+    for b in code.broken:
+        if b.kind in kinds:
+            yield Problem(b.message, b.symbol or b.path, where=Where(b.path, b.line, b.symbol))
 
 
 def stage_owners(entrypoint: str, stage: Stage, found: list[ResolvedOwner]) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from types import ModuleType
 from typing import Any
 
-from coordexp_audit_lib.boundaries.pipeline_map.surfaces import entrypoints, key_reads, keys, owners
+from coordexp_audit_lib.boundaries.pipeline_map.surfaces import code, entrypoints, key_reads, keys, owners
 from coordexp_audit_lib.core.evidence import canonical_json, digest
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.surface import Refuse, answers
@@ -21,6 +21,11 @@ SHORT = 80
 @cache
 def tree() -> Tree:
     return Tree(ROOT)
+
+
+@answers(code.CODE)
+def read_code(request: code.CodeRequest) -> code.Code:
+    return code.read_code(tree(), request)
 
 
 @answers(entrypoints.ENTRYPOINTS)

@@ -12,10 +12,18 @@ MARK = symbols.SFT.path
 STAGE1 = "configs/stage1/ablation/geometry_first_coco80.yaml"
 STAGE2 = "configs/stage2_ab/prod/ab_mixed.yaml"
 
-# An anchored config, then the names it got later, oldest first.
+# An anchored config, then the names under which its like stands at other commits: later ones, then earlier ones, the
+# nearest first.
 SUCCESSORS = {
-    STAGE1: ("configs/stage1/profiles/4b/coord_soft_ce_gate_coco80_geometry_first.yaml",),
-    STAGE2: ("configs/stage2_two_channel/prod/ab_mixed.yaml",),
+    STAGE1: (
+        "configs/stage1/profiles/4b/coord_soft_ce_gate_coco80_geometry_first.yaml",
+        *("configs/dlora/sft_stage1_softce_w1.yaml", "configs/dlora/sft_coord_loss.yaml"),
+    ),
+    STAGE2: (
+        "configs/stage2_two_channel/prod/ab_mixed.yaml",
+        *("configs/stage2_ab/ab_mixed.yaml", "configs/dlora/stage2_rollout_matching_ckpt3106.yaml"),
+        "configs/rollout_matching_sft_template.yaml",
+    ),
 }
 
 # Newest first: the first era whose every file or folder stands in the tree is the tree's.

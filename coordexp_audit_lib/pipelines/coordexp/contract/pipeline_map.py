@@ -205,11 +205,13 @@ CONTRACT = {
     "pipeline_map.not_keys": _NOT_KEYS,
     "pipeline_map.forwarders": tuple(symbols.BUILD_ARGUMENTS),
     "pipeline_map.sections": ("model", "quantization", "data", "template", "tuner", "training", "rlhf"),
+    # what a run may pass through; studies of finished runs stand apart
+    "pipeline_map.code": {"roots": ("src",), "leave_out": ("src/analysis",)},
     "pipeline_map.open": ("custom.extra.",),
 }
 CHANGES = {
     "2026-05": {
-        "pipeline_map.entrypoints": _entrypoints(*(eras.SUCCESSORS[c][-1] for c in (eras.STAGE1, eras.STAGE2))),
+        "pipeline_map.entrypoints": _entrypoints(*(eras.SUCCESSORS[c][0] for c in (eras.STAGE1, eras.STAGE2))),
         "pipeline_map.keys": _latest(),
     }
 }

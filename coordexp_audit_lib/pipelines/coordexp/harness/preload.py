@@ -4,7 +4,7 @@ import importlib
 
 from coordexp_audit_lib.pipelines.coordexp.harness.trainer import world_at
 
-PACKAGES = ("torch", "transformers", "swift.llm", "swift.trainers", "datasets", "peft")
+PACKAGES: tuple[str, ...] = ("torch", "transformers", "swift.llm", "swift.trainers", "datasets", "peft")
 PACKAGES += ("swift.llm.argument", "swift.llm.train")  # which swift.llm imports only once a name of theirs is used
 
 

@@ -5,6 +5,7 @@ weights of the objective into a list of modules (`stage2_ab.pipeline.objective`)
 config classes, so that no commit is asked for by name.
 """
 
+import contextlib
 import dataclasses
 import functools
 
@@ -50,6 +51,25 @@ def fields(name):
         return frozenset()
 
 
+def takes(name, **value):
+    """Whether the tree's own class of that name takes a value of a field; True where it says nothing about it."""
+    try:
+        load(name)(**value)
+    except CannotImport:
+        return True
+    except (TypeError, ValueError) as error:
+        return not any(field in str(error) for field in value)
+    return True
+
+
+def known_modules():
+    """The names of the objective's modules that the tree knows; None where it keeps no list of them."""
+    for name in (*symbols.MODULE_CATALOG, *symbols.MODULE_NAMES):
+        with contextlib.suppress(CannotImport):
+            return frozenset(load(name))
+    return None
+
+
 def matching(given, order="desc_first", ordering="sorted", variant=None):
     """`rollout_matching`, with what the entrypoint puts in beside the config's own keys."""
     made = {"object_ordering": ordering, "object_field_order": order, **given}
@@ -58,7 +78,10 @@ def matching(given, order="desc_first", ordering="sorted", variant=None):
         size = made.pop("decode_batch_size", 1)
         made = {"channel_b_decode_batch_size": size, "eval_decode_batch_size": size, "prompt_variant": variant, **made}
     if "eval_rollout_backend" in known:
-        made = {"eval_rollout_backend": made.get("rollout_backend", "hf"), **made}
+        backend = made.get("rollout_backend", "hf")
+        # from 2026-02-28 to 2026-03-09 evaluation was vLLM's alone
+        backend = backend if takes(symbols.ROLLOUT_CONFIG[0], eval_rollout_backend=backend) else "vllm"
+        made = {"eval_rollout_backend": backend, **made}
     return made
 
 
@@ -70,13 +93,17 @@ def stage2(given):
     """
     known = fields(symbols.STAGE2_CONFIG[0])
     if "pipeline" not in known:
-        return given
+        if "semantic_desc_gate" not in fields(symbols.CHANNEL_B_CONFIG[0]):
+            return given
+        # by default it asks an encoder that is downloaded
+        return {**given, "channel_b": {**given.get("channel_b", {}), "semantic_desc_gate": {"enabled": False}}}
     for name, neutral in (("n_softctx_iter", 1), ("channel_b.drop_invalid_struct_ce_multiplier", 1.0)):
         holder, _, leaf = name.rpartition(".")
         asked = (given.get(holder, {}) if holder else given).get(leaf, neutral)
-        if asked != neutral:
+        if asked != neutral and name not in known:
             raise Unbound("stage2_ab.%s is %s" % (name, symbols.removed(leaf) or "not known to this tree"))
-    return {**{k: v for k, v in given.items() if k in known}, "channel_b": {"triage_posterior": dict(TRIAGE)}}
+    triage = {"triage_posterior": dict(TRIAGE)} if "triage_posterior" in fields(symbols.CHANNEL_B_CONFIG[0]) else {}
+    return {**{k: v for k, v in given.items() if k in known}, "channel_b": triage}
 
 
 def objective(given):
@@ -86,8 +113,10 @@ def objective(given):
     """
     if "pipeline" not in fields(symbols.STAGE2_CONFIG[0]):
         return None
-    made = []
+    made, there = [], known_modules()
     for name, preset, named in MODULES:
+        if there is not None and name not in there:
+            continue
         config = {new: given.get(old, default) for new, (old, default) in named.items()}
         shared = {"name": name, "enabled": True, "weight": 1.0, "channels": CHANNELS}
         made.append({**shared, "application": {"preset": preset}, "config": config})

@@ -16,7 +16,7 @@ from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 from coordexp_audit_lib.kit.stand_ins import replaced
 from coordexp_audit_lib.kit.tokenizer import IM_END
 from coordexp_audit_lib.pipelines.api import Unbound
-from coordexp_audit_lib.pipelines.coordexp.harness import settings
+from coordexp_audit_lib.pipelines.coordexp.harness import settings, wording
 
 PROMPT = "Locate every object."
 UPSTREAM = ("swift", "transformers")
@@ -102,7 +102,7 @@ def sample(gt, image=0, width=1000, height=1000):
     """
     return {
         "messages": [{"role": "user", "content": ("<image>" if image else "") + PROMPT}],
-        "assistant_payload": {"objects": [boxed(o["desc"], o["bbox"]) for o in gt]},
+        "assistant_payload": wording.payload([boxed(o["desc"], o["bbox"]) for o in gt]),
         **{"width": width, "height": height},
         **({"images": [picture.image(0, image, image)]} if image else {}),
     }
@@ -115,6 +115,7 @@ def boxed(desc, bins):
 
 def generated(parts, text, one):
     """A rollout of the sample as `_rollout_many` returns it."""
+    text = wording.spoken(text)
     ids = [*parts.tokenizer.encode(text, add_special_tokens=False), IM_END]
     return ids, text, "greedy", prompt_ids(parts.template, one)
 

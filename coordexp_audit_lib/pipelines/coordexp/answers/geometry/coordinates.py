@@ -4,6 +4,7 @@ from typing import Any
 
 from coordexp_audit_lib.pipelines.api import Refused, binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
+from coordexp_audit_lib.pipelines.coordexp.harness import wording
 
 
 @binds("geometry.validate_record", validate=symbols.VALIDATE_RECORD)
@@ -81,7 +82,7 @@ def encode(request, here):
 @binds("geometry.gt_boxes", extract=symbols.GT_BOXES)
 @binds("geometry.gt_objects", extract=symbols.GT_OBJECTS)
 def ground_truth(request, here):
-    found = here.call(here.extract, {"assistant_payload": {"objects": request["objects"]}})
+    found = here.call(here.extract, {"assistant_payload": wording.payload(request["objects"])})
     return {"points": [[int(v) for v in o.points_norm1000] for o in found]}
 
 

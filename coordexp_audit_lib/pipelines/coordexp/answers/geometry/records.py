@@ -12,6 +12,7 @@ from coordexp_audit_lib.kit import picture, stand_ins, template
 from coordexp_audit_lib.pipelines.api import Refused, Unbound, binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.answers.geometry.coordinates import bare
+from coordexp_audit_lib.pipelines.coordexp.harness import wording
 from coordexp_audit_lib.pipelines.coordexp.harness.configs import sha
 from coordexp_audit_lib.pipelines.coordexp.harness.dataset import DATASET, dataset_of, encoding
 from coordexp_audit_lib.pipelines.coordexp.harness.trainer import boxed, world
@@ -40,7 +41,7 @@ def render_record(request, here):
     names = ("object_ordering", "object_field_order", "seed")
     template = ByteTemplate(request["max_pixels"])
     made = dataset_of(here, [request["record"]], template, **{n: request[n] for n in names})
-    return {"text": assistant_text(here.call(made.__getitem__, 0))}
+    return {"text": wording.rendered(assistant_text(here.call(made.__getitem__, 0)))}
 
 
 @binds("geometry.sample_order", **DATASET)

@@ -8,6 +8,7 @@ from coordexp_audit_lib.pipelines.api import Refused, binds, remembered
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.answers.packing.forward import stage2
 from coordexp_audit_lib.pipelines.coordexp.harness import trainer as harness
+from coordexp_audit_lib.pipelines.coordexp.harness import wording
 
 
 @binds("packing.step", step_b=symbols.STEP_B, step_a=symbols.STEP_A, trainer=symbols.STAGE2_TRAINER)
@@ -53,6 +54,6 @@ def found(one):
     """A rollout that finds every object."""
     records = (
         '{"desc": "%s", "bbox_2d": [%s]}' % (o["desc"], ", ".join(o["bbox_2d"]))
-        for o in one["assistant_payload"]["objects"]
+        for o in wording.objects_of(one["assistant_payload"])
     )
     return '{"objects": [' + ", ".join(records) + "]}"

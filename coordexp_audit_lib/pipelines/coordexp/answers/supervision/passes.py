@@ -11,6 +11,7 @@ from coordexp_audit_lib.pipelines.api import Refused, Unbound, binds, remembered
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.answers.supervision.measure import Recorder, measure, split_norms
 from coordexp_audit_lib.pipelines.coordexp.harness import trainer as harness
+from coordexp_audit_lib.pipelines.coordexp.harness import wording
 from coordexp_audit_lib.pipelines.coordexp.harness.trainer import short
 
 ALL_TERMS = ("coord_ce_weight", "coord_el1_weight", "coord_ehuber_weight", "coord_entropy_weight", "coord_gate_weight")
@@ -54,7 +55,7 @@ def accepted(channel, here):
     A tree may want settings that this harness does not write; that is no answer about rollouts, and must not read like
     one. The trainer of the reference commit takes them: what it refuses is its answer.
     """
-    if here.trainer.__module__ == symbols.STAGE2[0]:
+    if here.trainer.__module__ == symbols.STAGE2[0] and not wording.numbered():
         return
     try:
         plainest({"channel": channel}, here)
@@ -80,6 +81,7 @@ def plainest(asked, here):
 @remembered
 def channel_b(request, here):
     """The project's own Channel-B preparation and loss on given rollouts; only `_rollout_many` is replaced."""
+    wording.newer_only("answers")
     accepted("b", here)
     return channel_b_of(request, here, harness.world(here))
 
@@ -224,7 +226,8 @@ class Session:
 @binds("supervision.request_seeds", prepare=symbols.PREPARE_B, trainer=symbols.STAGE2_TRAINER)
 def request_seeds(request, here):
     """The seeds that one Channel-B step sends to its server: a session object stands for it, nothing is sent."""
-    accepted("b", here)
+    if not wording.numbered():
+        accepted("b", here)
     world = harness.world(here)
     made = make_trainer({**PLAIN, **request}, here, world)
     server = {"servers": [{"base_url": "http://127.0.0.1:9", "group_port": 1}], "timeout_s": 1, "infer_timeout_s": 1}
