@@ -111,7 +111,9 @@ def field_bugs() -> pd.DataFrame:
             if len(words) >= 2 and "#" in str(words[1]):
                 repository, _, number = str(words[1]).partition("#")
                 link = f"https://github.com/{repository}/issues/{number}"
-                rows.append({"what": words[0], "thread": words[1], "link": link, "missed": missed.get(words[0], "")})
+                rows.append(
+                    {"what": words[0], "thread": words[1], "link": link, "missed": missed.get(str(words[0]), "")}
+                )
     return pd.DataFrame(rows).drop_duplicates("thread")
 
 
