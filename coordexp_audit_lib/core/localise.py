@@ -70,8 +70,11 @@ class Trail:
     def _places(self, violation: Violation, claim: str) -> list[Place]:
         """The places of a violation, looked for once for all that differ in numbers and quotations only. Where the
         first few of one kind lead to one place, the further ones are not looked at."""
+        # Without a subject only the message tells what it is about.
+        about = NUMBER.sub("", violation.subject or violation.message)
         kind = violation.kind or kind_of(violation.message, violation.subject), violation.where
-        alike = kind_of(violation.message), NUMBER.sub("", violation.subject), violation.where
+        kind = kind if violation.subject else (about, violation.where)
+        alike = kind_of(violation.message), about, violation.where
         if alike in self._known:
             return self._known[alike]
         told = self._by_kind.setdefault(kind, [])
