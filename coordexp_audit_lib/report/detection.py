@@ -9,7 +9,7 @@ import ast
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pandas as pd
 
@@ -105,19 +105,16 @@ def field_bugs() -> pd.DataFrame:
     missed = _missed(ast.parse((folder / "test_silent_bugs.py").read_text(encoding="utf-8")))
     for path in sorted(folder.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            words = (
-                [a.value for a in getattr(node, "args", []) if isinstance(a, ast.Constant)] if _is_pair(node) else []
-            )
-            if len(words) >= 2 and "#" in str(words[1]):
-                repository, _, number = str(words[1]).partition("#")
+            words = [str(a.value) for a in node.args if isinstance(a, ast.Constant)] if _is_pair(node) else []
+            if len(words) >= 2 and "#" in words[1]:
+                what, thread = words[:2]
+                repository, _, number = thread.partition("#")
                 link = f"https://github.com/{repository}/issues/{number}"
-                rows.append(
-                    {"what": words[0], "thread": words[1], "link": link, "missed": missed.get(str(words[0]), "")}
-                )
+                rows.append({"what": what, "thread": thread, "link": link, "missed": missed.get(what, "")})
     return pd.DataFrame(rows).drop_duplicates("thread")
 
 
-def _is_pair(node: ast.AST) -> bool:
+def _is_pair(node: ast.AST) -> TypeGuard[ast.Call]:
     return isinstance(node, ast.Call) and any("#" in str(a.value) for a in node.args if isinstance(a, ast.Constant))
 
 
