@@ -13,6 +13,8 @@ from typing import Any, TypeGuard
 
 import pandas as pd
 
+from coordexp_audit_lib.report.figure import figure
+
 VERDICTS = {
     "apart": "violated before, held after",
     "violation": "its violation is gone, others of the claim stay",
@@ -152,11 +154,22 @@ def matrix() -> pd.DataFrame:
     return table.reindex(index=names, columns=names, fill_value=0).rename_axis(index="fault of", columns="claim of")
 
 
+@figure(
+    "detection.matrix",
+    lambda table: (
+        f"{int(table.to_numpy().sum())} pairs of a fault and a claim that must catch it, by the boundary of either: a "
+        "number off the diagonal is of faults that another boundary's claims tell as well."
+    ),
+    lambda table: (
+        "A matrix of numbers, faults by claims; on the diagonal: "
+        + ", ".join(f"{name} {table.loc[name, name]}" for name in table.index)
+    ),
+)
 def draw(table: pd.DataFrame) -> Any:
     """The matrix as a picture; a cell's number is how many claims of the column must catch a fault of the row."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(7.5, 6))
+    drawn, axes = plt.subplots(figsize=(7.5, 6), layout="constrained")
     axes.imshow(table.to_numpy() > 0, cmap="Greys", vmin=0, vmax=3)
     axes.set_xticks(range(len(table.columns)), table.columns, rotation=60, ha="right")
     axes.set_yticks(range(len(table.index)), table.index)
@@ -166,5 +179,4 @@ def draw(table: pd.DataFrame) -> Any:
                 axes.text(j, i, str(count), ha="center", va="center", fontsize=8)
     axes.set_xlabel("claim of")
     axes.set_ylabel("fault of")
-    figure.tight_layout()
-    return figure
+    return drawn

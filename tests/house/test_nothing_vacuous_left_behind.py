@@ -19,7 +19,7 @@ from coordexp_audit_lib.boundaries.geometry.predicates.records import Record
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row
 from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import vocabulary
 from coordexp_audit_lib.boundaries.packing import artifact, cases, surfaces
-from coordexp_audit_lib.boundaries.packing.predicates import epochs
+from coordexp_audit_lib.boundaries.packing.predicates import encoding, epochs
 from coordexp_audit_lib.boundaries.packing.predicates.accumulation import Logged
 from coordexp_audit_lib.boundaries.provenance.artifact.reading import Saved
 from coordexp_audit_lib.boundaries.provenance.artifact.run import RunFolder
@@ -28,6 +28,7 @@ from coordexp_audit_lib.boundaries.supervision.predicates import running
 from coordexp_audit_lib.boundaries.supervision.predicates.targets import Kept
 from coordexp_audit_lib.boundaries.template.artifact import BatchSamples
 from coordexp_audit_lib.boundaries.template.predicates import Continued, Rendered, Tokens
+from coordexp_audit_lib.boundaries.upstream.predicates import environment
 from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import Release
 from coordexp_audit_lib.core.claim import claims_on, declared
 from coordexp_audit_lib.core.finding import Finding
@@ -98,6 +99,9 @@ def empty(tmp_path: Path) -> Iterator[Any]:
     yield Logged(0.0, [])
     yield from (Exchanged([]), Exchanged([], 3))
     yield from (running.Trained(0, 0), running.Frozen(0), running.Modes(0, 0), running.Weights(0, 0))
+    yield running.Repeated([], [], "", "", 0, 0)
+    yield from (encoding.Alone("x", [], [], 0), encoding.Both("x", [], [], [], []))
+    yield from (environment.Environment({}, "3.11"), environment.Taken({}, {}))
     yield running.Tied(declared=False, before=False, after=True, equal=True)
     yield from (
         epochs.Epoch(1, 4, np.zeros(4, np.int64), whole=True),

@@ -15,6 +15,7 @@ settings: Any = written  # untyped, for it runs in a target's interpreter
 
 LATER = {
     symbols.STAGE2_CONFIG[0]: frozenset({"schedule", "pipeline", "channel_b"}),
+    symbols.CHANNEL_B_CONFIG[0]: frozenset(),
     symbols.ROLLOUT_CONFIG[0]: frozenset({"channel_b_decode_batch_size", "eval_rollout_backend"}),
 }
 

@@ -55,7 +55,14 @@ def test_the_violations_are_those_that_the_code_shows(findings: dict[str, Findin
     ]
     assert findings["no_secrets"].violation_count == 7
     assert not any("environment" in name or "remote" in name for name in subjects["no_secrets"])
-    assert all(v.where and v.where.path == "src/sft.py" for f in findings.values() for v in f.violations)
+    places = {(n, v.where.path, v.where.symbol.partition(":")[2]) for n, f in findings.items() for v in f.violations}
+    assert places == {
+        ("cache_key", "src/sft.py", "_build_static_packing_fingerprint"),
+        ("files_present", "src/utils/run_manifest.py", "write_run_manifest_files"),
+        ("no_secrets", "src/utils/run_manifest.py", "write_run_manifest_files"),
+        ("swift_source", "src/sft.py", "_collect_dependency_provenance"),
+        ("upstream_versions", "src/sft.py", "_safe_module_info"),
+    }
 
 
 def test_answers_name_no_machine(checkout: Target) -> None:

@@ -248,9 +248,11 @@ def each_membership(ctx: Context) -> Iterator[tuple[str, Surface[Any, Any], Any,
     for name, question, request in packed_cases(ctx):
         answer = None
         with ctx.case(name):
-            if ctx.answers(s.ENCODE):  # what can't be encoded is not collated
-                ctx.ask(s.ENCODE, s.EncodeRequest(request.samples))
-            answer = ctx.ask(question, request) if ctx.answers(question) else None
+            ctx.ask(s.ENCODE, s.EncodeRequest(request.samples))  # what can't be encoded is not collated
+            if ctx.answers(question):
+                answer = ctx.ask(question, request)
+            else:
+                ctx.left_out("packs of one way to collate", f"{question.name} is not answered")
         if answer is not None and answer.content is not None:
             yield name, question, request, [b.members for b in answer.content.batches]
 

@@ -29,6 +29,8 @@ def each_once(ctx: Context) -> Iterator[Violation]:
     collated = ctx.answers(s.BATCH) or ctx.answers(s.JOIN)
     if collated:  # who collates may lose a sample that the plan has
         yield from _collated(ctx)
+    elif ctx.answers(s.ENCODE):  # who only plans does not collate
+        ctx.left_out("what the collated packs hold", "the pipeline collates none when asked")
     if collated and not any(ctx.answers(q) for q in PACKERS):
         return
     for question, request, answer in each_plan(ctx):

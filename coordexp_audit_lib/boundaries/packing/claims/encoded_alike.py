@@ -13,6 +13,7 @@ from coordexp_audit_lib.boundaries.packing import cases
 from coordexp_audit_lib.boundaries.packing.predicates import encoding
 from coordexp_audit_lib.core.claim import artifact_claim
 from coordexp_audit_lib.core.fault import spoil
+from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 
 encoded_alike = artifact_claim(
     id="packing.encoded_alike",
@@ -25,7 +26,7 @@ encoded_alike = artifact_claim(
 
 
 def _sound() -> encoding.Both:
-    return encoding.Both("one", [1, 2], [-100, 2], [1, 2], [-100, 2])
+    return encoding.Both("one", [1, 2], [IGNORE_INDEX, 2], [1, 2], [IGNORE_INDEX, 2])
 
 
 spoil(encoded_alike, "prompt_kept", "the prompt of the sample before is kept", _sound)(

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from coordexp_audit_lib.core.claim import Ledger
-from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.core.problem import Problem, Undecided
 from coordexp_audit_lib.kit import chat, tokenizer
 
 IDS = 12  # that are shown
@@ -34,8 +34,14 @@ class Both(msgspec.Struct, frozen=True):
     labels_again: Sequence[int]
 
 
+def _some(ids: Sequence[int]) -> None:
+    if not len(ids):
+        raise Undecided("nothing of the sample was encoded")
+
+
 def length_true(one: Alone, ledger: Ledger) -> Iterator[Problem]:
     """The length that packs are planned by is the number of tokens. Counts samples."""
+    _some(one.ids)
     ledger.judged()
     if one.length != len(one.ids):
         yield Problem("its length is not the number of its tokens", one.name, len(one.ids), one.length)
@@ -59,6 +65,7 @@ def turns_whole(one: Alone, ledger: Ledger) -> Iterator[Problem]:
 
 def encoded_alike(one: Both, ledger: Ledger) -> Iterator[Problem]:
     """Tokens and labels of a sample do not hang on what is encoded beside it. Counts samples."""
+    _some(one.ids)
     ledger.judged()
     for what, before, now in (("tokens", one.ids, one.ids_again), ("labels", one.labels, one.labels_again)):
         if list(before) != list(now):

@@ -42,5 +42,5 @@ fault(names_defined, "import_lost", CODE, "a function uses a name whose import w
     _planted("name", "asdict", "'asdict' is not defined anywhere")
 )
 fault(names_defined, "moved_away", CODE, "a name is imported from a module that no longer has it")(
-    _planted("import", "src.losses:mask", "imports 'mask' from src.losses, which has no such name")
+    _planted("import", "trainer.losses:mask", "imports 'mask' from trainer.losses, which has no such name")
 )
