@@ -8,6 +8,7 @@ one's own calls `Watch`'s methods where a trainer's callback would.
 from __future__ import annotations
 
 import copy
+import gc
 import hashlib
 import math
 import os
@@ -150,7 +151,10 @@ def ran(make: Callable[[str, dict[str, Any]], Any], request: Any, scratch: str, 
             trainer.train()
     watch.steps = trainer.state.global_step
     watch.ended(trainer.state.log_history, whole=trainer.state.epoch >= request["epochs"] - 1e-6)
-    return watch.told()
+    told = watch.told()
+    del trainer  # it holds itself, and its loader's workers run as long as it is there
+    gc.collect()
+    return told
 
 
 def _made(make: Any, folder: str, given: dict[str, Any], watch: Watch, known: list[list[int]]) -> Any:
