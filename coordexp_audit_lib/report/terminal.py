@@ -19,7 +19,7 @@ WIDTH, NARROWEST = 160, 80
 FAILED = 5  # errors that are shown with their reason
 SPACE = 2 * result.TOP  # lines for what matters first: two a finding, one an error
 LEAST = 24  # characters of a text that is cut to make room for another
-EVERY_COLUMN = "(what no config changes counts in every column)"
+EVERY_COLUMN = "(judged without a config: counts in every column; its reach says for which)"
 
 
 def render(
