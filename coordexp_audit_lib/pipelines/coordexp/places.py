@@ -23,7 +23,7 @@ LOAD_CONFIG = symbols.SCHEMA / "TrainingConfig" / "from_mapping"
 SKIP_BLANKS, COORD_ARRAY = symbols.TRANSPILER / "_skip_ws", symbols.TRANSPILER / "_parse_coord_array"
 CONTAINER = symbols.TRANSPILER / "_parse_container_from_start"
 APPEND_TEXT = symbols.PARSING / "serialize_append_fragment"
-APPEND = symbols.PREPARE_B | symbols.TARGET_BUILDER / "_build_channel_b_supervision_targets"
+BUILD_TARGETS = symbols.TARGET_BUILDER / "_build_channel_b_supervision_targets"
 ROLLOUT_PROMPT = symbols.ROLLOUT_MANY | symbols.ROLLOUT_TRAINER_OF_ANY_NAME / "_prepare_samples_for_rollout"
 STRIP_ANSWER = symbols.ROLLOUT / "_strip_trailing_assistant_turns_for_rollout"
 NORMALIZE_SEED = symbols.ROLLOUT_TRAINER_OF_ANY_NAME / "_normalize_rollout_seed_int32"
@@ -116,7 +116,10 @@ PLACES: dict[str, tuple[Named, ...]] = {
         Named(MATCHED_STRUCTURE, "desc_tokens"),
     ),
     "supervision.fp_neutral": (Named(TOKEN_CE, "B", about="is supervised"), Named(MATCHED_STRUCTURE, "entry_tokens")),
-    "supervision.append_tokenization": (Named(APPEND, "append_ids"),),
+    "supervision.append_tokenization": (
+        Named(BUILD_TARGETS, "serialize_append_fragment_fn"),  # of two ways to append the one that has a fragment
+        Named(symbols.PREPARE_B, "append_ids"),
+    ),
     "supervision.rollout_seed": (Named(symbols.PREPARE_B, "_rollout_many", about="request index"),),
     "rollout.seeds_nonzero": (
         Named(symbols.PREPARE_B, "_rollout_many", about="^one Channel-B step.*share a seed"),
