@@ -123,13 +123,12 @@ class ClaimItem(pytest.Item):
 
 
 def _told(f: dict[str, Any]) -> Iterator[str]:
-    from coordexp_audit_lib.report.text import shown, visible
+    from coordexp_audit_lib.report.text import placed, shown, visible
 
     if f["status"] == "error":
         yield visible(f"{f['invariant']} could not be judged: {f['note']}")
     for v in f["violations"]:
-        where = f"{v['where']['path']}:{v['where']['line']}: " if v["where"] else ""
-        yield visible(f"{f['severity']} {f['invariant']}: {where}{v['message']}")
+        yield visible(f"{f['severity']} {f['invariant']}: {placed(v)}")
         yield from (f"  {k}: {shown(v[k])}" for k in ("subject", "expected", "actual") if v[k] not in (None, ""))
     if f["status"] == "violated":
         yield visible(f"  {f['violation_count']} in {f['checked']} judged. Remedy: {f['remedy']}")

@@ -12,8 +12,8 @@ import importlib
 import importlib.util
 import sys
 import types
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from importlib import metadata
 from typing import Any
@@ -63,18 +63,23 @@ def replaced(thing: Any, **values: Any) -> Iterator[None]:
 
 
 @contextmanager
-def visible(modules: Mapping[str, Any]) -> Iterator[None]:
-    """These modules importable under their names, for as long as this lasts; what stood there before comes back."""
-    before = {name: sys.modules.get(name) for name in modules}
-    sys.modules.update(modules)
+def entries(of: MutableMapping[str, Any], given: Mapping[str, Any]) -> Iterator[None]:
+    """A mapping with these entries, for as long as this lasts; what stood there before comes back."""
+    before = {name: of.get(name) for name in given}
+    of.update(given)
     try:
         yield
     finally:
-        for name, module in before.items():
-            if module is None:
-                sys.modules.pop(name, None)
+        for name, value in before.items():
+            if value is None:
+                of.pop(name, None)
             else:
-                sys.modules[name] = module
+                of[name] = value
+
+
+def visible(modules: Mapping[str, Any]) -> AbstractContextManager[None]:
+    """These modules importable under their names, for as long as this lasts."""
+    return entries(sys.modules, modules)
 
 
 @lru_cache(maxsize=1)

@@ -13,12 +13,12 @@ import hashlib
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from coordexp_audit_lib.kit import checkpoint, parts
+from coordexp_audit_lib.kit import checkpoint, parts, stand_ins
 from coordexp_audit_lib.kit.loaders import LoaderWatch, digest_of
 from coordexp_audit_lib.kit.modes import ModesWatch
 from coordexp_audit_lib.kit.parameters import Parameters
@@ -139,7 +139,7 @@ def ran(make: Callable[[str, dict[str, Any]], Any], request: Any, scratch: str, 
     folder = tempfile.mkdtemp(dir=scratch)
     watch = Watch(len(samples), folder)
     stop, known = request["resume_after"], [list(map(int, ids)) for ids in samples]
-    with planted():
+    with stand_ins.entries(os.environ, SECRETS):
         trainer = _made(make, folder, arguments(request, folder), watch, known)
         if stop:
             trainer.add_callback(_stopping(stop))
@@ -220,21 +220,6 @@ def _stopping(after: int) -> Any:
             return control
 
     return Stopping()
-
-
-@contextmanager
-def planted() -> Iterator[None]:
-    """Meanwhile the environment holds secrets."""
-    before = {name: os.environ.get(name) for name in SECRETS}
-    os.environ.update(SECRETS)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _left(folder: str) -> dict[str, Any]:

@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import ast
 import json
-import math
 from pathlib import Path
 from typing import Any, TypeGuard
 
 import pandas as pd
 
 from coordexp_audit_lib.report.figure import figure
+from coordexp_audit_lib.report.power import wilson
 
 VERDICTS = {
     "apart": "violated before, held after",
     "violation": "its violation is gone, others of the claim stay",
     "missed": "not told apart",
 }
-Z95 = 1.959963984540054
 # name, told, of how many, of what: as published.
 PUBLISHED = (
     (
@@ -37,16 +36,6 @@ PUBLISHED = (
     ),
     ("NeuraLint", 0.705, None, "faults of network structure in programs of question sites; recall of 23 static rules"),
 )
-
-
-def wilson(told: int, among: int) -> tuple[float, float]:
-    """The 95 % interval of a share by Wilson's score; (0, 1) of nothing."""
-    if among == 0:
-        return 0.0, 1.0
-    share, spread = told / among, Z95**2 / among
-    middle = (share + spread / 2) / (1 + spread)
-    half = Z95 / (1 + spread) * math.sqrt(share * (1 - share) / among + spread / (4 * among))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def share(told: int, among: int) -> str:

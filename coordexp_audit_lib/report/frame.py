@@ -12,6 +12,7 @@ from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.ranking import counts
 from coordexp_audit_lib.report import document
 from coordexp_audit_lib.report.tables import show_frames, table
+from coordexp_audit_lib.report.text import spot
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +45,11 @@ def findings_frame(findings: Iterable[Mapping[str, Any]], columns: Sequence[str]
     rows = []
     for f in findings:
         first = f["violations"][0] if f["violations"] else None
-        told = {"counts": counts(f), "where": _where(first), "message": first["message"] if first else None}
+        told = {
+            "counts": counts(f),
+            "where": spot(first and first["where"]) or None,
+            "message": first["message"] if first else None,
+        }
         cells = {**_blank(f, "note", "same_as"), **told, "configs": list(f["configs"])}
         rows.append([cells[c] for c in columns])
     return table(columns, rows)
@@ -58,7 +63,13 @@ def violations_frame(findings: Iterable[Mapping[str, Any]], columns: Sequence[st
         for v in f["violations"]:
             own = {k: v[k] or f[k] for k in ("severity", "authority", "reach", "reach_by", "remedy")}
             place = v["where"] or {"path": None, "line": None, "symbol": None}
-            told = {**_blank(v, "subject", "found"), **own, **place, "where": _where(v), "configs": list(f["configs"])}
+            told = {
+                **_blank(v, "subject", "found"),
+                **own,
+                **place,
+                "where": spot(v["where"]) or None,
+                "configs": list(f["configs"]),
+            }
             cells = {**f, **told}
             rows.append([cells[c] for c in columns])
     return table(columns, rows)
@@ -72,11 +83,6 @@ def evidence_frame(findings: Iterable[Mapping[str, Any]], columns: Sequence[str]
             own = {**_blank(e, "surface", "symbol", "path", "line", "calls", "digest"), "kind": e["kind"]}
             rows.append([f[c] if c in ("boundary", "invariant", "config") else own.get(c) for c in columns])
     return table(columns, rows)
-
-
-def _where(violation: Mapping[str, Any] | None) -> str | None:
-    where = violation["where"] if violation else None
-    return f"{where['path']}:{where['line']}" if where else None
 
 
 def _blank(given: Mapping[str, Any], *names: str) -> dict[str, Any]:

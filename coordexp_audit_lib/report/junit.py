@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from coordexp_audit_lib.core.ranking import counts
-from coordexp_audit_lib.report.text import printable, shown
+from coordexp_audit_lib.report.text import placed, printable, shown
 
 # XML 1.0 has no way to write these, not even as references.
 _INVALID = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -76,8 +76,7 @@ def _case(suite: ElementTree.Element, f: Mapping[str, Any]) -> None:
 
 
 def _violation(v: Mapping[str, Any], remedy: str) -> str:
-    where = f"{v['where']['path']}:{v['where']['line']}: " if v["where"] else ""
-    lines = [f"{where}{v['message']}"]
+    lines = [placed(v)]
     keys = ("subject", "expected", "actual", "counterexample")
     lines += [f"  {key}: {shown(v[key])}" for key in keys if v[key] not in (None, "")]
     lines += [f"  remedy: {remedy}"] if remedy else []

@@ -17,7 +17,7 @@ FILE = "faults.json"
 SCHEMA = "coordexp-audit-faults/1"
 MOST = 64 << 20  # bytes
 HOW = f"`coordexp-audit faults --json > RUN/{FILE}` measures it; the book that is built then says it."
-Z = 1.96  # of a 95 % interval
+Z = 1.959963984540054  # of a 95 % interval
 
 
 class _Detection(msgspec.Struct):
@@ -76,13 +76,19 @@ def read_power(run_dir: Path) -> Power | None:
     return Power(len(every), misses, len(judged), tuple(proof.unsound))
 
 
+def wilson(events: int, trials: int) -> tuple[float, float]:
+    """The 95 % interval of a share by Wilson's score; (0, 1) of nothing."""
+    if not trials:
+        return 0.0, 1.0
+    p, spread = events / trials, Z**2 / trials
+    middle = (p + spread / 2) / (1 + spread)
+    half = Z / (1 + spread) * math.sqrt(p * (1 - p) / trials + spread / (4 * trials))
+    return max(0.0, middle - half) if events else 0.0, min(1.0, middle + half) if events < trials else 1.0
+
+
 def rate(events: int, trials: int) -> str:
     """A share in percent with Wilson's 95 % interval."""
     if not trials:
         return "not measured"
-    p, n = events / trials, trials
-    middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z * math.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
-    low, high = max(0.0, middle - half), min(1.0, middle + half)
-    low, high = 0.0 if not events else low, 1.0 if events == trials else high
-    return f"{100 * p:.1f} %, 95 % interval {100 * low:.1f} to {100 * high:.1f}"
+    low, high = wilson(events, trials)
+    return f"{100 * events / trials:.1f} %, 95 % interval {100 * low:.1f} to {100 * high:.1f}"

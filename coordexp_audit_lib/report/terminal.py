@@ -12,7 +12,7 @@ from coordexp_audit_lib.core.finding import SEVERITIES, STATUSES
 from coordexp_audit_lib.core.ranking import counts, is_latent
 from coordexp_audit_lib.report import result
 from coordexp_audit_lib.report.tables import plain, text
-from coordexp_audit_lib.report.text import cut, shortened, shown, visible
+from coordexp_audit_lib.report.text import cut, placed, shortened, shown, visible
 
 _COLOURS = {"held": "32", "violated": "31", "unbound": "33", "error": "35"}
 WIDTH, NARROWEST = 160, 80
@@ -150,12 +150,8 @@ def _kind(k: Mapping[str, Any]) -> str:
     return cut(f"{k['count']} x {visible(k['message'])}{subjects}", WIDTH)
 
 
-def _where(v: Mapping[str, Any]) -> str:
-    return f"{v['where']['path']}:{v['where']['line']}: " if v["where"] else ""
-
-
 def _violation(v: Mapping[str, Any]) -> Iterator[str]:
-    yield f"  * {visible(_where(v) + v['message'])}"
+    yield f"  * {visible(placed(v))}"
     for place in v["others"]:
         w = place["where"]
         yield f"      or: {visible(w['path'])}:{w['line']} {visible(w['symbol'])} (by {place['found']})"
@@ -188,7 +184,7 @@ def failing(made: Mapping[str, Any], fail_on: str) -> str:
     for f in made["findings"]:
         if counts(f) and f["severity"] in worst:
             v = f["violations"][0]
-            lines.append(cut(f"{f['severity']} {f['invariant']}: {visible(_where(v) + v['message'])}", WIDTH))
+            lines.append(cut(f"{f['severity']} {f['invariant']}: {visible(placed(v))}", WIDTH))
         elif f["status"] == "error":
             lines.append(cut(f"error {f['invariant']}: {visible(f['note'])}", WIDTH))
     return "".join(f"{line}\n" for line in lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 _SIGNS = {"\n": "⏎", "\t": "⇥", "\r": "␍"}
@@ -32,6 +33,17 @@ def shown(value: Any, limit: int = 400) -> str:
     """A value of a finding on one line: text as it is, anything else as JSON; cut at `limit` characters."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
     return cut(visible(text), limit)
+
+
+def spot(where: Mapping[str, Any] | None) -> str:
+    """A place of a document as `path:line`; "" for none."""
+    return f"{where['path']}:{where['line']}" if where else ""
+
+
+def placed(violation: Mapping[str, Any]) -> str:
+    """A violation's message behind its place."""
+    where = spot(violation["where"])
+    return f"{where}: {violation['message']}" if where else violation["message"]
 
 
 def cut(text: str, limit: int) -> str:

@@ -10,22 +10,12 @@ from functools import lru_cache
 import msgspec
 
 from coordexp_audit_lib.core.errors import SurfaceFailed
+from coordexp_audit_lib.source.broken import Broken
 from coordexp_audit_lib.source.names import Function, imported_from, module_files, own_nodes
 from coordexp_audit_lib.source.tree import DEFINITIONS, Tree, children, find_definition, statements
 
 HOPS = 8
 Target = tuple[str, Function]
-
-
-class Misfit(msgspec.Struct, frozen=True):
-    """kind: `import` or `call`; name: what is imported or called."""
-
-    path: str
-    line: int
-    symbol: str
-    kind: str
-    name: str
-    message: str
 
 
 class Fitting:
@@ -35,13 +25,13 @@ class Fitting:
         self.tree, self.folders = tree, folders
         self.imports = self.calls = 0
 
-    def misfits(self, path: str) -> Iterator[Misfit]:
+    def misfits(self, path: str) -> Iterator[Broken]:
         """Those of a module. What it can do without (an import in a `try`, one for type checkers) is passed over."""
         module = self.tree.module(path)
         yield from self._imports(module, path)
         yield from self._calls(module, path)
 
-    def _imports(self, module: ast.Module, path: str) -> Iterator[Misfit]:
+    def _imports(self, module: ast.Module, path: str) -> Iterator[Broken]:
         for node, symbol in _unspared(module, ""):
             if not isinstance(node, ast.ImportFrom):
                 continue
@@ -53,7 +43,7 @@ class Fitting:
             if not files and not is_folder:
                 self.imports += 1
                 message = f"imports from {source}, which is not in the tree"
-                yield Misfit(path, node.lineno, symbol, "import", source, message)
+                yield Broken("import", path, node.lineno, symbol, source, message)
                 continue
             for alias in node.names:
                 if alias.name == "*":
@@ -62,7 +52,7 @@ class Fitting:
                 if self._is_module(f"{source}.{alias.name}") or not files or self._gives(files[0], alias.name, HOPS):
                     continue
                 message = f"imports {alias.name!r} from {source}, which has no such name"
-                yield Misfit(path, node.lineno, symbol, "import", f"{source}:{alias.name}", message)
+                yield Broken("import", path, node.lineno, symbol, f"{source}:{alias.name}", message)
 
     def _is_module(self, dotted: str) -> bool:
         return bool(module_files(self.tree, dotted)) or (self.tree.root / dotted.replace(".", "/")).is_dir()
@@ -77,7 +67,7 @@ class Fitting:
         known = name in top.stored or name in top.other or name.startswith("__")
         return known or top.open_ended or hops == 0
 
-    def _calls(self, module: ast.Module, path: str) -> Iterator[Misfit]:
+    def _calls(self, module: ast.Module, path: str) -> Iterator[Broken]:
         for scope in scopes_of(module):
             for node in scope.calls:
                 found = self._callee(node.func, module, path, scope)
@@ -87,7 +77,7 @@ class Fitting:
                 self.calls += 1
                 wrong = unbindable(node, function, bound)
                 if wrong:
-                    yield Misfit(path, node.lineno, scope.symbol, "call", name, f"calls {name}, {wrong}")
+                    yield Broken("call", path, node.lineno, scope.symbol, name, f"calls {name}, {wrong}")
 
     def _callee(self, func: ast.expr, module: ast.Module, path: str, scope: Scope) -> tuple[str, Function, bool] | None:
         """The tree's own undecorated function that is called, and whether its first parameter is already bound."""

@@ -11,8 +11,7 @@ import builtins
 import symtable
 from collections.abc import Iterator
 
-import msgspec
-
+from coordexp_audit_lib.source.broken import Broken
 from coordexp_audit_lib.source.names import definitions, own_nodes
 from coordexp_audit_lib.source.tree import DEFINITIONS, assigned
 
@@ -23,17 +22,7 @@ MODULE_NAMES = frozenset(
 )
 
 
-class Undefined(msgspec.Struct, frozen=True):
-    """message: what is wrong, with the name; symbol: the function or class that holds it, empty at module level."""
-
-    path: str
-    line: int
-    symbol: str
-    name: str
-    message: str
-
-
-def undefined(module: ast.Module, text: str, path: str) -> Iterator[Undefined]:
+def undefined(module: ast.Module, text: str, path: str) -> Iterator[Broken]:
     """Uses of names that no scope binds, of locals before they are bound, and exports of what is not there."""
     if not suspect(module, text, path):
         return
@@ -48,10 +37,10 @@ def undefined(module: ast.Module, text: str, path: str) -> Iterator[Undefined]:
     for m in checker.Checker(ast.parse(text), path).messages:
         if type(m) in kinds:
             name = str(m.message_args[0])
-            yield Undefined(path, m.lineno, _holder(module, m.lineno), name, f"{name!r} {kinds[type(m)]}")
+            yield Broken("name", path, m.lineno, _holder(module, m.lineno), name, f"{name!r} {kinds[type(m)]}")
     for line, name in imported_late(module):
         message = f"{name!r} {kinds[messages.UndefinedLocal]}"
-        yield Undefined(path, line, _holder(module, line), name, message)
+        yield Broken("name", path, line, _holder(module, line), name, message)
 
 
 def imported_late(module: ast.Module) -> Iterator[tuple[int, str]]:

@@ -9,7 +9,7 @@ import pytest
 from coordexp_audit_lib.boundaries.pipeline_map.surfaces.code import Code, CodeRequest, read_code
 from coordexp_audit_lib.source.tree import Tree
 
-LIBRARY = """
+PACKS = """
 def pack(samples, *, packing_length, pad=0):
     return samples
 
@@ -29,11 +29,11 @@ BROKEN = {
     ),
     "an export of nothing": ("__all__ = ['gone']\n", "name"),
     "a module that is not there": ("def f():\n    from src.lost import Trainer\n    return Trainer\n", "import"),
-    "a name that moved away": ("from src.library import unpack\n", "import"),
-    "a keyword that is not taken": ("from src.library import pack\ndef f(s):\n    return pack(s, length=3)\n", "call"),
-    "a required one left out": ("from src.library import pack\ndef f(s):\n    return pack(s)\n", "call"),
+    "a name that moved away": ("from src.packs import unpack\n", "import"),
+    "a keyword that is not taken": ("from src.packs import pack\ndef f(s):\n    return pack(s, length=3)\n", "call"),
+    "a required one left out": ("from src.packs import pack\ndef f(s):\n    return pack(s)\n", "call"),
     "one argument too many": (
-        "from src.library import pack\ndef f(s):\n    return pack(s, 3, packing_length=1)\n",
+        "from src.packs import pack\ndef f(s):\n    return pack(s, 3, packing_length=1)\n",
         "call",
     ),
     "a method with too many": (
@@ -44,9 +44,9 @@ BROKEN = {
 SOUND = {
     "an import that may fail": "try:\n    from src.lost import x\nexcept ImportError:\n    x = None\n",
     "a name for type checkers": "from __future__ import annotations\ndef f(x: Later) -> Later:\n    return x\n",
-    "a call with all that is needed": "from src.library import pack\ndef f(s):\n    return pack(s, packing_length=3)\n",
-    "a call with starred keywords": "from src.library import pack\ndef f(s, k):\n    return pack(s, **k)\n",
-    "a parameter of the same name": "from src.library import pack\ndef f(pack):\n    return pack(1, 2, 3)\n",
+    "a call with all that is needed": "from src.packs import pack\ndef f(s):\n    return pack(s, packing_length=3)\n",
+    "a call with starred keywords": "from src.packs import pack\ndef f(s, k):\n    return pack(s, **k)\n",
+    "a parameter of the same name": "from src.packs import pack\ndef f(pack):\n    return pack(1, 2, 3)\n",
     "a local of a function around": (
         "def pack(a):\n    pass\ndef f():\n    def g():\n        return pack(1, 2)\n    pack = max\n    return g\n"
     ),
@@ -59,7 +59,7 @@ SOUND = {
 def read(tmp_path: Path, source: str) -> Code:
     folder = tmp_path / "src"
     folder.mkdir()
-    (folder / "library.py").write_text(LIBRARY)
+    (folder / "packs.py").write_text(PACKS)
     (folder / "open.py").write_text("def __getattr__(name):\n    return name\n")
     (folder / "asked.py").write_text(source)
     return read_code(Tree(tmp_path), CodeRequest(["src"]))

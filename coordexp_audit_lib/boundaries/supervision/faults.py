@@ -1,4 +1,5 @@
-"""How faults of Channel-B are made: weight and gradient of some tokens of the honest answer, scaled."""
+"""How faults of Channel-B are made: weight and gradient of some tokens of the honest answer, scaled; and the run that
+faults of its being repeated break."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.supervision.cases.asking import segments
+from coordexp_audit_lib.boundaries.supervision.predicates.running import Repeated
 from coordexp_audit_lib.boundaries.supervision.predicates.targets import IGNORED, Supervised
 from coordexp_audit_lib.boundaries.supervision.surfaces import ChannelBRequest, SegmentB
 from coordexp_audit_lib.core.fault import Honest
@@ -55,3 +57,8 @@ def roles(one: Supervised, p: int) -> tuple[str, ...]:
 def each(**changes: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """For `answered(segments=…)` and `answered(passes=…)`: what to make of each field of each of them."""
     return lambda listed: [replace(x, **{n: made(x) for n, made in changes.items()}) for x in listed]
+
+
+def sound_repeat() -> Repeated:
+    """A run of three steps, and the same once more."""
+    return Repeated([2.0, 1.5, 1.25], [2.0, 1.5, 1.25], "a", "a", 3, 3)

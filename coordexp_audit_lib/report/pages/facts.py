@@ -14,7 +14,7 @@ from coordexp_audit_lib.core.finding import SEVERITIES
 from coordexp_audit_lib.core.ranking import counts, is_latent
 from coordexp_audit_lib.report import result
 from coordexp_audit_lib.report.pages.render import anchor
-from coordexp_audit_lib.report.text import shown, visible
+from coordexp_audit_lib.report.text import shown, spot, visible
 
 HOST = "https://github.com"
 MOST = 8  # kinds of one finding that are told one by one
@@ -124,10 +124,6 @@ def link(made: Mapping[str, Any], where: Mapping[str, Any] | None) -> str:
     return f"{HOST}/{repository}/blob/{commit}/{quote(where['path'])}{line}"
 
 
-def place(where: Mapping[str, Any] | None) -> str:
-    return f"{where['path']}:{where['line']}" if where else ""
-
-
 def finding(made: Mapping[str, Any], f: Mapping[str, Any]) -> dict[str, Any]:
     """A finding as a card shows it: the like folded, with counts and subjects, then the examples."""
     first = f["violations"][0] if f["violations"] else None
@@ -148,7 +144,7 @@ def finding(made: Mapping[str, Any], f: Mapping[str, Any]) -> dict[str, Any]:
         "configs": [result.config_name(c) for c in configs],
         "also": list(f["also"]),
         "message": first["message"] if first else f["note"] or f["claim"],
-        "place": place(where),
+        "place": spot(where),
         "symbol": where["symbol"] if where else "",
         "link": link(made, where),
         "found": first["found"] if first else "",
@@ -174,10 +170,10 @@ def _kinds(kinds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _example(made: Mapping[str, Any], v: Mapping[str, Any]) -> dict[str, Any]:
     keys = ("subject", "expected", "actual", "counterexample")
     values = [(key, shown(v[key])) for key in keys if v[key] not in (None, "")]
-    others = [(place(p["where"]), link(made, p["where"])) for p in v["others"][:3]]
+    others = [(spot(p["where"]), link(made, p["where"])) for p in v["others"][:3]]
     return {
         "message": v["message"],
-        "place": place(v["where"]),
+        "place": spot(v["where"]),
         "link": link(made, v["where"]),
         "values": values,
         "others": others,
@@ -189,7 +185,7 @@ def _call(made: Mapping[str, Any], e: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "surface": e.get("surface", ""),
         "symbol": e.get("symbol", ""),
-        "place": place(where) if where["path"] else "",
+        "place": spot(where) if where["path"] else "",
         "link": link(made, where),
         "calls": e.get("calls", 0),
         "digest": e.get("digest", ""),

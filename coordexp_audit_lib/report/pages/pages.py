@@ -18,7 +18,7 @@ from coordexp_audit_lib.report.claims import described, faults_of
 from coordexp_audit_lib.report.latex import escape
 from coordexp_audit_lib.report.pages import facts
 from coordexp_audit_lib.report.pages.render import as_html, as_tex, raw
-from coordexp_audit_lib.report.text import visible
+from coordexp_audit_lib.report.text import spot, visible
 
 # The first page's title is the book's in LaTeX, which leaves the page itself without one.
 _CHAPTER = "\\chapter*{Result}\n\\addcontentsline{toc}{chapter}{Result}"
@@ -120,7 +120,7 @@ def _surfaces(made: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for name, b in sorted(made["target"].get("surfaces", {}).items()):
         where = {"path": b["path"], "line": b["line"]} if b["path"] else None
-        told = {"place": facts.place(where), "link": facts.link(made, where)}
+        told = {"place": spot(where), "link": facts.link(made, where)}
         rows.append({"name": name, "status": b["status"], "symbol": b["symbol"], "note": b["note"], **told})
     return rows
 

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator
 
 from coordexp_audit_lib.boundaries.pipeline_map.cases import code_request
 from coordexp_audit_lib.boundaries.pipeline_map.predicates import broken_code
-from coordexp_audit_lib.boundaries.pipeline_map.surfaces.code import CODE, Broken, Code
+from coordexp_audit_lib.boundaries.pipeline_map.surfaces.code import CODE, Code
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import answered, fault
 from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.source.broken import Broken
 
 KINDS = ("syntax", "name", "import")
 

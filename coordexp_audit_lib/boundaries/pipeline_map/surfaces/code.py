@@ -7,6 +7,7 @@ import msgspec
 
 from coordexp_audit_lib.core.errors import SurfaceFailed
 from coordexp_audit_lib.core.surface import surface
+from coordexp_audit_lib.source.broken import Broken
 from coordexp_audit_lib.source.fitting import Fitting
 from coordexp_audit_lib.source.tree import Tree
 from coordexp_audit_lib.source.undefined import undefined
@@ -17,17 +18,6 @@ class CodeRequest(msgspec.Struct, frozen=True):
 
     roots: list[str]
     leave_out: list[str] = []
-
-
-class Broken(msgspec.Struct, frozen=True):
-    """kind: `syntax`, `name`, `import` or `call`; symbol: the function or class that holds it."""
-
-    kind: str
-    path: str
-    line: int
-    symbol: str
-    name: str
-    message: str
 
 
 class Code(msgspec.Struct, frozen=True):
@@ -49,10 +39,7 @@ def read_code(tree: Tree, request: CodeRequest) -> Code:
         except SurfaceFailed as failed:
             broken.append(Broken("syntax", path, _line_of(failed), "", path, "is no Python: it does not parse"))
             continue
-        broken += [
-            Broken("name", path, u.line, u.symbol, u.name, u.message) for u in undefined(module, tree.text(path), path)
-        ]
-        broken += [Broken(m.kind, path, m.line, m.symbol, m.name, m.message) for m in fitting.misfits(path)]
+        broken += [*undefined(module, tree.text(path), path), *fitting.misfits(path)]
     return Code(len(paths), fitting.imports, fitting.calls, broken)
 
 

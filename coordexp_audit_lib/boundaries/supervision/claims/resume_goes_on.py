@@ -12,6 +12,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.supervision.cases.training import BREAK, of_repeated
+from coordexp_audit_lib.boundaries.supervision.faults import sound_repeat
 from coordexp_audit_lib.boundaries.supervision.predicates import running
 from coordexp_audit_lib.core.claim import artifact_claim
 from coordexp_audit_lib.core.fault import spoil
@@ -26,13 +27,9 @@ resume_goes_on = artifact_claim(
 )
 
 
-def _sound() -> running.Repeated:
-    return running.Repeated([2.0, 1.5, 1.25], [2.0, 1.5, 1.25], "a", "a", 3, 3)
-
-
-spoil(resume_goes_on, "resumed_elsewhere", "after resuming another order is drawn", _sound)(
+spoil(resume_goes_on, "resumed_elsewhere", "after resuming another order is drawn", sound_repeat)(
     lambda seen: replace(seen, again=[2.0, 1.75, 1.25], state_again="b")
 )
-spoil(resume_goes_on, "rate_anew", "only the weights differ at the end", _sound)(
+spoil(resume_goes_on, "rate_anew", "only the weights differ at the end", sound_repeat)(
     lambda seen: replace(seen, state_again="b")
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.supervision.cases.training import of_repeated
+from coordexp_audit_lib.boundaries.supervision.faults import sound_repeat
 from coordexp_audit_lib.boundaries.supervision.predicates import running
 from coordexp_audit_lib.core.claim import artifact_claim
 from coordexp_audit_lib.core.fault import spoil
@@ -25,13 +26,9 @@ run_repeats = artifact_claim(
 )
 
 
-def _sound() -> running.Repeated:
-    return running.Repeated([2.0, 1.5, 1.25], [2.0, 1.5, 1.25], "a", "a", 3, 3)
-
-
-spoil(run_repeats, "losses_part", "the second run draws another order", _sound)(
+spoil(run_repeats, "losses_part", "the second run draws another order", sound_repeat)(
     lambda seen: replace(seen, again=[2.0, 1.75, 1.25], state_again="b")
 )
-spoil(run_repeats, "weights_part", "only the weights differ at the end", _sound)(
+spoil(run_repeats, "weights_part", "only the weights differ at the end", sound_repeat)(
     lambda seen: replace(seen, state_again="b")
 )

@@ -5,11 +5,10 @@ The template, tokenizer and model are the harness's.
 
 import dataclasses
 import json
-import os
 import tempfile
 import types
 
-from coordexp_audit_lib.kit import chat, four_rows, model, replies, wiring
+from coordexp_audit_lib.kit import chat, environment, replies, wiring
 from coordexp_audit_lib.kit.template import packing
 from coordexp_audit_lib.pipelines.api import CannotImport, Unbound, binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
@@ -97,7 +96,4 @@ def template(request, here):
 
 @binds("upstream.qwen3vl")
 def qwen3vl(request, here):
-    model.settle()
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    grid, lengths = list(request["grid"]), request["lengths"]
-    return four_rows.facts(model.small(), grid, request["before"], request["after"], lengths)
+    return environment.qwen3vl(request)
