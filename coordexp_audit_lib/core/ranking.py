@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.core.claim import claims
-from coordexp_audit_lib.core.finding import AUTHORITIES, REACHES, SEVERITIES, STATUSES, Finding, Like
+from coordexp_audit_lib.core.finding import AUTHORITIES, REACHES, SEVERITIES, STATUSES, Finding, Like, either
 
 
 def ranked(findings: Iterable[Finding]) -> list[Finding]:
@@ -92,7 +92,8 @@ def _kinds(f: Finding) -> dict[tuple[str, ...], Like]:
 
 def _alike(before: Like, now: Like) -> Like:
     subjects = tuple(dict.fromkeys((*before.subjects, *now.subjects)))[: max(len(before.subjects), len(now.subjects))]
-    return msgspec.structs.replace(before, count=max(before.count, now.count), subjects=subjects)
+    reached_in = either(before.reached_in, now.reached_in)
+    return msgspec.structs.replace(before, count=max(before.count, now.count), subjects=subjects, reached_in=reached_in)
 
 
 def counted(findings: Sequence[Finding]) -> dict[str, Any]:

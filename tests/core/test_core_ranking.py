@@ -12,7 +12,7 @@ from coordexp_audit_lib.core import claim as registry
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Claim, Context
 from coordexp_audit_lib.core.evidence import Where
-from coordexp_audit_lib.core.finding import Authority, Finding, Reach, Severity, Violation
+from coordexp_audit_lib.core.finding import Authority, Finding, Reach, Reached, Severity, Violation
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.ranking import counted, ranked
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
@@ -41,8 +41,8 @@ class Silent(Target):
     def citations(self) -> dict[str, tuple[Citation, ...]]:
         return {"test.cited": (Citation("somebody/itself", "spec.md", "a demand", "abc"),)}
 
-    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
-        return self.near, "as the test says"
+    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> Reached:
+        return Reached(self.near, "as the test says")
 
     def holds(self, citation: Citation) -> bool | None:
         return self.held
