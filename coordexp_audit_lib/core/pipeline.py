@@ -20,9 +20,9 @@ _PIPELINES: dict[str, Pipeline] = {}
 class Named(msgspec.Struct, frozen=True):
     """A place that a pipeline names for what breaks a claim, without a line number.
 
-    symbols: candidates as `package.module:qualname`, the first that a tree has counts. at: the statement in it, by what
-    it calls, assigns or spells. key: in place of a symbol, the key of the config under audit. about: a pattern that
-    subject or message must match.
+    symbols: candidates as `package.module:qualname`, the first that a tree has counts. at: the statement in it, by
+    what it calls (by its name, or with the arguments as written), assigns or spells. key: in place of a symbol, the
+    key of the config under audit. about: a pattern that subject or message must match.
     """
 
     symbols: tuple[str, ...] = ()

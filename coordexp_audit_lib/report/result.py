@@ -19,8 +19,13 @@ OPEN, HELD = "open", "held"
 
 
 def columns(made: Mapping[str, Any]) -> list[str | None]:
-    """The matrix's columns: the configs; None, the claims that do not depend on one, where there is none."""
-    return list(made["configs"]) or [None]
+    """The matrix's columns: the configs of which something could be judged (a tree may lack those that are audited by
+    default); None, the claims that do not depend on one, where there is none."""
+    told: dict[str, list[bool]] = {}
+    for f in made["findings"]:
+        for c in f["configs"]:
+            told.setdefault(c, []).append(f["status"] != "unbound")
+    return [c for c in made["configs"] if any(told.get(c, [True]))] or [None]
 
 
 def config_name(config: str | None) -> str:
@@ -49,7 +54,7 @@ def sign(f: Mapping[str, Any]) -> str:
 def sign_in(f: Mapping[str, Any], config: str | None) -> str:
     """The sign of a verdict for a run from a config; "" where it says nothing of it."""
     own = f["config"] is not None
-    if own and config not in f["configs"]:
+    if own and config is not None and config not in f["configs"]:
         return ""
     reached = [k for k in f["kinds"] if k["reach"] != "none"] if counts(f) else []
     here = [k["severity"] for k in reached if config is None or not k["reached_in"] or config in k["reached_in"]]
@@ -83,6 +88,12 @@ def first(made: Mapping[str, Any]) -> pd.DataFrame:
     ]
     header = ("severity", "claim", "place to mend", "what is wrong", "remedy")
     return table(header, rows or [("-", "-", "-", "nothing that counts is violated", "-")])
+
+
+def reach_by(f: Mapping[str, Any]) -> str:
+    """How it is known whether an audited config reaches the weightiest example, and which do."""
+    first = f["violations"][0]["reached_in"] if f["violations"] else ()
+    return f"in {', '.join(map(config_name, first))}: {f['reach_by']}" if first and f["reach_by"] else f["reach_by"]
 
 
 def top(findings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -138,7 +138,8 @@ def _finding(f: Mapping[str, Any], width: int, colour: bool) -> Iterator[str]:
 
 
 def _reach_of(f: Mapping[str, Any]) -> str:
-    by = f" ({visible(f['reach_by'])})" if f["reach_by"] else ""
+    told = visible(result.reach_by(f))
+    by = f" ({told})" if told else ""
     if f["reach"] == "none":
         return f"latent: no audited config leads there{by}"
     return f"reached by {f['reach']}{by}" if f["reach"] in ("this config", "another config") else f"reach unknown{by}"

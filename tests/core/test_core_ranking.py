@@ -170,6 +170,18 @@ def test_two_names_of_one_root_count_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert alone.counts
 
 
+@pytest.mark.parametrize(("line", "folded"), [(10, True), (12, True), (16, False), (0, True)])
+def test_two_names_are_one_root_only_where_one_mend_serves_both(
+    line: int, folded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_CLAIMS", {})
+    declared = registry.claim(severity="P0", kind="B", remedy="", id="test.second", root="test.first", spec=CITED)
+    declared(lambda ctx: iter([Violation("bad")]))
+    of_root = judged(Violation("bad", where=Where("a.py", 10)), name="first", spec=CITED)
+    of_second = judged(Violation("bad", where=Where("a.py", line) if line else None), name="second", spec=CITED)
+    assert [bool(f.same_as) for f in ranked([of_root, of_second])] == [False, folded]
+
+
 @pytest.mark.parametrize(
     ("root", "second", "folded"),
     [

@@ -255,7 +255,7 @@ def test_a_claim_whose_violation_comes_about_in_one_function_is_reached_with_it(
             {"path": "src/config/loader.py", "symbol": "ConfigLoader.load"},
             "static call path scripts/train.sh → src/config/loader.py:ConfigLoader.load",
         ),
-        ({"path": "scripts/train_stage2.sh"}, "scripts/train_stage2.sh launches it (in ab_mixed.yaml)"),
+        ({"path": "scripts/train_stage2.sh"}, "scripts/train_stage2.sh launches it"),
         (
             {"path": "src/infer/engine.py", "symbol": "infer"},
             "only scripts/run_infer.py, which reads configs of its own, leads there",

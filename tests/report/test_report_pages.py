@@ -81,6 +81,25 @@ def test_the_matrix_counts_a_violation_for_the_configs_that_reach_it_with_the_wo
     assert result.matrix(document).iloc[0].tolist() == ["packing", "2 P0, 1 P1", "2 P1, 1 P2"]
 
 
+def test_a_config_of_which_nothing_could_be_judged_is_no_column(
+    make_document: Callable[..., dict[str, Any]], make_finding: Make
+) -> None:
+    one, two = "configs/a.yaml", "configs/b.yaml"
+
+    def columns(*found: Finding) -> list[str | None]:
+        document = make_document([make_finding(), *found])
+        document["configs"] = [one, two]
+        return result.columns(document)
+
+    gone = [
+        make_finding(invariant="packing.stable_order", status="unbound", checked=0, note=c, config=c, configs=(c,))
+        for c in (one, two)
+    ]
+    assert columns() == [one, two], "no claim is about a config"
+    assert columns(*gone) == [None]
+    assert columns(*gone, make_finding(invariant="packing.each_once", config=two, configs=(two,))) == [two]
+
+
 def test_each_verdict_has_a_shape_and_a_word_beside_its_colour(made: dict[str, Any]) -> None:
     signs = facts.SIGNS.values()
     assert len({s.html for s in signs}) == len({s.tex for s in signs}) == len({s.told for s in signs}) == 5

@@ -128,7 +128,7 @@ def finding(made: Mapping[str, Any], f: Mapping[str, Any]) -> dict[str, Any]:
         "advice": f["authority"] == "practice",
         "demand": f["spec"] if f["authority"] != "practice" else "",
         "authority": f["authority"],
-        "reach": ": ".join(t for t in (f["reach"] or "", f["reach_by"]) if t),
+        "reach": ": ".join(t for t in (f["reach"] or "", result.reach_by(f)) if t),
         "configs": [result.config_name(c) for c in configs],
         "also": list(f["also"]),
         "message": first["message"] if first else f["note"] or f["claim"],

@@ -56,14 +56,12 @@ class Audited:
         reached = [c for c, s in said.items() if s.reached]
         if config in reached or (reached and not config):
             named = [config] if config else reached
-            by = f"{said[named[0]].why} (in {', '.join(map(_short, named))})"
-            return Reached("this config", by, tuple(named))
+            return Reached("this config", said[named[0]].why, tuple(named))
         if config and config not in said:
             return Reached("unknown", f"{config} cannot be resolved")
         if reached:
             own = said[config].why
-            by = f"{said[reached[0]].why} (in {', '.join(map(_short, reached))}); here {own}"
-            return Reached("another config", by, tuple(reached))
+            return Reached("another config", f"{said[reached[0]].why}; here {own}", tuple(reached))
         unknown = next((s.why for s in said.values() if s.reached is None), "")
         if not said or unknown:
             return Reached("unknown", unknown or "no audited config can be resolved")
@@ -301,10 +299,6 @@ def audited(tree: Tree, configs: tuple[str, ...]) -> Audited:
 
 def _package() -> str:
     return PurePosixPath(symbols.SFT.path).parts[0]
-
-
-def _short(config: str) -> str:
-    return PurePosixPath(config).name
 
 
 def _static(path: str) -> str:
