@@ -41,7 +41,8 @@ def recordings() -> list[Path]:
 def audited(name: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "coordexp_audit_lib.cli", "check", "--target", name, "--fail-on", "never"]
-        if subprocess.run([*command, "--out", folder], check=False, stdout=subprocess.DEVNULL).returncode not in DECIDED:
+        ended = subprocess.run([*command, "--out", folder], check=False, stdout=subprocess.DEVNULL)
+        if ended.returncode not in DECIDED:
             raise SystemExit(f"{name} can't be replayed")
         made: dict[str, Any] = json.loads(Path(folder, "audit.json").read_text(encoding="utf-8"))
     return made
