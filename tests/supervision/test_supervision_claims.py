@@ -21,6 +21,7 @@ CATALOGUE = {
     *("match_deterministic", "expectation_decode", "geometry_finite", "softctx_forwards", "ce_from_first_forward"),
     *("softctx_gradient", "no_helper_kwargs", "multiplier_scope"),
     *("candidate_targets", "candidate_loss", "subset_sampling", "objective_additive", "suffix_taught"),
+    *("coordinate_terms", "own_boxes", "text_mean", "stage1_labels", "stage1_terms", "stage1_mean"),
 }
 
 

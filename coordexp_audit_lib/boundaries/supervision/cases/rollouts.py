@@ -24,7 +24,7 @@ ODD = [
     Thing("t-shirt.", [100, 100, 300, 300]),
     Thing('a "quoted" one!', [400, 100, 600, 300]),
     Thing("set {of} [braces]", [700, 100, 900, 300]),
-    Thing("cat \U0001f408 é", [100, 500, 300, 700]),
+    Thing("Cat \U0001f408 É", [100, 500, 300, 700]),
     Thing("book (open)", [400, 500, 600, 700]),
 ]
 
@@ -91,11 +91,39 @@ def targets() -> list[Case]:
         Case("every coordinate term", one(GT, plain, all_terms=True, ciou_weight=1.0)),
         Case("two samples, padded", ChannelBRequest(two)),
         Case("two samples, packed", ChannelBRequest(two, packed=True)),
+        gaps(),
         Case("with an image", one(GT, plain, image=64)),
         Case("end-of-turn spelled in a description", one(GT, _look_alike())),
         Case("poly and unordered box between boxes", one(GT, _poly_and_unordered())),
+        Case("corners exchanged over ground truth", one(GT, rollout(_exchanged()))),
         *real(3),
     ]
+
+
+def gaps() -> Case:
+    """A pack of three in which the first sample has nothing to append and the second nothing that was matched: what is
+    kept of each by its place must go on past a sample that has none."""
+    three = [
+        Sample([GT[0], GT[2]], rollout([CAT, DOG])),
+        Sample(GT[1:2], rollout([BIRD])),
+        Sample([BIRD, *GT[:1]], rollout([BIRD])),
+    ]
+    return Case("three samples packed, two with a gap", ChannelBRequest(three, packed=True))
+
+
+def empty_between() -> Case:
+    """The same with a sample between that has no ground truth at all."""
+    case = gaps()
+    first, _, last = case.request.samples
+    between = [first, Sample([], rollout([CAT])), last]
+    return Case("a sample without ground truth between two packed ones", replace(case.request, samples=between))
+
+
+def empty_pack() -> tuple[str, ChannelARequest]:
+    """The same of Channel-A."""
+    three = [Sample(GT[:1]), Sample([]), Sample([ODD[0], GT[2]])]
+    name = "a sample without ground truth between two packed ones"
+    return name, ChannelARequest(three, 1, "unroll", packed=True, ciou_weight=0.0)
 
 
 def with_invalid_records() -> list[Case]:
@@ -121,6 +149,17 @@ def unparsable() -> list[Case]:
     }
     made = ((name, answer(text, ended=name != "empty")) for name, text in texts.items())
     return [Case(name, one(GT, ids, backward=name in ("empty", "no brace"))) for name, ids in made]
+
+
+def two_unparsable() -> ChannelBRequest:
+    """Two samples of one batch, both with nothing that a prefix could be made of."""
+    texts = ("I see a cat.", "[]")
+    return ChannelBRequest([Sample(GT, answer(t)) for t in texts], backward=False)
+
+
+def after_one(order: Order = "desc_first") -> ChannelBRequest:
+    """The first object is found as it is, and the others are missed: what follows it is teacher forcing's own text."""
+    return one(GT, rollout(GT[:1], order), order=order, backward=False)
 
 
 def junk_before() -> Case:
@@ -192,6 +231,7 @@ def _channel_a() -> list[tuple[str, ChannelARequest]]:
         ("three, detached", ChannelARequest(plain, 3, "em_detach", image=64)),
         ("two samples packed, unrolled", ChannelARequest(pair, 2, "unroll", packed=True)),
         ("two samples padded, detached", ChannelARequest(pair, 2, "em_detach")),
+        ("two samples packed, boxes alone", ChannelARequest(pair, 1, "unroll", packed=True, ciou_weight=0.0)),
     ]
 
 
@@ -233,6 +273,12 @@ def _look_alike() -> list[int]:
     tail = write([DOG]).removeprefix('{"desc": "dog')
     spelled = [t for piece in ("<", "|", "im", "_end", "|", ">") for t in encode(piece)]
     return [*encode(OPENING + write([CAT]) + ', {"desc": "dog '), *spelled, *answer(tail + "]}")]
+
+
+def _exchanged() -> list[Thing]:
+    """Boxes that would be ground truth's, were their two y, or their two x, not the wrong way round."""
+    (ax, ay, bx, by), (cx, cy, dx, dy) = GT[1].bbox, GT[2].bbox
+    return [CAT, Thing("t-shirt", [ax, by, bx, ay]), Thing("dog", [dx, cy, cx, dy])]
 
 
 def _poly_and_unordered() -> list[int]:

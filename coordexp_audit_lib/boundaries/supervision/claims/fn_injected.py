@@ -19,11 +19,15 @@ from coordexp_audit_lib.boundaries.supervision.cases.rollouts import Case
 from coordexp_audit_lib.boundaries.supervision.faults import of_fate, roles, scaled
 from coordexp_audit_lib.boundaries.supervision.predicates import targets
 from coordexp_audit_lib.boundaries.supervision.predicates.reading import APPENDED
-from coordexp_audit_lib.boundaries.supervision.predicates.roles import DESC
-from coordexp_audit_lib.boundaries.supervision.surfaces import CHANNEL_B
+from coordexp_audit_lib.boundaries.supervision.predicates.roles import DESC, layout
+from coordexp_audit_lib.boundaries.supervision.surfaces import CHANNEL_A, CHANNEL_B, ChannelARequest, Thing
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import asked, fault
 from coordexp_audit_lib.core.finding import Violation
+from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.kit.coordjson import Order
+
+ORDERS: tuple[Order, ...] = ("desc_first", "geometry_first")
 
 
 @claim(
@@ -38,8 +42,32 @@ def fn_injected(ctx: Context) -> Iterator[Violation]:
     for ids in rollouts.truncations():
         whole.append(Case(f"cut after {len(ids)} tokens", rollouts.one(rollouts.GT, ids, backward=False)))
     yield from over(ctx, whole, targets.sound)
+    yield from _as_forced(ctx)
     for seldom in (rollouts.coordinate_in_desc(), rollouts.without_ground_truth()):
         yield from (replace(v, severity="P1") for v in over(ctx, [seldom], targets.sound))
+
+
+def _as_forced(ctx: Context) -> Iterator[Violation]:
+    """What is appended is written as Channel-A writes the same objects, to the byte: both are the pipeline's own."""
+    for order in ORDERS:
+        name, asked = f"first found, others missed, {order}", rollouts.after_one(order)
+        forced = ctx.value(CHANNEL_A, ChannelARequest(asked.samples, 1, "unroll", order))
+        found = ctx.ask(CHANNEL_B, asked)
+        if found.content is None or not found.content.segments or not forced.segments:
+            ctx.left_out(name, "no target came back")
+            continue
+        tails = [_tail(made.segments[0].ids, order) for made in (forced, found.content)]
+        ctx.judged()
+        if tails[0] != tails[1]:
+            message = "what is appended is not written as teacher forcing writes it"
+            yield Problem(message, name, *tails, authority="practice").violation(name)
+
+
+def _tail(ids: list[int], order: Order) -> str:
+    """What follows the first record, up to the end of the turn."""
+    view = layout(ids, order)
+    start = view.records[0].span[1] if view.records else 0
+    return view.text[start:].partition(b"<|im_end|>")[0].decode("utf-8", "replace")
 
 
 fn_injected.on(targets.Supervised, targets.injected)
@@ -50,3 +78,11 @@ fault(fn_injected, "last_missed_forgotten", CHANNEL_B, "The last ground truth is
 fault(fn_injected, "appended_desc_masked", CHANNEL_B, "The desc of appended objects gets no loss.")(
     scaled(lambda one, p: of_fate(one, p, APPENDED) and DESC in roles(one, p), 0.0)
 )
+_LOWER = "The desc of what is appended is written in small letters."
+fault(fn_injected, "appended_desc_lowered", CHANNEL_B, _LOWER)(
+    asked(samples=lambda request: [replace(s, gt=list(map(_lowered, s.gt))) for s in request.samples])
+)
+
+
+def _lowered(thing: Thing) -> Thing:
+    return replace(thing, desc=thing.desc.lower())

@@ -43,6 +43,19 @@ def invalid_rollout_fallback(ctx: Context) -> Iterator[Problem]:
             yield Problem(message, case.name, "a segment", "none", text, severity="P1")
         else:
             yield from _fallen_back(ctx, case, found.content, text)
+    yield from _each_counted(ctx)
+
+
+def _each_counted(ctx: Context) -> Iterator[Problem]:
+    """Two of them in one batch are two."""
+    found = ctx.ask(CHANNEL_B, rollouts.two_unparsable())
+    if found.content is None:
+        return  # what is refused is told of each by itself
+    ctx.judged()
+    counted = found.content.metrics.get(ctx.contract["supervision.counters"]["invalid"])
+    if counted != 2:
+        message = "the unparsable rollouts of a batch are not counted one by one"
+        yield Problem(message, "two in one batch", 2, counted, severity="P1")
 
 
 def _fallen_back(ctx: Context, case: Case, answer: ChannelB, text: str) -> Iterator[Problem]:
@@ -77,4 +90,8 @@ fault(invalid_rollout_fallback, "unparsable_left_out", CHANNEL_B, _LEFT_OUT)(
 
 fault(invalid_rollout_fallback, "unparsable_uncounted", CHANNEL_B, "No rollout is counted as unparsable.")(
     answered(metrics=lambda b: dict.fromkeys(b.metrics, 0.0))
+)
+
+fault(invalid_rollout_fallback, "unparsable_counted_once", CHANNEL_B, "A batch counts one unparsable rollout at most.")(
+    answered(metrics=lambda b: {name: min(v, 1.0) if v else v for name, v in b.metrics.items()})
 )

@@ -36,7 +36,19 @@ def match_deterministic(ctx: Context) -> Iterator[Problem]:
         preds += [_box(rng.randrange(0, 700), rng.randrange(0, 700), 180) for _ in range(n % 3)]
         order = rng.sample(range(len(preds)), len(preds))
         yield from _one_match(ctx, f"case {n}", MatchRequest(preds, gts, GATE, top_k=len(gts)), order)
+    yield from _at_the_gate(ctx)
     yield from _pruned(ctx)
+
+
+def _at_the_gate(ctx: Context) -> Iterator[Problem]:
+    """Overlaps below the gate are out, so one that is the gate is in. Of equal boxes it is 1, by any measure of it."""
+    boxes = [_box(100, 100, 300), _box(500, 400, 200)]
+    ctx.judged()
+    found = ctx.value(MATCH, MatchRequest(boxes, boxes, 1.0, top_k=len(boxes)))
+    if sorted(found.pairs) != [(0, 0), (1, 1)]:
+        asked = {"preds": boxes, "gts": boxes, "gate": 1.0}
+        message = "a pair whose overlap is the gate itself is not matched"
+        yield Problem(message, "equal boxes, gate 1", [(0, 0), (1, 1)], found.pairs, asked)
 
 
 def _box(x: int, y: int, side: int) -> list[int]:
@@ -133,3 +145,12 @@ def _candidates_pruned(request: MatchRequest, honest: Honest) -> Match:
 fault(match_deterministic, "missed_forgotten", MATCH, "Ground truth that nothing matches is not told.")(
     answered(fn=lambda made: [])
 )
+
+_OPEN = "A pair must overlap by more than the gate."
+
+
+@fault(match_deterministic, "gate_open", MATCH, _OPEN)
+def _gate_open(request: MatchRequest, honest: Honest) -> Match:
+    pairs = matching.match(request.preds, request.gts, request.gate + 1e-9)
+    fn = [j for j in range(len(request.gts)) if j not in {j for _, j in pairs}]
+    return Match(pairs, fn, [i for i in range(len(request.preds)) if i not in {i for i, _ in pairs}])

@@ -33,7 +33,8 @@ def read(segment: SegmentB, sample: Sample, order: Order) -> Reading:
     ours = [i for i, r in enumerate(view.records) if r.span[0] < seam]
     fates = [FALSE if r.box is not None else DROPPED for r in view.records]
     gts, unclaimed, free = [-1] * len(fates), list[list[int]](), list(range(len(sample.gt)))
-    places = {tuple(view.slots(i)): i for i in ours}
+    # A record that holds no usable box can't be matched, whatever is reported of it: nothing is repaired.
+    places = {tuple(view.slots(i)): i for i in ours if view.records[i].box is not None}
     for group in segment.prefix_groups:
         record = places.get(tuple(group.pos))
         gt = next((j for j in free if sample.gt[j].bbox == group.bins), None)

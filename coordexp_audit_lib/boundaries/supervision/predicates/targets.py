@@ -156,6 +156,13 @@ def _aimed(one: Supervised, index: int) -> Iterator[Problem]:
             yield Problem(message, one.place(p), k, segment.targets[p])
 
 
+def owned(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
+    """Each slot that stands for a ground truth is moved to its bin, whatever became of the record. Counts slots."""
+    for index in one.reading.with_fate(MATCHED, APPENDED):
+        ledger.judged(len(one.aims(index)))
+        yield from _aimed(one, index)
+
+
 def complete(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
     """Every ground truth stands in the target exactly once, matched or appended, and nothing else was appended."""
     reading, everyone = one.reading, list(range(len(one.gt)))

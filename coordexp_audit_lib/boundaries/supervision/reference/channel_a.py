@@ -12,6 +12,7 @@ from coordexp_audit_lib.boundaries.supervision.cases.rollouts import write
 from coordexp_audit_lib.boundaries.supervision.predicates.roles import DESC, is_coordinate, layout
 from coordexp_audit_lib.boundaries.supervision.reference.batch import norms, rows
 from coordexp_audit_lib.boundaries.supervision.reference.losses import (
+    aimed_bin,
     coordinate_logits,
     geometry,
     measured,
@@ -65,7 +66,14 @@ def _channel_a(encoded: bytes) -> ChannelA:
     base = embed(batch.ids).detach()
     seen = [_pass(calls, passes, n, slots, base=base, embed=embed) for n in range(request.n_iter)]
     segments = [SegmentA(t, batch.prompt, 0, b) for b, t in enumerate(targets)]
-    return ChannelA(segments, length, seen, [b * length + p for b, p in slots], short(loss.detach()))
+    aims = [] if request.ciou_weight else _aims(passes[-1], slots)
+    return ChannelA(segments, length, seen, [b * length + p for b, p in slots], short(loss.detach()), aims)
+
+
+def _aims(logits: Any, slots: Slots) -> list[int]:
+    """The bins that the slots' gradients point to."""
+    held = logits.detach()
+    return [aimed_bin(held[b, p - 1], logits.grad[b, p - 1], len(slots)) for b, p in slots]
 
 
 def _soft(embeds: Any, logits: Any, slots: Slots, embed: Any, detach: bool) -> Any:

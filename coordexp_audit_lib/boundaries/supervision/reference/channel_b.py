@@ -9,14 +9,14 @@ import msgspec
 
 from coordexp_audit_lib.boundaries.supervision.predicates.targets import IGNORED
 from coordexp_audit_lib.boundaries.supervision.reference.batch import norms, rows
-from coordexp_audit_lib.boundaries.supervision.reference.losses import decode, geometry, measured, short, token_loss
+from coordexp_audit_lib.boundaries.supervision.reference.losses import aimed_bin, geometry, measured, short, token_loss
 from coordexp_audit_lib.boundaries.supervision.reference.target import Target, build
 from coordexp_audit_lib.boundaries.supervision.surfaces import CHANNEL_B, ChannelB, ChannelBRequest, SegmentB
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.surface import answers
 from coordexp_audit_lib.kit.model import FEW, hashed, one_thread, row_of
 from coordexp_audit_lib.kit.schedule import seed_base
-from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS
+from coordexp_audit_lib.kit.tokenizer import COORD_0
 
 
 @answers(CHANNEL_B)
@@ -107,7 +107,7 @@ def _measured(
     targets = [-1] * len(t.ids)
     if request.ciou_weight == 0 and not request.all_terms:
         for p in (p for g in (*t.matched_groups, *t.missed_groups) for p in g.pos):
-            targets[p] = _target(logits[b, prompt - 1 + p].detach(), grads[p], slots)
+            targets[p] = aimed_bin(logits[b, prompt - 1 + p].detach(), grads[p], slots)
     return msgspec.structs.replace(
         segment,
         prompt_len=prompt,
@@ -128,14 +128,3 @@ def _tokens(rows: Any, ids: list[int]) -> list[int]:
     others = dict(zip(own, ids, strict=True))
     found = zip(rows.tolist(), own, ids, strict=True)
     return [t if k == row else COORD_0 + k - FEW if k >= FEW else others.get(k, k) for k, row, t in found]
-
-
-def _target(logits: Any, grad: Any, slots: int) -> int:
-    """The bin that a slot's gradient points to: SmoothL1's gradient at logit k is (E - t) / slots times dE/dlogit_k."""
-    import torch
-
-    chosen = logits[FEW:].double().requires_grad_()
-    mean = decode(chosen.unsqueeze(0))
-    (slope,) = torch.autograd.grad(mean.sum(), chosen)
-    size = (grad[FEW:].double() * slope).sum() / slope.pow(2).sum()
-    return round(float((mean.detach() - size * slots) * (COORD_BINS - 1)))

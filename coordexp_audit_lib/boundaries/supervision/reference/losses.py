@@ -108,3 +108,14 @@ def geometry(
 
         loss = loss + 0.1 * cross_entropy(chosen, torch.tensor(list(bins)))
     return loss
+
+
+def aimed_bin(logits: Any, grad: Any, slots: int) -> int:
+    """The bin that a slot's gradient points to: SmoothL1's gradient at logit k is (E - t) / slots times dE/dlogit_k."""
+    import torch
+
+    chosen = logits[FEW:].double().requires_grad_()
+    mean = decode(chosen.unsqueeze(0))
+    (slope,) = torch.autograd.grad(mean.sum(), chosen)
+    size = (grad[FEW:].double() * slope).sum() / slope.pow(2).sum()
+    return round(float((mean.detach() - size * slots) * (COORD_BINS - 1)))

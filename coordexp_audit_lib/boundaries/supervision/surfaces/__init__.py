@@ -288,13 +288,15 @@ class Pass(msgspec.Struct, frozen=True):
 
 
 class ChannelA(msgspec.Struct, frozen=True):
-    """length: tokens per row. slots: the coordinate positions."""
+    """length: tokens per row. slots: the coordinate positions. aims: where SmoothL1 is the only geometry term, the bin
+    that each slot's gradient in the last forward points to, solved from it (-1: no gradient); else empty."""
 
     segments: list[SegmentA]
     length: int
     passes: list[Pass]
     slots: list[int]
     loss: float | None
+    aims: list[int] = []
 
 
 def digests(line: str, block: int) -> list[str]:

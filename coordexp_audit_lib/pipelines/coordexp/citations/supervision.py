@@ -1,6 +1,6 @@
 """Where CoordExp demands what the claims on its Stage-2 trainer demand."""
 
-from coordexp_audit_lib.pipelines.coordexp.citing import matching, newest, spec, stage2
+from coordexp_audit_lib.pipelines.coordexp.citing import document, matching, newest, spec, stage2
 
 OBJECTIVE = stage2("Hybrid objective preserves JSON structure CE and adds bbox geometry losses")
 SOFTCTX = stage2("Channel-A performs iterative soft self-context via N× full-forwards (no rollout)")
@@ -17,9 +17,24 @@ TRIE = newest(
 )
 REGISTRY = "teacher-forcing-unified-loss-registry"
 
+STAGE1 = spec("coord-token-mode", "Coord-gated soft-label losses for Stage-1")
+ONE_FORWARD = spec("coord-token-mode", "Single-forward Stage-1 loss composition")
+COMPOSED = document("training/METRICS_LOSSES.md", "Loss Composition (Stage-1 / Scheme A)")
+COORDINATES = stage2("Stage-2 AB objective includes coord soft-CE and W1 terms on supervised bbox slots")
+MEANS = newest(REGISTRY, "Canonical loss scalars are mean-like (scale-invariant)")
+
 CITATIONS = {
     "supervision.candidate_targets": (TRIE,),
     "supervision.candidate_loss": (TRIE, newest(REGISTRY, "Canonical loss scalars are mean-like (scale-invariant)")),
+    "supervision.coordinate_terms": (
+        COORDINATES,
+        matching("Unified loss definition uses token masks (no decoded-coordinate losses/metrics)"),
+    ),
+    "supervision.own_boxes": (OBJECTIVE,),
+    "supervision.stage1_labels": (STAGE1, ONE_FORWARD),
+    "supervision.stage1_mean": (COMPOSED,),
+    "supervision.stage1_terms": (STAGE1, COMPOSED),
+    "supervision.text_mean": (MEANS,),
     "supervision.suffix_taught": (
         newest(
             SET_CONTINUATION,
@@ -71,12 +86,19 @@ _EXTRAS = stage2(
     "Generic unmatched clean extras remain prefix-visible while staying outside desc and coord supervision"
 )
 _HYBRID = stage2("Hybrid objective preserves Channel-A anchoring and uses clean-prefix Channel-B supervision")
+_COORD_REG = spec(
+    "teacher-forcing-unified-loss-registry", "Coord regularizer loss (`coord_reg`) is explicit and strictly configured"
+)
+_COORD_AUX = spec("coord-aux-loss", "Coord auxiliary loss is coord-token supervision (not geometry IoU loss)")
 _ROLES = spec("teacher-forcing-unified-loss-registry", "Token-type partition is explicit and deterministic")
 CHANGES = {
     "2026-05": {
         "supervision.append_tokenization": (_CLEAN,),
         "supervision.fp_neutral": (_EXTRAS, _HYBRID),
         "supervision.prefix_kept": (_CLEAN, _HYBRID),
+        "supervision.stage1_mean": (MEANS,),
+        "supervision.stage1_terms": (STAGE1, _COORD_AUX),
+        "supervision.coordinate_terms": (COORDINATES, _COORD_REG),
         "supervision.token_roles_partition": (_ROLES,),
     }
 }

@@ -20,6 +20,8 @@ MODULES = {"token_ce": 2, "loss_duplicate_burst_unlikelihood": 1, "bbox_geo": 2,
 
 CONTRACT: dict[str, Any] = {
     "supervision.modules": {"text": 2, "boxes": 2, "coordinates": 1},
+    # Terms of the coordinates' loss that Stage 2 has weights for (`kit.coordinate_terms`).
+    "supervision.coordinate_terms": ("cross_entropy", "soft_cross_entropy", "wasserstein", "gate"),
     "supervision.counters": COUNTERS,  # names of a step's counters in the log
     "supervision.candidate_top_k": 5,  # `rollout_matching.candidate_top_k` of the shipped Stage-2 configs
     "supervision.helper_keys": HELPER_KEYS,  # of a batch, for the trainer alone

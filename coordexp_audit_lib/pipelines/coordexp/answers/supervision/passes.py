@@ -9,7 +9,7 @@ from coordexp_audit_lib.kit.stand_ins import replaced
 from coordexp_audit_lib.kit.tokenizer import COORD_0, COORD_BINS, IM_END
 from coordexp_audit_lib.pipelines.api import Refused, Unbound, binds, remembered, watched
 from coordexp_audit_lib.pipelines.coordexp import symbols
-from coordexp_audit_lib.pipelines.coordexp.answers.supervision.measure import Recorder, measure, split_norms
+from coordexp_audit_lib.pipelines.coordexp.answers.supervision.measure import Recorder, measure, split_norms, target_bin
 from coordexp_audit_lib.pipelines.coordexp.harness import trainer as harness
 from coordexp_audit_lib.pipelines.coordexp.harness import wording
 from coordexp_audit_lib.pipelines.coordexp.harness.trainer import short
@@ -42,6 +42,7 @@ def make_trainer(request, here, world):
     soft = {"soft_ce_weight": 0.1, "w1_weight": 0.1, "target_sigma": 2.0, "target_truncate": 8, "temperature": 1.0}
     if request.get("all_terms"):
         stage2.update(dict.fromkeys((*ALL_TERMS, *ALL_TERMS_LATER), 0.1))
+    stage2.update(request.get("weights", {}))
     chosen = {"stage2": stage2, "matching": matching, **{k: request[k] for k in ("step", "seed", "order")}}
     made = harness.make_trainer(here.trainer, world, **chosen)
     if request.get("all_terms"):
@@ -96,6 +97,24 @@ def channel_a(request, here):
 
 def channel_b_of(request, here, world):
     made = make_trainer(request, here, world)
+    if not request["backward"]:
+        with blinded(made._prepare_batch_inputs_b, request["unclosed"]):
+            segments, metrics = prepared_b(made, request, here, world, segments_only=True)
+        found = [segment(m, encoded["input_ids"]) for encoded, m, _ in segments]
+        return {"segments": found, "metrics": counted(metrics), "kwargs": [], "losses": {}, "use_cache": False}
+    batch = prepared_b(made, request, here, world)
+    metrics = batch.get("_rollout_matching_batch_metrics", {})
+    seen, loss, found, rows = forward_backward(made, batch, here, world, ends=True)
+    if not watched():
+        measure(found, rows, seen, request)
+    return {
+        **{"segments": found, "metrics": counted(metrics), "losses": {"total": short(loss, 3)}},
+        **called_with(seen.calls[-1]),
+    }
+
+
+def prepared_b(made, request, here, world, segments_only=False):
+    """What the trainer's own preparation makes of the samples and their rollouts."""
     samples = [harness.sample(s["gt"], request["image"]) for s in request["samples"]]
     rollouts = [list(s["rollout"]) for s in request["samples"]]
     pending = list(zip(rollouts, [harness.prompt_ids(world.template, s) for s in samples], strict=False))
@@ -105,21 +124,13 @@ def channel_b_of(request, here, world):
         return ids, world.tokenizer.decode(ids), "greedy", prompt
 
     made._rollout_many = harness.replaying(next_one)
-    prepare = made._prepare_batch_inputs_b
-    if not request["backward"]:
-        with blinded(prepare, request["unclosed"]):
-            segments, metrics = here.call(prepare, samples, _segments_only=True)
-        found = [segment(m, encoded["input_ids"]) for encoded, m, _ in segments]
-        return {"segments": found, "metrics": counted(metrics), "kwargs": [], "losses": {}, "use_cache": False}
-    batch = here.call(prepare, samples, _segments_only=False)
-    metrics = batch.get("_rollout_matching_batch_metrics", {})
-    seen, loss, found, rows = forward_backward(made, batch, here, world, ends=True)
-    if not watched():
-        measure(found, rows, seen, request)
-    return {
-        **{"segments": found, "metrics": counted(metrics), "losses": {"total": short(loss, 3)}},
-        **called_with(seen.calls[-1]),
-    }
+    return here.call(made._prepare_batch_inputs_b, samples, _segments_only=segments_only)
+
+
+def prepared_a(made, request, here, world):
+    made._stage2_channel_override = "A"
+    samples = [harness.sample(s["gt"], request["image"]) for s in request["samples"]]
+    return here.call(made._prepare_batch_inputs_a, samples, _segments_only=False)
 
 
 def called_with(call):
@@ -247,9 +258,7 @@ def channel_a_of(request, here, world):
     import torch
 
     made = make_trainer(request, here, world)
-    made._stage2_channel_override = "A"
-    samples = [harness.sample(s["gt"], request["image"]) for s in request["samples"]]
-    batch = here.call(made._prepare_batch_inputs_a, samples, _segments_only=False)
+    batch = prepared_a(made, request, here, world)
     ids = batch["input_ids"]
     seen, loss, found, rows = forward_backward(made, batch, here, world)
     slots = [
@@ -269,7 +278,17 @@ def channel_a_of(request, here, world):
     return {
         **{"segments": told, "length": ids.shape[1], "passes": passes, "loss": short(loss, 3)},
         "slots": [b * ids.shape[1] + p for b, p in slots],
+        "aims": [] if request["ciou_weight"] or watched() else aims(seen.logits[-1], slots),
     }
+
+
+def aims(logits, slots):
+    """The bin that each slot's gradient points to, -1 without a gradient."""
+    grads = logits.grad if logits.grad is not None else logits.detach() * 0
+    rows = [(b, p - 1) for b, p in slots]
+    reached = [bool(grads[row][COORD_0 : COORD_0 + COORD_BINS].any()) for row in rows]
+    found = zip(rows, reached, strict=True)
+    return [target_bin(logits[row].detach(), grads[row], sum(reached)) if there else -1 for row, there in found]
 
 
 def one_pass(seen, n, base, table, slots):
