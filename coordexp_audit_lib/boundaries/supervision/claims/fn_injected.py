@@ -60,7 +60,7 @@ def _as_forced(ctx: Context) -> Iterator[Violation]:
         ctx.judged()
         if tails[0] != tails[1]:
             message = "what is appended is not written as teacher forcing writes it"
-            yield Problem(message, name, *tails, authority="practice").violation(name)
+            yield Problem(message, name, tails[0], tails[1], authority="practice").violation(name)
 
 
 def _tail(ids: list[int], order: Order) -> str:

@@ -6,6 +6,7 @@ upstream's `compute_loss` does with labels and a number of items, and the rest o
 
 import math
 import types
+import typing
 
 from coordexp_audit_lib.kit import coordinate_terms as terms
 from coordexp_audit_lib.kit.model import VOCABULARY
@@ -73,7 +74,7 @@ def coordinate_terms(request, here):
         logits.grad,
         [(b, start + s["prompt_len"] + slot["position"] - 1) for s, b, start, slot in held],
     )
-    each = {id(s): [] for s in found}
+    each: dict[int, list[object]] = {id(s): [] for s in found}
     for (s, *_), slot in zip(held, told, strict=True):
         each[id(s)].append(slot)
     return {"samples": list(each.values())}
@@ -128,6 +129,8 @@ class Seen(Exception):
 class Base:
     """What upstream's `compute_loss` does: cross-entropy of the batch's labels, over the number of items that is given,
     or as a mean."""
+
+    logits: typing.Any = None
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None, **_):
         import torch.nn.functional as F
