@@ -9,7 +9,7 @@ Example: ms-swift 3.10.3 requires transformers below 4.58, and gives `best_of` t
 
 from __future__ import annotations
 
-from coordexp_audit_lib.boundaries.upstream.artifact.pairs import Pair, fits
+from coordexp_audit_lib.boundaries.upstream.artifact.pairs import Judged, Pair, fits, fitted
 from coordexp_audit_lib.boundaries.upstream.predicates.installed import swift
 from coordexp_audit_lib.core.claim import artifact_claim
 
@@ -19,5 +19,5 @@ release_pairs = artifact_claim(
     severity="P0",
     remedy="install releases that fit each other: those that the project was written for, or newer ones of both",
     spec=(swift("setup.py", "install_requires"),),
-    on={Pair: fits},
+    on={Pair: fits, Judged: fitted},
 )
