@@ -95,9 +95,7 @@ def control(option: int, value: int) -> bool:
     return LINUX and bool(libc().prctl(option, value, 0, 0, 0) == 0)
 
 
-def enclose(
-    writable: list[str], home: str, *, parent: int = 0, inside: bool = False, forks: bool = False
-) -> list[str]:
+def enclose(writable: list[str], home: str, *, parent: int = 0, inside: bool = False, forks: bool = False) -> list[str]:
     """Leave the namespaces that other processes are in; the names of the walls that stand then. What comes after it
     runs in a child of this process, which stays to tell how that ends.
 

@@ -139,7 +139,8 @@ def _used(pair: Pair, ledger: Ledger) -> Iterator[Problem]:
         keywords = tuple(sorted({k for u in uses for k in u.keywords}))
         for d in differences(Part(symbol, call=Call(0, keywords)), seen) if keywords else ():
             if d.kind != "undecidable" and "takes no" in d.what:
-                yield _problem(pair, symbol, d.what, [u for u in uses if any(k in d.what.split() for k in u.keywords)])
+                named = [u for u in uses if any(k in d.what.split() for k in u.keywords)]
+                yield _problem(pair, symbol, d.what, named or [u for u in uses if u.keywords])
 
 
 def _problem(pair: Pair, symbol: str, what: str, uses: list[Use]) -> Problem:
