@@ -104,6 +104,9 @@ def look(name: str, stream: Stream, form: str, frame: str) -> Looked:
         blocks.append(block)
         for _, text in zip(range(LOOKED_AT - len(values)), records_of(block, stream.lines), strict=False):
             values.append(read_line(text.text).value if not text.broken else None)
+    if not stream.lines and len(values) == LOOKED_AT and not any(isinstance(v, dict) for v in values):
+        what = f"holds no records: none of its first {LOOKED_AT} elements is an object"
+        raise UsageError(what, where=name, remedy="give an array of records")
     found = form or next((f for f in map(form_of, values) if f), "")
     objects = [v for v in values if isinstance(v, dict)]
     if not found and objects and not any(KNOWN & v.keys() for v in objects):

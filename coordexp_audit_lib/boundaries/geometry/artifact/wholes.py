@@ -25,12 +25,12 @@ class Cut:
 
     start: where the element begins in what is kept; -1: not begun. at: up to where it was looked at; depth, inside:
     how many brackets are open there, and whether it is within a text. opening: as the first element begins, up to its
-    first key.
+    first key. slashes: whether what was looked at ends with an odd number of backslashes.
     """
 
     def __init__(self, offset: int) -> None:
         self.kept, self.offset, self.at, self.depth, self.start = b"", offset, 0, 0, -1
-        self.inside, self.opening = False, b""
+        self.inside, self.opening, self.slashes = False, b"", 0
         self.number, self.ended, self.expected = 1, False, False
 
     def feed(self, more: bytes, quick: bool = True) -> Iterator[Block]:
@@ -54,15 +54,12 @@ class Cut:
 
     def _outer(self) -> Iterator[tuple[int, int]]:
         """The marks of what is new that stand between elements, or open and close the array."""
-        end = len(self.kept)
-        while end > self.at and self.kept[end - 1] == _BACKSLASH:
-            end -= 1  # what it escapes is not read yet
-        codes = np.frombuffer(self.kept, np.uint8)[:end]
-        places = self.at + np.flatnonzero(_KINDS[codes[self.at :]])
-        self.at = end
-        kinds = _KINDS[codes[places]]
+        new = np.frombuffer(self.kept, np.uint8)[self.at :]
+        places = np.flatnonzero(_KINDS[new])
+        kinds = _KINDS[new[places]]
         quotes = kinds == _QUOTE
-        quotes[quotes] = ~_escaped(codes, places[quotes])
+        quotes[quotes] = ~self._escaped(new, places[quotes])
+        places, self.at = places + self.at, len(self.kept)
         before = np.cumsum(quotes) + self.inside
         self.inside = bool(before[-1] & 1) if len(before) else self.inside
         within = (before & 1).astype(bool) & ~quotes
@@ -72,6 +69,19 @@ class Cut:
         outer = ~within & ~quotes & (depths <= 1)
         outer &= (kinds == _COMMA) | ((kinds == _OPEN) & (depths == 1)) | ((kinds == _CLOSE) & (depths <= 0))
         return zip(kinds[outer].tolist(), places[outer].tolist(), strict=True)
+
+    def _escaped(self, new: Any, places: Any) -> Any:
+        """Which of the places come after an odd number of backslashes."""
+        if not (self.slashes or _BACKSLASH in self.kept[self.at :]):
+            return np.zeros(len(places), bool)
+        others = np.flatnonzero(new != _BACKSLASH)  # the last before a place ends the run of backslashes before it
+        at = np.searchsorted(others, places) - 1
+        if not len(others):
+            self.slashes = (self.slashes + len(new)) & 1
+            return np.zeros(len(places), bool)
+        run = places - 1 - np.where(at < 0, -1 - self.slashes, others[at])
+        self.slashes = (len(new) - 1 - int(others[-1])) & 1
+        return (run & 1).astype(bool)
 
     def _marked(self, mark: int, place: int, made: list[Block]) -> None:
         if mark == _OPEN:
@@ -109,7 +119,7 @@ class Cut:
         number, offset = self.number, self.offset
         self.number, self.expected = number + len(raw), True
         self.kept, self.offset = self.kept[len(body) :], offset + len(body)
-        self.at, self.depth, self.inside = 0, 1, False
+        self.at, self.depth, self.inside, self.slashes = 0, 1, False, 0
         return Block(number, offset, b"", pack=Pack(lambda: _apart(raw, body, number, offset), len(raw), text))
 
     def _packed(self, made: list[Block]) -> Iterator[Block]:
@@ -129,19 +139,6 @@ def _apart(raw: Sequence[Any], body: bytes, number: int, offset: int) -> list[Bl
         made.append(Block(number + i, offset + at, text))
         at += len(text)
     return made
-
-
-def _escaped(codes: Any, places: Any) -> Any:
-    """Which of the places come after an odd number of backslashes."""
-    odd = np.zeros(len(places), bool)
-    left, before = np.arange(len(places)), places - 1
-    while True:
-        still = before >= 0
-        still[still] = codes[before[still]] == _BACKSLASH
-        left, before = left[still], before[still] - 1
-        if not len(left):
-            return odd
-        odd[left] ^= True
 
 
 def elements_of(read: Read, rest: bytes, offset: int) -> Iterator[Block]:
