@@ -11,7 +11,7 @@ import numpy as np
 
 from coordexp_audit_lib.boundaries.geometry.artifact.blocks import BLOCK, MAX_LINE, Block, Pack, Read, guarded
 
-DEEPEST = 1000
+QUICK = 8 * BLOCK  # bytes: what holds no end of an element is gone over once, and not again and again
 _KINDS = np.zeros(256, np.uint8)
 _KINDS[[*b'"[]{},']] = [1, 2, 3, 2, 3, 4]
 _QUOTE, _OPEN, _CLOSE, _COMMA = range(1, 5)
@@ -36,7 +36,7 @@ class Cut:
     def feed(self, more: bytes, quick: bool = True) -> Iterator[Block]:
         """The elements that end in what is read now. quick: whether some of them may be left for later."""
         self.kept += more
-        if quick and self.depth >= 1 and self.start == 0:
+        if quick and self.depth >= 1 and self.start == 0 and len(self.kept) <= QUICK:
             quickly = self._quick()
             if quickly is not None:
                 yield quickly
