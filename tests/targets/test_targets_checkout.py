@@ -16,9 +16,9 @@ from coordexp_audit_lib.core.errors import SurfaceFailed, SurfaceUnbound, UsageE
 from coordexp_audit_lib.core.evidence import canonical_json
 from coordexp_audit_lib.sandbox.limits import environment
 from coordexp_audit_lib.targets.checkout import CheckoutTarget
+from tests.conftest import STAGE1, STAGE2
 
 Ask = Callable[[str, str], Any]
-from tests.conftest import STAGE1, STAGE2
 
 
 @pytest.fixture
