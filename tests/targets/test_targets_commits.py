@@ -10,13 +10,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.cli import main
 from coordexp_audit_lib.core.errors import UsageError
+from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.kit import git
 from coordexp_audit_lib.run import trees
-from coordexp_audit_lib.run.parallel import AT_ONCE, grouped
+from coordexp_audit_lib.run.parallel import AT_ONCE, Cluster, grouped
+from coordexp_audit_lib.run.record import take
+from coordexp_audit_lib.run.shares import Opening
+from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 
 @pytest.fixture
@@ -103,3 +109,16 @@ def test_a_dask_cluster_judges_a_target_as_one_process_does(capsys: pytest.Captu
 
     with distributed.LocalCluster(2, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as cluster:
         assert found("--scheduler", cluster.scheduler_address) == found()
+
+
+def test_a_dask_cluster_records_what_one_process_records() -> None:
+    distributed: Any = pytest.importorskip("distributed")
+
+    def taken(cluster: Cluster | None = None) -> list[Any]:
+        made = take(ReferenceTarget(), pipeline().configs[:1], names=["coordjson"], cluster=cluster)
+        return [made.recording, *(msgspec.structs.replace(f, seconds=0.0) for f in made.findings)]
+
+    boundaries.load(["coordjson"])
+    with distributed.LocalCluster(2, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as made:
+        opening = Opening("reference", names=("coordjson",))
+        assert taken(Cluster(made.scheduler_address, opening)) == taken()

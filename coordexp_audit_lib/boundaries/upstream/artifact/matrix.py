@@ -117,7 +117,8 @@ def read_matrix(words: Sequence[str], cache: Path | None = None) -> Matrix:
 def of_sources(sources: Sequence[Source]) -> Matrix:
     """The verdicts on releases; of none, those that are shipped."""
     if not sources:
-        return table([*packaged().verdicts, *packaged().releases], asked=of_releases())
+        kept = packaged()
+        return table([*kept.verdicts, *kept.releases], asked=of_releases() if kept.releases else contracts())
     made: dict[tuple[str, str], Verdict] = {}
     for source in sources:
         for found in verdicts(source, of_releases()):
