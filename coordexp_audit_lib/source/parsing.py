@@ -82,6 +82,25 @@ def yaml_value(text: str, most: int = MAX_NODES) -> Any:
             gc.enable()
 
 
+def yaml_nodes(text: str, most: int = MAX_NODES) -> tuple[list[yaml.Node], Any]:
+    """The nodes of a YAML text's documents, in which a key that is written twice still stands twice, and a loader that
+    constructs the value of a scalar among them. most: as many values as a document may have.
+
+    Raises:
+        yaml.YAMLError: it is no YAML. ValueError: it is too large (`TooLarge`).
+    """
+    if len(text) > MAX_YAML:
+        raise TooLarge(f"{len(text)} characters, more than the {MAX_YAML} that are read of a YAML file")
+    loader, found = _LOADER(text), []
+    try:
+        while loader.check_node():
+            found.append(loader.get_node())
+            _count(found[-1], most)
+        return found, loader
+    finally:
+        loader.dispose()
+
+
 def _count(root: yaml.Node, most: int) -> None:
     """Refuse a document that has too many values once every alias stands for what it names."""
     sizes: dict[int, int] = {}

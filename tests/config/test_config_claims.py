@@ -22,6 +22,7 @@ SMOKE = "configs/stage2_ab/smoke/ab_mixed.yaml"
 CLAIMS = {i.id: i for i in claims("config")}
 NAMES = "unknown_key_rejected unknown_section_key_rejected removed_key_rejected required_key value_range"
 NAMES += " coord_mode_mandatory batch_divisible length_coherent packing_backend deterministic profile_one_hop"
+NAMES += " keys_once"
 CATALOGUE = [
     f"config.{name}" for name in f"{NAMES} profile_explicit extends_sound preflight_contract parents_exist".split()
 ]
@@ -106,7 +107,7 @@ def test_a_config_that_does_not_load_is_an_error_and_never_held() -> None:
     refusing = Fault("refuse_all", FAULTS[0].surface, (), "", _refuse_all)
     for claim in CATALOGUE:
         # these ask the launcher's preflight and read the files, not the loader
-        if claim not in ("config.preflight_contract", "config.parents_exist"):
+        if claim not in ("config.preflight_contract", "config.parents_exist", "config.keys_once"):
             assert judge(ReferenceTarget(refusing), CLAIMS[claim], STAGE2).status == "error", claim
 
 

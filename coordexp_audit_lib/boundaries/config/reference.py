@@ -56,6 +56,11 @@ def inheritance(request: s.InheritanceRequest) -> s.Inheritance:
     return s.inheritance(Tree(TREE), request)
 
 
+@answers(s.KEYS)
+def keys(request: s.KeysRequest) -> s.Keys:
+    return s.keys(Tree(TREE), request)
+
+
 @answers(s.LOAD)
 def load(request: s.LoadRequest) -> s.Loaded:
     config, arguments = materialise(request)

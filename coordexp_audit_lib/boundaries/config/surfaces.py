@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from coordexp_audit_lib.boundaries.config.predicates.inheritance import ConfigFile, config_file
+from coordexp_audit_lib.boundaries.config.predicates.keys import KeyedFile, keyed_file
 from coordexp_audit_lib.core.surface import surface
 from coordexp_audit_lib.source.tree import Tree
 
@@ -118,12 +119,31 @@ def inheritance(tree: Tree, request: InheritanceRequest) -> Inheritance:
     return Inheritance([config_file(n, tree.text(n), request.keys) for n in names])
 
 
+class KeysRequest(msgspec.Struct, frozen=True):
+    """folder: where configs lie."""
+
+    folder: str
+
+
+class Keys(msgspec.Struct, frozen=True):
+    """files: every YAML file of the folder, sorted by path."""
+
+    files: list[KeyedFile]
+
+
+def keys(tree: Tree, request: KeysRequest) -> Keys:
+    """Read the keys of the YAML files as they are written; none is loaded by the target."""
+    names = sorted(n for ending in (".yaml", ".yml") for n in tree.files((request.folder,), ending))
+    return Keys([keyed_file(n, tree.text(n)) for n in names])
+
+
 CHAIN = surface("config.chain", ChainRequest, Chain, "which files a config resolves through, and to what")
 LOAD = surface("config.load", LoadRequest, Loaded, "load a config as training does, before a trainer exists")
 PACKING = surface("config.packing_backend", LoadRequest, Packed, "check the attention backend of a packed run")
 INHERITANCE = surface(
     "config.inheritance", InheritanceRequest, Inheritance, "which parents the tree's configs name", static=inheritance
 )
+KEYS = surface("config.keys", KeysRequest, Keys, "which keys stand twice in one mapping of a config", static=keys)
 HF_LENGTH = surface("config.hf_length", HfLength, Passed, "check a rollout's length against the model's positions")
 PREFLIGHT = surface("config.preflight", LoadRequest, Preflight, "resolve the launcher's settings from a config")
 LAUNCHER = surface("config.launcher_output", LoadRequest, LauncherOutput, "run the launcher's own preflight step")

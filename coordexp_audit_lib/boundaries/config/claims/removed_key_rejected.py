@@ -12,11 +12,12 @@ from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
 from coordexp_audit_lib.boundaries.config.cases.variations import removed_knobs
-from coordexp_audit_lib.boundaries.config.faults import overlooked
+from coordexp_audit_lib.boundaries.config.faults import is_null, overlooked, overlooks
 from coordexp_audit_lib.boundaries.config.predicates.messages import names_any, said
 from coordexp_audit_lib.boundaries.config.predicates.rules import Resolved, by_keys
 from coordexp_audit_lib.boundaries.config.surfaces import LOAD, Loaded
 from coordexp_audit_lib.core.claim import Context, claim, provokes
+from coordexp_audit_lib.core.fault import fault
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.core.surface import Answer
 
@@ -64,4 +65,7 @@ overlooked(
     removed_key_rejected,
     legacy_tolerated=(r"was (removed|moved)", "removed knobs are accepted and ignored"),
     moved_tolerated=(r"was moved", "knobs that moved are accepted at their old place and ignored"),
+)
+fault(removed_key_rejected, "removed_nulls_tolerated", LOAD, "removed knobs that are set to null are ignored")(
+    overlooks(r"was (removed|moved)", is_null(r"[\w.]+"))
 )

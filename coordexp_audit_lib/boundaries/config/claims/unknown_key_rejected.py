@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from coordexp_audit_lib.boundaries.config.cases import variations
 from coordexp_audit_lib.boundaries.config.cases.bench import Bench
-from coordexp_audit_lib.boundaries.config.faults import overlooked, rewords
+from coordexp_audit_lib.boundaries.config.faults import is_null, overlooked, overlooks
 from coordexp_audit_lib.boundaries.config.predicates.rules import Resolved, by_keys
 from coordexp_audit_lib.boundaries.config.surfaces import LOAD
 from coordexp_audit_lib.core.claim import Context, claim
@@ -42,8 +42,11 @@ overlooked(
     list_items_unchecked=(r"servers\[0\]\.\w+: unknown key", "unknown keys of list items are ignored"),
     unknown_keys_ignored=(r"unlisted_knob: unknown key", "every unknown key is ignored"),
 )
-ALSO = ("config.unknown_section_key_rejected", "config.removed_key_rejected")
-fault(unknown_key_rejected, "short_paths", LOAD, "errors name the key without its path", also=ALSO[:1])(
-    rewords(r"[\w.\[\]]+\.(\w+): unknown key", r"\1: unknown key")
+KNOB = "unlisted_knob"
+ALSO = ("config.unknown_section_key_rejected",)
+fault(unknown_key_rejected, "nulls_ignored", LOAD, "an unknown key that is set to null is ignored", also=ALSO)(
+    overlooks(rf"{KNOB}: unknown key", is_null(KNOB))
 )
-fault(unknown_key_rejected, "no_cure", LOAD, "errors do not say what to do", also=ALSO)(rewords(r"\. Remedy: .*", ""))
+fault(unknown_key_rejected, "parents_unchecked", LOAD, "only the keys of the leaf itself are checked", also=ALSO)(
+    overlooks(rf"{KNOB}: unknown key", lambda request: KNOB not in request.files.get(request.config, ""))
+)

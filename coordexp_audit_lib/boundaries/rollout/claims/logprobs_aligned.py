@@ -33,3 +33,6 @@ spoil(logprobs_aligned, "mask_late", "the mask begins and ends one token late", 
 spoil(logprobs_aligned, "logprobs_early", "the log-probabilities are those of the next tokens", exchange)(
     changed_row(logprobs=lambda values, at: [*values[1:], values[0]])
 )
+spoil(logprobs_aligned, "mask_early", "the mask begins and ends one token early", exchange)(
+    changed_row(supervised=lambda marks, at: [*marks[1:], False])
+)

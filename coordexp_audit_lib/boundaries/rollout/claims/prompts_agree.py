@@ -29,3 +29,9 @@ prompts_agree = artifact_claim(
 spoil(prompts_agree, "another_prompt", "the batch has another token in its prompt", exchange)(
     changed_row(lambda ids, at: [*ids[:1], 998, *ids[2:]])
 )
+spoil(prompts_agree, "prompt_end_other", "the last token of the prompt is another in the batch", exchange)(
+    changed_row(lambda ids, at: [*ids[: at - 1], 998, *ids[at:]])
+)
+spoil(prompts_agree, "prompt_swapped", "two tokens of the prompt stand the other way round", exchange)(
+    changed_row(lambda ids, at: [ids[1], ids[0], *ids[2:]])
+)

@@ -13,12 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from msgspec.structs import replace
-
 from coordexp_audit_lib.boundaries.rollout import cases, predicates
 from coordexp_audit_lib.boundaries.rollout import surfaces as s
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import Honest, answered, fault
+from coordexp_audit_lib.core.fault import Honest, fault
 from coordexp_audit_lib.core.problem import Problem
 
 
@@ -52,6 +50,13 @@ def coerced_ids(request: s.ParseRequest, honest: Honest) -> s.Parsed:
     return s.Parsed([coerced(i, o) for i, o in zip(request.items, made.outcomes, strict=True)])
 
 
-fault(response_schema, "field_not_named", s.PARSE, "the error about a response says only that it is bad")(
-    answered(outcomes=lambda made: [replace(o, message="bad response") if o.error else o for o in made.outcomes])
-)
+@fault(response_schema, "no_ids_accepted", s.PARSE, "an item without token ids is read as an empty answer")
+def no_ids_accepted(request: s.ParseRequest, honest: Honest) -> s.Parsed:
+    def read(item: Any, outcome: s.Outcome) -> s.Outcome:
+        choices = item.get("choices") if isinstance(item, dict) else None
+        bare = (
+            isinstance(choices, list) and choices and isinstance(choices[0], dict) and not choices[0].get("token_ids")
+        )
+        return s.Outcome(prompt_token_ids=[11, 872, 198]) if bare else outcome
+
+    return s.Parsed([read(i, o) for i, o in zip(request.items, honest(request).outcomes, strict=True)])

@@ -31,3 +31,9 @@ sampled_supervised = artifact_claim(
 spoil(sampled_supervised, "encoded_again", "two sampled tokens are another in the batch", exchange)(
     changed_row(lambda ids, at: [*ids[: at + 2], 999, *ids[at + 4 :]])
 )
+spoil(sampled_supervised, "first_other", "the first sampled token is another in the batch", exchange)(
+    changed_row(lambda ids, at: [*ids[:at], 999, *ids[at + 1 :]])
+)
+spoil(sampled_supervised, "neighbours_swapped", "two sampled tokens stand the other way round", exchange)(
+    changed_row(lambda ids, at: [*ids[: at + 3], ids[at + 4], ids[at + 3], *ids[at + 5 :]])
+)

@@ -18,7 +18,6 @@ from coordexp_audit_lib.boundaries.rollout import surfaces as s
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import Honest, fault
 from coordexp_audit_lib.core.problem import Problem
-from coordexp_audit_lib.kit.rollout_stub import SERVER
 
 
 @claim(
@@ -57,13 +56,13 @@ def order_trusted(request: s.ServerRequest, honest: Honest) -> s.Served:
     return replace(made, error="", message="", outputs=list(range(request.requests))[::-1])
 
 
-@fault(server_truth, "status_ignored", s.SERVER, "every failure of the server is one error without a reason")
-def status_ignored(request: s.ServerRequest, honest: Honest) -> s.Served:
+@fault(server_truth, "failure_is_empty", s.SERVER, "of a server that answers 500 the rollouts are empty")
+def failure_is_empty(request: s.ServerRequest, honest: Honest) -> s.Served:
     made: s.Served = honest(request)
-    return replace(made, error="RolloutError", message="rollout failed") if made.error else made
+    return replace(made, error="", message="", outputs=[]) if request.misdeed == "status_500" else made
 
 
-@fault(server_truth, "server_unnamed", s.SERVER, "the error of a lost connection does not say of which server")
-def server_unnamed(request: s.ServerRequest, honest: Honest) -> s.Served:
+@fault(server_truth, "cut_body_read", s.SERVER, "of a body that was cut, what came is taken")
+def cut_body_read(request: s.ServerRequest, honest: Honest) -> s.Served:
     made: s.Served = honest(request)
-    return replace(made, message=made.message.replace(SERVER, "the server"))
+    return replace(made, error="", message="", outputs=[0]) if request.misdeed == "cut_body" else made

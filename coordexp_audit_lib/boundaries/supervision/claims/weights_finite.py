@@ -37,3 +37,9 @@ weights_finite = artifact_claim(
 spoil(weights_finite, "weights_lost", "a NaN gradient is applied", lambda: running.Weights(5, 4))(
     lambda seen: replace(seen, lost=["norm.weight"])
 )
+spoil(weights_finite, "first_step_lost", "no weight is a number after the first step", lambda: running.Weights(1, 2))(
+    lambda seen: replace(seen, lost=["embed.weight", "norm.weight"])
+)
+spoil(
+    weights_finite, "adapter_lost", "of many weights one of an adapter is lost late", lambda: running.Weights(900, 500)
+)(lambda seen: replace(seen, lost=["layers.3.q_proj.lora_B.weight"]))
