@@ -117,9 +117,16 @@ def test_a_config_of_trl_that_does_not_accumulate_has_no_step_of_several_packs()
             trl.step(Asked(channel="A"), configured(**settings))
 
 
-def test_a_config_of_llama_factory_that_does_not_pack_leaves_what_is_about_packs_open() -> None:
+def test_packs_of_llama_factory_are_judged_where_they_are_to_keep_samples_apart() -> None:
+    def here(**said: bool) -> Any:
+        return SimpleNamespace(parts=SimpleNamespace(**said))
+
     with pytest.raises(NotSupported, match="nothing is packed"):
-        llamafactory.packing(SimpleNamespace(parts=SimpleNamespace(packs=False)))
+        llamafactory.packing(here(packs=False, neat=False), neat=False)
+    with pytest.raises(NotSupported, match="see each other, as documented"):
+        llamafactory.packing(here(packs=True, neat=False))
+    llamafactory.packing(here(packs=True, neat=False), neat=False)
+    llamafactory.packing(here(packs=True, neat=True))
 
 
 def test_another_stage_of_llama_factory_is_refused_by_its_name(tmp_path: Path) -> None:

@@ -44,16 +44,20 @@ def setup(here):
     return World(here.scratch, settings_of(here.config), here.config is not None)
 
 
-def packing(here):
-    """Refuse what is about packs where the config does not pack."""
+def packing(here, neat=True):
+    """Refuse what is about packs where the config does not pack, or means the samples of a pack to see each other.
+
+    neat: of packs that are to keep them apart."""
     if not here.parts.packs:
         raise NotSupported("this config sets neither packing nor neat_packing: nothing is packed")
+    if neat and not here.parts.neat:
+        raise NotSupported("packing without neat_packing: the samples of a pack see each other, as documented")
 
 
 @adapter.answers("packing.plan", of=PROCESSOR + "PackedSupervisedDatasetProcessor.preprocess_dataset")
 def plan(request, here):
     """Samples of equal tokens, packed; of each rank what accelerate's sampler deals out unshuffled."""
-    packing(here)
+    packing(here, neat=False)
     if request.drop_last:
         raise NotSupported("drop_last: no pack is dropped for being underfilled")
     if max(request.lengths) > request.packing_length:
