@@ -174,12 +174,19 @@ def _one_after_another(what: str, own: Sequence[tuple[Any, Any]], row: PackedRow
 
 
 def _in_padding(row: PackedRow, what: str) -> int:
-    """How many of the last images stand whole in the padding behind the samples: they are no sample's, and are there so
-    that every rank runs the vision tower."""
+    """How many of the last images stand whole behind the samples, where nothing is supervised: they are no sample's,
+    and are there so that every rank runs the vision tower."""
     ids, pad = row.flat("input_ids"), row.profile.image_pad if what == "image" else row.profile.video_pad
-    if ids is None or pad is None or row.rows != 1 or row.get("lengths") is None:
+    lengths, labels, end = row.get("lengths"), row.labels, None
+    if lengths is not None:
+        end = int(lengths.sum())
+    elif row.places:
+        end = row.places[-1][1] + len(row.samples[-1].input_ids)
+    if ids is None or pad is None or end is None or row.rows != 1:
         return 0
-    return int((mrope.runs(ids == pad)[0] >= row.padding).sum())
+    if labels is not None and (labels[end:] != row.profile.ignore_index).any():
+        return 0
+    return int((mrope.runs(ids == pad)[0] >= end).sum())
 
 
 def _other(a: Array, b: Array) -> Array:
