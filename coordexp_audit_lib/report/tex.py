@@ -13,7 +13,7 @@ from coordexp_audit_lib.core.errors import AuditError
 PROGRAMS = ("latexmk", "xelatex", "kpsewhich")
 FILES = ("polyglossia.sty", "pgfplots.sty", "unicode-math.sty", "ucharclasses.sty", "capt-of.sty", "FreeSerif.otf")
 DEBIAN = "latexmk texlive-xetex texlive-latex-extra texlive-fonts-recommended fonts-freefont-otf"
-TIMEOUT = 300  # seconds; a hundred pages take about 20
+TIMEOUT = 600  # seconds; 280 pages take about 40, on a busy machine ten times as long
 
 
 def missing() -> list[str]:
@@ -69,6 +69,8 @@ def make_pdf(folder: Path, name: str, epoch: int, engine: str = "xelatex") -> Pa
     pdf = folder / f"{name}.pdf"
     if done.returncode != 0 or not pdf.is_file() or pdf.stat().st_size == 0:
         raise AuditError(f"LaTeX failed: {_first_error(log)}", where=str(log), remedy=f"apt-get install {DEBIAN}")
+    for kept in ("fdb_latexmk", "fls"):  # latexmk's own notes, with times: two builds are to be the same bytes
+        (folder / f"{name}.{kept}").unlink(missing_ok=True)
     return pdf
 
 

@@ -42,6 +42,10 @@ CITATIONS = {
             "add-stage1-et-rmp-ce-objective",
         ),
     ),
+    "supervision.branch_scored": (
+        newest(SET_CONTINUATION, "Canonical object-entry and closure spans are index based", CHANGE),
+        newest(SET_CONTINUATION, "Structural-close losses do not target chat EOS", CHANGE),
+    ),
     "supervision.subset_sampling": (
         newest(SET_CONTINUATION, "Subset prefix sampling is deterministic and configurable", CHANGE),
         newest(SET_CONTINUATION, "Candidate scoring modes expose exact and sampled logZ semantics", CHANGE),
@@ -101,4 +105,8 @@ CHANGES = {
         "supervision.coordinate_terms": (COORDINATES, _COORD_REG),
         "supervision.token_roles_partition": (_ROLES,),
     }
+}
+
+BEYOND = {
+    "": {"supervision.fn_injected": (("^no ground truth", "it does not say what trains where nothing is annotated"),)}
 }
