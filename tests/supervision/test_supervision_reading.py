@@ -5,14 +5,16 @@ from __future__ import annotations
 from itertools import permutations
 from random import Random
 
+import msgspec
 import pytest
 
 from coordexp_audit_lib.boundaries.supervision.cases import rollouts
 from coordexp_audit_lib.boundaries.supervision.cases.rollouts import write
 from coordexp_audit_lib.boundaries.supervision.predicates import matching
+from coordexp_audit_lib.boundaries.supervision.predicates.reading import read
 from coordexp_audit_lib.boundaries.supervision.predicates.roles import around, layout, shown, text_of
 from coordexp_audit_lib.boundaries.supervision.reference.target import cut_tokens, keep
-from coordexp_audit_lib.boundaries.supervision.surfaces import Thing
+from coordexp_audit_lib.boundaries.supervision.surfaces import Group, SegmentB, Thing
 from coordexp_audit_lib.kit.coordjson import container, is_strict, salvage
 from coordexp_audit_lib.kit.tokenizer import encode
 
@@ -141,3 +143,23 @@ def test_the_token_between_two_records_is_found_where_it_ends_the_first() -> Non
 def test_a_coordinate_that_a_description_spells_is_no_slot() -> None:
     view = layout(encode(container(write([Thing("label <|coord_7|>", [1, 2, 3, 4])]))), "desc_first")
     assert [shown(view.tokens[p].id) for p in view.slots(0)] == [f"<|coord_{k}|>" for k in (1, 2, 3, 4)]
+
+
+def test_a_match_of_a_box_the_wrong_way_round_is_no_match() -> None:
+    """Repaired and matched by the pipeline, it stands for no ground truth: that was neither found nor appended."""
+    turned, right = Thing("cat", [100, 300, 300, 100]), Thing("cat", [100, 100, 300, 300])
+    ids = encode(container(write([turned])) + "<|im_end|>\n")
+    slots = layout(ids, "desc_first").slots(0)
+    made = rollouts.one([right], ids).samples[0]
+    segment = msgspec.structs.replace(bare(ids), prefix_groups=[Group(slots, right.bbox)])
+    found = read(segment, made, "desc_first")
+    assert (found.fates, found.unclaimed) == (["dropped"], [slots])
+
+
+def bare(ids: list[int]) -> SegmentB:
+    """A segment of these tokens, all of them the rollout's, of which nothing is known."""
+    none = {f: [] for f in SegmentB.__struct_fields__ if f not in COUNTS}
+    return SegmentB(**{**none, **dict.fromkeys(COUNTS, 0), "ids": ids, "prefix_len": len(ids)})
+
+
+COUNTS = ("prompt_len", "prefix_len", "invalid", "valid", "matched", "fn", "dropped", "truncated", "seed_base")

@@ -19,13 +19,22 @@ from coordexp_audit_lib.boundaries.supervision.cases.rollouts import Case
 from coordexp_audit_lib.boundaries.supervision.faults import of_fate, roles, scaled
 from coordexp_audit_lib.boundaries.supervision.predicates import targets
 from coordexp_audit_lib.boundaries.supervision.predicates.reading import APPENDED
-from coordexp_audit_lib.boundaries.supervision.predicates.roles import DESC, layout
-from coordexp_audit_lib.boundaries.supervision.surfaces import CHANNEL_A, CHANNEL_B, ChannelARequest, Thing
+from coordexp_audit_lib.boundaries.supervision.predicates.roles import DESC, layout, text_of
+from coordexp_audit_lib.boundaries.supervision.surfaces import (
+    CHANNEL_A,
+    CHANNEL_B,
+    ChannelARequest,
+    ChannelB,
+    ChannelBRequest,
+    SegmentB,
+    Thing,
+)
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.fault import asked, fault
+from coordexp_audit_lib.core.fault import Honest, asked, fault
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.coordjson import Order
+from coordexp_audit_lib.kit.tokenizer import encode
 
 ORDERS: tuple[Order, ...] = ("desc_first", "geometry_first")
 
@@ -86,3 +95,19 @@ fault(fn_injected, "appended_desc_lowered", CHANNEL_B, _LOWER)(
 
 def _lowered(thing: Thing) -> Thing:
     return replace(thing, desc=thing.desc.lower())
+
+
+_DENSE = "What is appended is written without a space between records."
+
+
+@fault(fn_injected, "appended_without_spaces", CHANNEL_B, _DENSE)
+def _dense(request: ChannelBRequest, honest: Honest) -> ChannelB:
+    answer: ChannelB = honest(request)
+    if request.backward:
+        return answer  # what is measured token by token would not fit
+
+    def changed(segment: SegmentB) -> SegmentB:
+        kept, tail = segment.ids[: segment.prefix_len], text_of(segment.ids[segment.prefix_len :])
+        return replace(segment, ids=[*kept, *encode(tail.decode().replace("}, {", "},{"))])
+
+    return replace(answer, segments=list(map(changed, answer.segments)))
