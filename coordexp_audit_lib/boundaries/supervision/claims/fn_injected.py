@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.supervision.cases import rollouts
-from coordexp_audit_lib.boundaries.supervision.cases.asking import over, with_overlap
+from coordexp_audit_lib.boundaries.supervision.cases.asking import over, said, with_overlap
 from coordexp_audit_lib.boundaries.supervision.cases.rollouts import Case
 from coordexp_audit_lib.boundaries.supervision.faults import of_fate, roles, scaled
 from coordexp_audit_lib.boundaries.supervision.predicates import targets
@@ -60,12 +60,13 @@ def _as_forced(ctx: Context) -> Iterator[Violation]:
     """What is appended is written as Channel-A writes the same objects, to the byte: both are the pipeline's own."""
     for order in ORDERS:
         name, asked = f"first found, others missed, {order}", rollouts.after_one(order)
-        forced = ctx.value(CHANNEL_A, ChannelARequest(asked.samples, 1, "unroll", order))
+        forced = ctx.ask(CHANNEL_A, ChannelARequest(asked.samples, 1, "unroll", order))
         found = ctx.ask(CHANNEL_B, asked)
-        if found.content is None or not found.content.segments or not forced.segments:
-            ctx.left_out(name, "no target came back")
+        written = [made.content.segments for made in (forced, found) if made.content is not None]
+        if len(written) < 2 or not all(written):
+            ctx.left_out(name, said(forced) or said(found) or "no target came back")
             continue
-        tails = [_tail(made.segments[0].ids, order) for made in (forced, found.content)]
+        tails = [_tail(made[0].ids, order) for made in written]
         ctx.judged()
         if tails[0] != tails[1]:
             message = "what is appended is not written as teacher forcing writes it"
