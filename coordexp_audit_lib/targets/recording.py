@@ -245,8 +245,16 @@ class Recorder(Target):
     def apart(self) -> Recorder:
         """One that knows what an earlier recording holds, and keeps what it is asked for this one to take in."""
         other = Recorder(self.live.apart())
-        other._earlier, other.audited = self._earlier, self.audited
+        other.know(self._earlier)
+        other.audited = self.audited
         return other
+
+    def known(self) -> dict[str, dict[str, dict[str, Any]]]:
+        return self._earlier
+
+    def know(self, answers: dict[str, dict[str, dict[str, Any]]]) -> None:
+        """Do not ask what these answer."""
+        self._earlier = answers
 
     def told(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in KEPT}
