@@ -7,10 +7,11 @@ files that the pipeline map names. Equivalent by rule, and never drawn, is what 
 docstrings, annotations, log and print calls, warnings, f-strings, the exception that is raised (its `raise` is drawn).
 
 A change is noticed if a claim comes to another status or to other kinds of violations than on the unchanged tree. The
-unchanged tree's answers are kept in FOLDER with the lines that ran; a claim is judged anew if one of its questions
-comes by the change, or if it reads source and the kind of change can matter to it. A line that no question comes by is
-missed, as long as no claim on source tells it. Interrupted, it goes on where it stopped. --write: put the result into
-tests/history/mutants.json.
+unchanged tree's answers are kept in FOLDER with the lines that ran. Of the questions that come by the change at most
+40 are asked anew, some of each claim; a claim is judged anew if one of its answers is another, or if it reads source
+and the kind of change can matter to it. So a change may be counted as missed that the whole audit would notice, never
+the other way. A line that no question comes by is missed, unless a claim on source tells it. Interrupted, it goes on
+where it stopped. --write: put the result into tests/history/mutants.json.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,18 +44,26 @@ from coordexp_audit_lib.source.tree import Tree
 
 RESULT = Path(__file__).resolve().parents[2] / "tests" / "history" / "mutants.json"
 SECONDS = 60.0
+QUESTIONS = 40  # that are asked anew of a changed tree; of more, a drawn part
+ASKERS = 8  # claims that are judged anew for one other answer
 CONTROLS = 12  # changes that change nothing: none may be noticed
 STAGES = {
     **{"launch": "config", "data": "geometry", "template": "template", "packing": "packing"},
     **{"trainer": "supervision", "rollout": "rollout", "metrics": "metrics", "artifacts": "provenance"},
 }
 SPEECH = ("common/coordjson", "coord_tokens/codec", "utils/assistant", "transpiler", "coordjson")  # boundary 04's files
-# What these read of a source, by which kinds of change it can become another: names and calls, keys, the YAML files.
-WORDS = ("constant", "changed default", "removed statement", "other function")
+# What these read of a source, by which kinds of change it can become another: definitions, names and calls, keys and
+# other words, the handlers of errors, the YAML files.
+CALLS = ("removed statement", "other function")
+WORDS = ("constant", "changed default", *CALLS)
 READ = {
-    **dict.fromkeys(("pipeline_map.names_defined", "pipeline_map.calls_fit"), ("removed statement", "other function")),
-    **dict.fromkeys(("pipeline_map.keys_are_read", "rollout.endpoints"), WORDS),
+    **dict.fromkeys(
+        ("pipeline_map.names_defined", "pipeline_map.calls_fit", "coordjson.transpiled_before_json"), CALLS
+    ),
+    **dict.fromkeys(("silence.no_blanket_suppression", "rollout.no_rank_conditional_collective"), CALLS),
+    **dict.fromkeys(("pipeline_map.keys_are_read",), WORDS),
     **dict.fromkeys(("config.parents_exist", "config.keys_once"), ()),
+    **dict.fromkeys(("pipeline_map.owners_resolve", "pipeline_map.entrypoints_exist"), ()),
 }
 Case = tuple[Claim, str]
 
@@ -85,19 +95,31 @@ def drawn(tree: Tree, files: dict[str, str], count: int, seed: int) -> tuple[lis
         for kind in kinds:
             while by_kind[kind]:
                 path, site = by_kind[kind].pop()
-                source = tree.text(path)
-                if (path, site.line) not in lines and _other(source, mutated(source, site)):
+                if (path, site.line) not in lines:
                     lines.add((path, site.line))
                     chosen.append((path, site))
                     break
     return chosen[:count], {"offered": offered, "set aside": aside}
 
 
-def _other(source: str, changed: str) -> bool:
+def parses(source: str) -> bool:
     try:
-        return ast.dump(ast.parse(changed)) != ast.dump(ast.parse(source))
+        ast.parse(source)
     except SyntaxError:
         return False
+    return True
+
+
+def rows_of(tree: Tree, path: str, site: Site) -> range:
+    """The lines of which one must run for a change to take part; none where it takes part in the import. A default is
+    used by its function."""
+    rows = site.rows
+    if site.kind == "changed default":
+        around = [n for n in ast.walk(tree.module(path)) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+        mine = [n for n in around if n.lineno <= site.line < n.body[0].lineno]
+        rows = (mine[-1].lineno, mine[-1].end_lineno or 0) if mine else rows
+        return range(rows[0], rows[1] + 1) if mine or site.function else range(0)
+    return range(rows[0], rows[1] + 1) if site.function else range(0)
 
 
 class Change(NamedTuple):
@@ -117,54 +139,87 @@ class Baseline:
         if self.file.exists():
             self.known, self.said = pickle.loads(self.file.read_bytes())
         for number, (claim, config) in enumerate(cases, 1):
-            if (claim.id, config) in self.said:
+            if (claim.id, config) in self.said and all("request" in self.known[k] for k in self._keys(claim, config)):
                 continue
             target, began = Asking(forks.fork(), self.known, None), time.perf_counter()
             told = judged(target, claim, config)
             target.live.close()
-            self.said[claim.id, config] = told, list(target.asked), time.perf_counter() - began
-            self.file.write_bytes(pickle.dumps((self.known, self.said)))
+            before = self.said.get((claim.id, config), (told, [], 0.0))[2]
+            self.said[claim.id, config] = told, list(target.asked), before or time.perf_counter() - began
+            if before == 0.0 or number % 40 == 0 or number == len(cases):
+                self.file.write_bytes(pickle.dumps((self.known, self.said)))
             shown = f"{claim.id} {config}: {told[0]}, {len(target.asked)} questions"
             print(
                 f"[{number}/{len(cases)}] {shown}, {self.said[claim.id, config][2]:.1f} s", file=sys.stderr, flush=True
             )
 
-    def asking(self, cases: list[Case], change: Change) -> Iterator[Case]:
-        """The claims that may come to something else, the quickest first."""
-        for claim, config in sorted(cases, key=lambda c: self.said[c[0].id, c[1]][2]):
-            keys = self.said[claim.id, config][1]
-            reads = not keys and change.kind in READ.get(claim.id, (change.kind,))
-            if reads or any(self._open(k) or touches(self.known[k]["lines"], change.place) for k in keys):
-                yield claim, config
+    def _keys(self, claim: Claim, config: str) -> list[str]:
+        return [k for k in self.said[claim.id, config][1] if self.known[k]["answer"] is not None]
+
+    def reading(self, cases: list[Case], change: Change) -> list[Case]:
+        """The claims on source that may come to something else, the quickest first."""
+        mine = [
+            c for c in cases if not self.said[c[0].id, c[1]][1] and change.kind in READ.get(c[0].id, (change.kind,))
+        ]
+        return sorted(mine, key=self._seconds)
+
+    def asking(self, cases: list[Case], change: Change) -> list[tuple[Case, str]]:
+        """The questions that come by the change, each of a claim that asks it: the quickest claims first, one question
+        of each in turn, so many at most."""
+        turns = []
+        for case in sorted(cases, key=self._seconds):
+            keys = self.said[case[0].id, case[1]][1]
+            mine = [k for k in keys if touches(self.known[k]["lines"], change.place)]
+            random.Random(f"{case[0].id} {change.place}").shuffle(mine)
+            turns.append([(case, k) for k in mine])
+        found: dict[str, Case] = {}
+        for case, k in (one for turn in zip_longest(*turns) for one in turn if one):
+            if self.known[k]["answer"] is not None:
+                found.setdefault(k, case)
+        return [(case, k) for k, case in list(found.items())[:QUESTIONS]]
+
+    def askers(self, cases: list[Case], key: str) -> list[Case]:
+        return sorted((c for c in cases if key in self.said[c[0].id, c[1]][1]), key=self._seconds)
+
+    def _seconds(self, case: Case) -> float:
+        return self.said[case[0].id, case[1]][2]
 
     def reached(self, change: Change) -> bool:
         """Whether a question comes by the change."""
         return any(touches(k["lines"], change.place) for k in self.known.values())
 
-    def _open(self, key: str) -> bool:
-        return self.known[key]["answer"] is None
-
 
 def measured(forks: Forks, baseline: Baseline, cases: list[Case], change: Change) -> dict[str, Any]:
-    """Judge a changed tree; the file is put back."""
-    path = change.place[0]
-    file, began = forks.base.tree.root / path, time.perf_counter()
-    source, asked = file.read_bytes(), list(baseline.asking(cases, change))
-    live = forks.fork(path)
-    target = Asking(live, baseline.known, change.place)
-    noticed: dict[str, Any] = {}
+    """Judge a changed tree; the file is put back. Claims are judged if they read source, or if the answer to a question
+    of theirs is another one than the unchanged tree's."""
+    path, began = change.place[0], time.perf_counter()
+    file = forks.base.tree.root / path
+    source, asked = file.read_bytes(), baseline.asking(cases, change)
+    target = Asking(forks.fork(path), baseline.known, change.place)
+    noticed, done, others = dict[str, Any](), set[tuple[str, str]](), 0
+
+    def judged_anew(claim: Claim, config: str) -> bool:
+        done.add((claim.id, config))
+        told = judged(target, claim, config)
+        if told != baseline.said[claim.id, config][0]:
+            noticed.update(claim=claim.id, status=told[0])
+        return bool(noticed)
+
     try:
         file.write_text(change.text, encoding="utf-8")
-        for claim, config in asked:
-            told = judged(target, claim, config)
-            if told != baseline.said[claim.id, config][0]:
-                noticed = {"claim": claim.id, "status": told[0]}
-                break
+        if not any(judged_anew(*case) for case in baseline.reading(cases, change)):
+            for _, key in asked:
+                if target.same(key):
+                    continue
+                others += 1
+                if any(judged_anew(*c) for c in baseline.askers(cases, key)[:ASKERS] if (c[0].id, c[1]) not in done):
+                    break
     finally:
-        live.close()
+        target.live.close()
         file.write_bytes(source)
     took = round(time.perf_counter() - began, 1)
-    return {"reached": baseline.reached(change), "judged": len(asked), "noticed": noticed, "seconds": took}
+    reached = baseline.reached(change)
+    return {"reached": reached, "asked": len(asked), "other answers": others, "noticed": noticed, "seconds": took}
 
 
 def main() -> int:
@@ -174,6 +229,7 @@ def main() -> int:
     parser.add_argument("--kept", type=Path, required=True)
     parser.add_argument("--count", type=int, default=320)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=1e6, help="end after so many, with what is done by then")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     given.kept.mkdir(parents=True, exist_ok=True)
@@ -186,40 +242,44 @@ def main() -> int:
         cases = [(c, config) for c in chosen for config in (configs if c.per_config else configs[:1])]
         baseline = Baseline(given.kept, forks, cases)
         files = owned(target.tree, target)
-        sites, counts = drawn(target.tree, files, given.count, given.seed)
+        choice = given.kept / f"drawn.{given.seed}.{given.count}.pickle"
+        if not choice.exists():
+            choice.write_bytes(pickle.dumps(drawn(target.tree, files, given.count, given.seed)))
+        sites, counts = pickle.loads(choice.read_bytes())
         measure = partial(measured, forks, baseline, cases)
-        rows = _each(target.tree, files, sites, given.kept / "rows.jsonl", measure)
+        rows = _each(target.tree, sites, given.kept / "rows.jsonl", measure, given.minutes)
+        for row in rows:
+            row["boundary"] = files[row["path"]]
     finally:
         forks.close()
     commit = target.info().commit
     result = {"commit": commit, "seed": given.seed, "files": len(files), **counts, "mutants": rows}
+    for row in rows:
+        row.pop("seconds", None)
     text = json.dumps(result, indent=1, sort_keys=True) + "\n"
     (RESULT if given.write else given.kept / "mutants.json").write_text(text, encoding="utf-8")
     return 0
 
 
 def _each(
-    tree: Tree,
-    files: dict[str, str],
-    sites: list[tuple[str, Site]],
-    kept: Path,
-    measure: Callable[[Change], dict[str, Any]],
+    tree: Tree, sites: list[tuple[str, Site]], kept: Path, measure: Callable[[Change], dict[str, Any]], minutes: float
 ) -> list[dict[str, Any]]:
-    """Every change in turn, then the controls; what was measured before is taken as it was kept."""
+    """The controls, then every change in turn; what was measured before is taken as it was kept."""
     known = {}
     if kept.exists():
         known = {r["name"]: r for r in map(json.loads, kept.read_text(encoding="utf-8").splitlines())}
-    jobs = [(path, site, mutated(tree.text(path), site)) for path, site in sites]
     same = sorted({path: site for path, site in sites}.items())[:CONTROLS]
-    jobs += [(path, site._replace(kind="control"), tree.text(path) + "\n# nothing\n") for path, site in same]
-    rows = []
+    jobs = [(path, site._replace(kind="control"), tree.text(path) + "\n# nothing\n") for path, site in same]
+    jobs += [(path, site, mutated(tree.text(path), site)) for path, site in sites]
+    rows, ends = [], time.monotonic() + 60 * minutes
     for number, (path, site, text) in enumerate(jobs, 1):
         name = f"{path}:{site.line} {site.kind} {site.first} {site.instead}"
+        if name not in known and (time.monotonic() > ends or not parses(text)):
+            continue
         if name not in known:
-            inside = site.function and site.kind != "control"
-            lines = frozenset(range(site.rows[0], site.rows[1] + 1) if inside else ())
+            lines = frozenset(rows_of(tree, path, site)) if site.kind != "control" else frozenset[int]()
             found = measure(Change(site.kind, (path, lines), text))
-            place = {"path": path, "line": site.line, "function": site.function, "boundary": files[path]}
+            place = {"path": path, "line": site.line, "function": site.function}
             known[name] = {"name": name, "kind": site.kind, **place, **found}
             with kept.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(known[name]) + "\n")
