@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -25,6 +25,22 @@ MAX_NESTED = 64
 MAX_SHOWN = 20_000  # characters of one value of a violation
 
 
+class Reached(NamedTuple):
+    """Whether an audited config reaches a violation, how that is known, and which do: none named means all of them, or
+    that it is not known which."""
+
+    reach: Reach
+    by: str = ""
+    configs: tuple[str, ...] = ()
+
+
+def either(before: tuple[str, ...] | None, now: tuple[str, ...]) -> tuple[str, ...]:
+    """The configs that reach one of two violations; none named means all. before: None where there was none."""
+    if before is None:
+        return now
+    return tuple(dict.fromkeys((*before, *now))) if before and now else ()
+
+
 class Place(msgspec.Struct, frozen=True):
     """A place that may be the one to mend, and how it was found: `refusal` (the innermost frame of the target),
     `parser` (the section class that let a key pass), `lines` (those that ran when it failed and not when it passed),
@@ -43,7 +59,8 @@ class Violation(msgspec.Struct, frozen=True):
     severity: by effect, where it is not the claim's own. authority: `practice` where it goes beyond what is cited.
     kind: what it has in common with others that are counted with it; "": its message without its subject,
         numbers, names and quotations.
-    reach, reach_by: whether an audited config reaches it, and how that is known. remedy: where it is not the claim's.
+    reach, reach_by, reached_in: whether an audited config reaches it, how that is known, and which do (`Reached`).
+    remedy: where it is not the claim's.
     """
 
     message: str
@@ -57,6 +74,7 @@ class Violation(msgspec.Struct, frozen=True):
     kind: str = ""
     reach: Reach | None = None
     reach_by: str = ""
+    reached_in: tuple[str, ...] = ()
     found: str = ""
     others: tuple[Place, ...] = ()
     remedy: str = ""
@@ -68,8 +86,8 @@ class Violation(msgspec.Struct, frozen=True):
 
 
 class Like(msgspec.Struct, frozen=True):
-    """Violations of one kind: what the smallest says, how many there are, the first few of their subjects, and what
-    their messages have in common (`Violation.kind`)."""
+    """Violations of one kind: what the smallest says, how many there are, the first few of their subjects, what their
+    messages have in common (`Violation.kind`), and the audited configs that reach them (`Reached`)."""
 
     message: str
     count: int
@@ -78,6 +96,7 @@ class Like(msgspec.Struct, frozen=True):
     reach: Reach
     subjects: tuple[str, ...]
     kind: str = ""
+    reached_in: tuple[str, ...] = ()
 
 
 class Finding(msgspec.Struct, frozen=True):

@@ -93,8 +93,8 @@ def _reached(violation: Violation, ctx: Context, claim: Claim) -> Violation:
     """Say whether an audited config leads there, unless the check said so."""
     if violation.reach is not None:
         return violation
-    reach, by = ctx.target.reach(ctx.config, claim.id, violation.where, violation.subject)
-    return msgspec.structs.replace(violation, reach=reach, reach_by=by)
+    reach, by, configs = ctx.target.reach(ctx.config, claim.id, violation.where, violation.subject)
+    return msgspec.structs.replace(violation, reach=reach, reach_by=by, reached_in=configs)
 
 
 def judge_artifact(artifact: Artifact, claim: Claim, finish: Callable[[Violation], Violation] | None = None) -> Finding:

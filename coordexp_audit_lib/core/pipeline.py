@@ -12,7 +12,7 @@ import msgspec
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.evidence import Where
-from coordexp_audit_lib.core.finding import Reach
+from coordexp_audit_lib.core.finding import Reached
 
 _PIPELINES: dict[str, Pipeline] = {}
 
@@ -20,9 +20,9 @@ _PIPELINES: dict[str, Pipeline] = {}
 class Named(msgspec.Struct, frozen=True):
     """A place that a pipeline names for what breaks a claim, without a line number.
 
-    symbols: candidates as `package.module:qualname`, the first that a tree has counts. at: the statement in it, by what
-    it calls, assigns or spells. key: in place of a symbol, the key of the config under audit. about: a pattern that
-    subject or message must match.
+    symbols: candidates as `package.module:qualname`, the first that a tree has counts. at: the statement in it, by
+    what it calls (by its name, or with the arguments as written), assigns or spells. key: in place of a symbol, the
+    key of the config under audit. about: a pattern that subject or message must match.
     """
 
     symbols: tuple[str, ...] = ()
@@ -109,14 +109,14 @@ class Pipeline(ABC):
 
     def reach(
         self, tree: Any, configs: Sequence[str], config: str, *, claim: str, where: Where | None, subject: str
-    ) -> tuple[Reach, str]:
+    ) -> Reached:
         """Whether a run from `config` of a source tree (a `source.tree.Tree`) comes by the place of a violation, and
         how that is known; by default it is not.
 
         configs: those under audit, by path in a tree. config: "" for any of them. claim: its id. subject: of the
         violation; a key of a config is judged by whether the configs have it.
         """
-        return "unknown", ""
+        return Reached("unknown")
 
 
 def register(pipeline: Pipeline) -> Pipeline:

@@ -8,25 +8,31 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.core.claim import claims
-from coordexp_audit_lib.core.finding import AUTHORITIES, REACHES, SEVERITIES, STATUSES, Finding, Like
+from coordexp_audit_lib.core.finding import AUTHORITIES, REACHES, SEVERITIES, STATUSES, Finding, Like, Violation, either
+
+NEAR = 2  # lines within which two places are one
 
 
 def ranked(findings: Iterable[Finding]) -> list[Finding]:
     """Findings of several configs as one list: alike ones joined, names of one root counted once, by weight.
 
-    A violation is counted with its root only where that one weighs at least as much: a reached one is never hidden
-    behind a latent one, nor a heavy one behind a light one. First what is violated and counts, by effect, reach and
+    A violation is counted with its root only where that one weighs at least as much and is to be mended in the same
+    lines: a reached one is never hidden behind a latent one, nor a heavy one behind a light one, nor one mend behind
+    another. First what is violated and counts, by effect, reach and
     authority; then what could not be judged, what is latent, and what holds. Equals keep their order.
     """
     joined = _joined(findings)
     roots = {c.id: c.root for c in claims() if c.root}
     violated = [f for f in joined if f.status == "violated"]
     heaviest = {(f.invariant, c): _burden(f) for f in sorted(violated, key=_burden, reverse=True) for c in _scope(f)}
+    placed: dict[str, list[Finding]] = {}
+    for f in violated:
+        placed.setdefault(f.invariant, []).append(f)
     told = []
     for f in joined:
         root = roots.get(f.invariant, "")
         of_root = [heaviest[root, c] for c in (*_scope(f), None) if (root, c) in heaviest]
-        shared = f.status == "violated" and of_root and min(of_root) <= _burden(f)
+        shared = f.status == "violated" and of_root and min(of_root) <= _burden(f) and _one_mend(f, placed[root])
         told.append(msgspec.structs.replace(f, same_as=root) if shared else f)
     names = [(f.same_as, f.invariant) for f in told if f.same_as]
     told = [_named(f, tuple(sorted({n for root, n in names if root == f.invariant}))) for f in told]
@@ -41,6 +47,13 @@ def weight(f: Finding) -> tuple[int, int, int, int]:
         return (group, SEVERITIES.index(f.severity), reach, AUTHORITIES.index(f.authority))
     group = {"error": 1, "unbound": 2, "held": 4}[f.status]
     return (group, SEVERITIES.index(f.severity), 0, AUTHORITIES.index(f.authority))
+
+
+def _one_mend(f: Finding, roots: Sequence[Finding]) -> bool:
+    """Whether an example of a violation has its place where one of its root has, or nobody knows."""
+    mine, theirs = ({v.where for one in of for v in one.violations if v.where} for of in ([f], roots))
+    near = (abs(a.line - b.line) <= NEAR for a in mine for b in theirs if a.path == b.path)
+    return not mine or not theirs or any(near)
 
 
 def _burden(f: Finding) -> tuple[bool, int]:
@@ -71,19 +84,40 @@ def _both(before: Finding, now: Finding) -> Finding:
     kinds = _kinds(before)
     for key, k in _kinds(now).items():
         kinds[key] = _alike(kinds[key], k) if key in kinds else k
-    seen = {(v.kind, v.where) for v in before.violations}
-    examples = [*before.violations, *(v for v in now.violations if (v.kind, v.where) not in seen)]
+    examples = _examples(before, now)
     return msgspec.structs.replace(
         before,
         configs=tuple(dict.fromkeys((*before.configs, *now.configs))),
         checked=max(before.checked, now.checked),
         reach=reach,
-        reach_by=before.reach_by if reach == before.reach else now.reach_by,
+        reach_by=examples[0].reach_by if examples else "",
         kinds=tuple(kinds.values()),
         violations=examples,
         violation_count=max(before.violation_count, now.violation_count, sum(k.count for k in kinds.values())),
         seconds=round(before.seconds + now.seconds, 3),
     )
+
+
+def _examples(before: Finding, now: Finding) -> list[Violation]:
+    """The examples of both; of each kind and weight those come first that both have: they are true of all configs."""
+    shown = {(v.kind, v.where, v.subject): v for v in now.violations}
+    both = [_reached_in_both(v, shown.get((v.kind, v.where, v.subject))) for v in before.violations]
+    named = {(k.kind, k.severity, k.reach, s) for k in now.kinds for s in k.subjects}
+    classes: dict[tuple[Any, ...], list[Violation]] = {}
+    for v in both:
+        classes.setdefault((v.kind, v.severity, v.reach), []).append(v)
+    for kind, of_kind in classes.items():
+        of_kind.sort(key=lambda v, kind=kind: (*kind, v.subject) not in named)  # type: ignore[misc]
+    first = [classes[v.kind, v.severity, v.reach].pop(0) for v in both]
+    seen = {(v.kind, v.where) for v in before.violations}
+    return [*first, *(v for v in now.violations if (v.kind, v.where) not in seen)]
+
+
+def _reached_in_both(before: Violation, now: Violation | None) -> Violation:
+    """A violation that stands in two findings, with the configs of both."""
+    if now is None or now.reach != before.reach:
+        return before
+    return msgspec.structs.replace(before, reached_in=either(before.reached_in, now.reached_in))
 
 
 def _kinds(f: Finding) -> dict[tuple[str, ...], Like]:
@@ -92,7 +126,8 @@ def _kinds(f: Finding) -> dict[tuple[str, ...], Like]:
 
 def _alike(before: Like, now: Like) -> Like:
     subjects = tuple(dict.fromkeys((*before.subjects, *now.subjects)))[: max(len(before.subjects), len(now.subjects))]
-    return msgspec.structs.replace(before, count=max(before.count, now.count), subjects=subjects)
+    reached_in = either(before.reached_in, now.reached_in)
+    return msgspec.structs.replace(before, count=max(before.count, now.count), subjects=subjects, reached_in=reached_in)
 
 
 def counted(findings: Sequence[Finding]) -> dict[str, Any]:

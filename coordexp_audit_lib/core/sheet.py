@@ -27,6 +27,7 @@ from coordexp_audit_lib.core.finding import (
     Status,
     Violation,
     brief,
+    either,
     tidy,
 )
 from coordexp_audit_lib.core.problem import Problem, Undecided
@@ -74,11 +75,13 @@ class Group:
         self.weight, self.name = weight, name
         self.count = 0
         self.subjects: dict[str, Violation] = {}
+        self.reached_in: tuple[str, ...] | None = None  # as long as nothing is in it
         self.seen: list[tuple[tuple[int, str], int, Violation]] = []
         self.smallest: list[_Key] = []
 
     def add(self, violation: Violation) -> None:
         self.count += 1
+        self.reached_in = either(self.reached_in, violation.reached_in)
         if len(self.subjects) < SUBJECTS and violation.subject:
             self.subjects.setdefault(tidy(violation.subject), violation)
         if self.count <= COMPARED:
@@ -94,6 +97,8 @@ class Group:
 
     def take_in(self, other: Group, moved: Callable[[Violation], Violation]) -> None:
         """Add what was found in a part that follows; `moved` says where it stands in the whole."""
+        if other.reached_in is not None:
+            self.reached_in = either(self.reached_in, other.reached_in)
         for subject, first in other.subjects.items():
             if len(self.subjects) < SUBJECTS:
                 self.subjects.setdefault(subject, moved(first))
@@ -114,7 +119,8 @@ class Group:
     def like(self, smallest: Violation) -> Like:
         message = OTHERS if self.name == OTHERS else tidy(smallest.message)
         w = self.weight
-        return Like(message, self.count, w.severity, w.authority, w.reach, tuple(self.subjects), self.name)
+        own = self.reached_in or ()
+        return Like(message, self.count, w.severity, w.authority, w.reach, tuple(self.subjects), self.name, own)
 
 
 class _Key:

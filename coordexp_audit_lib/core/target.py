@@ -14,7 +14,7 @@ from coordexp_audit_lib.core.clue import Clue
 from coordexp_audit_lib.core.declared import Declaration
 from coordexp_audit_lib.core.errors import SurfaceFailed, SurfaceUnbound
 from coordexp_audit_lib.core.evidence import Where
-from coordexp_audit_lib.core.finding import Place, Reach
+from coordexp_audit_lib.core.finding import Place, Reached
 from coordexp_audit_lib.core.pipeline import Pipeline, pipeline
 from coordexp_audit_lib.core.surface import Answer, Refusal, Request, Response, StandIn, Surface
 
@@ -95,10 +95,10 @@ class Target(ABC):
         """What an adapter says of the target's pipeline; None where the library knows it."""
         return None
 
-    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
+    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> Reached:
         """Whether a run from `config` ("": from any audited one) comes by the place of a violation, and how that is
         known; by default it is not."""
-        return "unknown", ""
+        return Reached("unknown")
 
     def localise(
         self,

@@ -22,7 +22,19 @@ FINDINGS = (
     *("violation_count", "config", "configs", "where", "message", "claim", "remedy", "note", "same_as", "seconds"),
 )
 VIOLATIONS = (
-    *("boundary", "invariant", "severity", "authority", "reach", "reach_by", "config", "configs", "message", "subject"),
+    *(
+        "boundary",
+        "invariant",
+        "severity",
+        "authority",
+        "reach",
+        "reach_by",
+        "reached_in",
+        "config",
+        "configs",
+        "message",
+        "subject",
+    ),
     *("expected", "actual", "counterexample", "where", "path", "line", "symbol", "found", "violation_count", "remedy"),
 )
 EVIDENCE = ("boundary", "invariant", "config", "kind", "surface", "symbol", "path", "line", "calls", "digest", "value")

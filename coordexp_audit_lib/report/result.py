@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from coordexp_audit_lib.core.finding import SEVERITIES, STATUSES
@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 
 TOP = 10
 ANY = "any config"
+OPEN, HELD = "open", "held"
 
 
 def columns(made: Mapping[str, Any]) -> list[str | None]:
-    """The matrix's columns: the configs; None, the claims that do not depend on one, where there is none."""
-    return list(made["configs"]) or [None]
+    """The matrix's columns: the configs of which something could be judged (a tree may lack those that are audited by
+    default); None, the claims that do not depend on one, where there is none."""
+    told: dict[str, list[bool]] = {}
+    for f in made["findings"]:
+        for c in f["configs"]:
+            told.setdefault(c, []).append(f["status"] != "unbound")
+    return [c for c in made["configs"] if any(told.get(c, [True]))] or [None]
 
 
 def config_name(config: str | None) -> str:
@@ -27,26 +33,47 @@ def config_name(config: str | None) -> str:
     return visible(config.rsplit("/", 1)[-1].removesuffix(".yaml")) if config else ANY
 
 
-def of(findings: Sequence[Mapping[str, Any]], boundary: str, config: str | None) -> list[Mapping[str, Any]]:
-    """A boundary's findings for a run from a config, with those that do not depend on one."""
-    return [f for f in findings if f["boundary"] == boundary and (f["config"] is None or config in f["configs"])]
+def tally(findings: Iterable[Mapping[str, Any]], boundary: str, config: str | None) -> dict[str, int]:
+    """How many of a boundary's verdicts for a run from a config have each sign: violations that count by severity,
+    what is undecided (`open`), what holds.
+
+    A claim that is judged without a config belongs to each; a violation to those that are known to reach it
+    (`Like.reached_in`), with the worst severity that it has there.
+    """
+    told = [sign_in(f, config) for f in findings if f["boundary"] == boundary]
+    return {key: told.count(key) for key in (*SEVERITIES, OPEN, HELD) if told.count(key)}
 
 
-def cell(findings: Sequence[Mapping[str, Any]], boundary: str, config: str | None) -> str:
-    """What a boundary came to for a run from a config, with what does not depend on the config: violations that count
-    by severity, what is undecided, else how many claims hold."""
-    mine = of(findings, boundary, config)
-    if not mine:
-        return "-"
-    bad = [(s, sum(counts(f) and f["severity"] == s for f in mine)) for s in SEVERITIES]
-    parts = [f"{n} {s}" for s, n in bad if n]
-    open_ = sum(f["status"] in ("unbound", "error") for f in mine)
-    parts += [f"{open_} undecided"] if open_ else []
-    return ", ".join(parts) or f"{sum(f['status'] == 'held' for f in mine)} held"
+def sign(f: Mapping[str, Any]) -> str:
+    """The sign of a verdict: its severity if violated and counting, else `held` or `open`; "" if it counts nowhere."""
+    if f["status"] == "violated":
+        return str(f["severity"]) if counts(f) else ""
+    return HELD if f["status"] == "held" else OPEN
+
+
+def sign_in(f: Mapping[str, Any], config: str | None) -> str:
+    """The sign of a verdict for a run from a config; "" where it says nothing of it."""
+    own = f["config"] is not None
+    if own and config is not None and config not in f["configs"]:
+        return ""
+    reached = [k for k in f["kinds"] if k["reach"] != "none"] if counts(f) else []
+    here = [k["severity"] for k in reached if config is None or not k["reached_in"] or config in k["reached_in"]]
+    if reached and not here and not own:
+        return ""
+    return str(min(here, key=SEVERITIES.index)) if here else sign(f)
+
+
+def cell(findings: Iterable[Mapping[str, Any]], boundary: str, config: str | None) -> str:
+    """What a boundary came to for a run from a config: what is wrong or undecided, else how many claims hold."""
+    told = tally(findings, boundary, config)
+    held = told.pop(HELD, 0)
+    return ", ".join(f"{n} {'undecided' if key == OPEN else key}" for key, n in told.items()) or (
+        f"{held} held" if held else "-"
+    )
 
 
 def matrix(made: Mapping[str, Any]) -> pd.DataFrame:
-    """Boundary by config. What does not depend on the config counts in every column."""
+    """Boundary by config."""
     rows = [[b, *(cell(made["findings"], b, c) for c in columns(made))] for b in made["boundaries"]]
     names = [config_name(c) for c in columns(made)]
     told = [visible(c) if c and names.count(n) > 1 else n for c, n in zip(columns(made), names, strict=True)]
@@ -61,6 +88,12 @@ def first(made: Mapping[str, Any]) -> pd.DataFrame:
     ]
     header = ("severity", "claim", "place to mend", "what is wrong", "remedy")
     return table(header, rows or [("-", "-", "-", "nothing that counts is violated", "-")])
+
+
+def reach_by(f: Mapping[str, Any]) -> str:
+    """How it is known whether an audited config reaches the weightiest example, and which do."""
+    first = f["violations"][0]["reached_in"] if f["violations"] else ()
+    return f"in {', '.join(map(config_name, first))}: {f['reach_by']}" if first and f["reach_by"] else f["reach_by"]
 
 
 def top(findings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -114,7 +114,9 @@ def _violation(
         **_fingerprint(f["invariant"], f["config"], v["subject"], v["message"]),
         "properties": {
             **about,
-            **{k: v[k] for k in ("counterexample", "severity", "authority", "reach", "reach_by", "found")},
+            **{
+                k: v[k] for k in ("counterexample", "severity", "authority", "reach", "reach_by", "reached_in", "found")
+            },
             "violations": f["violation_count"],
             "sameAs": f["same_as"],
         },

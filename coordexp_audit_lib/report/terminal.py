@@ -19,7 +19,6 @@ WIDTH, NARROWEST = 160, 80
 FAILED = 5  # errors that are shown with their reason
 SPACE = 2 * result.TOP  # lines for what matters first: two a finding, one an error
 LEAST = 24  # characters of a text that is cut to make room for another
-EVERY_COLUMN = "(judged without a config: counts in every column; its reach says for which)"
 
 
 def render(
@@ -50,14 +49,14 @@ def _head(made: Mapping[str, Any]) -> list[str]:
 
 
 def _matrix(made: Mapping[str, Any], width: int) -> Iterator[str]:
-    """Boundary by config; in each column also what does not depend on the config."""
+    """Boundary by config: in each column also what is judged without one and reached from it."""
     frame = result.matrix(made)
     boundary, *configs = frame.columns
     room = (width - max(map(len, made["boundaries"]), default=0)) // max(1, len(configs)) - 2
     frame.columns = [boundary, *(c if len(c) <= room else f"…{c[1 - room :]}" for c in configs)]
     head, _, *rows = plain(frame).splitlines()  # the rule would cost a line
     yield from (head, *rows)
-    yield EVERY_COLUMN if len(configs) > 1 else ""
+    yield ""
 
 
 def _top(findings: Sequence[Mapping[str, Any]], colour: bool, width: int) -> Iterator[str]:
@@ -139,7 +138,8 @@ def _finding(f: Mapping[str, Any], width: int, colour: bool) -> Iterator[str]:
 
 
 def _reach_of(f: Mapping[str, Any]) -> str:
-    by = f" ({visible(f['reach_by'])})" if f["reach_by"] else ""
+    told = visible(result.reach_by(f))
+    by = f" ({told})" if told else ""
     if f["reach"] == "none":
         return f"latent: no audited config leads there{by}"
     return f"reached by {f['reach']}{by}" if f["reach"] in ("this config", "another config") else f"reach unknown{by}"

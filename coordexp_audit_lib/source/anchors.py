@@ -19,7 +19,7 @@ MOST_FILES = 20
 
 def anchored(tree: Tree, statements: Statements, symbols: Sequence[str], at: str = "") -> Where | None:
     """The place of the first of `symbols` that the tree has; of the first statement in it that calls, assigns or spells
-    `at`, where that is given. None where the tree has neither."""
+    `at`, where that is given, or with parentheses makes that call. None where the tree has neither."""
     for symbol in symbols:
         found = tree.locate(symbol) or resolve(tree, symbol)
         if found is None:
@@ -39,7 +39,8 @@ def _mentions(statement: Statement, at: str) -> bool:
         return False
     named = at in assigned(statement.node)
     return named or any(
-        (isinstance(n, ast.Call) and last_name(n.func) == at) or (isinstance(n, ast.Constant) and n.value == at)
+        (isinstance(n, ast.Call) and at in (last_name(n.func), ast.unparse(n) if "(" in at else ""))
+        or (isinstance(n, ast.Constant) and n.value == at)
         for n in statement.parts()
     )
 

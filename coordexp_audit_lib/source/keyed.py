@@ -48,15 +48,26 @@ def stores(candidates: Iterable[Statement], key: str) -> list[Statement]:
 
 def parsers(statements: Statements, run: Run, parts: Sequence[str]) -> list[Statement]:
     """Where functions of the tree that were given the last of a path's parts let it pass, the last function first:
-    where they consume what stands under it or under its nearest parent, or else where they return."""
+    where they consume what stands under it or under its nearest parent, or else where they begin to read (what takes
+    keys out is done with them when it returns)."""
     ran, found = covered(statements, run), list[Statement]()
     for path, line, held, depth in reversed(run.holds):
         name = _starts(statements, path, line)
         mine = [s for s in ran.values() if s.path == path and s.function == name]
         if held == parts[-1] and mine:
             known = (consumed(mine, part) for part in (parts[-1], *parts[-depth:-1]))
-            found.append(next((c for c in known if c), None) or last_return(mine))
+            found.append(next((c for c in known if c), None) or _begins(mine))
     return list({s.key: s for s in found}.values())
+
+
+def _begins(mine: Sequence[Statement]) -> Statement:
+    """Where a function that was given a mapping begins to read its keys; where it takes them out, the return, at which
+    what is left over is what nobody knows."""
+    parts = [(s, n) for s in mine for n in s.parts()]
+    called = [(s, n.func.attr) for s, n in parts if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
+    reading = [s for s, method in called if method == "get" and assigned(s.node)]
+    taken_out = any(method == "pop" for _, method in called)
+    return min(reading, key=lambda s: s.line) if reading and not taken_out else last_return(mine)
 
 
 def reads(statements: Statements, run: Run, key: str, after: Statement | None = None) -> list[Statement]:

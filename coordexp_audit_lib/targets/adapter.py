@@ -16,7 +16,7 @@ from coordexp_audit_lib.core.clue import Clue
 from coordexp_audit_lib.core.declared import Declaration, Declared
 from coordexp_audit_lib.core.errors import SurfaceFailed, UsageError
 from coordexp_audit_lib.core.evidence import Where
-from coordexp_audit_lib.core.finding import Place, Reach
+from coordexp_audit_lib.core.finding import Place, Reached
 from coordexp_audit_lib.core.pipeline import folders
 from coordexp_audit_lib.core.surface import Surface, surfaces
 from coordexp_audit_lib.core.target import Binding, TargetInfo
@@ -133,8 +133,8 @@ class AdapterTarget(CheckoutTarget):
     def all_named(self, configs: Sequence[str]) -> list[str]:
         return list(dict.fromkeys(map(self.named, configs)))  # what a config says is the adapter's to know
 
-    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
-        return "this config", "the adapter calls it as training does"
+    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> Reached:
+        return Reached("this config", "the adapter calls it as training does")
 
     def localise(
         self,

@@ -18,7 +18,7 @@ from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.clue import Clue
 from coordexp_audit_lib.core.errors import CaseUnsupported, SurfaceFailed, SurfaceUnbound, UsageError
 from coordexp_audit_lib.core.evidence import Where, canonical_json
-from coordexp_audit_lib.core.finding import Place, Reach
+from coordexp_audit_lib.core.finding import Place, Reached
 from coordexp_audit_lib.core.pipeline import Pipeline, pipelines
 from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
@@ -187,7 +187,7 @@ class CheckoutTarget(Target):
                 raise UsageError(f"the config can't be loaded: {why}", where=name, remedy="mend it, or name another")
         return names
 
-    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
+    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> Reached:
         configs = self.audited or self._pipeline.configs
         return self._pipeline.reach(self.tree, configs, config, claim=claim, where=where, subject=subject)
 

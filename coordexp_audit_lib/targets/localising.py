@@ -56,7 +56,8 @@ class Localiser:
         clue = msgspec.structs.replace(clue, keys=tuple(k for k in clue.keys if "/" not in k or k not in given))
         found = [p for n in named for p in self._of(n, clue, failed)]
         if found:  # what else the failing run tells comes next, without a look at passing ones
-            found += self._by_runs(failed, [], clue) if failed else []
+            more = self._by_runs(failed, [], clue) if failed else iter(())
+            found += [p for p in more if p.found != "refusal"]  # it may be one that passing runs meet too
             if all(n.symbols for n in named):
                 self._mended[clue.config, named] = found
         elif failed and clue.accepted and any(p.found == "parser" for p in self._by_keys(failed[0], clue)):

@@ -15,7 +15,7 @@ from coordexp_audit_lib.core.clue import Clue
 from coordexp_audit_lib.core.declared import Declaration, Declared
 from coordexp_audit_lib.core.errors import AuditError, CaseUnsupported, SurfaceFailed, SurfaceUnbound, UsageError
 from coordexp_audit_lib.core.evidence import Where, canonical_json, digest
-from coordexp_audit_lib.core.finding import Place, Reach
+from coordexp_audit_lib.core.finding import Place, Reached
 from coordexp_audit_lib.core.folder import write_atomically
 from coordexp_audit_lib.core.pipeline import Pipeline, folders, pipeline
 from coordexp_audit_lib.core.reading import content
@@ -48,7 +48,7 @@ class Recording(msgspec.Struct):
     configs: dict[str, str]
     bindings: dict[str, Binding]
     answers: dict[str, dict[str, dict[str, Any]]]
-    reaches: dict[str, tuple[Reach, str]] = {}
+    reaches: dict[str, Reached] = {}
     places: dict[str, list[Place]] = {}
     citations: dict[str, bool | None] = {}
     declared: Declaration | None = None
@@ -123,9 +123,9 @@ class RecordingTarget(Target):
             raise SurfaceUnbound("the config is not in the recorded tree", where=config)
         return self.recording.configs[config]
 
-    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
+    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> Reached:
         key = _key(config, claim, where, subject)
-        return self.recording.reaches.get(key, ("unknown", "not looked up when recorded"))
+        return self.recording.reaches.get(key, Reached("unknown", "not looked up when recorded"))
 
     def localise(
         self,
@@ -156,7 +156,7 @@ class Recorder(Target):
         self.live = live
         self.answers: dict[str, dict[str, dict[str, Any]]] = {}
         self.configs: dict[str, str] = {}
-        self.reaches: dict[str, tuple[Reach, str]] = {}
+        self.reaches: dict[str, Reached] = {}
         self.places: dict[str, list[Place]] = {}
         self.held: dict[str, bool | None] = {}
         self._earlier = earlier.answers if earlier else {}
@@ -211,7 +211,7 @@ class Recorder(Target):
             raise
         return self.configs[config]
 
-    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
+    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> Reached:
         self.live.audited = self.audited
         known = self.reaches[_key(config, claim, where, subject)] = self.live.reach(config, claim, where, subject)
         return known

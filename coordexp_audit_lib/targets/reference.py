@@ -15,7 +15,7 @@ from coordexp_audit_lib import __version__
 from coordexp_audit_lib.core.errors import SurfaceUnbound, UsageError
 from coordexp_audit_lib.core.evidence import Where, digest
 from coordexp_audit_lib.core.fault import Fault
-from coordexp_audit_lib.core.finding import Reach
+from coordexp_audit_lib.core.finding import Reached
 from coordexp_audit_lib.core.surface import Refuse, Surface, reference_answers, surfaces
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
 
@@ -81,8 +81,8 @@ class ReferenceTarget(Target):
             raise kept
         return msgspec.msgpack.decode(kept, type=question.response)
 
-    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
-        return "this config", "the reference has no code that is not asked"
+    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> Reached:
+        return Reached("this config", "the reference has no code that is not asked")
 
     def config_path(self, config: str) -> str:
         if not (self.pipeline().reference / config).is_file():

@@ -12,7 +12,7 @@ from coordexp_audit_lib.core import claim as registry
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Claim, Context
 from coordexp_audit_lib.core.evidence import Where
-from coordexp_audit_lib.core.finding import Authority, Finding, Reach, Severity, Violation
+from coordexp_audit_lib.core.finding import Authority, Finding, Reach, Reached, Severity, Violation
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.ranking import counted, ranked
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
@@ -41,8 +41,8 @@ class Silent(Target):
     def citations(self) -> dict[str, tuple[Citation, ...]]:
         return {"test.cited": (Citation("somebody/itself", "spec.md", "a demand", "abc"),)}
 
-    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
-        return self.near, "as the test says"
+    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> Reached:
+        return Reached(self.near, "as the test says")
 
     def holds(self, citation: Citation) -> bool | None:
         return self.held
@@ -168,6 +168,18 @@ def test_two_names_of_one_root_count_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert (counted(told)["violated"], counted(told)["same"]) == (1, 1)
     (alone,) = ranked([judged(Violation("bad"), name="second", spec=CITED)])
     assert alone.counts
+
+
+@pytest.mark.parametrize(("line", "folded"), [(10, True), (12, True), (16, False), (0, True)])
+def test_two_names_are_one_root_only_where_one_mend_serves_both(
+    line: int, folded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_CLAIMS", {})
+    declared = registry.claim(severity="P0", kind="B", remedy="", id="test.second", root="test.first", spec=CITED)
+    declared(lambda ctx: iter([Violation("bad")]))
+    of_root = judged(Violation("bad", where=Where("a.py", 10)), name="first", spec=CITED)
+    of_second = judged(Violation("bad", where=Where("a.py", line) if line else None), name="second", spec=CITED)
+    assert [bool(f.same_as) for f in ranked([of_root, of_second])] == [False, folded]
 
 
 @pytest.mark.parametrize(

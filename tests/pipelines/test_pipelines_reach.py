@@ -145,7 +145,7 @@ def test_a_key_is_reached_where_a_config_has_it_or_what_it_would_stand_in(tree, 
     ],
 )
 def test_what_a_config_would_have_to_set_first_is_not_reached_by_it(tree, claim, subject):
-    said, why = reach(tree, STAGE1, "src/sft.py", "main", claim=claim, subject=subject)
+    said, why, _ = reach(tree, STAGE1, "src/sft.py", "main", claim=claim, subject=subject)
     assert said in ("none", "another config")
     assert "is not set" in why or "does not set" in why or "no path begins with a dot" in why
 
@@ -232,7 +232,7 @@ def test_a_place_that_many_calls_run_is_reached_by_the_call_that_the_violation_n
 def test_a_violation_that_needs_a_key_which_no_config_sets_is_latent(tree):
     subject = "from another directory if custom.user_prompt names a text file"
     told = reach(tree, STAGE1, "src/sft.py", "main", claim="config.deterministic", subject=subject)
-    assert told == ("none", "no prompt is taken from a file: custom.user_prompt is not set")
+    assert told[:2] == ("none", "no prompt is taken from a file: custom.user_prompt is not set")
     assert reach(tree, STAGE1, "src/sft.py", "main", claim="config.deterministic")[0] == "this config"
 
 
@@ -255,7 +255,7 @@ def test_a_claim_whose_violation_comes_about_in_one_function_is_reached_with_it(
             {"path": "src/config/loader.py", "symbol": "ConfigLoader.load"},
             "static call path scripts/train.sh → src/config/loader.py:ConfigLoader.load",
         ),
-        ({"path": "scripts/train_stage2.sh"}, "scripts/train_stage2.sh launches it (in ab_mixed.yaml)"),
+        ({"path": "scripts/train_stage2.sh"}, "scripts/train_stage2.sh launches it"),
         (
             {"path": "src/infer/engine.py", "symbol": "infer"},
             "only scripts/run_infer.py, which reads configs of its own, leads there",
@@ -274,11 +274,24 @@ def test_the_answer_says_how_it_is_known(tree, rest, said):
     assert said in reach(tree, **rest)[1]
 
 
+@pytest.mark.parametrize(
+    ("config", "symbol", "those"),
+    [
+        ("", "main", (STAGE1, STAGE2)),
+        ("", "stage1", (STAGE1,)),
+        (STAGE2, "stage1", (STAGE1,)),
+        (STAGE2, "main", (STAGE2,)),
+    ],
+)
+def test_the_configs_that_reach_a_place_are_named_as_the_user_named_them(tree, config, symbol, those):
+    assert reach(tree, config, "src/sft.py", symbol).configs == those
+
+
 def test_a_config_that_cannot_be_resolved_is_unknown(tree):
     told = pipeline("coordexp").reach(
         tree, (STAGE1,), "configs/broken.yaml", claim="x.y", where=Where("src/sft.py", 0, "stage1"), subject=""
     )
-    assert told == ("unknown", "configs/broken.yaml cannot be resolved")
+    assert told[:2] == ("unknown", "configs/broken.yaml cannot be resolved")
 
 
 TRUE_AND_REACHED = [
@@ -353,7 +366,9 @@ def test_what_no_audited_config_leads_to_is_latent(reference, claim, path, line,
 @pytest.mark.checkout
 def test_the_first_stage_reads_no_rollout(reference):
     where = Where("src/utils/coordjson_transpiler.py", 503)
-    said, why = reference.reach(STAGE1, "coordjson.agrees_with_reference", where, "entry is no record, in salvage mode")
+    said, why, _ = reference.reach(
+        STAGE1, "coordjson.agrees_with_reference", where, "entry is no record, in salvage mode"
+    )
     assert said == "another config"
     assert "parse_rollout_for_matching" in why
     assert reference.reach(STAGE1, "coordjson.strict_rejects", where, "trailing comma")[0] == "this config"

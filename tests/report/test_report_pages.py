@@ -14,6 +14,7 @@ from coordexp_audit_lib.core.claim import declared
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.finding import Finding, Like, Violation
+from coordexp_audit_lib.report import result
 from coordexp_audit_lib.report.pages import facts, pages
 from coordexp_audit_lib.report.pages.filling import SHARED, fill_claims
 
@@ -23,7 +24,8 @@ COMMIT = "b46e74f70ce96f401b3bf973d095607634be8c8c"
 
 def violated(make: Make, **changes: Any) -> Finding:
     told = Violation("too long: 12", "a pack", 10, 12, {"lengths": [12]}, Where("src/a b.py", 3, "pack"))
-    kinds = (Like("too long: 12", 7, "P0", "spec", "this config", ("a pack", "another")),)
+    severity = changes.get("severity", "P0")
+    kinds = (Like("too long: 12", 7, severity, "spec", "this config", ("a pack", "another")),)
     plain = {"status": "violated", "violations": [told], "violation_count": 7, "kinds": kinds, "reach": "this config"}
     return make(**{**plain, **changes})
 
@@ -56,6 +58,46 @@ def test_the_front_page_says_the_result_in_a_sentence_and_a_matrix(made: dict[st
     assert packing.pages == ("pages/06_packing",) * 2
     assert "## The 2 findings that matter" in text
     assert "Refuse samples that are longer." in text
+
+
+def test_the_matrix_counts_a_violation_for_the_configs_that_reach_it_with_the_worst_that_each_meets(
+    make_document: Callable[..., dict[str, Any]], make_finding: Make
+) -> None:
+    def like(severity: str, *configs: str, reach: str = "this config") -> Like:
+        return Like("too long", 1, severity, "spec", reach, ("a pack",), reached_in=configs)  # type: ignore[arg-type]
+
+    one, two = "configs/a.yaml", "configs/b.yaml"
+    found = [
+        violated(make_finding, kinds=(like("P0", one), like("P1", one, two), like("P0", two, reach="none"))),
+        violated(make_finding, invariant="packing.each_once", kinds=(like("P2", two),), severity="P2"),
+        violated(make_finding, invariant="packing.stable_order", kinds=(like("P1"),), severity="P1"),
+        violated(make_finding, invariant="packing.cap_known", kinds=(like("P0", two),), config=one, configs=(one,)),
+    ]
+    document = make_document(found)
+    document["configs"] = [one, two]
+    cells = facts.matrix(document)[0].cells
+    assert cells[0].counts == (("P0", 2), ("P1", 1)), "not the P2 that only the second config reaches"
+    assert cells[1].counts == (("P1", 2), ("P2", 1)), "the first finding's P0 is not reached from here"
+    assert result.matrix(document).iloc[0].tolist() == ["packing", "2 P0, 1 P1", "2 P1, 1 P2"]
+
+
+def test_a_config_of_which_nothing_could_be_judged_is_no_column(
+    make_document: Callable[..., dict[str, Any]], make_finding: Make
+) -> None:
+    one, two = "configs/a.yaml", "configs/b.yaml"
+
+    def columns(*found: Finding) -> list[str | None]:
+        document = make_document([make_finding(), *found])
+        document["configs"] = [one, two]
+        return result.columns(document)
+
+    gone = [
+        make_finding(invariant="packing.stable_order", status="unbound", checked=0, note=c, config=c, configs=(c,))
+        for c in (one, two)
+    ]
+    assert columns() == [one, two], "no claim is about a config"
+    assert columns(*gone) == [None]
+    assert columns(*gone, make_finding(invariant="packing.each_once", config=two, configs=(two,))) == [two]
 
 
 def test_each_verdict_has_a_shape_and_a_word_beside_its_colour(made: dict[str, Any]) -> None:

@@ -98,13 +98,13 @@ def test_what_writes_a_key(key: str, lines: tuple[int, ...], places: list[int], 
     assert [s.line for s in keyed.writes(statements, ran(*lines), key)] == places
 
 
-def test_a_parser_is_where_a_key_is_converted_or_where_it_returns(statements: Statements) -> None:
+def test_a_parser_is_where_a_key_is_converted_or_where_it_begins_to_read(statements: Statements) -> None:
     def parsed(*parts: str) -> list[int]:
         held = [("src/code.py", 2, parts[-1], 1)]
         return [s.line for s in keyed.parsers(statements, ran(5, 6, 8, 9, holds=held), parts)]
 
     assert parsed("section", "ratio") == [8]
-    assert parsed("section", "stray") == [9]
+    assert parsed("section", "stray") == [5]
     assert [s.line for s in keyed.reads(statements, ran(5, 6, 8, 9), "ratio")] == [8]
 
 
@@ -114,6 +114,7 @@ def test_a_place_is_named_by_what_it_calls_assigns_or_spells(statements: Stateme
         return where.line if where else None
 
     assert [line(at) for at in ("float", "ratio", "ratio_raw", "", "nothing")] == [8, 5, 5, 5, None]
+    assert [line(at) for at in ("float(ratio_raw)", "given.get('ratio')", "float(other)")] == [8, 5, None]
     assert line("continue", "src.gone:f", "src.code:log") is None
     assert line("rows", "src.gone:f", "src.code:log") == 21
 

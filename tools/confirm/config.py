@@ -234,3 +234,19 @@ def parents_exist(tree: Path) -> tuple[bool, str]:
     if not lost:
         raise NotHere("every parent is there")
     return True, "; ".join(lost)
+
+
+def keys_once(tree: Path) -> tuple[bool, str]:
+    import yaml
+
+    twice = []
+
+    class Counting(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            names = [str(key.value) for key, _ in node.value]
+            twice.extend(f"{path.relative_to(tree)}: {n}" for n in {n for n in names if names.count(n) > 1})
+            return super().construct_mapping(node, deep)
+
+    for path in sorted((tree / "configs").rglob("*.yaml")):
+        yaml.load(path.read_text(encoding="utf-8"), Counting)
+    return bool(twice), f"given twice: {', '.join(twice)}" if twice else "no key stands twice"

@@ -9,7 +9,7 @@ from typing import Any
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.errors import SurfaceUnbound, UsageError
 from coordexp_audit_lib.core.evidence import Where
-from coordexp_audit_lib.core.finding import Reach
+from coordexp_audit_lib.core.finding import Reached
 from coordexp_audit_lib.core.pipeline import Named, Pipeline, register
 from coordexp_audit_lib.pipelines.coordexp import citations, citing, contract, eras, places
 from coordexp_audit_lib.source.tree import Tree
@@ -59,7 +59,7 @@ class CoordExp(Pipeline):
 
     def reach(
         self, tree: Tree, configs: Sequence[str], config: str, *, claim: str, where: Where | None, subject: str
-    ) -> tuple[Reach, str]:
+    ) -> Reached:
         # Reading what a tree reaches takes a tenth of a second to import; of an artifact nothing is reached.
         from coordexp_audit_lib.pipelines.coordexp.reach import audited
 
@@ -69,8 +69,10 @@ class CoordExp(Pipeline):
             except (SurfaceUnbound, UsageError):
                 return ""
 
-        names = dict.fromkeys(filter(None, map(there, (*configs, config) if config else configs)))
-        return audited(tree, tuple(names)).reach(there(config) if config else "", claim, where, subject)
+        named = {there(c): c for c in ((*configs, config) if config else configs)}
+        named.pop("", None)
+        told = audited(tree, tuple(named)).reach(there(config) if config else "", claim, where, subject)
+        return told._replace(configs=tuple(named[c] for c in told.configs))
 
     def places(self, era: str = "") -> Mapping[str, tuple[Named, ...]]:
         return places.PLACES

@@ -39,7 +39,7 @@ ROLE_OF_METRIC = symbols.COORDINATION / "resolve_stage2_ab_metric_spec"
 
 PLACES: dict[str, tuple[Named, ...]] = {
     "config.batch_divisible": (Named(BUILD_ARGUMENTS, "update", about="is accepted"),),
-    "geometry.bins_k999": (Named(NORMALIZE_BOX, "sx1", about="converter on bbox_2d"),),
+    "geometry.bins_k999": (Named(NORMALIZE_BOX, "math.floor(sx1)", about="converter on bbox_2d"),),
     "geometry.bins_in_range": (
         Named(TOKENS_TO_INTS, "round", about="into augmentation"),
         Named(COERCE_COORD, about="without augmentation"),
@@ -50,7 +50,10 @@ PLACES: dict[str, tuple[Named, ...]] = {
     ),
     "geometry.augment_identity": (Named(AUGMENT_RECORD, "apply_augmentations"),),
     "coordjson.linear_time": (Named(hot=True),),
-    "coordjson.agrees_with_reference": (Named(COORD_LITERAL, "match", about="^coordinate spelling"),),
+    "coordjson.agrees_with_reference": (
+        Named(COORD_LITERAL, "match", about="^coordinate spelling"),
+        Named(CONTAINER, "ch", about="^entry is no record"),
+    ),
     "template.prompt_is_prefix": (Named(ROLLOUT_PROMPT, "system", about="vllm"),),
     "template.no_truncation": (Named(key="template.truncation_strategy", about="is cut to"),),
     "packing.positions_restart": (Named(symbols.JOIN_SUFFIXES, "position_ids", about="joined by the trainer"),),
@@ -98,7 +101,10 @@ PLACES: dict[str, tuple[Named, ...]] = {
         Named(COMPARED_PROMPTS, "teacher_prefix", about="swapped.*no error is raised"),
         Named(ASK_SERVER, "Session", about="sent to the server again"),
     ),
-    "supervision.prefix_kept": (Named(DECODE_PIECES, "decode", about="\ufffd"),),
+    "supervision.prefix_kept": (
+        Named(DECODE_PIECES, "decode", about="\ufffd"),
+        Named(symbols.TARGET_BUILDER / "_build_canonical_prefix_data", "encode", about="\ufffd"),
+    ),
     "supervision.token_roles_partition": (
         Named(TOKEN_CE, "B", about="more than one rule"),
         Named(MATCHED_STRUCTURE, "desc_tokens", about="more than one rule"),

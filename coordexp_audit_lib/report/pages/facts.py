@@ -11,7 +11,7 @@ import msgspec
 
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.finding import SEVERITIES
-from coordexp_audit_lib.core.ranking import counts, is_latent
+from coordexp_audit_lib.core.ranking import is_latent
 from coordexp_audit_lib.report import result
 from coordexp_audit_lib.report.pages.render import anchor
 from coordexp_audit_lib.report.text import shown, spot, visible
@@ -67,7 +67,7 @@ def matrix(made: Mapping[str, Any]) -> list[Row]:
     for name in made["boundaries"]:
         b = boundaries.boundary(name)
         columns = result.columns(made)
-        cells = tuple(_cell(made["findings"], name, c) for c in columns)
+        cells = tuple(Cell(tuple(result.tally(made["findings"], name, c).items())) for c in columns)
         pages = tuple(page_of(b, c, name in by_config) for c in columns)
         rows.append(Row(b.number, name, b.title, cells, pages))
     return rows
@@ -78,18 +78,6 @@ def page_of(b: boundaries.Boundary, config: str | None, depends: bool) -> str:
     if not depends:
         return f"pages/{b.number:02d}_{b.name}"
     return f"pages/{boundaries.page(b, config)}" if config else ""
-
-
-def sign(f: Mapping[str, Any]) -> str:
-    """The key in `SIGNS` of a finding; "" for what counts nowhere."""
-    if f["status"] == "violated":
-        return str(f["severity"]) if counts(f) else ""
-    return "held" if f["status"] == "held" else "open"
-
-
-def _cell(findings: Sequence[Mapping[str, Any]], boundary: str, config: str | None) -> Cell:
-    told = [sign(f) for f in result.of(findings, boundary, config)]
-    return Cell(tuple((key, told.count(key)) for key in SIGNS if told.count(key)))
 
 
 def sentence(made: Mapping[str, Any]) -> str:
@@ -133,14 +121,14 @@ def finding(made: Mapping[str, Any], f: Mapping[str, Any]) -> dict[str, Any]:
         **{k: f[k] for k in ("invariant", "boundary", "severity", "status", "claim", "checked", "remedy", "note")},
         "anchor": finding_anchor(made, f),
         "page": claim_page(f["invariant"]),
-        "sign": sign(f) or str(f["severity"]),
+        "sign": result.sign(f) or str(f["severity"]),
         "count": f["violation_count"],
         "latent": is_latent(f),
         "same_as": f["same_as"],
         "advice": f["authority"] == "practice",
         "demand": f["spec"] if f["authority"] != "practice" else "",
         "authority": f["authority"],
-        "reach": ": ".join(t for t in (f["reach"] or "", f["reach_by"]) if t),
+        "reach": ": ".join(t for t in (f["reach"] or "", result.reach_by(f)) if t),
         "configs": [result.config_name(c) for c in configs],
         "also": list(f["also"]),
         "message": first["message"] if first else f["note"] or f["claim"],
@@ -258,7 +246,7 @@ def of_page(made: Mapping[str, Any], boundary: str, config: str | None, depends:
 
 def tally(found: Iterable[Mapping[str, Any]]) -> str:
     """What findings came to, in a sentence."""
-    told = [sign(f) for f in found]
+    told = [result.sign(f) for f in found]
     aside = told.count("")
     parts = [f"{told.count(key)} {SIGNS[key].word}" for key in ("P0", "P1", "P2") if told.count(key)]
     words = [f"{told.count('held')} hold"] if told.count("held") else []

@@ -173,7 +173,7 @@ def comparison_page(made: Mapping[str, Any], compared: Sequence[tuple[str, str]]
 def _verdict(made: Mapping[str, Any], f: Mapping[str, Any] | None) -> dict[str, Any]:
     if f is None:
         return {"sign": "", "word": "not judged", "count": 0, "anchor": ""}
-    key = facts.sign(f)
+    key = result.sign(f)
     word = f["status"] if key else "latent" if not f["same_as"] else f"counted with {f['same_as']}"
     anchor = facts.finding_anchor(made, f) if f["status"] == "violated" else ""
     return {"sign": key, "word": word, "count": f["violation_count"], "anchor": anchor}

@@ -25,7 +25,7 @@ from coordexp_audit_lib.core.problem import Undecided
 
 
 @claim(
-    severity="P1",
+    severity="P2",  # what such a leaf trains is what its chain says; it is harder to see
     kind="B",
     remedy="Check the whole chain of a leaf, not only its own `extends`, and print it in the error.",
 )

@@ -5,6 +5,8 @@ The model learns boxes in the bins of the encoder; the geometry losses and the e
 Where the two differ, every predicted box is off by a scale that no training removes: IoU at high thresholds drops, and
 the regression targets contradict the tokens.
 
+P1, for it is at most one bin, and what the data that a run trains on was written with is not seen.
+
 Example: pixel 125 of an axis of 1000 is bin 125; a converter that rounds up writes 126, and the box grows."""
 
 from __future__ import annotations
@@ -89,25 +91,30 @@ def _pixels(ctx: Context, width: int, height: int) -> Iterator[Problem]:
 def _encodes(ctx: Context) -> Iterator[Problem]:
     """All bins at a size where pixel k is c = k/999, then real boxes and random geometry at other sizes."""
     whole = [{"desc": "all bins", "poly": [v for k in ALL_BINS for v in (k, k)]}]
-    yield from _encode(ctx, "poly", whole, 1000, 1000)
     boxes = [{"desc": str(k), "bbox_2d": [k, k, k + 1, k + 1]} for k in range(0, LAST_BIN, 2)]
-    yield from _encode(ctx, "bbox_2d", boxes, 1000, 1000)
-    for row in cases.real_boxes():
-        yield from _encode(ctx, "bbox_2d", row["gt"], row["width"], row["height"])
+    yield from _encode(ctx, "poly", "in an image of 1000x1000", [(whole, 1000, 1000)])
+    yield from _encode(ctx, "bbox_2d", "in an image of 1000x1000", [(boxes, 1000, 1000)])
+    real = [(row["gt"], row["width"], row["height"]) for row in cases.real_boxes()]
+    yield from _encode(ctx, "bbox_2d", "for real boxes", real)
     for width, height in SIZES[1:]:
         rng = ctx.rng("encode", width, height)
         points = [round(rng.uniform(0, side - 1), 2) for _ in range(64) for side in (width, height)]
-        yield from _encode(ctx, "poly", [{"desc": "points", "poly": points}], width, height)
+        drawn = [{"desc": "points", "poly": points}]
+        yield from _encode(ctx, "poly", f"in an image of {width}x{height}", [(drawn, width, height)])
 
 
-def _encode(ctx: Context, key: str, objects: list[dict[str, Any]], width: int, height: int) -> Iterator[Problem]:
-    made = ctx.value(s.ENCODE, s.EncodeRequest(copy.deepcopy(objects), width, height)).objects
-    pixels = [v for item in objects for v in item[key]]
-    bins = [v for item in made for v in item.get(key, [])]
+def _encode(
+    ctx: Context, key: str, where: str, images: list[tuple[list[dict[str, Any]], int, int]]
+) -> Iterator[Problem]:
+    """images: objects in pixels, width and height of each."""
+    pixels, bins, sizes = list[float](), list[int](), list[int]()
+    for objects, width, height in images:
+        made = ctx.value(s.ENCODE, s.EncodeRequest(copy.deepcopy(objects), width, height)).objects
+        pixels += [v for item in objects for v in item[key]]
+        bins += [v for item in made for v in item.get(key, [])]
+        sizes += [width, height] * ((len(pixels) - len(sizes)) // 2)
     ctx.judged(len(pixels))
-    sizes = [width, height] * (len(pixels) // 2)
-    subject = f"the pixel-to-bin converter on {key} in an image of {width}x{height}"
-    yield from _named(b.encode_problems(pixels, bins, sizes, ""), subject)
+    yield from _named(b.encode_problems(pixels, bins, sizes, ""), f"the pixel-to-bin converter on {key} {where}")
 
 
 def by_1000(bins: list[int]) -> list[float]:

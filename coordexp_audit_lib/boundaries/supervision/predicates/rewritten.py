@@ -10,6 +10,7 @@ from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.boxes import has_area, iou
 from coordexp_audit_lib.kit.coordjson import OPENING, Entry, record, salvage
 
+WHOLE = "Decode the sampled tokens as one text: decoded one by one, a character of several tokens is lost."
 ALIKE = 0.5  # of an overlap: an object that overlaps a kept one so far may be taken for the same
 
 
@@ -30,7 +31,8 @@ def rewritten(one: Supervised, rollout: Sequence[int]) -> Iterator[Problem]:
     for r in kept:
         place = next((i for i in range(at, len(usable)) if _same(usable[i], r)), None)
         if place is None:
-            yield Problem("a kept object is none of the rollout's, or stands out of its order", r.desc, "", r.values)
+            text = "a kept object is none of the rollout's, or stands out of its order"
+            yield Problem(text, r.desc, "", r.values, remedy=WHOLE if "\ufffd" in r.desc else "")
         else:
             at = place + 1
     if b"<|im_end|>" in text_of(ids[:end]):

@@ -66,6 +66,11 @@ def size(value: float | None, tolerance: float = 0.0) -> str:
     return "unknown" if value is None else "zero" if abs(value) <= tolerance else "not zero"
 
 
+SHARED_STRUCTURE = (
+    "Give the weight of the whole prefix to structure alone: leave out the tokens of every object's desc."
+)
+
+
 def neutral(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
     """Tokens of false positives (and of records that were dropped) carry no label, no weight and no gradient.
 
@@ -82,7 +87,8 @@ def neutral(one: Supervised, ledger: Ledger) -> Iterator[Problem]:
             if total > 0 or labelled:
                 text = f"a token of an object that no ground truth matches is supervised ({one.reading.fates[index]})"
                 actual = f"{'a' if labelled else 'no'} label, gradient {size(total)}"
-                yield Problem(text, one.place(p), "no label, gradient zero", actual)
+                remedy = SHARED_STRUCTURE if one.extras == "structure" else ""
+                yield Problem(text, one.place(p), "no label, gradient zero", actual, remedy=remedy)
 
 
 def matched(one: Supervised, ledger: Ledger) -> Iterator[Problem]:

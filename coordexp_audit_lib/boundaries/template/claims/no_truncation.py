@@ -4,7 +4,7 @@ A sample that is cut supervises an answer that never ends, with its last objects
 what crowded pictures are full of, and recall falls where the metric counts most. Nothing in the loss shows it.
 
 Example: under `right` a sample of 14,431 tokens at a limit of 12,000 loses 2,431 supervised tokens; under `raise` it is
-an error that names the limit."""
+an error that names the limit. To ask for it is the config's own choice, and that it should not is our advice."""
 
 from __future__ import annotations
 
@@ -79,6 +79,7 @@ def _beyond(ctx: Context, request: s.LimitRequest) -> Iterator[Problem]:
             {"answer": made.whole_answer, "ended": True},
             {"answer": made.answer, "ended": made.ended},
             case,
+            authority=None if request.strategy == "raise" else "practice",  # the config asks for it
         )
     elif request.strategy == "raise":
         yield Problem("a sample above the limit is encoded", _name(request), "an error", made.length, case)

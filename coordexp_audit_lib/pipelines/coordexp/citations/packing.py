@@ -12,8 +12,8 @@ static = partial(change, "stage1-static-packing", "packing-dataset")
 CITATIONS = {
     "packing.capacity": (spec("packing-dataset", "Oversized sample handling"), SELECTION),
     "packing.each_once": (
-        static("Static pack-plan mode yields a countable packed dataset"),
-        spec("packing-dataset", "Bin-packing with carry-over buffer"),
+        spec("packing-dataset", "Bin-packing with carry-over buffer"),  # of what is underfilled the last alone may go
+        static("Static pack-plan mode yields a countable packed dataset"),  # what is too long is logged
     ),
     "packing.ddp_aligned": (static("Static packing enforces deterministic DDP remainder semantics (pad vs drop)"),),
     "packing.fill_at_least_fifo": (SELECTION,),

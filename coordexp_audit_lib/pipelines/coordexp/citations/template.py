@@ -13,10 +13,7 @@ CITATIONS = {
         matching("Single-path training constructs one canonical teacher-forced target sequence"),
         spec("dataset-prompt-variants", "Cross-Surface Prompt Parity"),
     ),
-    "template.no_truncation": (
-        spec("packing-dataset", "Oversized sample handling"),
-        audit("Objective-changing failures are fail-fast"),
-    ),
+    "template.no_truncation": (audit("Objective-changing failures are fail-fast"),),
     "template.state_restored": (
         spec("silent-failure-policy", "Temporary mutable state is restored deterministically"),
     ),

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.core.evidence import Where
-from coordexp_audit_lib.core.finding import Reach
+from coordexp_audit_lib.core.finding import Reached
 from coordexp_audit_lib.kit.nested import dotted, get, lookup, steps
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.reach import tables
@@ -50,25 +50,25 @@ class Audited:
         self._graphs: dict[str, Graph] = {}
         self._shared: dict[str, Any] | None = None
 
-    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
+    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> Reached:
         """config: the one that the finding is about, "" where it is about none."""
         said = {c: self._of(c, claim, where, subject) for c in self.configs}
         reached = [c for c, s in said.items() if s.reached]
         if config in reached or (reached and not config):
             named = [config] if config else reached
-            return "this config", f"{said[named[0]].why} (in {', '.join(map(_short, named))})"
+            return Reached("this config", said[named[0]].why, tuple(named))
         if config and config not in said:
-            return "unknown", f"{config} cannot be resolved"
+            return Reached("unknown", f"{config} cannot be resolved")
         if reached:
             own = said[config].why
-            return "another config", f"{said[reached[0]].why} (in {', '.join(map(_short, reached))}); here {own}"
+            return Reached("another config", f"{said[reached[0]].why}; here {own}", tuple(reached))
         unknown = next((s.why for s in said.values() if s.reached is None), "")
         if not said or unknown:
-            return "unknown", unknown or "no audited config can be resolved"
+            return Reached("unknown", unknown or "no audited config can be resolved")
         why = "; ".join(dict.fromkeys(s.why for s in said.values()))
         told = any(self._key(c, claim, subject) for c in said) or _conditioned(claim, subject)
         elsewhere = self._elsewhere(claim, where, subject) if where is not None and not told else None
-        return (elsewhere[0], f"{elsewhere[1]}; {why}") if elsewhere else ("none", why)
+        return elsewhere._replace(by=f"{elsewhere.by}; {why}") if elsewhere else Reached("none", why)
 
     def _of(self, config: str, claim: str, where: Where | None, subject: str) -> Said:
         key = self._key(config, claim, subject)
@@ -259,14 +259,14 @@ class Audited:
         for module in SHELL_MODULE.findall(text):
             yield from self._nodes([f"{module}:main"])
 
-    def _elsewhere(self, claim: str, where: Where, subject: str) -> tuple[Reach, str] | None:
+    def _elsewhere(self, claim: str, where: Where, subject: str) -> Reached | None:
         """What other programs of the tree reach: those that read configs of their own, else those run by hand."""
         if not where.path.endswith(".py"):
             return None
         for config in self._others:
             said = self._of(config, claim, where, subject)
             if said.reached:
-                return "none", f"only {config}, which is not under audit, leads there ({said.why})"
+                return Reached("none", f"only {config}, which is not under audit, leads there ({said.why})")
         for script in filter(self.tree.exists, tables.OTHER_PROGRAMS):
             if script not in self._graphs:
                 self._graphs[script] = Graph(self.program, Settings({}), [Node(script, "")], tables.HOOKS)
@@ -275,9 +275,9 @@ class Audited:
             nodes = list(self._nodes(asked.symbols)) if asked is not None else []
             path = self._through(graph, nodes, asked, where) if asked is not None and nodes else spot.why
             if spot.reached and path:
-                return "none", f"only {script}, which reads configs of its own, leads there ({path})"
+                return Reached("none", f"only {script}, which reads configs of its own, leads there ({path})")
         if not where.path.startswith(f"{_package()}/"):
-            return "unknown", f"{where.path} is a program of its own, run by hand"
+            return Reached("unknown", f"{where.path} is a program of its own, run by hand")
         return None
 
 
@@ -299,10 +299,6 @@ def audited(tree: Tree, configs: tuple[str, ...]) -> Audited:
 
 def _package() -> str:
     return PurePosixPath(symbols.SFT.path).parts[0]
-
-
-def _short(config: str) -> str:
-    return PurePosixPath(config).name
 
 
 def _static(path: str) -> str:
