@@ -8,7 +8,7 @@ docstrings, annotations, log and print calls, warnings, f-strings, the exception
 
 A change is noticed if a claim comes to another status or to other kinds of violations than on the unchanged tree. The
 unchanged tree's answers are kept in FOLDER with the lines that ran. Of the questions that come by the change at most
-40 are asked anew, some of each claim; a claim is judged anew if one of its answers is another, or if it reads source
+10 are asked anew, some of each claim; a claim is judged anew if one of its answers is another, or if it reads source
 and the kind of change can matter to it. So a change may be counted as missed that the whole audit would notice, never
 the other way. A line that no question comes by is missed, unless a claim on source tells it. Interrupted, it goes on
 where it stopped. --write: put the result into tests/history/mutants.json.
@@ -21,6 +21,7 @@ import ast
 import json
 import pickle
 import random
+import re
 import sys
 import time
 from collections import Counter
@@ -44,26 +45,24 @@ from coordexp_audit_lib.source.tree import Tree
 
 RESULT = Path(__file__).resolve().parents[2] / "tests" / "history" / "mutants.json"
 SECONDS = 60.0
-QUESTIONS = 40  # that are asked anew of a changed tree; of more, a drawn part
-ASKERS = 8  # claims that are judged anew for one other answer
+QUESTIONS = 10  # that are asked anew of a changed tree; of more, a drawn part
+ASKERS = 6  # claims that are judged anew for one other answer
 CONTROLS = 12  # changes that change nothing: none may be noticed
 STAGES = {
     **{"launch": "config", "data": "geometry", "template": "template", "packing": "packing"},
     **{"trainer": "supervision", "rollout": "rollout", "metrics": "metrics", "artifacts": "provenance"},
 }
 SPEECH = ("common/coordjson", "coord_tokens/codec", "utils/assistant", "transpiler", "coordjson")  # boundary 04's files
-# What these read of a source, by which kinds of change it can become another: definitions, names and calls, keys and
-# other words, the handlers of errors, the YAML files.
-CALLS = ("removed statement", "other function")
-WORDS = ("constant", "changed default", *CALLS)
-READ = {
-    **dict.fromkeys(
-        ("pipeline_map.names_defined", "pipeline_map.calls_fit", "coordjson.transpiled_before_json"), CALLS
-    ),
-    **dict.fromkeys(("silence.no_blanket_suppression", "rollout.no_rank_conditional_collective"), CALLS),
-    **dict.fromkeys(("pipeline_map.keys_are_read",), WORDS),
-    **dict.fromkeys(("config.parents_exist", "config.keys_once"), ()),
-    **dict.fromkeys(("pipeline_map.owners_resolve", "pipeline_map.entrypoints_exist"), ()),
+# Which changes can make what these read of a source another: by kind, and by what stood there. No change takes a
+# definition or the binding of a name away, or gives a call other arguments than its own.
+GONE, ANY = "removed statement", re.compile("")
+READ: dict[str, dict[str, re.Pattern[str]]] = {
+    **{f"pipeline_map.{name}": {} for name in ("names_defined", "calls_fit", "owners_resolve", "entrypoints_exist")},
+    **{f"config.{name}": {} for name in ("parents_exist", "keys_once")},
+    "silence.no_blanket_suppression": {GONE: re.compile("raise|log|warn")},
+    "rollout.no_rank_conditional_collective": {GONE: re.compile("barrier|reduce|gather|broadcast|sync|dist")},
+    "coordjson.transpiled_before_json": {GONE: re.compile("json|pars|transpil|coord")},
+    "pipeline_map.keys_are_read": {GONE: re.compile(r"get|pop|\["), "constant": re.compile("['\"]")},
 }
 Case = tuple[Claim, str]
 
@@ -123,10 +122,11 @@ def rows_of(tree: Tree, path: str, site: Site) -> range:
 
 
 class Change(NamedTuple):
-    """text: the file's, changed."""
+    """was: what stood there. text: the file's, changed."""
 
     kind: str
     place: Spot
+    was: str
     text: str
 
 
@@ -278,7 +278,8 @@ def _each(
             continue
         if name not in known:
             lines = frozenset(rows_of(tree, path, site)) if site.kind != "control" else frozenset[int]()
-            found = measure(Change(site.kind, (path, lines), text))
+            was = tree.text(path).split("\n")[site.line - 1][site.first : site.last]
+            found = measure(Change(site.kind, (path, lines), was, text))
             place = {"path": path, "line": site.line, "function": site.function}
             known[name] = {"name": name, "kind": site.kind, **place, **found}
             with kept.open("a", encoding="utf-8") as file:

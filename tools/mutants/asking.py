@@ -11,7 +11,7 @@ from coordexp_audit_lib.core.claim import Claim
 from coordexp_audit_lib.core.clue import Clue
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.evidence import Where, canonical_json, digest
-from coordexp_audit_lib.core.finding import Finding, Place, Reach
+from coordexp_audit_lib.core.finding import Finding, Place, Reached
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.surface import Surface, surfaces
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
@@ -63,8 +63,8 @@ class Asking(Target):
     def holds(self, citation: Any) -> bool | None:
         return None
 
-    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
-        return "unknown", ""
+    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> Reached:
+        return Reached("unknown")
 
     def localise(
         self,
