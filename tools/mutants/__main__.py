@@ -121,6 +121,10 @@ def rows_of(tree: Tree, path: str, site: Site) -> range:
     return range(rows[0], rows[1] + 1) if site.function else range(0)
 
 
+def spot_of(tree: Tree, path: str, site: Site) -> Spot:
+    return path, frozenset(rows_of(tree, path, site)) if site.kind != "control" else frozenset()
+
+
 class Change(NamedTuple):
     """was: what stood there. text: the file's, changed."""
 
@@ -146,12 +150,10 @@ class Baseline:
             target.live.close()
             before = self.said.get((claim.id, config), (told, [], 0.0))[2]
             self.said[claim.id, config] = told, list(target.asked), before or time.perf_counter() - began
-            if before == 0.0 or number % 40 == 0 or number == len(cases):
+            if not before:
                 self.file.write_bytes(pickle.dumps((self.known, self.said)))
-            shown = f"{claim.id} {config}: {told[0]}, {len(target.asked)} questions"
-            print(
-                f"[{number}/{len(cases)}] {shown}, {self.said[claim.id, config][2]:.1f} s", file=sys.stderr, flush=True
-            )
+            print(f"[{number}/{len(cases)}] {claim.id} {config}: {told[0]}", file=sys.stderr, flush=True)
+        self.file.write_bytes(pickle.dumps((self.known, self.said)))
 
     def _keys(self, claim: Claim, config: str) -> list[str]:
         return [k for k in self.said[claim.id, config][1] if self.known[k]["answer"] is not None]
@@ -247,13 +249,16 @@ def main() -> int:
             choice.write_bytes(pickle.dumps(drawn(target.tree, files, given.count, given.seed)))
         sites, counts = pickle.loads(choice.read_bytes())
         measure = partial(measured, forks, baseline, cases)
-        rows = _each(target.tree, sites, given.kept / "rows.jsonl", measure, given.minutes)
+        same = [(p, s._replace(kind="control")) for p, s in sorted(dict(sites).items())[:CONTROLS]]
+        # What no question comes by is judged at once; of the rest as many as there is time for, in the order drawn.
+        sites.sort(key=lambda one: baseline.reached(Change(one[1].kind, spot_of(target.tree, *one), "", "")))
+        rows = _each(target.tree, [*same, *sites], given.kept / "rows.jsonl", measure, given.minutes)
         for row in rows:
             row["boundary"] = files[row["path"]]
     finally:
         forks.close()
     commit = target.info().commit
-    result = {"commit": commit, "seed": given.seed, "files": len(files), **counts, "mutants": rows}
+    result = {"commit": commit, "seed": given.seed, "files": len(files), **counts, "drawn": len(sites), "mutants": rows}
     for row in rows:
         row.pop("seconds", None)
     text = json.dumps(result, indent=1, sort_keys=True) + "\n"
@@ -264,22 +269,21 @@ def main() -> int:
 def _each(
     tree: Tree, sites: list[tuple[str, Site]], kept: Path, measure: Callable[[Change], dict[str, Any]], minutes: float
 ) -> list[dict[str, Any]]:
-    """The controls, then every change in turn; what was measured before is taken as it was kept."""
+    """Every change in turn, as long as there is time; what was measured before is taken as it was kept."""
     known = {}
     if kept.exists():
         known = {r["name"]: r for r in map(json.loads, kept.read_text(encoding="utf-8").splitlines())}
-    same = sorted({path: site for path, site in sites}.items())[:CONTROLS]
-    jobs = [(path, site._replace(kind="control"), tree.text(path) + "\n# nothing\n") for path, site in same]
-    jobs += [(path, site, mutated(tree.text(path), site)) for path, site in sites]
+    jobs = [(p, s, f"{tree.text(p)}\n# same\n" if s.kind == "control" else mutated(tree.text(p), s)) for p, s in sites]
     rows, ends = [], time.monotonic() + 60 * minutes
     for number, (path, site, text) in enumerate(jobs, 1):
         name = f"{path}:{site.line} {site.kind} {site.first} {site.instead}"
-        if name not in known and (time.monotonic() > ends or not parses(text)):
-            continue
         if name not in known:
-            lines = frozenset(rows_of(tree, path, site)) if site.kind != "control" else frozenset[int]()
+            if time.monotonic() > ends:
+                continue
             was = tree.text(path).split("\n")[site.line - 1][site.first : site.last]
-            found = measure(Change(site.kind, (path, lines), was, text))
+            found = measure(Change(site.kind, spot_of(tree, path, site), was, text))
+            if found["reached"] and not parses(text):
+                continue
             place = {"path": path, "line": site.line, "function": site.function}
             known[name] = {"name": name, "kind": site.kind, **place, **found}
             with kept.open("a", encoding="utf-8") as file:
