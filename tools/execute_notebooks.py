@@ -6,9 +6,7 @@ python tools/execute_notebooks.py [notebooks/06_packing.ipynb ...]
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import tempfile
 from pathlib import Path
 
 import nbformat
@@ -25,14 +23,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("notebook", nargs="*", type=Path, help="all by default")
     chosen = parser.parse_args().notebook or sorted(NOTEBOOKS.glob("*.ipynb"))
-    with tempfile.TemporaryDirectory() as scratch:
-        look = Path(scratch, "matplotlibrc")
-        look.write_text("svg.hashsalt: figure\n", encoding="utf-8")  # names inside figures, else drawn by chance
-        os.environ |= {"MATPLOTLIBRC": str(look), "SOURCE_DATE_EPOCH": "0"}
-        execute(chosen)
-
-
-def execute(chosen: list[Path]) -> None:
     for path in tqdm(chosen, desc="execute", file=sys.stderr):
         notebook = nbformat.read(path, as_version=4)
         client = NotebookClient(notebook, kernel_name="python3", extra_arguments=QUIET, timeout=600)

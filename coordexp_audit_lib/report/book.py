@@ -25,7 +25,7 @@ from coordexp_audit_lib.report import appendix, tex
 from coordexp_audit_lib.report.compare import compare
 from coordexp_audit_lib.report.document import read_audit
 from coordexp_audit_lib.report.outputs import check
-from coordexp_audit_lib.report.pages import chapter, facts, pages
+from coordexp_audit_lib.report.pages import chapter, facts, pages, reference
 from coordexp_audit_lib.report.pages.filling import SHARED, fill_claims
 from coordexp_audit_lib.report.power import HOW, read_power
 from coordexp_audit_lib.report.result import config_name
@@ -122,6 +122,7 @@ def write_source(run_dir: Path, made: Mapping[str, Any], source: Path, *, printe
         "findings": pages.findings_page(made),
         "comparison": pages.comparison_page(made, commits),
         "claims": pages.claims_page(made, pages.claims_told(made)),
+        "api": reference.reference_page(),
         SHARED: pages.shared_claim_page(),
     }
     for name, text in generated.items():

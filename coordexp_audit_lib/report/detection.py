@@ -12,6 +12,7 @@ from typing import Any, TypeGuard
 
 import pandas as pd
 
+from coordexp_audit_lib.report import style
 from coordexp_audit_lib.report.figure import figure
 from coordexp_audit_lib.report.power import wilson
 
@@ -159,13 +160,13 @@ def draw(table: pd.DataFrame) -> Any:
     import matplotlib.pyplot as plt
 
     drawn, axes = plt.subplots(figsize=(7.5, 6), layout="constrained")
-    axes.imshow(table.to_numpy() > 0, cmap="Greys", vmin=0, vmax=3)
-    axes.set_xticks(range(len(table.columns)), table.columns, rotation=60, ha="right")
-    axes.set_yticks(range(len(table.index)), table.index)
+    style.cells(axes, table.to_numpy() > 0, cmap="Greys", vmin=0, vmax=3)
+    axes.set_xticks([n + 0.5 for n in range(len(table.columns))], table.columns, rotation=60, ha="right")
+    axes.set_yticks([n + 0.5 for n in range(len(table.index))], table.index)
     for i, row in enumerate(table.to_numpy()):
         for j, count in enumerate(row):
             if count:
-                axes.text(j, i, str(count), ha="center", va="center", fontsize=8)
+                axes.text(j + 0.5, i + 0.5, str(count), ha="center", va="center", fontsize=8)
     axes.set_xlabel("claim of")
     axes.set_ylabel("fault of")
     return drawn

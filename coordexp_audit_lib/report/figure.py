@@ -135,7 +135,8 @@ def show_figures() -> None:
         return
     from matplotlib_inline.config import InlineBackend
 
-    InlineBackend.instance(parent=shell).figure_formats = {"svg"}  # no PNG beside it
+    # No formatter of the backend's own: it would go before ours, and put the date and random ids into every figure.
+    InlineBackend.instance(parent=shell).figure_formats = set()
     bundles = shell.display_formatter.mimebundle_formatter
     bundles.for_type_by_name("matplotlib.figure", "Figure", _bundle)
 

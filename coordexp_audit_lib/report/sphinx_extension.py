@@ -1,5 +1,5 @@
 """What the book's Sphinx adds: outputs are cleaned before they are parsed, tables reach LaTeX as tables, and formulas
-are MathML.
+are MathML. In HTML the prose's tables look like all others, and code in it breaks where a name may.
 
 Named in `_config.yml`, so that a plain `jupyter-book build` is as safe as `coordexp-audit book`.
 """
@@ -7,6 +7,7 @@ Named in `_config.yml`, so that a plain `jupyter-book build` is as safe as `coor
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from docutils import nodes
@@ -17,6 +18,7 @@ from sphinx.writers.html5 import HTML5Translator as HTMLTranslator
 
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.report.outputs import clean
+from coordexp_audit_lib.report.text import BREAK
 
 
 def _clean_source(app: Sphinx, docname: str, content: list[str]) -> None:
@@ -44,6 +46,34 @@ class TablesAreNoMath(SphinxTransform):
                 block.replace_self(nodes.raw("", block.astext(), format="latex"))
 
 
+class TablesOfOneStyle(SphinxTransform):
+    """A table of the prose is one of the audit's: on a narrow screen its rows are cards."""
+
+    default_priority = 100
+
+    def apply(self, **_: Any) -> None:
+        for table in self.document.findall(nodes.table):
+            table["classes"].append("audit")
+
+
+_CODE = re.compile(r"<pre\b.*?</pre>|(?P<code><code\b.*?</code>)", re.DOTALL)
+_TEXT = re.compile(r"(?<=>)[^<]+")
+
+
+def breaking(body: str) -> str:
+    """A page in which code within a sentence goes on in the next line after the punctuation of a path or a name."""
+    return _CODE.sub(lambda c: _TEXT.sub(_breaks, c["code"]) if c["code"] else c.group(), body)
+
+
+def _breaks(text: re.Match[str]) -> str:
+    return BREAK.sub(r"\1<wbr>", text.group())
+
+
+def _page(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    if "body" in context:
+        context["body"] = breaking(context["body"])
+
+
 def _inline_formula(self: HTMLTranslator, node: nodes.Element) -> None:
     _formula(self, node, "inline")
 
@@ -65,5 +95,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         app.add_config_value("comments_config", {}, "env", dict)
     app.add_html_math_renderer("mathml", (_inline_formula, None), (_displayed_formula, None))
     app.connect("source-read", _clean_source)
+    app.connect("html-page-context", _page)
     app.add_transform(TablesAreNoMath)
+    app.add_transform(TablesOfOneStyle)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

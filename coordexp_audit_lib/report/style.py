@@ -49,6 +49,47 @@ def legend(owner: Any, *entries: Any, **look: Any) -> None:
         text.set_parse_math(False)
 
 
+def cells(axes: Any, values: Any, size: float = 1.0, **look: Any) -> Any:
+    """A matrix as rectangles, its first row above: vectors, where `imshow` would draw a picture of pixels.
+
+    Neighbours in a row that are alike are one rectangle, masked ones none. Returns what a colour bar is made of.
+
+    Args:
+        values: [rows, columns], masked or not. size: of a cell, along both axes. look: `cmap`, and `norm`, or `vmin`
+        and `vmax`.
+    """
+    import numpy as np
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.collections import PolyCollection
+    from matplotlib.colors import Normalize
+
+    table: Any = np.ma.masked_invalid(np.ma.asarray(values, dtype=float))
+    filled = table.filled(np.nan)
+    limits = (look.get("vmin", np.nanmin(filled)), look.get("vmax", np.nanmax(filled)))
+    shades = ScalarMappable(look.get("norm") or Normalize(*limits), look["cmap"])
+    shades.set_array(table)
+    corners, inks = [], []
+    for y, row in enumerate(filled):
+        firsts = np.flatnonzero(np.diff(row, prepend=np.nan) != 0).tolist()
+        for a, b in zip(firsts, [*firsts[1:], len(row)], strict=True):
+            if not np.isnan(row[a]):
+                left, right, top, bottom = a * size, b * size, y * size, (y + 1) * size
+                corners.append([(left, top), (right, top), (right, bottom), (left, bottom)])
+                inks.append(row[a])
+    drawn = PolyCollection(corners, facecolors=shades.to_rgba(np.array(inks)), linewidths=0, antialiaseds=False)
+    axes.add_collection(drawn)
+    rows, columns = filled.shape
+    axes.set(xlim=(0, columns * size), ylim=(rows * size, 0), aspect="equal")
+    return shades
+
+
+def colour_bar(figure: Any, shades: Any, **where: Any) -> Any:
+    """A colour bar of vectors."""
+    bar = figure.colorbar(shades, **where)
+    bar.solids.set_rasterized(False)  # more than 50 shades would be pixels
+    return bar
+
+
 def save(figure: Any, stem: Path) -> None:
     """Write a figure as `stem.svg` and `stem.pdf`, the same bytes each time."""
     for suffix in (".svg", ".pdf"):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from coordexp_audit_lib.core.finding import AUTHORITIES, REACHES, SEVERITIES, STATUSES
 from coordexp_audit_lib.report.latex import escape as latex_escape
 from coordexp_audit_lib.report.sources import PACKAGE
-from coordexp_audit_lib.report.text import cut, shown, visible
+from coordexp_audit_lib.report.text import breakable, cut, shown, visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,6 @@ _LINE = 108  # characters of average width
 _NARROWEST, _WIDEST_WORD = 5, 18
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?")
 _WIDE = 0.999  # a table whose columns take the whole line has more text than fits
-_BREAK = re.compile(r"(?<=\w)([_./:]+)(?=[^\W\d])")  # where a path, a key or a symbol may go on in the next line
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> pd.DataFrame:
@@ -163,7 +162,7 @@ def to_html(frame: pd.DataFrame) -> str:
     wide = widths if sum(widths) > _WIDE else []
     labels = [html.escape(_cell(name)) for name in made.columns]
     told = {"widths": wide, "labels": labels, "classes": _classes, "exclude_styles": True}
-    return str(styled(made, _broken).to_html(**told)).strip()
+    return str(styled(made, breakable).to_html(**told)).strip()
 
 
 def _classes(value: Any) -> str:
@@ -262,11 +261,6 @@ def _cell(value: Any) -> str:
 def _in_latex(cell: str) -> str:
     """A number is not broken, anything else may be."""
     return cell.replace("-", "{-}") if _NUMBER.fullmatch(cell) else latex_escape(cell)
-
-
-def _broken(cell: str) -> str:
-    """Escaped text with places where a browser may break it."""
-    return "<wbr>".join(html.escape(part) for part in _BREAK.sub("\\1\0", cell).split("\0"))
 
 
 def _ems(cell: str) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +14,9 @@ _BLANK = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
 )  # printable by their category, yet nothing is seen
 _MARKS = 3  # combining marks in a row; longer piles are drawn over the neighbouring lines
+
+
+BREAK = re.compile(r"(?<=\w)([_./:]+)(?=[^\W\d])")  # where a path, a key or a symbol may go on in the next line
 
 
 def visible(value: Any) -> str:
@@ -44,6 +49,11 @@ def placed(violation: Mapping[str, Any]) -> str:
     """A violation's message behind its place."""
     where = spot(violation["where"])
     return f"{where}: {violation['message']}" if where else violation["message"]
+
+
+def breakable(text: str) -> str:
+    """The text as HTML in which a browser may go on in the next line after a path's or a symbol's punctuation."""
+    return "<wbr>".join(html.escape(part) for part in BREAK.sub("\\1\0", text).split("\0"))
 
 
 def cut(text: str, limit: int) -> str:

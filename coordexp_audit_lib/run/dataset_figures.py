@@ -100,9 +100,9 @@ def draw_places(s: Survey) -> Any:
     left.bar(range(len(s.areas)), s.areas, color=style.GREEN)
     left.set_xticks(range(len(s.areas)), [_area(i) for i in range(len(s.areas))], rotation=60, fontsize=style.SMALL)
     left.set(xlabel="share of the image's area, up to", ylabel="boxes")
-    drawn = right.imshow(s.coverage, cmap="cividis", vmin=0, extent=(0, 1, 1, 0), interpolation="nearest")
+    shades = style.cells(right, s.coverage, 1 / len(s.coverage), cmap="cividis", vmin=0)
     right.set(xlabel="x, share of the width", ylabel="y, share of the height")
-    bar = figure.colorbar(drawn, ax=right)
+    bar = style.colour_bar(figure, shades, ax=right)
     bar.set_label("boxes that cover the place, share")
     style.spare(left)
     return figure

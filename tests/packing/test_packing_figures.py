@@ -5,7 +5,7 @@ from __future__ import annotations
 import matplotlib
 import pytest
 
-from coordexp_audit_lib.boundaries.packing.figures import layout, model
+from coordexp_audit_lib.boundaries.packing.figures import layout, long, model
 from coordexp_audit_lib.core.claim import Context
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
@@ -54,3 +54,22 @@ def test_mrope_planes_are_those_of_the_unpacked_samples(context: Context) -> Non
     assert [s["images"] for s in data["segments"]] == [1, 0, 2]
     assert [s["largest mRoPE position"] < s["largest text position"] for s in data["segments"]] == [True, False, True]
     model.draw_mrope(data).savefig("/dev/null", format="png")
+
+
+def test_a_pack_of_full_length_keeps_every_token_in_a_few_numbers(context: Context) -> None:
+    data = long.long_pack(context)
+    assert 0.95 * data["capacity"] < data["tokens"] <= data["capacity"] and len(data["starts"]) > 5
+    for strip in ("roles", "supervised"):
+        runs = long.read(data[strip])
+        assert sum(count for _, count, _ in runs) == data["tokens"]
+        assert [a + n for a, n, _ in runs[:-1]] == [a for a, _, _ in runs[1:]]
+    starts = {at for at, position in long.read(data["text_positions"]) if position == 0}
+    assert starts == set(data["starts"])
+    assert len(str(data)) < 5 * data["tokens"]
+    assert long.draw_long(data).axes
+
+
+def test_a_polyline_is_kept_by_its_bends() -> None:
+    assert long.turns([0, 1, 2, 3, 0, 1, 2]) == [[0, 0], [3, 3], [4, 0], [6, 2]]
+    assert long.runs([1, 1, 0, 0, 0]) == [[0, 2, 1], [2, 3, 0]]
+    assert long.read(long.written([[0, 2, 1], [2, 3, 0]])) == [[0, 2, 1], [2, 3, 0]]

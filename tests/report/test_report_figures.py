@@ -9,7 +9,7 @@ import pytest
 
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.errors import AuditError
-from coordexp_audit_lib.report import figure
+from coordexp_audit_lib.report import figure, style
 from coordexp_audit_lib.report.outputs import clean
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -98,12 +98,37 @@ def test_every_boundary_has_figures_and_one_of_them_stands_for_it() -> None:
 
 
 def test_figures_in_print_are_vectors() -> None:
-    """Of each boundary the figure that the appendix has: lines, fills and letters, and no picture of pixels."""
+    """Of each boundary every figure: lines, fills and letters, and no picture of pixels."""
     from coordexp_audit_lib.report.appendix import figures_of
 
     boundaries.load(rooms=("figures",))
     for b in boundaries.BOUNDARIES:
-        told = next(told for told, _ in figures_of(NOTEBOOKS / b.notebook) if told.main)
-        made = figure.printed(told)
-        assert b"/Subtype /Image" not in made, told.name
-        assert b"/FontFile2" in made, told.name
+        shown = [told for told, _ in figures_of(NOTEBOOKS / b.notebook)]
+        assert shown
+        for told in shown:
+            made = figure.printed(told)
+            assert b"/Subtype /Image" not in made, told.name
+            assert b"/FontFile2" in made, told.name
+
+
+def test_no_figure_of_a_published_page_is_of_pixels_or_bears_the_time_of_its_drawing() -> None:
+    for page in sorted(NOTEBOOKS.glob("*.ipynb")):
+        text = page.read_text(encoding="utf-8")
+        assert "image/svg+xml" in text, page.name
+        for mark in ("<dc:date>", "<image ", "image/png"):
+            assert mark not in text, f"{page.name} has {mark}"
+
+
+def test_cells_are_rectangles_one_for_neighbours_that_are_alike() -> None:
+    import matplotlib
+    import numpy as np
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    axes = plt.figure().add_subplot()
+    style.cells(axes, np.ma.masked_equal([[1, 1, 0, 2], [0, 0, 3, 3]], 0), cmap="Blues")
+    (shapes,) = axes.collections
+    corners = [path.get_extents().extents.tolist() for path in shapes.get_paths()]
+    assert corners == [[0, 0, 2, 1], [3, 0, 4, 1], [2, 1, 4, 2]]
+    assert axes.get_ylim() == (2, 0)

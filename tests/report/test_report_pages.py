@@ -175,3 +175,24 @@ def test_prose_of_the_book_states_no_number_that_a_run_could_contradict() -> Non
     for path in (Path(__file__).parents[2] / "book").glob("*.md"):
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"\b\d+ (?:claims|findings|violations) (?:are|hold|were)\b", text), path.name
+
+
+def test_code_in_prose_breaks_after_a_name_s_punctuation_and_a_block_of_code_stays() -> None:
+    from coordexp_audit_lib.report.sphinx_extension import breaking
+
+    told = '<p><code class="x"><span class="pre">packing.cu_seqlens</span></code> a.b</p><pre><code>a.b_c</code></pre>'
+    broken = '<p><code class="x"><span class="pre">packing.<wbr>cu_<wbr>seqlens</span></code> a.b</p>'
+    assert breaking(told) == broken + "<pre><code>a.b_c</code></pre>"
+
+
+def test_the_interface_s_page_has_every_name_that_is_importable_from_the_top_and_every_guard() -> None:
+    import coordexp_audit_lib
+    from coordexp_audit_lib import guards
+    from coordexp_audit_lib.report.pages.reference import PARTS, entries, reference_page
+
+    shown = {entry.name.rsplit(".", 1)[-1] for _, _, names in PARTS for name in names for entry in entries(name)}
+    assert {*coordexp_audit_lib.__all__, *guards.__all__} - {"guards"} <= shown
+    text = reference_page()
+    assert all(f"`{name}`" in text for name in coordexp_audit_lib.__all__)
+    assert "### `coordexp_audit_lib.report.frame.read_audit`" in text and "-&gt; Audit" in text
+    assert "Raises:\n    UsageError" in text

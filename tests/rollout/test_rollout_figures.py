@@ -63,7 +63,20 @@ def test_a_timeline_has_two_lanes_for_each_failure(ctx: Context) -> None:
     assert [len(s["ranks"]) for s in data["scenarios"]] == [2] * 5
     assert all(r["events"][-1] == "raises" for s in data["scenarios"] for r in s["ranks"])
     said = texts(figures.draw_timeline(data))
-    assert said.count("rank 0\n") >= 5 and "fails in weight sync" in said
+    assert said.count("rank 0\n") >= 5 and "fails in\nweight sync" in said
+    assert "not measured" in figures.draw_timeline(data).told.caption  # the reference's ranks are threads
+
+
+def test_a_timeline_that_was_measured_has_a_clock_beside_it(ctx: Context) -> None:
+    data = figures.timeline(ctx)
+    for scenario in data["scenarios"]:
+        for lag, rank in enumerate(scenario["ranks"]):
+            rank["seconds"] = [0.25 * (n + lag) for n, _ in enumerate(rank["events"])]
+    last = max(max(r["seconds"]) for s in data["scenarios"] for r in s["ranks"])
+    made = figures.draw_timeline(data)
+    assert len(made.axes) == 2 * len(data["scenarios"])
+    assert all(made.axes[n].get_xlim()[1] > last for n in range(1, 10, 2))
+    assert f"the longest took {last:.3g} s" in made.told.caption
 
 
 def test_seeds_and_collectives_have_their_numbers(ctx: Context) -> None:

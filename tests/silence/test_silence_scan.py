@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 
+import matplotlib
 import pytest
 
+from coordexp_audit_lib.boundaries.silence.figures import draw_scan
 from coordexp_audit_lib.boundaries.silence.predicates import lacks
 from coordexp_audit_lib.source.handlers import suppressions
 
@@ -56,3 +58,14 @@ def test_a_suppression_names_its_method() -> None:
 )
 def test_an_actionable_message_names_cause_place_and_cure(message: str, missing: list[str]) -> None:
     assert lacks(message) == missing
+
+
+def test_silence_is_a_filled_square_among_those_that_speak() -> None:
+    matplotlib.use("Agg")
+    places = [[f"src/a.py:{n}", "f", "except Exception: pass"] for n in range(14)]
+    made = draw_scan({"files": 3, "handlers": 100, "unparsed": [], "rows": places})
+    speaking, silent = (len(c.get_offsets()) for c in made.axes[0].collections)
+    assert (speaking, silent) == (86, 14)
+    said = [t.get_text() for t in made.axes[0].texts]
+    assert "1  src/a.py:0  f" in said and "and 2 more" in said
+    assert "100 in 3 files" in made.told.caption

@@ -6,7 +6,7 @@ import matplotlib
 import pytest
 
 from coordexp_audit_lib import boundaries
-from coordexp_audit_lib.boundaries.supervision.figures import drawing, tables
+from coordexp_audit_lib.boundaries.supervision.figures import channel_a, drawing, tables
 from coordexp_audit_lib.core.claim import Context, exhibits
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
@@ -50,3 +50,15 @@ def test_straddling_tokens_and_append_points_are_listed(data: dict[str, dict]) -
     points = data["supervision.append_points"]["points"]
     assert points and all(p["target"] == p["canonical"] for p in points)
     assert "same" in tables.append_table(data["supervision.append_points"]).to_string()
+
+
+def test_channel_a_is_shown_forward_by_forward(data: dict[str, dict]) -> None:
+    shown = data["supervision.channel_a"]
+    slots = {n for n, t in enumerate(shown["tokens"]) if t["role"] == "coordinate"}
+    assert len(slots) == shown["slots"] and set(shown["modes"]) == {"unroll", "em_detach"}
+    for first, *later in shown["modes"].values():
+        assert not first["changed"] and not slots & set(first["text"])
+        assert first["text"] and max(first["text"]) < len(shown["tokens"])
+        assert all(set(one["changed"]) == slots and not one["text"] for one in later)
+    figure = channel_a.draw_channel_a(shown)
+    assert len(figure.axes) == -(-len(shown["tokens"]) // channel_a.PER_LINE)

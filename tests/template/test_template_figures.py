@@ -8,6 +8,7 @@ import matplotlib
 import pytest
 
 from coordexp_audit_lib.boundaries.template import figures
+from coordexp_audit_lib.boundaries.template.figures.parting import draw_parting, parting
 from coordexp_audit_lib.core.claim import Context
 from coordexp_audit_lib.core.fault import Fault, faults
 from coordexp_audit_lib.targets.reference import Memory, ReferenceTarget
@@ -57,6 +58,19 @@ def test_prompts_that_part_are_drawn_apart(fault: str, parted: int) -> None:
     assert len(data["rows"]) == 16
     assert sum(r["shared"] < r["teacher-forced"] for r in data["rows"]) == parted
     assert drawn(figures.draw_prompts(data))
+
+
+@pytest.mark.parametrize(("fault", "parted"), [("", 0), ("template.server_prompt_default", 6)])
+def test_where_prompts_part_is_shown_token_by_token(fault: str, parted: int) -> None:
+    data = parting(context(fault))
+    assert data["compared"] == 16 and sum(len(p["pairs"]) for p in data["partings"]) == parted
+    for p in data["partings"]:
+        before = p["at"] - p["first"]
+        assert p["generated"][:before] == p["forced"][:before]
+        assert p["generated"][before:] != p["forced"][before:]
+    made = draw_parting(data)
+    assert drawn(made) and str(parted or "none") in made.told.caption
+    assert made.told.alt.count("parting at token") == len(data["partings"])
 
 
 def test_ids_follow_the_bins() -> None:

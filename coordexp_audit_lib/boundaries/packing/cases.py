@@ -101,6 +101,13 @@ def _objects(desc: str, count: int) -> str:
     return '{"objects": [' + ", ".join(f'{{"desc": "{desc}", "bbox_2d": [{b}]}}' for b in boxes) + "]}"
 
 
+def dense_samples() -> list[s.Sample]:
+    """Samples of dense detection that fill a pack of `GLOBAL_MAX_LENGTH`: a picture each, and 5 to 40 boxes."""
+    ask, names = ("user", "<image>Everything, please."), ("person", "t-shirt.", "traffic light", "chair", "Straße, 街")
+    answers = [_objects(name, 5 + 7 * k % 36) for k, name in enumerate(names * 3)]
+    return [s.Sample([TASK, ask, ("assistant", told)], [s.Picture(640, 480, 1)]) for told in answers]
+
+
 def batch_requests() -> list[tuple[str, s.BatchRequest]]:
     """Named cases: several packs, one text-only pack, a padded pack, and the trainer's own path."""
     every = samples()

@@ -135,11 +135,20 @@ def misdeeds(ctx: Context) -> dict[str, Any]:
 
 @exhibit("rollout.timeline")
 def timeline(ctx: Context) -> dict[str, Any]:
-    """What two ranks do in each failure, in each rank's own order; when in between is not told."""
+    """What two ranks do in each failure, in each rank's own order, and when, where the target measured it."""
     found = []
     for name, request in cases.failures(ctx.contract["rollout.reducers"]):
         ended = ctx.value(s.TWO_RANKS, request)
-        ranks = [{"events": r.events, "error": r.error, "message": r.message} for r in ended.ranks]
+        first = min((r.seconds[0] for r in ended.ranks if r.seconds), default=0.0)
+        ranks = [
+            {
+                "events": r.events,
+                "seconds": [round(at - first, 4) for at in r.seconds],
+                "error": r.error,
+                "message": r.message,
+            }
+            for r in ended.ranks
+        ]
         found.append({"name": name, "ranks": ranks, "bounded": ended.bounded})
     return {"scenarios": found}
 
@@ -269,30 +278,78 @@ def draw_misdeeds(data: dict[str, Any]) -> Any:
 
 @figure(
     "rollout.timeline",
-    "What two ranks do when one of them fails, each in its own order. If one goes on while the other waits in a "
-    "collective, the job hangs.",
-    "A panel for each failure with two lanes of events, one for each rank.",
+    lambda data: (
+        "What two ranks do when one of them fails, each in its own order. If one goes on while the other waits in a "
+        "collective, the job hangs. "
+        + (
+            "On the right the same events on a clock, from the first of them on, on a scale that is linear up to 10 ms "
+            f"and logarithmic from there; the longest took {_longest(data):.3g} s from its first event to its last."
+            if _longest(data)
+            else "When they happened was not measured."
+        )
+    ),
+    "A panel for each failure with two lanes of events, one for each rank, and beside it the events as dots in time.",
 )
 def draw_timeline(data: dict[str, Any]) -> Any:
-    """One panel a failure, one lane a rank: its events in order. Vermilion where it fails or raises."""
+    """One panel a failure, one lane a rank: its events in order, and in time. Vermilion where it fails or raises."""
     import matplotlib.pyplot as plt
 
-    scenarios = data["scenarios"]
+    scenarios, last = data["scenarios"], _longest(data)
     longest = max(len(r["events"]) for s in scenarios for r in s["ranks"])
-    size = (7.0, 0.82 * len(scenarios))
-    figure, axes = plt.subplots(len(scenarios), 1, figsize=size, layout="constrained", squeeze=False)
-    for axis, scenario in zip(axes[:, 0], scenarios, strict=True):
+    size = (7.0, 0.82 * len(scenarios) + 0.3 * bool(last))
+    columns: dict[str, Any] = {"ncols": 2, "width_ratios": (2.6, 1)} if last else {}
+    figure, axes = plt.subplots(len(scenarios), **columns, figsize=size, layout="constrained", squeeze=False)
+    for row, scenario in zip(axes, scenarios, strict=True):
+        axis = row[0]
         for lane, rank in enumerate(scenario["ranks"]):
             _ = axis.plot([0, longest], [lane, lane], color=style.RULE, linewidth=0.8, zorder=0)
             for x, event in enumerate(rank["events"]):
-                bad = event.startswith(("fails", "raises", "does not", "has nothing"))
-                face = style.VERMILION if bad else style.ORANGE if event == "goes on" else style.SKY
-                _ = axis.barh(lane, 0.92, left=x + 0.04, height=0.74, color=face)
-                ink = style.WHITE if bad else style.INK
-                _ = axis.text(x + 0.5, lane, visible(event), fontsize=6.2, color=ink, parse_math=False, **CENTRED)
+                _ = axis.barh(lane, 0.92, left=x + 0.04, height=0.74, color=_face(event))
+                ink = style.WHITE if _face(event) == style.VERMILION else style.INK
+                words = visible(event).replace(" in ", " in\n", 1)
+                _ = axis.text(
+                    x + 0.5, lane, words, fontsize=5.6, linespacing=0.9, color=ink, parse_math=False, **CENTRED
+                )
         _ = axis.set_title(visible(scenario["name"]), loc="left", fontsize=7.5, pad=2)
         _ = axis.set_yticks([0, 1], ["rank 0", "rank 1"], fontsize=7)
         _ = axis.set(xlim=(0, longest), ylim=(1.55, -0.55))
         _ = axis.set_xticks([])
         style.bare(axis)
+        if last:
+            _clock(row[1], scenario, last)
+    if last:
+        _ = axes[-1][1].set_xlabel("seconds", fontsize=7)
     return figure
+
+
+def _longest(data: dict[str, Any]) -> float:
+    """Seconds from the first event of a failure to its last, of the failure that took longest; 0 for not measured."""
+    return max((at for s in data["scenarios"] for r in s["ranks"] for at in r["seconds"]), default=0.0)
+
+
+def _face(event: str) -> str:
+    if event.startswith(("fails", "raises", "does not", "has nothing")):
+        return style.VERMILION
+    return style.ORANGE if event == "goes on" else style.SKY
+
+
+def _clock(axis: Any, scenario: dict[str, Any], last: float) -> None:
+    """Both ranks' events as dots at their time, from their first on."""
+    for lane, rank in enumerate(scenario["ranks"]):
+        ends = rank["seconds"][:1] + rank["seconds"][-1:]
+        _ = axis.plot(ends, [lane] * len(ends), color=style.EDGE, linewidth=1.0, zorder=0)
+        for at, event in zip(rank["seconds"], rank["events"], strict=False):
+            _ = axis.plot(at, lane, marker="o", markersize=4.5, color=_face(event), markeredgecolor=style.INK, mew=0.4)
+    _ = axis.set_xscale("symlog", linthresh=0.01, linscale=0.6)
+    _ = axis.set(xlim=(-0.002, max(last * 1.6, 0.02)), ylim=(1.55, -0.55), yticks=[])
+    _ = axis.set_xticks([t for t in (0, 0.01, 0.1, 1, 10) if t <= max(last, 0.01)], minor=False)
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.xaxis.set_minor_locator(_none())
+    axis.tick_params(labelsize=6.5)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _none() -> Any:
+    from matplotlib.ticker import NullLocator
+
+    return NullLocator()

@@ -204,13 +204,16 @@ class RanksRequest(msgspec.Struct, frozen=True):
 
 
 class RankEnd(msgspec.Struct, frozen=True):
-    """How one rank ended. events: in its order. error, message: empty if it went on. channels: a letter a step."""
+    """How one rank ended. events: in its order. error, message: empty if it went on. channels: a letter a step.
+    seconds: of each event, since both ranks were started; empty where that was not measured. No verdict rests on it.
+    """
 
     events: list[str]
     error: str = ""
     message: str = ""
     metrics: dict[str, float] = {}
     channels: str = ""
+    seconds: list[float] = []
 
 
 class RanksEnded(msgspec.Struct, frozen=True):

@@ -87,6 +87,49 @@ def draw_errors(data: dict[str, Any]) -> Any:
     return drawn
 
 
+PER_ROW, NAMED = 46, 12
+CELL = 0.15  # inches
+
+
+@figure(
+    "silence.scan",
+    lambda data: (
+        f"Every exception handler of the core paths, one square each: {data['handlers']} in {data['files']} files. "
+        f"Filled and numbered are those behind which every exception vanishes: {len(data['rows'])}. Their places stand "
+        "below."
+    ),
+    lambda data: (
+        f"A field of {data['handlers']} squares, {len(data['rows'])} of them filled and numbered; under it a line for "
+        "each of those with its place."
+    ),
+)
+def draw_scan(data: dict[str, Any]) -> Any:
+    """A square for each handler, the silent ones first, and their places below."""
+    import matplotlib.pyplot as plt
+
+    silent, places = len(data["rows"]), data["rows"][:NAMED]
+    total = max(data["handlers"], silent)
+    field, lines = -(-max(total, 1) // PER_ROW), len(places) + (silent > NAMED)
+    drawn, axis = plt.subplots(figsize=(7.0, CELL * (field + lines) + 0.35), layout="constrained")
+    for bad, marks in ((False, range(silent, total)), (True, range(silent))):
+        look: dict[str, Any] = {
+            "color": style.VERMILION if bad else style.PALE,
+            "edgecolors": style.INK if bad else style.RULE,
+        }
+        xs, ys = [k % PER_ROW + 0.5 for k in marks], [k // PER_ROW + 0.5 for k in marks]
+        _ = axis.scatter(xs, ys, s=(58 * CELL) ** 2, marker="s", linewidths=0.4, **look)
+    for k in range(silent if silent < 100 else 0):
+        at = (k % PER_ROW + 0.5, k // PER_ROW + 0.5)
+        axis.text(*at, str(k + 1), ha="center", va="center", fontsize=5.5, color=style.WHITE)
+    told = [f"{k + 1}  {place}  {symbol}" for k, (place, symbol, _) in enumerate(places)]
+    told += [f"and {silent - NAMED} more"] if silent > NAMED else []
+    for k, text in enumerate(told):
+        axis.text(0.1, field + 1.0 + k, visible(text), va="center", fontsize=6.5, family="monospace", parse_math=False)
+    _ = axis.set(xlim=(0, PER_ROW), ylim=(field + lines + 0.6, -0.1))
+    axis.set_axis_off()
+    return drawn
+
+
 def scan_table(data: dict[str, Any]) -> pd.DataFrame:
     caption = f"{data['files']} files, {data['handlers']} exception handlers read"
     return table(("where", "function", "what stands there"), data["rows"], caption)

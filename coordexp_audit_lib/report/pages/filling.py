@@ -9,6 +9,7 @@ from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.folder import write_atomically
 from coordexp_audit_lib.report.pages import facts
 from coordexp_audit_lib.report.pages.pages import PARTS, Told, mark
+from coordexp_audit_lib.report.text import breakable
 
 SHARED = "claims/shared"  # the page that is built, without suffix
 
@@ -27,6 +28,7 @@ def fill_claims(html: Path, told: Sequence[Told]) -> None:
     own = SHARED.rsplit("/", 1)[-1]
     for one in told:
         made = text
+        made = made.replace(f"<h1>{mark('title')}", f"<h1>{breakable(one.id)}")
         for name in PARTS:
             made = made.replace(mark(name), one.parts[name])
         page = facts.claim_page(one.id).rsplit("/", 1)[-1]

@@ -18,7 +18,7 @@ from coordexp_audit_lib.report.claims import described, faults_of
 from coordexp_audit_lib.report.latex import escape
 from coordexp_audit_lib.report.pages import facts
 from coordexp_audit_lib.report.pages.render import as_html, as_tex, raw
-from coordexp_audit_lib.report.text import spot, visible
+from coordexp_audit_lib.report.text import breakable, spot, visible
 
 # The first page's title is the book's in LaTeX, which leaves the page itself without one.
 _CHAPTER = "\\chapter*{Result}\n\\addcontentsline{toc}{chapter}{Result}"
@@ -92,6 +92,7 @@ def findings_page(made: Mapping[str, Any]) -> str:
     return page(
         "# Findings",
         "What is violated, the like folded together, with the place to mend, the remedy and the evidence.",
+        "## Violated",
         raw("html", as_html("findings.html", findings=counted, **filters)),
         raw("latex", as_tex("cards.tex", findings=counted, signs=facts.SIGNS, whole=True, short=False)),
         *(("## Latent", "No audited configuration leads to these; they count nowhere.") if latent else ()),
@@ -289,7 +290,7 @@ def _where_broken(fault: Any) -> str:
 def prose(doc: str) -> tuple[str, str]:
     """A docstring of ours as HTML and as LaTeX; words between backticks are code, and nothing else is markup."""
     paragraphs = [" ".join(p.split()) for p in doc.split("\n\n") if p.strip()]
-    as_page = "".join(f"<p>{_spans(p, html.escape, '<code>', '</code>')}</p>" for p in paragraphs)
+    as_page = "".join(f"<p>{_spans(p, breakable, '<code>', '</code>')}</p>" for p in paragraphs)
     return as_page, "\n\n".join(_spans(p, escape, "\\texttt{", "}") for p in paragraphs)
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from functools import cache
 from typing import Any
@@ -13,9 +12,8 @@ from markupsafe import Markup
 
 from coordexp_audit_lib.report.latex import escape as latex_escape
 from coordexp_audit_lib.report.sources import PACKAGE
-from coordexp_audit_lib.report.text import visible
+from coordexp_audit_lib.report.text import breakable, visible
 
-_BREAK = re.compile(r"(?<=\w)([_./:]+)(?=[^\W\d])")  # where a path, a key or a symbol may go on in the next line
 _FENCE = "`" * 12
 _URL = re.compile(r"[#%&_~^\\{}$]")  # what \href takes with a backslash, or not at all
 
@@ -25,9 +23,8 @@ def _quoted(found: re.Match[str]) -> str:
 
 
 def broken(value: Any) -> Markup:
-    """Escaped text in which a browser may go on in the next line after a path's or symbol's punctuation."""
-    parts = _BREAK.sub("\\1\0", visible(value)).split("\0")
-    return Markup("<wbr>".join(html.escape(part) for part in parts))
+    """A value of a template as HTML that may break where `breakable` lets it."""
+    return Markup(breakable(visible(value)))
 
 
 def anchor(name: str) -> str:

@@ -12,6 +12,7 @@ from coordexp_audit_lib.boundaries.packing.predicates.isolation import NEGLIGIBL
 from coordexp_audit_lib.core.claim import Context, exhibit
 from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.kit import mrope as rope
+from coordexp_audit_lib.report import style
 from coordexp_audit_lib.report.figure import figure
 from coordexp_audit_lib.report.style import BLUE, GREEN, ORANGE, RULE, VERMILION
 
@@ -112,12 +113,12 @@ def draw_influence(data: dict[str, Any]) -> Any:
     from matplotlib.colors import BoundaryNorm, ListedColormap
     from matplotlib.patches import Rectangle
 
-    shades = plt.get_cmap("viridis_r")(np.linspace(0.05, 1, len(DECADES) - 1))
-    colours = ListedColormap(np.vstack([[1, 1, 1, 1], shades]))
+    decades = plt.get_cmap("viridis_r")(np.linspace(0.05, 1, len(DECADES) - 1))
+    colours = ListedColormap(np.vstack([[1, 1, 1, 1], decades]))
     figure, axis = plt.subplots(figsize=(4.6, 3.9), layout="constrained")
     n = len(data["tokens"])
     norm = BoundaryNorm(np.arange(len(DECADES) + 1) - 0.5, len(DECADES))
-    image = axis.imshow(data["tokens"], cmap=colours, norm=norm, extent=(0, n, n, 0), interpolation="nearest")
+    shades = style.cells(axis, np.ma.masked_equal(data["tokens"], 0), cmap=colours, norm=norm)
     ends = np.cumsum(data["lengths"])
     for k, (a, b) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
         _ = axis.add_patch(Rectangle((a, a), b - a, b - a, fill=False, edgecolor=VERMILION, linewidth=1.1))
@@ -125,7 +126,7 @@ def draw_influence(data: dict[str, Any]) -> Any:
         at = (a - 0.015 * n, "right") if left else (b + 0.015 * n, "left")
         _ = axis.text(at[0], (a + b) / 2, f"segment {k}", ha=at[1], va="center", fontsize=7, color=VERMILION)
     _ = axis.set(xlabel="embedding of token", ylabel="logit at token")
-    bar = figure.colorbar(image, ax=axis, ticks=range(len(DECADES)), shrink=0.9)
+    bar = style.colour_bar(figure, shades, ax=axis, ticks=range(len(DECADES)), shrink=0.9)
     _ = bar.ax.set_yticklabels(DECADES, fontsize=7)
     bar.set_label("largest gradient, by powers of ten", fontsize=8)
     bar.ax.tick_params(length=0)
@@ -148,15 +149,15 @@ def draw_segments(data: dict[str, Any]) -> Any:
     for axis, panel in zip(axes[0], panels, strict=True):
         values = np.array(panel["influence"], dtype=float)
         shown_values = np.ma.masked_equal(np.log10(np.where(values > 0, values, 1.0)) + 3 * (values > 0), 0.0)
-        axis.imshow(shown_values, cmap="Blues", vmin=0, vmax=7, interpolation="nearest")
+        style.cells(axis, shown_values, cmap="Blues", vmin=0, vmax=7)
         for i, row in enumerate(values):
             for j, value in enumerate(row):
                 colour = "white" if value >= 30 else "black"
                 number = f"{value:.2g}" if value else "0"
-                _ = axis.text(j, i, number, ha="center", va="center", fontsize=7, color=colour)
+                _ = axis.text(j + 0.5, i + 0.5, number, ha="center", va="center", fontsize=7, color=colour)
         ticks = range(len(values))
         for place in (axis.set_xticks, axis.set_yticks):
-            _ = place(ticks, [str(t) for t in ticks], fontsize=7)
+            _ = place([t + 0.5 for t in ticks], [str(t) for t in ticks], fontsize=7)
         axis.tick_params(length=0)
         head = f"{TRAINERS[panel['path']]}\n{KERNELS[panel['attention']]}" + (" (refused)" if panel["refused"] else "")
         foot = f"max |Δlogit| {panel['difference']}"

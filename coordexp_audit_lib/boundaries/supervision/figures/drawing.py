@@ -55,9 +55,8 @@ def _ribbon_line(axis: Any, line: list[dict[str, Any]], start: int, seam: int, t
         axis.add_patch(Rectangle((i, 0), 1, 1, facecolor="none", edgecolor=style.WHITE, linewidth=0.8))
         for j, fate in enumerate(fates):
             axis.add_patch(Rectangle((i + j / len(fates), 1.04), 1 / len(fates), 0.12, facecolor=FATE[fate]))
-        text = visible(token["text"]).replace("<|", "").replace("|>", "").replace(" ", "·")
         font: dict[str, Any] = {"fontsize": 6.8, "family": "DejaVu Sans Mono", "parse_math": False}
-        axis.text(i + 0.5, 0.5, text, rotation=90, ha="center", va="center", **font)
+        axis.text(i + 0.5, 0.5, written(token["text"]), rotation=90, ha="center", va="center", **font)
         for kind, colour in (("ce", style.INK), ("geometry", style.ORANGE)):
             height = 0.55 * token[kind] / tops[kind]
             if height > 0:
@@ -67,6 +66,11 @@ def _ribbon_line(axis: Any, line: list[dict[str, Any]], start: int, seam: int, t
     axis.plot([0, PER_LINE], [-0.06, -0.06], color=style.INK, linewidth=0.4)
     axis.set(xlim=(0, PER_LINE), ylim=(-0.7, 1.22))
     axis.axis("off")
+
+
+def written(text: str) -> str:
+    """A token's text as it stands in a ribbon."""
+    return visible(text).replace("<|", "").replace("|>", "").replace(" ", "·")
 
 
 def _ribbon_legend(figure: Any) -> None:

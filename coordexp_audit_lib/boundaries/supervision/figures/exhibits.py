@@ -8,12 +8,13 @@ from typing import Any
 
 from coordexp_audit_lib.boundaries.supervision import surfaces as s
 from coordexp_audit_lib.boundaries.supervision.cases import rollouts
-from coordexp_audit_lib.boundaries.supervision.cases.asking import first, targets
+from coordexp_audit_lib.boundaries.supervision.cases.asking import channel_a, first, targets
 from coordexp_audit_lib.boundaries.supervision.cases.rollouts import Case
 from coordexp_audit_lib.boundaries.supervision.predicates.reading import MATCHED
 from coordexp_audit_lib.boundaries.supervision.predicates.roles import Token, around, canonical, layout, shown
 from coordexp_audit_lib.boundaries.supervision.predicates.targets import Supervised, treatment
 from coordexp_audit_lib.core.claim import Context, exhibit
+from coordexp_audit_lib.core.errors import SurfaceUnbound
 
 SHARES = (0.05, 0.3, 0.5, 0.85)
 STEPS = 60
@@ -125,3 +126,28 @@ def softctx(ctx: Context) -> dict[str, Any]:
                 }
             )
     return {"passes": rows}
+
+
+@exhibit("supervision.channel_a")
+def channel_a_ribbon(ctx: Context) -> dict[str, Any]:
+    """Channel-A's target token by token, and under it, for both ways of the gradient and each forward of the case with
+    most of them: where an embedding is replaced, and which tokens cross-entropy reaches."""
+    asked = [(request, answer) for _, request in channel_a(ctx) if (answer := ctx.value(s.CHANNEL_A, request)).passes]
+    alike = [(r, a) for r, a in asked if len(a.segments) == 1 and not r.packed]
+    if not alike:
+        raise SurfaceUnbound("no forward was seen", where=s.CHANNEL_A.name)
+    modes = {}
+    for request, answer in sorted(alike, key=lambda one: len(one[1].passes)):
+        (segment,) = answer.segments
+        begin = segment.row * answer.length + segment.start + segment.prompt_len
+        modes[request.grad_mode] = [
+            {
+                "changed": [p - begin for p in one.changed],
+                "text": [p + 1 - begin for p in one.text_rows],  # row p predicts token p+1
+                "slots_reached": one.slots_reached,
+            }
+            for one in answer.passes
+        ]
+    segment, slots = alike[0][1].segments[0], len(alike[0][1].slots)
+    tokens = [{"text": shown(t.id), "role": t.role} for t in layout(segment.ids, alike[0][0].order).tokens]
+    return {"tokens": tokens, "slots": slots, "modes": modes}

@@ -7,6 +7,7 @@ once, as an uncaught error does. Stand-ins: the pending metrics, the HTTP sessio
 import contextlib
 import re
 import tempfile
+import time
 import types
 
 from coordexp_audit_lib.kit.model import settle
@@ -36,15 +37,28 @@ def two_ranks(request, here):
         if not hasattr(cls, name):
             raise Unbound("the trainer has no %s" % name)
     settle()
+    begun = time.monotonic()  # one clock for both: they are forked from this process
     with tempfile.TemporaryDirectory(dir=here.scratch) as folder:
-        bodies = [lambda r=r: ending(lambda events: run(request, cls, r, folder, events)) for r in (0, 1)]
+        bodies = [lambda r=r: ending(lambda events: run(request, cls, r, folder, events), begun) for r in (0, 1)]
         ends = [rank.answer for rank in ranks.collected([ranks.Rank(b) for b in bodies], LIMIT_S)]
     return {"ranks": [e or {"events": ["does not end"]} for e in ends], "bounded": all(ends)}
 
 
-def ending(body):
+class Events(list[str]):
+    """What a rank did, in its order, each with the seconds since `begun`."""
+
+    def __init__(self, begun):
+        super().__init__()
+        self.begun, self.seconds = begun, []
+
+    def append(self, event):
+        super().append(event)
+        self.seconds.append(round(time.monotonic() - self.begun, 4))
+
+
+def ending(body, begun):
     """How a rank ended, as the surface has it."""
-    events: list[str] = []
+    events = Events(begun)
     try:
         value = body(events)
     except BaseException as error:
@@ -54,9 +68,9 @@ def ending(body):
         kind = type(error).__name__
         if lost and "status" not in message:  # how the kernel tells it differs from run to run
             kind, message = "CollectiveFailed", "a collective failed: the other rank ended"
-        return {"events": events, "error": kind, "message": message[:500]}
+        return {"events": events, "seconds": events.seconds, "error": kind, "message": message[:500]}
     events.append("goes on")
-    return {"events": events, **value}
+    return {"events": events, "seconds": events.seconds, **value}
 
 
 def run(request, cls, rank, folder, events):
