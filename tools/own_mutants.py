@@ -295,7 +295,7 @@ def anew(mutant: Mutant, text: str, asked: list[Case]) -> str:
     try:
         import coordexp_audit_lib.boundaries as again
 
-        again.load(None if mutant.boundary == KIT else [mutant.boundary])
+        again.load(None if mutant.boundary in (KIT, again.ALL_OTHERS) else [mutant.boundary])
         own = types.ModuleType("own_mutants_again")
         own.__file__ = __file__
         exec(compile(Path(__file__).read_text(encoding="utf-8"), __file__, "exec"), own.__dict__)

@@ -16,28 +16,43 @@ CONTROL = "control"  # the kind of a change that changes nothing
 
 
 def of_tree() -> pd.DataFrame:
-    """The changes of the audited tree, one a row: what and where, whether a question comes by it, and which claim
-    noticed it; empty where it was not measured."""
+    """The changes of the audited tree, one a row: what and where, whether a question comes by it, whether it was
+    judged, and which claim noticed it; empty where none did."""
     rows = (kept("mutants.json") or {"mutants": []})["mutants"]
-    columns = ["kind", "boundary", "path", "line", "function", "reached", "claim", "status"]
-    return pd.DataFrame([{**r, "claim": "", "status": "", **r["noticed"]} for r in rows], columns=columns)
+    columns = ["kind", "boundary", "path", "line", "function", "reached", "judged", "claim", "status"]
+    made = [{**r, "judged": r["noticed"] is not None, "claim": "", "status": "", **(r["noticed"] or {})} for r in rows]
+    return pd.DataFrame(made, columns=columns)
 
 
 def noticed(changes: pd.DataFrame, by: str) -> pd.DataFrame:
-    """By a column, the share that is noticed of all changes and of those that a question comes by, with intervals."""
+    """By a column: by how many changes a question comes, how many of these are noticed, of those that were judged, and
+    how many of all that makes; a change by which none comes is noticed by a claim on source, or not at all."""
     real = changes[changes["kind"] != CONTROL]
     rows = []
     for name, group in [*real.groupby(by), ("all", real)]:
-        told, reached = group["claim"] != "", group[group["reached"] | (group["claim"] != "")]
-        verdicts = group["status"].isin(["violated", "held", "unbound"])
+        among, told = group[group["reached"] & group["judged"]], group["claim"] != ""
+        others = group[~group["reached"] & group["judged"]]
+        violated = int((among["status"] == "violated").sum())
         row = {
-            "noticed": share(int(told.sum()), len(group)),
-            "of those that are reached": share(int((reached["claim"] != "").sum()), len(reached)),
-            "by a verdict": int((told & verdicts).sum()),
-            "as an error": int((told & ~verdicts).sum()),
+            "a question comes by": share(int(group["reached"].sum()), len(group)),
+            "of these, noticed": share(int(told[among.index].sum()), len(among)),
+            "as a violation": violated,
+            "otherwise": int(told[among.index].sum()) - violated,
+            "of the others": f"{int(told[others.index].sum())} of {len(others)}",
+            "of all, about": f"{_of_all(group):.0%}",
         }
         rows.append({by: name, **row})
     return pd.DataFrame(rows).set_index(by)
+
+
+def _of_all(group: pd.DataFrame) -> float:
+    """The share of all that is noticed: of those that are reached as of those of them that were judged, and so on."""
+    parts = []
+    for mine in (group[group["reached"]], group[~group["reached"]]):
+        judged = mine[mine["judged"]]
+        rate = float((judged["claim"] != "").mean()) if len(judged) else 0.0
+        parts.append(rate * len(mine) / max(len(group), 1))
+    return sum(parts)
 
 
 def false_alarms(changes: pd.DataFrame) -> str:
@@ -46,12 +61,12 @@ def false_alarms(changes: pd.DataFrame) -> str:
     return share(int((same["claim"] != "").sum()), len(same))
 
 
-def missed(changes: pd.DataFrame) -> pd.DataFrame:
-    """The changes that are not noticed, those first that a question comes by."""
-    left = changes[(changes["claim"] == "") & (changes["kind"] != CONTROL)]
-    left = left.assign(place=left["path"] + ":" + left["line"].astype(str))
-    left = left.sort_values(["reached", "boundary", "path", "line"], ascending=[False, True, True, True])
-    return left[["place", "function", "kind", "boundary", "reached"]].set_index("place")
+def missed(changes: pd.DataFrame, *, reached: bool = True) -> pd.DataFrame:
+    """The changes that were judged and not noticed: those that a question comes by, or the others."""
+    left = changes[changes["judged"] & (changes["claim"] == "") & (changes["kind"] != CONTROL)]
+    left = left[left["reached"] == reached]
+    left = left.assign(place=left["path"] + ":" + left["line"].astype(str)).sort_values(["boundary", "path", "line"])
+    return left[["place", "function", "kind", "boundary"]].set_index("place")
 
 
 def of_own() -> pd.DataFrame:
@@ -90,48 +105,57 @@ def controls() -> pd.DataFrame:
 
 
 def bars(changes: pd.DataFrame) -> list[list[Any]]:
-    """By boundary, then by kind: name, noticed, reached but missed, not reached."""
+    """By boundary, then by kind: name, changes, those that a question comes by, those of them that were judged, and
+    those of these that were noticed."""
     real, rows = changes[changes["kind"] != CONTROL], []
     for by in ("boundary", "kind"):
         for name, group in real.groupby(by):
-            told = int((group["claim"] != "").sum())
-            silent = int(((group["claim"] == "") & group["reached"]).sum())
-            rows.append([by, str(name), told, silent, len(group) - told - silent])
+            among = group[group["reached"] & group["judged"]]
+            counts = len(group), int(group["reached"].sum()), len(among), int((among["claim"] != "").sum())
+            rows.append([by, str(name), *counts])
     return rows
 
 
 def _said(rows: list[list[Any]]) -> str:
-    of = [r for r in rows if r[0] == "boundary"]
-    told, silent, unreached = (sum(r[i] for r in of) for i in (2, 3, 4))
+    drawn, reached, judged, told = (sum(r[i] for r in rows if r[0] == "boundary") for i in (2, 3, 4, 5))
     return (
-        f"{told + silent + unreached} changes of one line of the audited tree, by the boundary of their file (left) "
-        f"and by kind (right): {told} are noticed, {silent} are not though a question of the audit comes by them, and "
-        f"by {unreached} none does. The line is the 95 % interval of the share that is noticed."
+        f"{drawn} changes of one line of the audited tree, by the boundary of their file (left) and by kind (right). "
+        f"By {reached} a question of the audit comes; of the {judged} of these that were judged, {told} are noticed. "
+        "The line is the 95 % interval of the share that is noticed."
     )
 
 
 @figure(
     "detection.mutants",
     _said,
-    lambda rows: "Bars of shares noticed; " + "; ".join(f"{n} {t} of {t + s + u}" for _, n, t, s, u in rows),
+    lambda rows: (
+        "Bars of shares; noticed of judged, of reached, of all: "
+        + "; ".join(f"{n} {told} of {judged}, {reached}, {drawn}" for _, n, drawn, reached, judged, told in rows)
+    ),
 )
 def draw(rows: list[list[Any]]) -> Any:
     """Shares as stacked bars, for each boundary and each kind of change."""
     import matplotlib.pyplot as plt
 
     drawn, both = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    looks = (
+        ("noticed", style.GREEN),
+        ("a question comes by, not noticed", style.VERMILION),
+        ("no question", style.LIGHT),
+    )
     for axes, by in zip(both, ("boundary", "kind"), strict=True):
         mine = [r[1:] for r in rows if r[0] == by][::-1]
-        names = [f"{name} ({told + silent + left})" for name, told, silent, left in mine]
+        names = [f"{name} ({count})" for name, count, *_ in mine]
+        reach = [reached / max(count, 1) for _, count, reached, _, _ in mine]
+        seen = [by_one * told / max(judged, 1) for by_one, (*_, judged, told) in zip(reach, mine, strict=True)]
+        parts = (seen, [a - b for a, b in zip(reach, seen, strict=True)], [1 - a for a in reach])
         start = [0.0] * len(mine)
-        looks = (("noticed", style.GREEN), ("reached, not noticed", style.VERMILION), ("not reached", style.LIGHT))
-        for i, (label, colour) in enumerate(looks, 1):
-            part = [row[i] / max(sum(row[1:]), 1) for row in mine]
+        for (label, colour), part in zip(looks, parts, strict=True):
             axes.barh(names, part, left=start, color=colour, label=label, height=0.7)
             start = [a + b for a, b in zip(start, part, strict=True)]
-        for at, (_, told, silent, left) in enumerate(mine):
-            low, high = wilson(told, told + silent + left)
-            axes.plot([low, high], [at, at], color=style.INK, linewidth=1.2)
+        for at, (all_of, (*_, judged, told)) in enumerate(zip(reach, mine, strict=True)):
+            low, high = wilson(told, judged)
+            axes.plot([all_of * low, all_of * high], [at, at], color=style.INK, linewidth=1.2)
         axes.set_xlim(0, 1)
         axes.set_xlabel("share of the changes")
         style.spare(axes)

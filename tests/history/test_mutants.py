@@ -70,13 +70,22 @@ def test_every_change_is_judged_and_what_noticed_it_is_a_claim() -> None:
     assert mutants.false_alarms(found).startswith("0 of ")
 
 
-def test_shares_add_up() -> None:
+def test_bars_count_every_change_once() -> None:
     found = mutants.of_tree()
-    rows = mutants.bars(found)
-    real = (found["kind"] != mutants.CONTROL).sum()
+    rows, real = mutants.bars(found), found[found["kind"] != mutants.CONTROL]
     for by in ("boundary", "kind"):
-        assert sum(sum(r[2:]) for r in rows if r[0] == by) == real
-    assert len(mutants.missed(found)) == real - sum(r[2] for r in rows if r[0] == "kind")
+        drawn, reached, judged, told = (sum(r[i] for r in rows if r[0] == by) for i in (2, 3, 4, 5))
+        assert (drawn, reached) == (len(real), real["reached"].sum())
+        assert told <= judged <= reached
+        assert len(mutants.missed(found)) == judged - told
+
+
+def test_what_was_not_judged_counts_neither_as_noticed_nor_as_missed() -> None:
+    one = {"kind": "constant", "boundary": "config", "path": "a.py", "line": 1, "function": "f", "reached": True}
+    rows = [{**one, "judged": True, "claim": "x.y", "status": "violated"}, {**one, "judged": False, "claim": ""}]
+    (told, _) = mutants.noticed(pd.DataFrame(rows), "boundary")["of these, noticed"]
+    assert told.startswith("1 of 1:")
+    assert mutants.missed(pd.DataFrame(rows)).empty
 
 
 def test_no_right_input_has_a_finding() -> None:

@@ -11,7 +11,8 @@ unchanged tree's answers are kept in FOLDER with the lines that ran. Of the ques
 10 are asked anew, some of each claim; a claim is judged anew if one of its answers is another, or if it reads source
 and the kind of change can matter to it. So a change may be counted as missed that the whole audit would notice, never
 the other way. A line that no question comes by is missed, unless a claim on source tells it. Interrupted, it goes on
-where it stopped. --write: put the result into tests/history/mutants.json.
+where it stopped. --write: put the result into tests/history/mutants.json;
+what there was no time for is told as not judged.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ READ: dict[str, dict[str, re.Pattern[str]]] = {
     "coordjson.transpiled_before_json": {GONE: re.compile("json|pars|transpil|coord")},
     "pipeline_map.keys_are_read": {GONE: re.compile(r"get|pop|\["), "constant": re.compile("['\"]")},
 }
+READ_KINDS = {kind for matters in READ.values() for kind in matters}
 Case = tuple[Claim, str]
 
 
@@ -186,9 +188,9 @@ class Baseline:
     def _seconds(self, case: Case) -> float:
         return self.said[case[0].id, case[1]][2]
 
-    def reached(self, change: Change) -> bool:
-        """Whether a question comes by the change."""
-        return any(touches(k["lines"], change.place) for k in self.known.values())
+    def reached(self, place: Spot) -> bool:
+        """Whether a question comes by a change."""
+        return any(touches(k["lines"], place) for k in self.known.values())
 
 
 def measured(forks: Forks, baseline: Baseline, cases: list[Case], change: Change) -> dict[str, Any]:
@@ -220,7 +222,7 @@ def measured(forks: Forks, baseline: Baseline, cases: list[Case], change: Change
         target.live.close()
         file.write_bytes(source)
     took = round(time.perf_counter() - began, 1)
-    reached = baseline.reached(change)
+    reached = baseline.reached(change.place)
     return {"reached": reached, "asked": len(asked), "other answers": others, "noticed": noticed, "seconds": took}
 
 
@@ -250,9 +252,13 @@ def main() -> int:
         sites, counts = pickle.loads(choice.read_bytes())
         measure = partial(measured, forks, baseline, cases)
         same = [(p, s._replace(kind="control")) for p, s in sorted(dict(sites).items())[:CONTROLS]]
-        # What no question comes by is judged at once; of the rest as many as there is time for, in the order drawn.
-        sites.sort(key=lambda one: baseline.reached(Change(one[1].kind, spot_of(target.tree, *one), "", "")))
+        # What nothing has to be asked of is judged at once, what only source tells at the end.
+        spots = {(path, site): spot_of(target.tree, path, site) for path, site in sites}
+        sites.sort(key=lambda one: baseline.reached(spots[one]) or 2 * (one[1].kind in READ_KINDS))
         rows = _each(target.tree, [*same, *sites], given.kept / "rows.jsonl", measure, given.minutes)
+        done = {row["name"] for row in rows}
+        left = [(path, site) for path, site in sites if name_of(path, site) not in done]
+        rows += [{**told_of(*one), "reached": baseline.reached(spots[one]), "noticed": None} for one in left]
         for row in rows:
             row["boundary"] = files[row["path"]]
     finally:
@@ -266,6 +272,15 @@ def main() -> int:
     return 0
 
 
+def name_of(path: str, site: Site) -> str:
+    return f"{path}:{site.line} {site.kind} {site.first} {site.instead}"
+
+
+def told_of(path: str, site: Site) -> dict[str, Any]:
+    place = {"path": path, "line": site.line, "function": site.function}
+    return {"name": name_of(path, site), "kind": site.kind, **place}
+
+
 def _each(
     tree: Tree, sites: list[tuple[str, Site]], kept: Path, measure: Callable[[Change], dict[str, Any]], minutes: float
 ) -> list[dict[str, Any]]:
@@ -276,7 +291,7 @@ def _each(
     jobs = [(p, s, f"{tree.text(p)}\n# same\n" if s.kind == "control" else mutated(tree.text(p), s)) for p, s in sites]
     rows, ends = [], time.monotonic() + 60 * minutes
     for number, (path, site, text) in enumerate(jobs, 1):
-        name = f"{path}:{site.line} {site.kind} {site.first} {site.instead}"
+        name = name_of(path, site)
         if name not in known:
             if time.monotonic() > ends:
                 continue
@@ -284,8 +299,7 @@ def _each(
             found = measure(Change(site.kind, spot_of(tree, path, site), was, text))
             if found["reached"] and not parses(text):
                 continue
-            place = {"path": path, "line": site.line, "function": site.function}
-            known[name] = {"name": name, "kind": site.kind, **place, **found}
+            known[name] = {**told_of(path, site), **found}
             with kept.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(known[name]) + "\n")
             said = found["noticed"] or ("missed" if found["reached"] else "not reached")
