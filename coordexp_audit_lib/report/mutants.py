@@ -39,7 +39,7 @@ def noticed(changes: pd.DataFrame, by: str) -> pd.DataFrame:
             "as a violation": violated,
             "otherwise": int(told[among.index].sum()) - violated,
             "of the others": f"{int(told[others.index].sum())} of {len(others)}",
-            "of all, about": f"{_of_all(group):.0%}",
+            "of all, about": f"{_of_all(group):.0%}" if len(among) else "not judged",
         }
         rows.append({by: name, **row})
     return pd.DataFrame(rows).set_index(by)
@@ -138,26 +138,25 @@ def draw(rows: list[list[Any]]) -> Any:
     import matplotlib.pyplot as plt
 
     drawn, both = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    looks = (
-        ("noticed", style.GREEN),
-        ("a question comes by, not noticed", style.VERMILION),
-        ("no question", style.LIGHT),
-    )
+    words = ("noticed", "a question comes by, not noticed", "a question comes by, none judged", "no question comes by")
+    looks = tuple(zip(words, (style.GREEN, style.VERMILION, style.EDGE, style.LIGHT), strict=True))
     for axes, by in zip(both, ("boundary", "kind"), strict=True):
         mine = [r[1:] for r in rows if r[0] == by][::-1]
         names = [f"{name} ({count})" for name, count, *_ in mine]
         reach = [reached / max(count, 1) for _, count, reached, _, _ in mine]
         seen = [by_one * told / max(judged, 1) for by_one, (*_, judged, told) in zip(reach, mine, strict=True)]
-        parts = (seen, [a - b for a, b in zip(reach, seen, strict=True)], [1 - a for a in reach])
+        missed_ = [(a - b) if row[3] else 0.0 for a, b, row in zip(reach, seen, mine, strict=True)]
+        unjudged = [0.0 if row[3] else a for a, row in zip(reach, mine, strict=True)]
+        parts = (seen, missed_, unjudged, [1 - a for a in reach])
         start = [0.0] * len(mine)
         for (label, colour), part in zip(looks, parts, strict=True):
             axes.barh(names, part, left=start, color=colour, label=label, height=0.7)
             start = [a + b for a, b in zip(start, part, strict=True)]
         for at, (all_of, (*_, judged, told)) in enumerate(zip(reach, mine, strict=True)):
-            low, high = wilson(told, judged)
+            low, high = wilson(told, judged) if judged else (0.0, 0.0)
             axes.plot([all_of * low, all_of * high], [at, at], color=style.INK, linewidth=1.2)
         axes.set_xlim(0, 1)
         axes.set_xlabel("share of the changes")
         style.spare(axes)
-    style.legend(drawn, *both[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    style.legend(drawn, *both[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return drawn
