@@ -61,5 +61,7 @@ PERMITTED = {
         "config.deterministic": "no requirement says against which folder a prompt file is looked up",
         "config.values_kept": "requirements speak of keys and ranges, not of what becomes of a value that is accepted",
         "config.parents_exist": "no requirement speaks of a leaf whose parent is not there",
+        "config.shipped_load": "no requirement speaks of configs that their own loader refuses",
+        "config.preflight_carries": "requirements name settings of the server, not that the launcher hands them on",
     }
 }
