@@ -94,4 +94,4 @@ def test_a_text_that_the_serializer_would_not_write_is_noticed() -> None:
 def test_cases_of_several_forwards_are_asked_for_as_many_as_there_are() -> None:
     assert [r.n_iter for _, r in rollouts.channel_a()] == [1, 2, 3, 3, 2, 2, 1]
     assert {r.n_iter for _, r in rollouts.channel_a(1)} == {1}
-    assert len({name for name, _ in rollouts.channel_a(1)}) == 6
+    assert len({name for name, _ in rollouts.channel_a(1)}) == 7
