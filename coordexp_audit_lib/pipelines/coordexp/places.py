@@ -37,7 +37,14 @@ ADD_TO_LOG, FINISH_LOG = symbols.PENDING_LOG / "add", symbols.PENDING_LOG / "fin
 ROLE_OF_METRIC = symbols.COORDINATION / "resolve_stage2_ab_metric_spec"
 
 
+EVALUATE = symbols.ALIGNED_EVALUATOR / "finalize_rollout_aligned_evaluation" | symbols.ROLLOUT_TRAINER / "evaluate"
+
 PLACES: dict[str, tuple[Named, ...]] = {
+    "config.values_kept": (
+        Named(BUILD_ARGUMENTS, "max_length", about="^max_length"),
+        Named(BUILD_ARGUMENTS, "max_model_len", about="^max_model_len"),
+    ),
+    "config.extends_sound": (Named(symbols.LOAD_EXTENDED, "merged_base", about="several parents"),),
     "config.batch_divisible": (Named(BUILD_ARGUMENTS, "update", about="is accepted"),),
     "geometry.bins_k999": (Named(NORMALIZE_BOX, "math.floor(sx1)", about="converter on bbox_2d"),),
     "geometry.bins_in_range": (
@@ -60,6 +67,12 @@ PLACES: dict[str, tuple[Named, ...]] = {
     "rollout.fail_together": (
         Named(symbols.ROLLOUT_REDUCE, "has_parse_inputs", about="reduced .rollout_matching"),
         Named(symbols.STAGE2_REDUCE_OF_ANY_NAME, "has_rollout_parse_inputs", about="reduced .stage2"),
+    ),
+    "metrics.rollout_evaluation": (
+        Named(EVALUATE, "precision", about="^precision"),
+        Named(EVALUATE, "recall", about="^recall"),
+        Named(EVALUATE, "f1", about="^f1"),
+        Named(EVALUATE, "sums_t", about="."),
     ),
     "metrics.reduced_by_key": (Named(symbols.REDUCE_METRICS, "merged_keys"),),
     "supervision.suffix_taught": (Named(symbols.ENCODE_SUFFIX, "FullSuffixTargetStep", about="taught twice"),),

@@ -41,6 +41,7 @@ CITATIONS = {
     "config.packing_backend": (PACKED,),
     "config.profile_one_hop": (ONE_HOP,),
     "config.profile_explicit": (EXPLICIT,),
+    "config.values_kept": (document("standards/REPO_HYGIENE.md", "2) Config-first rule"),),
     "config.preflight_contract": (NAMESPACE, STRICT),
 }
 
