@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from coordexp_audit_lib.cli import catalogue
-from coordexp_audit_lib.cli.opening import described, opened, planned
+from coordexp_audit_lib.cli.opening import described, named_in, opened, planned
 from coordexp_audit_lib.cli.reporting import HELD, Bar, report
 from coordexp_audit_lib.cli.settings import take_settings
 from coordexp_audit_lib.cli.streams import say
@@ -80,7 +80,7 @@ def judged(arguments: argparse.Namespace) -> Checked:
     told = opened(arguments)
     target, configs, names = told
     with target:
-        configs = target.all_named(configs)
+        configs = named_in(target, configs, arguments.quiet)
         checks = catalogue.chosen(planned(told)[0], arguments.select, arguments.ignore)
         bar = Bar(sum(max(1, len(configs)) if c.per_config else 1 for c in checks), "check", arguments.quiet)
         judges = side_by_side(arguments.jobs)

@@ -14,7 +14,7 @@ from coordexp_audit_lib import __version__, boundaries
 from coordexp_audit_lib.cli import adapters, catalogue, checking, completion, publishing, streams
 from coordexp_audit_lib.cli.artifacts import declare
 from coordexp_audit_lib.cli.isolation import declare as declare_isolation
-from coordexp_audit_lib.cli.opening import declare_audit, described, opened, paged, planned
+from coordexp_audit_lib.cli.opening import declare_audit, described, named_in, opened, paged, planned
 from coordexp_audit_lib.cli.reporting import (
     HELD,
     UNDECIDED,
@@ -151,7 +151,7 @@ def _run(arguments: argparse.Namespace) -> int:
     told = paged(opened(arguments))
     target, configs, names = told
     with target:
-        configs = target.all_named(configs)
+        configs = named_in(target, configs, arguments.quiet)
         _, judged, shown = planned(told)
         asked = judged + shown if target.info().kind in LIVE else 0
         bar = Bar(len(boundaries.load(names)) * max(1, len(configs)) + asked, "run", arguments.quiet)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +35,22 @@ class Opened(NamedTuple):
     target: Target
     configs: list[str]
     names: list[str] | None
+
+
+def named_in(target: Target, configs: Sequence[str], quiet: bool = False) -> list[str]:
+    """The configs by the names that they have in the target. Which stands in for one that a tree lacks is told on
+    stderr: what is said of it is said of another config than the one that was named.
+
+    Raises:
+        UsageError: the target has no such config.
+    """
+    names = target.all_named(configs)
+    for config in configs if target.info().kind == "checkout" and not quiet else ():
+        name = target.named(config)
+        if name and not config.endswith(name):
+            said = f"{config} is not in this tree, and {name} is audited in its place"
+            print(f"coordexp-audit: {said}. Remedy: name others with --config", file=sys.stderr)
+    return names
 
 
 def declare_target(parser: argparse.ArgumentParser, *, adapter: bool = True) -> None:

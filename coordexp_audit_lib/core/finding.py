@@ -34,13 +34,6 @@ class Reached(NamedTuple):
     configs: tuple[str, ...] = ()
 
 
-def either(before: tuple[str, ...] | None, now: tuple[str, ...]) -> tuple[str, ...]:
-    """The configs that reach one of two violations; none named means all. before: None where there was none."""
-    if before is None:
-        return now
-    return tuple(dict.fromkeys((*before, *now))) if before and now else ()
-
-
 class Place(msgspec.Struct, frozen=True):
     """A place that may be the one to mend, and how it was found: `refusal` (the innermost frame of the target),
     `parser` (the section class that let a key pass), `lines` (those that ran when it failed and not when it passed),

@@ -3,7 +3,9 @@ object in a guard. It counts what the predicate says it judged; a predicate that
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -52,7 +54,9 @@ def judge(target: Target, claim: Claim, config: str, seed: int = 0) -> Finding:
     cited, lost = _cited(target, claim, ctx.config)
     authority = _authority(claim, cited)
     trail = Trail(ctx)
-    sheet = Sheet(claim, ctx, authority=authority, finish=lambda v: _reached(trail.placed(v, claim.id), ctx, claim))
+    beyond = target.beyond().get(claim.id, ())
+    finish = partial(_finished, ctx=ctx, claim=claim, beyond=beyond)
+    sheet = Sheet(claim, ctx, authority=authority, finish=lambda v: finish(trail.placed(v, claim.id)))
     sheet.run(lambda: trail.followed(claim.check(ctx)))
     made = sheet.finding(
         kind=claim.kind,
@@ -60,6 +64,10 @@ def judge(target: Target, claim: Claim, config: str, seed: int = 0) -> Finding:
         evidence=_evidence(ctx),
         spec="; ".join(map(str, cited)) or _permitted(target, claim),
     )
+    if made.status == "violated" and made.authority == "practice" and cited:
+        why = next((w for p, w in beyond if made.violations and re.search(p, _text(made.violations[0]))), "")
+        text = f"our practice; what is cited does not demand it{f' ({why})' if why else ''}: {made.spec}"
+        made = msgspec.structs.replace(made, spec=text)
     if not lost:
         return made
     said = f"an error of the audit: the tree does not hold what it cites: {'; '.join(map(str, lost))}"
@@ -89,8 +97,14 @@ def _permitted(target: Target, claim: Claim) -> str:
     return f"our practice; theirs permits it: {why}" if why else "our practice"
 
 
-def _reached(violation: Violation, ctx: Context, claim: Claim) -> Violation:
-    """Say whether an audited config leads there, unless the check said so."""
+def _text(v: Violation) -> str:
+    return f"{v.subject}\n{v.message}"
+
+
+def _finished(violation: Violation, ctx: Context, claim: Claim, beyond: Sequence[tuple[str, str]] = ()) -> Violation:
+    """Say whether an audited config leads there, unless the check said so, and whether it goes beyond what is cited."""
+    if violation.authority is None and any(re.search(pattern, _text(violation)) for pattern, _ in beyond):
+        violation = msgspec.structs.replace(violation, authority="practice")
     if violation.reach is not None:
         return violation
     reach, by, configs = ctx.target.reach(ctx.config, claim.id, violation.where, violation.subject)

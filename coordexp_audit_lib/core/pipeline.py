@@ -107,6 +107,11 @@ class Pipeline(ABC):
     def permitted(self, era: str = "") -> Mapping[str, str]:
         """By claim that it does not demand in an era, what its own words say instead; there a verdict is advice."""
 
+    def beyond(self, era: str = "") -> Mapping[str, tuple[tuple[str, str], ...]]:
+        """By claim, patterns of subject and message of what its citations do not demand, with the reason: that is
+        advice."""
+        return {}
+
     def reach(
         self, tree: Any, configs: Sequence[str], config: str, *, claim: str, where: Where | None, subject: str
     ) -> Reached:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.core.claim import claims
-from coordexp_audit_lib.core.finding import AUTHORITIES, REACHES, SEVERITIES, STATUSES, Finding, Like, Violation, either
+from coordexp_audit_lib.core.finding import AUTHORITIES, REACHES, SEVERITIES, STATUSES, Finding, Like, Violation
 
 NEAR = 2  # lines within which two places are one
 
@@ -81,13 +81,16 @@ def _joined(findings: Iterable[Finding]) -> list[Finding]:
 
 def _both(before: Finding, now: Finding) -> Finding:
     reach = min(before.reach or "unknown", now.reach or "unknown", key=REACHES.index) if before.reach else None
+    configs = tuple(dict.fromkeys((*before.configs, *now.configs)))
     kinds = _kinds(before)
     for key, k in _kinds(now).items():
         kinds[key] = _alike(kinds[key], k) if key in kinds else k
+    # What another of the joined configs reaches stands there as its own.
+    kinds = {key: k for key, k in kinds.items() if not (k.reach == "another config" and {*k.reached_in} & {*configs})}
     examples = _examples(before, now)
     return msgspec.structs.replace(
         before,
-        configs=tuple(dict.fromkeys((*before.configs, *now.configs))),
+        configs=configs,
         checked=max(before.checked, now.checked),
         reach=reach,
         reach_by=examples[0].reach_by if examples else "",
@@ -100,34 +103,24 @@ def _both(before: Finding, now: Finding) -> Finding:
 
 def _examples(before: Finding, now: Finding) -> list[Violation]:
     """The examples of both; of each kind and weight those come first that both have: they are true of all configs."""
-    shown = {(v.kind, v.where, v.subject): v for v in now.violations}
-    both = [_reached_in_both(v, shown.get((v.kind, v.where, v.subject))) for v in before.violations]
     named = {(k.kind, k.severity, k.reach, s) for k in now.kinds for s in k.subjects}
     classes: dict[tuple[Any, ...], list[Violation]] = {}
-    for v in both:
+    for v in before.violations:
         classes.setdefault((v.kind, v.severity, v.reach), []).append(v)
     for kind, of_kind in classes.items():
         of_kind.sort(key=lambda v, kind=kind: (*kind, v.subject) not in named)  # type: ignore[misc]
-    first = [classes[v.kind, v.severity, v.reach].pop(0) for v in both]
+    first = [classes[v.kind, v.severity, v.reach].pop(0) for v in before.violations]
     seen = {(v.kind, v.where) for v in before.violations}
     return [*first, *(v for v in now.violations if (v.kind, v.where) not in seen)]
 
 
-def _reached_in_both(before: Violation, now: Violation | None) -> Violation:
-    """A violation that stands in two findings, with the configs of both."""
-    if now is None or now.reach != before.reach:
-        return before
-    return msgspec.structs.replace(before, reached_in=either(before.reached_in, now.reached_in))
-
-
-def _kinds(f: Finding) -> dict[tuple[str, ...], Like]:
-    return {(k.kind or k.message, k.severity, k.authority, k.reach): k for k in f.kinds}
+def _kinds(f: Finding) -> dict[tuple[Any, ...], Like]:
+    return {(k.kind or k.message, k.severity, k.authority, k.reach, k.reached_in): k for k in f.kinds}
 
 
 def _alike(before: Like, now: Like) -> Like:
     subjects = tuple(dict.fromkeys((*before.subjects, *now.subjects)))[: max(len(before.subjects), len(now.subjects))]
-    reached_in = either(before.reached_in, now.reached_in)
-    return msgspec.structs.replace(before, count=max(before.count, now.count), subjects=subjects, reached_in=reached_in)
+    return msgspec.structs.replace(before, count=max(before.count, now.count), subjects=subjects)
 
 
 def counted(findings: Sequence[Finding]) -> dict[str, Any]:

@@ -27,7 +27,6 @@ from coordexp_audit_lib.core.finding import (
     Status,
     Violation,
     brief,
-    either,
     tidy,
 )
 from coordexp_audit_lib.core.problem import Problem, Undecided
@@ -55,6 +54,7 @@ class Weight(NamedTuple):
     reach: Reach
     authority: Authority
     severity: Severity
+    reached_in: tuple[str, ...] = ()
 
     @property
     def rank(self) -> tuple[bool, int, int, int]:
@@ -75,13 +75,11 @@ class Group:
         self.weight, self.name = weight, name
         self.count = 0
         self.subjects: dict[str, Violation] = {}
-        self.reached_in: tuple[str, ...] | None = None  # as long as nothing is in it
         self.seen: list[tuple[tuple[int, str], int, Violation]] = []
         self.smallest: list[_Key] = []
 
     def add(self, violation: Violation) -> None:
         self.count += 1
-        self.reached_in = either(self.reached_in, violation.reached_in)
         if len(self.subjects) < SUBJECTS and violation.subject:
             self.subjects.setdefault(tidy(violation.subject), violation)
         if self.count <= COMPARED:
@@ -97,8 +95,6 @@ class Group:
 
     def take_in(self, other: Group, moved: Callable[[Violation], Violation]) -> None:
         """Add what was found in a part that follows; `moved` says where it stands in the whole."""
-        if other.reached_in is not None:
-            self.reached_in = either(self.reached_in, other.reached_in)
         for subject, first in other.subjects.items():
             if len(self.subjects) < SUBJECTS:
                 self.subjects.setdefault(subject, moved(first))
@@ -119,8 +115,8 @@ class Group:
     def like(self, smallest: Violation) -> Like:
         message = OTHERS if self.name == OTHERS else tidy(smallest.message)
         w = self.weight
-        own = self.reached_in or ()
-        return Like(message, self.count, w.severity, w.authority, w.reach, tuple(self.subjects), self.name, own)
+        subjects = tuple(self.subjects)
+        return Like(message, self.count, w.severity, w.authority, w.reach, subjects, self.name, w.reached_in)
 
 
 class _Key:
@@ -225,7 +221,7 @@ class Sheet:
         """By effect, and what is only our own measure is at most P2."""
         authority = violation.authority or self.authority
         severity: Severity = "P2" if authority == "practice" else violation.severity or self.claim.severity
-        return Weight(violation.reach or self.reach, authority, severity)
+        return Weight(violation.reach or self.reach, authority, severity, violation.reached_in)
 
     def ranked(self) -> list[tuple[Group, list[Violation]]]:
         """The kinds with their examples, the weightiest first, of equal ones that with the smallest example."""

@@ -123,6 +123,10 @@ class Target(ABC):
         """By claim, where the target's pipeline demands it."""
         return self.pipeline().citations(self.info().era)
 
+    def beyond(self) -> Mapping[str, tuple[tuple[str, str], ...]]:
+        """By claim, what of it the cited words do not demand (`Pipeline.beyond`)."""
+        return self.pipeline().beyond(self.info().era)
+
     def permitted(self) -> Mapping[str, str]:
         """By claim that the target's pipeline does not demand, what it says instead."""
         return self.pipeline().permitted(self.info().era)

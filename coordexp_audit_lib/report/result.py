@@ -58,7 +58,8 @@ def sign_in(f: Mapping[str, Any], config: str | None) -> str:
         return ""
     reached = [k for k in f["kinds"] if k["reach"] != "none"] if counts(f) else []
     here = [k["severity"] for k in reached if config is None or not k["reached_in"] or config in k["reached_in"]]
-    if reached and not here and not own:
+    elsewhere = not own or any({*k["reached_in"]} & {*f["configs"]} for k in reached)
+    if reached and not here and elsewhere:
         return ""
     return str(min(here, key=SEVERITIES.index)) if here else sign(f)
 

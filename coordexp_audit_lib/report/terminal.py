@@ -18,7 +18,6 @@ _COLOURS = {"held": "32", "violated": "31", "unbound": "33", "error": "35"}
 WIDTH, NARROWEST = 160, 80
 FAILED = 5  # errors that are shown with their reason
 SPACE = 2 * result.TOP  # lines for what matters first: two a finding, one an error
-LEAST = 24  # characters of a text that is cut to make room for another
 
 
 def render(
@@ -94,12 +93,13 @@ def _headline(f: Mapping[str, Any], room: int) -> str:
 
 
 def _told(f: Mapping[str, Any], room: int) -> str:
-    """What is wrong and the remedy, if there is room for both; else the remedy."""
+    """What is wrong and the remedy: where both are too long, each gets its half, and what one leaves the other has."""
     what, cure = visible(f["violations"][0]["message"]), visible(f["remedy"])
-    left = room - len(cure) - len(" → ")
-    if not cure or left < LEAST:
-        return shortened(cure or what, room)
-    return f"{shortened(what, left)} → {cure}"
+    if not cure:
+        return shortened(what, room)
+    left = room - len(" → ")
+    first = min(len(what), max(left // 2, left - len(cure)))
+    return f"{shortened(what, first)} → {shortened(cure, left - first)}"
 
 
 def _demand(f: Mapping[str, Any]) -> str:
@@ -111,6 +111,11 @@ def _reached(f: Mapping[str, Any]) -> str:
         return "in both configs" if len(f["configs"]) == 2 else f"in {len(f['configs'])} configs"
     if f["config"]:
         return result.config_name(f["config"])
+    reached = dict.fromkeys(c for k in f["kinds"] if k["reach"] == "this config" for c in k["reached_in"])
+    if reached:
+        return (
+            f"in {' and '.join(map(result.config_name, reached))}" if len(reached) < 3 else f"in {len(reached)} configs"
+        )
     return {"this config": "reached", "another config": "reached by another config"}.get(f["reach"], "reach unknown")
 
 

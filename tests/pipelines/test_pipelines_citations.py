@@ -67,6 +67,15 @@ def test_an_era_permits_nothing_that_it_demands(era: str) -> None:
     assert not demanded & pipeline().permitted(era).keys()
 
 
+@pytest.mark.parametrize("era", ERAS)
+def test_what_goes_beyond_a_citation_is_said_of_claims_that_are_cited(era: str) -> None:
+    demanded = {claim for claim, cited in pipeline().citations(era).items() if cited}
+    beyond = pipeline().beyond(era)
+    own = {c for c in beyond if c in pipeline().permitted(era)}
+    assert beyond and not (beyond.keys() - demanded - own)
+    assert all(re.compile(pattern) and why for told in beyond.values() for pattern, why in told)
+
+
 def test_what_came_to_be_demanded_is_permitted_before_and_not_after() -> None:
     claim = "config.length_coherent"
     assert claim in pipeline().permitted() and claim not in pipeline().permitted(NEWEST)

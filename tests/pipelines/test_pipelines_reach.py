@@ -236,6 +236,30 @@ def test_a_violation_that_needs_a_key_which_no_config_sets_is_latent(tree):
     assert reach(tree, STAGE1, "src/sft.py", "main", claim="config.deterministic")[0] == "this config"
 
 
+@pytest.mark.parametrize(
+    ("ratio", "claim", "subject", "expected"),
+    [
+        (0.0, "supervision.fp_neutral", "a token", "none"),
+        (0.85, "supervision.fp_neutral", "a token", "this config"),
+        (1.0, "supervision.fp_neutral", "a token", "this config"),
+        (1.0, "packing.loss_equivalent", "a step of Channel-A", "none"),
+        (0.0, "packing.loss_equivalent", "a step of Channel-A", "this config"),
+        (0.0, "packing.loss_equivalent", "a step of Channel-B", "none"),
+        (1.0, "metrics.only_when_executed", "rollout/f1", "none"),
+    ],
+)
+def test_a_channel_that_never_trains_reaches_nothing(ratio, claim, subject, expected, tmp_path):
+    for path, text in (
+        FILES | {STAGE2: FILES[STAGE2] + f"    stage2_ab: {{schedule: {{b_ratio: {ratio}}}}}\n"}
+    ).items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(textwrap.dedent(text))
+    where = Where(STAGE2_FILE, 0, "Stage2ABTrainingTrainer._inner")
+    told = pipeline("coordexp").reach(Tree(tmp_path), (STAGE2,), "", claim=claim, where=where, subject=subject)
+    assert told.reach == expected
+    assert ("never trains" in told.by) is (expected == "none")
+
+
 def test_a_claim_whose_violation_comes_about_in_one_function_is_reached_with_it(tree):
     told = reach(tree, "", STAGE2_FILE, "Stage2ABTrainingTrainer", claim="metrics.no_dilution")
     assert told[0] == "none"
@@ -280,7 +304,7 @@ def test_the_answer_says_how_it_is_known(tree, rest, said):
         ("", "main", (STAGE1, STAGE2)),
         ("", "stage1", (STAGE1,)),
         (STAGE2, "stage1", (STAGE1,)),
-        (STAGE2, "main", (STAGE2,)),
+        (STAGE2, "main", (STAGE1, STAGE2)),
     ],
 )
 def test_the_configs_that_reach_a_place_are_named_as_the_user_named_them(tree, config, symbol, those):

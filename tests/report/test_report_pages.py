@@ -72,13 +72,14 @@ def test_the_matrix_counts_a_violation_for_the_configs_that_reach_it_with_the_wo
         violated(make_finding, invariant="packing.each_once", kinds=(like("P2", two),), severity="P2"),
         violated(make_finding, invariant="packing.stable_order", kinds=(like("P1"),), severity="P1"),
         violated(make_finding, invariant="packing.cap_known", kinds=(like("P0", two),), config=one, configs=(one,)),
+        violated(make_finding, invariant="packing.own_check", kinds=(like("P0", two),), config=one, configs=(one, two)),
     ]
     document = make_document(found)
     document["configs"] = [one, two]
     cells = facts.matrix(document)[0].cells
     assert cells[0].counts == (("P0", 2), ("P1", 1)), "not the P2 that only the second config reaches"
-    assert cells[1].counts == (("P1", 2), ("P2", 1)), "the first finding's P0 is not reached from here"
-    assert result.matrix(document).iloc[0].tolist() == ["packing", "2 P0, 1 P1", "2 P1, 1 P2"]
+    assert cells[1].counts == (("P0", 1), ("P1", 2), ("P2", 1)), "the first finding's P0 is not reached from here"
+    assert result.matrix(document).iloc[0].tolist() == ["packing", "2 P0, 1 P1", "1 P0, 2 P1, 1 P2"]
 
 
 def test_a_config_of_which_nothing_could_be_judged_is_no_column(

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from coordexp_audit_lib.cli.opening import named_in
 from coordexp_audit_lib.core.errors import SurfaceFailed, SurfaceUnbound, UsageError
 from coordexp_audit_lib.core.evidence import canonical_json
 from coordexp_audit_lib.sandbox.limits import environment
 from coordexp_audit_lib.targets.checkout import CheckoutTarget
+from tests.conftest import STAGE1, STAGE2
 
 Ask = Callable[[str, str], Any]
 
@@ -66,6 +68,19 @@ def test_a_link_that_leads_nowhere_crashes_nothing(target: CheckoutTarget) -> No
     assert target.bindings()["hostile.broken"].status == "missing"
     (target.tree.root / "src/old.py").symlink_to("/etc/passwd")
     assert target.bindings()["hostile.missing"].status == "missing"
+
+
+def test_what_is_audited_in_place_of_a_config_that_the_tree_lacks_is_told(
+    target: CheckoutTarget, capsys: pytest.CaptureFixture[str]
+) -> None:
+    later = "configs/stage2_two_channel/prod/ab_mixed.yaml"
+    (target.tree.root / later).parent.mkdir(parents=True)
+    (target.tree.root / later).write_text("custom: {}\n")
+    assert named_in(target, [STAGE2, later]) == [later]
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and f"{STAGE2} is not in this tree, and {later} is audited in its place" in told
+    assert named_in(target, [STAGE1, STAGE2], quiet=True) == [STAGE1, later]
+    assert capsys.readouterr().err == ""
 
 
 def test_a_moved_surface_with_an_optional_symbol_answers(ask: Ask) -> None:

@@ -83,6 +83,9 @@ class CoordExp(Pipeline):
     def citations(self, era: str = "") -> Mapping[str, tuple[Citation, ...]]:
         return citations.collect(era)
 
+    def beyond(self, era: str = "") -> Mapping[str, tuple[tuple[str, str], ...]]:
+        return citations.beyond(era)
+
     def permitted(self, era: str = "") -> Mapping[str, str]:
         return citations.permitted(era)
 

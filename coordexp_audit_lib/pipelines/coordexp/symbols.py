@@ -282,6 +282,11 @@ ENGINE_CONFIG = _module("src.trainers.rollout_runtime.vllm_config", since="2026-
 
 ROLLOUT_TRAINER = ROLLOUT / "RolloutMatchingSFTTrainer"
 ROLLOUT_TRAINER_OF_ANY_NAME = ROLLOUT_TRAINER | ROLLOUT_ALIGNED / "Stage2RolloutAlignedTrainer"
+CHECKPOINT_STATE = tuple(
+    trainer / hook
+    for trainer in (STAGE2_TRAINER, ROLLOUT_TRAINER_OF_ANY_NAME)
+    for hook in ("_coordexp_checkpoint_runtime_state", "_coordexp_restore_checkpoint_runtime_state")
+)
 ANY_TRAINER = STAGE2_TRAINER_OF_ANY_NAME | ROLLOUT_TRAINER_OF_ANY_NAME
 SELECT_SEGMENTS = ROLLOUT_TRAINER / "_select_post_rollout_segment_indices"
 CHECK_HF_LENGTH = ROLLOUT_TRAINER / "_enforce_hf_rollout_max_position_embeddings"

@@ -15,6 +15,7 @@ from coordexp_audit_lib.boundaries.supervision.predicates.targets import Supervi
 from coordexp_audit_lib.core.claim import Context, Ledger
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.core.sheet import kind_of
 from coordexp_audit_lib.core.surface import Answer
 
 Judged = Callable[[Supervised, Ledger], Iterable[Problem]]
@@ -38,6 +39,9 @@ def segments(
         yield one, sample
 
 
+TAKEN = "Take such a rollout: train what can be trained of it, and refuse none for how its words are spelt."
+
+
 def rules(ctx: Context) -> dict[str, Any]:
     """What the contract lets a target do that another era's may not, as `Supervised` has it."""
     names = ("extras", "sorted_corners")
@@ -51,7 +55,8 @@ def over(ctx: Context, cases: Iterable[Case], judged: Judged) -> Iterator[Violat
         if found.refused:
             ctx.judged()
             message = "the step is refused although the rollout must become a target"
-            yield Violation(message, case.name, "a target", said(found))
+            kind = f"{message}: {kind_of(said(found))}"
+            yield Violation(message, case.name, "a target", said(found), kind=kind, remedy=TAKEN)
             continue
         judgeable = list(segments(case.request, found.content, **rules(ctx)))
         if len(judgeable) < len(case.request.samples):

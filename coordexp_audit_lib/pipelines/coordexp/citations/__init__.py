@@ -2,7 +2,9 @@
 
 Each has `CITATIONS`, as read at the reference commit, and may have `CHANGES`: era -> what is demanded elsewhere, or by
 other words, there. What only moved is in `citing.MOVED`. `PERMITTED` says of claims that nothing demands what is said
-instead, by era as well ("" is the reference commit, whose words hold where an era has none of its own).
+instead, by era as well ("" is the reference commit, whose words hold where an era has none of its own). `BEYOND` says
+of claims that are cited which of their violations the cited words do not demand, by a pattern of subject and message,
+by era alike.
 """
 
 from __future__ import annotations
@@ -36,6 +38,15 @@ def permitted(era: str = "") -> dict[str, str]:
     for told in (getattr(module, "PERMITTED", {}) for module in _modules()):
         found |= {**told.get("", {}), **told.get(era, {})}
     return {claim: why for claim, why in found.items() if not cited.get(claim)}
+
+
+@lru_cache
+def beyond(era: str = "") -> dict[str, tuple[tuple[str, str], ...]]:
+    """By claim, patterns of what its citations do not demand in an era, each with the reason."""
+    found: dict[str, tuple[tuple[str, str], ...]] = {}
+    for told in (getattr(module, "BEYOND", {}) for module in _modules()):
+        found |= {**told.get("", {}), **told.get(era, {})}
+    return found
 
 
 def _modules() -> list[Any]:

@@ -42,3 +42,5 @@ PERMITTED = {
         "geometry.box_ordered": "only ground truth of Stage-2 AB must be ordered, where it is refused",
     }
 }
+
+BEYOND = {"": {"geometry.bins_in_range": (("with true", "it admits what is a whole number within a tolerance"),)}}

@@ -44,3 +44,11 @@ PERMITTED = {
     "": {"metrics.b_ratio_consistent": "the realized ratio is documented as one of a rolling window"},
     "2026-05": {"metrics.evaluation_order_free": "how predictions are matched is described no more"},
 }
+
+BEYOND = {
+    "": {
+        "metrics.only_when_executed": (
+            ("rollout/(f1|precision|recall)", "it names the metrics of time and throughput alone"),
+        )
+    }
+}

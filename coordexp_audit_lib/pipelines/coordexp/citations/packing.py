@@ -33,3 +33,11 @@ PERMITTED = {
         "packing.stable_order": "the clause on order governs what is selected after rollouts, not dynamic packing",
     }
 }
+
+BEYOND = {
+    "": {
+        "packing.loss_equivalent": (
+            ("a step of Channel-", "it wants each sample's masks right, and leaves open how packs of one step weigh"),
+        )
+    }
+}

@@ -24,3 +24,11 @@ PERMITTED = {
         "provenance.no_secrets": "sources are recorded verbatim, by contract",
     }
 }
+
+BEYOND = {
+    "2026-05": {
+        "provenance.cache_key": (
+            ("packing plan: (budget|chat|tokenizer)", "of the key of a plan it wants the source of the data alone"),
+        )
+    }
+}

@@ -30,3 +30,13 @@ CITATIONS = {
 }
 
 PERMITTED = {"": {"rollout.server_truth": "answers carry no id; the client relies on the server's order"}}
+
+BEYOND = {
+    "": {
+        "rollout.no_rank_conditional_collective": (
+            (r"^(?!.*(Stage2|Rollout|rollout|channel_b))", "its clause is about Channel-B"),
+        ),
+        "rollout.response_schema": (("a bool among ints", "it wants ids, and says nothing of bools"),),
+    },
+    "2026-05": {"rollout.fail_together": (("the ranks report different metrics", "it is about steps, not metrics"),)},
+}

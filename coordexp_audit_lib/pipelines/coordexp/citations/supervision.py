@@ -80,3 +80,7 @@ CHANGES = {
         "supervision.token_roles_partition": (_ROLES,),
     }
 }
+
+BEYOND = {
+    "": {"supervision.fn_injected": (("^no ground truth", "it does not say what trains where nothing is annotated"),)}
+}

@@ -56,7 +56,7 @@ class Audited:
         reached = [c for c, s in said.items() if s.reached]
         if config in reached or (reached and not config):
             named = [config] if config else reached
-            return Reached("this config", said[named[0]].why, tuple(named))
+            return Reached("this config", said[named[0]].why, tuple(reached))
         if config and config not in said:
             return Reached("unknown", f"{config} cannot be resolved")
         if reached:

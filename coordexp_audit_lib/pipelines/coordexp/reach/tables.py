@@ -157,9 +157,18 @@ SAMPLED = AnyOf(
 )
 OF_STAGE2 = Setting(VARIANT, lambda v: str(v or "").startswith("stage2"), "it is about Stage-2 leaves")
 ROLLS_OUT = Setting("rollout_matching.rollout_backend", bool, "no rollout is made")
+BY_SERVER = Setting("rollout_matching.rollout_backend", lambda v: v == "vllm", "rollouts are not made by vLLM")
+B_RATIO = "stage2_ab.schedule.b_ratio"  # where it is not set, the trainer has no two channels
+TRAINS_A = Setting(B_RATIO, lambda v: v is None or v < 1, "Channel-A never trains")
+TRAINS_B = Setting(B_RATIO, lambda v: v is None or v > 0, "Channel-B never trains")
 
 
-def _prompted(ordering: str, order: str, variant: str) -> AllOf:
+def _spot(candidate: str) -> str:
+    module, _, name = candidate.partition(":")
+    return f"{module.replace('.', '/')}.py:{name}"
+
+
+def _prompted(ordering: str, order: str, variant: str, rolls_out: Setting = ROLLS_OUT) -> AllOf:
     """A rollout under these settings of the prompt."""
     values = {
         "custom.object_ordering": (ordering, "sorted"),
@@ -171,7 +180,7 @@ def _prompted(ordering: str, order: str, variant: str) -> AllOf:
         wanted, missing = values[path]
         return Setting(path, lambda v: (v or missing) == wanted, "the config has another prompt")
 
-    return AllOf((ROLLS_OUT, *map(setting, values)))
+    return AllOf((rolls_out, *map(setting, values)))
 
 
 STRICTLY, LENIENTLY = (Called(symbols.PARSE_COORDJSON, {"mode": mode}) for mode in ("strict", "salvage"))
@@ -193,7 +202,10 @@ CLAIMS: dict[str, Setting | AnyOf | Feeder] = {
     "metrics.identity_not_averaged": WINDOW_PACKS,
     "metrics.no_dilution": WINDOW_PACKS,
     "geometry.augment_identity": AUGMENTING,
+    "metrics.only_when_executed": TRAINS_A,
+    "metrics.reasons_add_up": TRAINS_B,
     "rollout.seeds_nonzero": SAMPLED,
+    **{f"supervision.{name}": TRAINS_B for name in OF_ROLLOUTS},
     "supervision.rollout_seed": SAMPLED,
     "supervision.multiplier_scope": Setting(
         "stage2_ab.channel_b.drop_invalid_struct_ce_multiplier", lambda v: v not in (None, 1, 1.0), "it weighs nothing"
@@ -201,6 +213,16 @@ CLAIMS: dict[str, Setting | AnyOf | Feeder] = {
 }
 # By claim and words of a violation's subject.
 SUBJECTS: dict[tuple[str, str], Setting | AnyOf | AllOf] = {
+    ("packing.loss_equivalent", "Channel-A"): TRAINS_A,
+    ("packing.loss_equivalent", "Channel-B"): TRAINS_B,
+    **{
+        ("template.prompt_is_prefix", f"{ordering}/{order}/{variant}, vllm"): _prompted(
+            ordering, order, variant, BY_SERVER
+        )
+        for ordering in ("sorted", "random")
+        for order in ("desc_first", "geometry_first")
+        for variant in ("default", "coco_80", "lvis_stage1_federated")
+    },
     **{
         ("template.prompt_is_prefix", f"{ordering}/{order}/{variant},"): _prompted(ordering, order, variant)
         for ordering in ("sorted", "random")
@@ -241,6 +263,7 @@ OFFICIAL_LVIS = AnyOf(
         for section in ("custom", "rollout_matching")
     )
 )
+RESTARTABLE = Setting("training.checkpoint_mode", lambda v: v == "restartable", "no checkpoint keeps its state")
 CACHES_SAMPLES = Setting("training.encoded_sample_cache.enabled", bool, "no encoded samples are cached")
 # By the beginning of `path:symbol`; the symbol is the last part of a dotted one.
 PLACES: dict[str, Setting | AnyOf | Refused] = {
@@ -249,6 +272,7 @@ PLACES: dict[str, Setting | AnyOf | Refused] = {
     f"{symbols.OPTIMIZER.path}:{symbols.OPTIMIZER_WIRING.member}": Setting(
         "training.optimizer", lambda v: v == "multimodal_coord_offset", "another optimizer is chosen"
     ),
+    **{_spot(candidate): RESTARTABLE for name in symbols.CHECKPOINT_STATE for candidate in name},
     f"{symbols.FULL_SUFFIX.path}:{symbols.JOIN_SUFFIXES.member}": JOINS_ROWS,
     f"{symbols.SUBSET_SAMPLING.path}:{symbols.CHOOSE_CANDIDATES.member}": CHOOSES_SOME,
     f"{symbols.SFT.path}:{symbols.SAMPLES_FINGERPRINT.member}": CACHES_SAMPLES,
