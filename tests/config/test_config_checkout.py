@@ -41,6 +41,6 @@ def test_the_known_verdicts_at_the_reference_commit(checkout: Target) -> None:
         pytest.skip(f"the verdicts are those of {REFERENCE_COMMIT}")
     status = {i.id: judge(checkout, i, STAGE2).status for i in claims("config")}
     held = ["removed_key_rejected", "required_key", "coord_mode_mandatory", "profile_explicit"]
-    held += ["parents_exist", "keys_once"]
+    held += ["parents_exist", "keys_once", "values_kept"]
     assert {claim for claim, s in status.items() if s == "held"} == {f"config.{name}" for name in held}
     assert {claim for claim, s in status.items() if s == "unbound"} == set()

@@ -50,5 +50,6 @@ BEYOND = {
         "metrics.only_when_executed": (
             ("rollout/(f1|precision|recall)", "it names the metrics of time and throughput alone"),
         )
-    }
+    },
+    "2026-05": {"metrics.rollout_evaluation": ((r"^(?!f1\b)", "of the evaluation's own rates it names f1 alone"),)},
 }
