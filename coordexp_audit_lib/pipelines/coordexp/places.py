@@ -63,7 +63,10 @@ PLACES: dict[str, tuple[Named, ...]] = {
     ),
     "template.prompt_is_prefix": (Named(ROLLOUT_PROMPT, "system", about="vllm"),),
     "template.no_truncation": (Named(key="template.truncation_strategy", about="is cut to"),),
-    "packing.positions_restart": (Named(symbols.JOIN_SUFFIXES, "position_ids", about="joined by the trainer"),),
+    "packing.positions_restart": (
+        Named(symbols.JOIN_SUFFIXES, "position_ids", about="joined by the trainer"),
+        Named(symbols.STAGE2_LOSS, "unsqueeze", about="^post-rollout packs, as the model gets them"),
+    ),
     "rollout.fail_together": (
         Named(symbols.ROLLOUT_REDUCE, "has_parse_inputs", about="reduced .rollout_matching"),
         Named(symbols.STAGE2_REDUCE_OF_ANY_NAME, "has_rollout_parse_inputs", about="reduced .stage2"),
