@@ -113,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     run = add("run", _run, "run every notebook on a target and write the audit's documents", audited, judged)
     run.add_argument("--out", type=Path, required=True, help="a new folder, or one of an interrupted run")
     run.add_argument("--replace", action="store_true", help="remove a run of other things that the folder holds")
+    catalogue.declare_choice(run)
     checking.declare_acceptance(run)
     check = add("check", checking.check, "judge the invariants without notebooks", audited, judged)
     check.add_argument("--out", type=Path, help="write audit.json, audit.sarif and junit.xml there")
@@ -152,7 +153,8 @@ def _run(arguments: argparse.Namespace) -> int:
     target, configs, names = told
     with target:
         configs = named_in(target, configs, arguments.quiet)
-        _, judged, shown = planned(told)
+        checks, judged, shown = planned(told)
+        claims = {c.id for c in catalogue.chosen(checks, arguments.select, arguments.ignore)}
         asked = judged + shown if target.info().kind in LIVE else 0
         bar = Bar(len(boundaries.load(names)) * max(1, len(configs)) + asked, "run", arguments.quiet)
         ran = run(
@@ -167,10 +169,11 @@ def _run(arguments: argparse.Namespace) -> int:
             progress=bar,
         )
         bar.close()
-        found = checking.accept(ran.findings, accepted, arguments)
+        # A notebook judges its boundary whole; what the audit says, and with it the book, is of the chosen claims.
+        found = checking.accept([f for f in ran.findings if f.invariant in claims], accepted, arguments)
         made = document(described(target, names, taken), target.bindings(), configs, found)
     write_documents(arguments.out, made)
-    compare_recordings(arguments.target, arguments.out, names, arguments.seed)
+    compare_recordings(arguments.target, arguments.out, names, arguments.seed, claims)
     for failed in ran.failed:
         print(f"coordexp-audit: {failed.job.output.name}: the notebook raised: {failed.reason}", file=sys.stderr)
     status = report(arguments, made, found, partial=checking.in_part(target, found))

@@ -89,7 +89,7 @@ def take_settings(arguments: argparse.Namespace) -> str:
     for key in KEYS:
         name = key.replace("-", "_")
         value: Any = getattr(settings, name)
-        if value is None or not hasattr(arguments, name) or getattr(arguments, name) not in (None, []):
+        if value is None or getattr(arguments, name) not in (None, []):
             continue
         setattr(arguments, name, root / value if name == "baseline" else value)
         taken[key] = value

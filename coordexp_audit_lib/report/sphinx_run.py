@@ -6,6 +6,7 @@ What `jupyter-book build` does, less the extensions that this book does not use:
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -53,5 +54,6 @@ def main(source: str, output: str, builder: str, date: str) -> int:
 
 if __name__ == "__main__":
     # The order of a set must not reach a page.
+    gc.disable()  # the process ends with the build
     assert os.environ.get("PYTHONHASHSEED") == "0", "start it with PYTHONHASHSEED=0"
     sys.exit(main(*sys.argv[1:5]))

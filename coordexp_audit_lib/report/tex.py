@@ -13,7 +13,7 @@ from coordexp_audit_lib.core.errors import AuditError
 PROGRAMS = ("latexmk", "xelatex", "kpsewhich")
 FILES = ("polyglossia.sty", "pgfplots.sty", "unicode-math.sty", "ucharclasses.sty", "capt-of.sty", "FreeSerif.otf")
 DEBIAN = "latexmk texlive-xetex texlive-latex-extra texlive-fonts-recommended fonts-freefont-otf"
-TIMEOUT = 300  # seconds; a hundred pages take about 20
+TIMEOUT = 600  # seconds; 280 pages take about 40, on a busy machine ten times as long
 
 
 def missing() -> list[str]:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.target import Target
 from coordexp_audit_lib.sandbox.limits import Limits
-from coordexp_audit_lib.targets.recording import SUFFIX, RecordingTarget, packaged, read_recording
+from coordexp_audit_lib.targets.recording import SUFFIX, Recording, RecordingTarget, packaged, read_recording
 from coordexp_audit_lib.targets.reference import ReferenceTarget
 
 
 def default() -> str:
     """The target that is audited where none is named: the first recording that comes along."""
     return next(iter(packaged()))
+
+
+@lru_cache(maxsize=1)  # what comes along stays as it is, and each page of a run opens it anew
+def _comes_along(path: Path) -> Recording:
+    return read_recording(path)
 
 
 def open_target(
@@ -48,7 +54,7 @@ def open_target(
     if word == "reference":
         return ReferenceTarget()
     if word in packaged():
-        return RecordingTarget(read_recording(packaged()[word]), word)
+        return RecordingTarget(_comes_along(packaged()[word]), word)
     path = Path(word).expanduser()
     if path.is_file() and path.name.endswith(SUFFIX):
         recording = read_recording(path)

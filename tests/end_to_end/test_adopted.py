@@ -58,6 +58,21 @@ def test_the_trees_settings_fill_in_what_the_command_line_leaves_open(tmp_path: 
     assert (arguments.ignore, arguments.fail_on, told) == ([], None, "")
 
 
+def test_what_the_tree_ignores_is_ignored_by_a_run_too(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.coordexp-audit]\nignore = ['silence']\nselect = ['s']\n")
+    arguments = _parser().parse_args(["run", "--target", str(tmp_path), "--out", str(tmp_path / "run")])
+    told = take_settings(arguments)
+    assert (arguments.ignore, arguments.select) == (["silence"], ["s"]) and "ignore" in told and "select" in told
+
+
+def test_a_run_tells_and_publishes_the_chosen_claims_alone(tmp_path: Path) -> None:
+    chosen = ["--boundary", "silence", "--ignore", "silence.errors"]
+    options = ["--target", "reference", *chosen, "--out", str(tmp_path / "r")]
+    assert main(["run", *options, "-q"]) == 0
+    told = {f["invariant"] for f in json.loads((tmp_path / "r" / "audit.json").read_text())["findings"]}
+    assert told == {"silence.no_blanket_suppression"}
+
+
 @pytest.mark.parametrize(
     ("table", "said"),
     [
