@@ -49,8 +49,8 @@ positions_restart.on(PackedRow, positions.positions_restart)
 
 def _handed(ctx: Context) -> Iterator[Violation]:
     """What the model is called with, by what a trainer makes of a batch. A call that tells its ids and positions is
-    judged as a batch is; that a trainer does not make the call, or gives no positions, is another claim's. Under `sdpa`,
-    for which nothing has to stand in on a CPU: positions are the same under every kernel."""
+    judged as a batch is; that a trainer does not make the call, or gives no positions, is another claim's. Under
+    `sdpa`, for which nothing has to stand in on a CPU: positions are the same under every kernel."""
     for name, request in forward_requests():
         answer = None
         with contextlib.suppress(SurfaceUnbound, CaseUnsupported):
