@@ -78,6 +78,7 @@ PLACES: dict[str, tuple[Named, ...]] = {
         Named(EVALUATE, "sums_t", about="."),
     ),
     "metrics.reduced_by_key": (Named(symbols.REDUCE_METRICS, "merged_keys"),),
+    "supervision.softctx_gradient": (Named(symbols.STAGE2_LOSS, "exp_emb", about="embedding table gets no gradient"),),
     "supervision.suffix_taught": (Named(symbols.ENCODE_SUFFIX, "FullSuffixTargetStep", about="taught twice"),),
     "supervision.subset_sampling": (Named(symbols.CHOOSE_CANDIDATES, "protected", about="is a candidate"),),
     "packing.own_check": (

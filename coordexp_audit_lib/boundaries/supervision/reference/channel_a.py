@@ -65,7 +65,19 @@ def _channel_a(encoded: bytes) -> ChannelA:
     base = embed(batch.ids).detach()
     seen = [_pass(calls, passes, n, slots, base=base, embed=embed) for n in range(request.n_iter)]
     segments = [SegmentA(t, batch.prompt, 0, b) for b, t in enumerate(targets)]
-    return ChannelA(segments, length, seen, [b * length + p for b, p in slots], short(loss.detach()))
+    tables = [_table(passes[n - 1], calls[n]["inputs_embeds"], slots, embed) for n in range(1, request.n_iter)]
+    asked = request.grad_mode == "unroll" and request.n_iter > 1 and bool(slots)
+    told = tables if asked else None
+    return ChannelA(segments, length, seen, [b * length + p for b, p in slots], short(loss.detach()), tables=told)
+
+
+def _table(before: Any, embeds: Any, slots: Slots, embed: Any) -> int:
+    """How many rows of the embedding table what is put into the slots reaches, other than through the logits before."""
+    import torch
+
+    soft = _soft(embeds.detach(), before.detach(), slots, embed, detach=False)
+    (grad,) = torch.autograd.grad(soft.sum(), embed.weight)
+    return int((grad != 0).any(-1).sum())
 
 
 def _soft(embeds: Any, logits: Any, slots: Slots, embed: Any, detach: bool) -> Any:

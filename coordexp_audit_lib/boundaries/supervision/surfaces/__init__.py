@@ -288,13 +288,16 @@ class Pass(msgspec.Struct, frozen=True):
 
 
 class ChannelA(msgspec.Struct, frozen=True):
-    """length: tokens per row. slots: the coordinate positions."""
+    """length: tokens per row. slots: the coordinate positions. tables: under `unroll`, of each forward from the second
+    on how many rows of the embedding table get a gradient from what was put into the slots, other than through the
+    logits before; null where it was not measured."""
 
     segments: list[SegmentA]
     length: int
     passes: list[Pass]
     slots: list[int]
     loss: float | None
+    tables: list[int] | None = None
 
 
 def digests(line: str, block: int) -> list[str]:

@@ -149,11 +149,11 @@ def blinded(prepare, calls):
         yield
 
 
-def forward_backward(made, batch, here, world, ends=False):
+def forward_backward(made, batch, here, world, ends=False, backward=True):
     """What was seen of the trainer's own step, its loss, and the batch's segments with their rows and starts.
 
     ends: whether gradients end at the logits. No line of the tree runs backward, which is left out where lines are
-    watched.
+    watched; backward: False keeps the graph.
     """
     metas, ids = batch["_rollout_matching_meta"], batch["input_ids"]
     # What collators of other stages leave in a batch, and what no model takes.
@@ -165,7 +165,7 @@ def forward_backward(made, batch, here, world, ends=False):
     seen = Recorder(world.model, ends)
     with seen.watching():
         loss = here.call(made.compute_loss, world.model, batch)
-        if loss.requires_grad and not watched():
+        if backward and loss.requires_grad and not watched():
             here.call(loss.backward)
     rows = places(metas, ids)
     found = [segment(m, ids[b, start:].tolist()) for m, (b, start) in zip(metas, rows, strict=False)]
@@ -269,7 +269,29 @@ def channel_a_of(request, here, world):
     return {
         **{"segments": told, "length": ids.shape[1], "passes": passes, "loss": short(loss, 3)},
         "slots": [b * ids.shape[1] + p for b, p in slots],
+        "tables": tables(request, here, world, slots),
     }
+
+
+def tables(request, here, world, slots):
+    """Of each forward but the first, rows of the embedding table that the slots' content reaches where gradients end at
+    the logits; None where there is nothing to ask."""
+    import torch
+
+    if request.get("grad_mode") != "unroll" or request.get("n_iter", 1) < 2 or not slots or watched():
+        return None
+    made = make_trainer(request, here, world)
+    made._stage2_channel_override = "A"
+    samples = [harness.sample(s["gt"], request["image"]) for s in request["samples"]]
+    batch = here.call(made._prepare_batch_inputs_a, samples, _segments_only=False)
+    seen = forward_backward(made, batch, here, world, ends=True, backward=False)[0]
+    weight, at = world.model.get_input_embeddings().weight, tuple(map(torch.tensor, zip(*slots, strict=True)))
+    found = []
+    for embeds in (call.get("inputs_embeds") for call in seen.calls[1:]):
+        held = embeds is not None and embeds.requires_grad
+        grad = torch.autograd.grad(embeds[at].sum(), weight, retain_graph=True, allow_unused=True)[0] if held else None
+        found.append(0 if grad is None else int((grad != 0).any(-1).sum()))
+    return found
 
 
 def one_pass(seen, n, base, table, slots):
