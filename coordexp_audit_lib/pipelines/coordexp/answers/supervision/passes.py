@@ -149,13 +149,13 @@ def blinded(prepare, calls):
         yield
 
 
-def forward_backward(made, batch, here, world, ends=False, backward=True):
-    """What was seen of the trainer's own step, its loss, and the batch's segments with their rows and starts.
+@contextlib.contextmanager
+def stepping(made, batch, here, world, ends=False):
+    """The trainer's own step: what was seen of it, and its loss, of which no gradient was taken yet.
 
-    ends: whether gradients end at the logits. No line of the tree runs backward, which is left out where lines are
-    watched; backward: False keeps the graph.
+    ends: whether gradients end at the logits.
     """
-    metas, ids = batch["_rollout_matching_meta"], batch["input_ids"]
+    ids = batch["input_ids"]
     # What collators of other stages leave in a batch, and what no model takes.
     batch.setdefault("labels", ids.clone())
     batch.setdefault("loss_scale", ids.new_ones(ids.shape).float())
@@ -164,8 +164,17 @@ def forward_backward(made, batch, here, world, ends=False, backward=True):
     world.model.train()
     seen = Recorder(world.model, ends)
     with seen.watching():
-        loss = here.call(made.compute_loss, world.model, batch)
-        if backward and loss.requires_grad and not watched():
+        yield seen, here.call(made.compute_loss, world.model, batch)
+
+
+def forward_backward(made, batch, here, world, ends=False):
+    """What was seen of the trainer's own step, its loss, and the batch's segments with their rows and starts.
+
+    ends: as in `stepping`. No line of the tree runs backward, which is left out where lines are watched.
+    """
+    metas, ids = batch["_rollout_matching_meta"], batch["input_ids"]
+    with stepping(made, batch, here, world, ends) as (seen, loss):
+        if loss.requires_grad and not watched():
             here.call(loss.backward)
     rows = places(metas, ids)
     found = [segment(m, ids[b, start:].tolist()) for m, (b, start) in zip(metas, rows, strict=False)]
@@ -284,7 +293,8 @@ def tables(request, here, world, slots):
     made._stage2_channel_override = "A"
     samples = [harness.sample(s["gt"], request["image"]) for s in request["samples"]]
     batch = here.call(made._prepare_batch_inputs_a, samples, _segments_only=False)
-    seen = forward_backward(made, batch, here, world, ends=True, backward=False)[0]
+    with stepping(made, batch, here, world, ends=True) as (seen, _):
+        pass
     weight, at = world.model.get_input_embeddings().weight, tuple(map(torch.tensor, zip(*slots, strict=True)))
     found = []
     for embeds in (call.get("inputs_embeds") for call in seen.calls[1:]):
