@@ -18,13 +18,13 @@ import numpy as np
 from msgspec.structs import replace
 
 from coordexp_audit_lib.boundaries.packing.artifact import PackedRow
-from coordexp_audit_lib.boundaries.packing.cases import each_batch, forward_requests, profile_of
+from coordexp_audit_lib.boundaries.packing.cases import ROLLOUT, each_batch, forward_requests, packers, profile_of
 from coordexp_audit_lib.boundaries.packing.faults import Ints, calls, edited, second
 from coordexp_audit_lib.boundaries.packing.predicates import positions
 from coordexp_audit_lib.boundaries.packing.surfaces import BATCH, FORWARD, Batch
 from coordexp_audit_lib.core.citation import Citation
 from coordexp_audit_lib.core.claim import Context, claim
-from coordexp_audit_lib.core.errors import CaseUnsupported, SurfaceUnbound
+from coordexp_audit_lib.core.errors import SurfaceUnbound
 from coordexp_audit_lib.core.fault import fault
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.core.problem import Undecided
@@ -42,6 +42,8 @@ def positions_restart(ctx: Context) -> Iterator[Violation]:
     yield from each_batch(ctx, positions.positions_restart)
     if ctx.answers(FORWARD):
         yield from _handed(ctx)
+    else:
+        ctx.not_there("what the model is called with", "no trainer of this tree can be watched")
 
 
 positions_restart.on(PackedRow, positions.positions_restart)
@@ -52,11 +54,16 @@ def _handed(ctx: Context) -> Iterator[Violation]:
     judged as a batch is; that a trainer does not make the call, or gives no positions, is another claim's. Under
     `sdpa`, for which nothing has to stand in on a CPU: positions are the same under every kernel."""
     for name, request in forward_requests():
-        answer = None
-        with contextlib.suppress(SurfaceUnbound, CaseUnsupported):
-            answer = ctx.ask(FORWARD, request).content if request.attention == "sdpa" else None
+        label, answer = f"{name}, as the model gets them", None
+        if request.attention != "sdpa" or (request.path != "dataset" and ROLLOUT not in packers(ctx)):
+            continue
+        try:
+            with ctx.case(label):
+                answer = ctx.ask(FORWARD, request).content
+        except SurfaceUnbound as error:
+            ctx.not_there(label, error.what)
         for pack in answer.packs if answer else ():
-            label, sizes = f"{name}, as the model gets them", {"lengths": pack.lengths}
+            sizes = {"lengths": pack.lengths}
             if {"input_ids", "position_ids"} - pack.called.keys():
                 continue
             row = PackedRow({k: np.array(v, np.int64) for k, v in {**pack.called, **sizes}.items()}, profile_of(ctx))
