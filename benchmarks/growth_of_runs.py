@@ -1,4 +1,4 @@
-"""How the time of `metrics`, `manifest`, `upstream` and `check` grows with the input: exponents at 10³, 10⁴, 10⁵.
+"""How the time of every command grows with its input: exponents at 10³, 10⁴, 10⁵.
 
 Each case is judged in this process, from written files; the time is the processor's, the best of two at the smallest
 size. The exponent is log(time ratio) / log(size ratio); above 1.1 the program ends with status 1.
@@ -17,10 +17,15 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import yaml
+
 from coordexp_audit_lib import boundaries
+from coordexp_audit_lib.cli.streams import rarely_collected
 
 SIZES = tuple(map(int, os.environ.get("GROWTH_SIZES", "1000 10000 100000").split()))
 LIMIT = 1.1
@@ -121,6 +126,20 @@ CASES: dict[str, Callable[[Path, int], Made]] = {
     "upstream: names that a release has": lambda folder, n: (together(folder, n, there=True), upstream),
     "upstream: names that a release has not": lambda folder, n: (together(folder, n, there=False), upstream),
     "check: unknown keys of a config": lambda folder, n: (unknown_keys(folder, n), schema),
+    "batch: tokens": lambda folder, n: (packed(folder, n, 50), batch),
+    "batch: samples of two tokens": lambda folder, n: (packed(folder, n, 2), batch),
+    "batch: every label wrong": lambda folder, n: (packed(folder, n, 50, wrong=True), batch),
+    "data: records of objects": lambda folder, n: (dataset(folder, n, objects), data),
+    "data: objects of one record": lambda folder, n: (dataset(folder, 1, lambda k: objects(k, n)), data),
+    "data: conversations": lambda folder, n: (dataset(folder, n, talk), data),
+    "data: boxes of one answer": lambda folder, n: (dataset(folder, 1, lambda k: talk(k, n)), data),
+    "data: ms-swift's grounding": lambda folder, n: (dataset(folder, n, grounded), data),
+    "data: an array": lambda folder, n: (dataset(folder, n, objects, array=True), data),
+    "data: COCO": lambda folder, n: (coco(folder, n), data),
+    "data: every record wrong": lambda folder, n: (dataset(folder, n, lambda k: {**objects(k), "width": 0}), data),
+    "data: keys of one record": lambda folder, n: (dataset(folder, 1, lambda k: many_keys(n)), data),
+    "data: numbers of one record": lambda folder, n: (dataset(folder, 1, lambda k: {"images": list(range(n))}), data),
+    "diff, baseline: findings": lambda folder, n: (audits(folder, n), compared),
 }
 
 
@@ -211,8 +230,8 @@ def release(folder: Path, n: int) -> Path:
 
 
 def unknown_keys(folder: Path, n: int) -> Path:
-    path = folder / "config.json"
-    path.write_text(json.dumps({f"unknown_{k}": k for k in range(n)}))
+    path = folder / "config.yaml"
+    path.write_text("".join(f"unknown_{k}: {k}\n" for k in range(n)))
     return path
 
 
@@ -220,7 +239,92 @@ def schema(path: Path) -> object:
     from coordexp_audit_lib.boundaries.config.predicates.values import Schema
 
     known = {f"key_{k}": "any" for k in range(60)}
-    return list(Schema(known, {}, "custom.extra").check(json.loads(path.read_text())))
+    made = yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return sum(1 for _ in Schema(known, {}, "custom.extra").check(made))
+
+
+def packed(folder: Path, n: int, size: int, *, wrong: bool = False) -> Path:
+    """A pack of n tokens in samples of one size, all but the first of which are supervised."""
+    ids = np.arange(n, dtype=np.int64)[None] % 1000
+    at = ids * 0 + np.arange(n)[None] % size
+    labels = np.where(at == 0, -100, ids + wrong)
+    cu = np.append(np.arange(0, n, size), n).astype(np.int32)
+    np.savez(folder / "batch.npz", input_ids=ids, labels=labels, text_position_ids=at, cu_seq_lens_q=cu)
+    return folder / "batch.npz"
+
+
+def batch(path: Path) -> object:
+    from coordexp_audit_lib.boundaries.packing import artifact
+    from coordexp_audit_lib.run.batches import audit_batch
+
+    return audit_batch(artifact.read(path), name=path.name)
+
+
+def objects(k: int, count: int = 5) -> dict[str, Any]:
+    found = [{"desc": "car", "bbox_2d": [j % 500, k % 500, j % 500 + 9, k % 500 + 9]} for j in range(count)]
+    return {"images": ["a.jpg"], "objects": found, "width": 640, "height": 480}
+
+
+def talk(k: int, count: int = 5) -> dict[str, Any]:
+    answer = json.dumps([{"bbox_2d": o["bbox_2d"], "label": "car"} for o in objects(k, count)["objects"]])
+    turns = [{"role": "user", "content": "<image>"}, {"role": "assistant", "content": answer}]
+    return {"messages": turns, "images": ["a.jpg"]}
+
+
+def grounded(k: int) -> dict[str, Any]:
+    boxes = [o["bbox_2d"] for o in objects(k)["objects"]]
+    turns = [{"role": "user", "content": "<image>"}, {"role": "assistant", "content": "<ref-object><bbox>" * 5}]
+    told = {"ref": ["car"] * 5, "bbox": boxes, "bbox_type": "norm1000"}
+    return {"messages": turns, "images": ["a.jpg"], "objects": told}
+
+
+def many_keys(n: int) -> dict[str, Any]:
+    return {**objects(0), **{f"key_{j}": j for j in range(n)}}
+
+
+def dataset(folder: Path, n: int, record: Callable[[int], dict[str, Any]], *, array: bool = False) -> Path:
+    path = folder / "train.jsonl"
+    texts = [json.dumps(record(k)) for k in range(n)]
+    path.write_text("[" + ",".join(texts) + "]" if array else "\n".join(texts))
+    return path
+
+
+def coco(folder: Path, n: int) -> Path:
+    path = folder / "train.json"
+    images = [{"id": k, "file_name": "a.jpg", "width": 640, "height": 480} for k in range(n)]
+    notes = [{"id": k, "image_id": k, "category_id": 1, "bbox": [1, 2, 3, 4]} for k in range(n)]
+    path.write_text(json.dumps({"images": images, "annotations": notes, "categories": [{"id": 1, "name": "car"}]}))
+    return path
+
+
+def data(path: Path) -> object:
+    from coordexp_audit_lib.boundaries.geometry.artifact import How, audit_file
+
+    return audit_file(path, How(images="none"))
+
+
+def audits(folder: Path, n: int) -> Path:
+    """Two audits, each with n findings of configs of their own."""
+    from coordexp_audit_lib.core.finding import Finding
+    from coordexp_audit_lib.core.target import TargetInfo
+    from coordexp_audit_lib.report.document import document, dumps
+
+    for name, status in (("before.json", "held"), ("after.json", "unbound")):
+        found = [
+            Finding(f"config.made_up_{k}", "config", "P1", "S", status, 0, None, "", [], 0, [], "", "")
+            for k in range(n)
+        ]
+        (folder / name).write_text(dumps(document(TargetInfo(kind="artifact", name="x"), {}, [], found)))
+    return folder
+
+
+def compared(path: Path) -> object:
+    from coordexp_audit_lib.report import baseline
+    from coordexp_audit_lib.report.compare import compare
+    from coordexp_audit_lib.report.document import read_audit
+
+    before, after = read_audit(path / "before.json"), read_audit(path / "after.json")
+    return compare(before, after), baseline.entries(after, "known", date(2026, 1, 1), [])
 
 
 def seconds(made: Made, rounds: int) -> float:
@@ -235,6 +339,11 @@ def seconds(made: Made, rounds: int) -> float:
 
 def main(chosen: list[str]) -> int:
     boundaries.load()
+    with rarely_collected():  # as commands run
+        return measured(chosen)
+
+
+def measured(chosen: list[str]) -> int:
     worst = 0.0
     print(f"{'case':44}" + "".join(f"{n:>12,}" for n in SIZES) + "   exponents")
     for name, make in CASES.items():

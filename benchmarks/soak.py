@@ -28,6 +28,7 @@ import numpy as np
 from coordexp_audit_lib.cli import main
 from coordexp_audit_lib.sandbox.supervisor import below
 
+POINTS = 20
 CHECK = ("--target", "reference", "--boundary", "coordjson", "--fail-on", "never")
 
 
@@ -68,13 +69,16 @@ def batch(path: Path) -> None:
 def soak(parser: argparse.Namespace, folder: Path) -> int:
     before, points = left(folder), []
     print(json.dumps({**side_by_side(parser.side_by_side, parser.check), **left(folder)}), flush=True)
-    packed, end = folder / "packed.npz", time.monotonic() + 60 * parser.minutes
+    packed, begun = folder / "packed.npz", time.monotonic()
+    end, told = begun + 60 * parser.minutes, 0
     batch(packed)
     for number in range(1, parser.batches + 1):
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             main(["batch", str(packed), "--json"])
-        if number % max(1, parser.batches // 20) == 0 or time.monotonic() > end:
-            points.append({"batches": number, **left(folder)})
+        share = max(number / parser.batches, (time.monotonic() - begun) / (60 * parser.minutes))  # of what is asked
+        if share * POINTS >= told + 1 or time.monotonic() > end:
+            told = int(share * POINTS)
+            points.append({"seconds": round(time.monotonic() - begun), "batches": number, **left(folder)})
             print(json.dumps(points[-1]), flush=True)
         if time.monotonic() > end:
             break

@@ -9,9 +9,14 @@ model a small random one.
 import collections
 import copy
 import importlib
+import importlib.machinery
+import io
+import logging
 import multiprocessing
 import re
+import sys
 import tempfile
+import types
 import warnings
 
 from coordexp_audit_lib.kit import model, picture, template, tokenizer, varlen
@@ -154,15 +159,61 @@ def packed_as_alone(words):
     print("  ", f"{apart:.2g}", f"{float(whole.loss):.5f}", f"{mean:.5f}")
 
 
+def liger(folder):
+    """`use_liger_kernel` where the kernel's loss isn't the one that ms-swift mends; modules stand for liger_kernel."""
+    kind = found("swift.trainers.arguments:Seq2SeqTrainingArguments")
+    print("5. use_liger_kernel, ms-swift's mending of the kernel's loss: raised, loss was wrapped, said in the log")
+    for name, given in (("as it expects", {"LigerForCausalLMLoss": len}), ("under another name", {"FusedLoss": len})):
+        modules = ["liger_kernel", *(f"liger_kernel.{n}" for n in ("transformers", "transformers.model"))]
+        modules = {n: types.ModuleType(n) for n in (*modules, "liger_kernel.transformers.model.loss_utils")}
+        for path, module in modules.items():
+            module.__spec__ = importlib.machinery.ModuleSpec(path, None)
+            if "." in path:
+                parent, _, last = path.rpartition(".")
+                setattr(modules[parent], last, module)
+        told, losses = io.StringIO(), modules["liger_kernel.transformers.model.loss_utils"]
+        vars(losses).update(given)
+        handler, logger, raised = logging.StreamHandler(told), logging.getLogger("swift"), ""
+        handler.setLevel(logging.WARNING)
+        logger.addHandler(handler)
+        sys.modules.update(modules)
+        try:
+            kind(output_dir=folder, use_cpu=True, report_to=[], use_liger_kernel=True, bf16=False)
+        except Exception as error:
+            raised = type(error).__name__
+        finally:
+            logger.removeHandler(handler)
+            for path in modules:
+                del sys.modules[path]
+        print(
+            "  ", f"{name}:", raised or "nothing", any(f is not len for f in map(losses.__dict__.get, given)), end=" "
+        )
+        print([line for line in told.getvalue().splitlines() if "liger" in line.lower()])
+
+
+def whole_answers():
+    """`acc_strategy: seq` of two samples, each with a prompt and an answer of two tokens, all predicted right."""
+    import torch
+
+    score = found("swift.metrics:compute_acc", "swift.plugin:compute_acc")
+    labels, said = torch.tensor([[-100, -100, 5, 6, -100, -100, 7, 8]]), torch.tensor([[0, 5, 6, 0, 0, 7, 8, 0]])
+    packed = score(said, labels, acc_strategy="seq", cu_seqlens=torch.tensor([0, 4, 8]))
+    padded = score(said.view(2, 4), labels.view(2, 4), acc_strategy="seq")
+    print("6. seq_acc of two right answers: padding-free, padded")
+    print("  ", *([bool(v) for v in one["seq_acc"]] for one in (packed, padded)))
+
+
 def main():
     warnings.filterwarnings("ignore")
     sampler()
+    whole_answers()
     with tempfile.TemporaryDirectory() as folder:
         words, small = tokenizer.fast(tokenizer.at(folder)), model.small()
         parts = template.processor(words, small.config)
         unreadable(template.build(parts, small), words)
         cut_left(parts, small)
         packed_as_alone(words)
+        liger(folder)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import audit
@@ -54,10 +55,12 @@ def tree_at(repository: Path, commit: str) -> Iterator[Path]:
 
 def asked(tree: Path, claim: str, about: str, python: str | None) -> dict[str, Any]:
     """The claim's verdict on a tree: its status, the violations that are about the bug, and all of them."""
+    boundaries.load(None)
     target = CheckoutTarget(tree, python=python)
     try:
         configs = target.all_named(target.pipeline().configs)
-        found = audit(target, [c for c in claims() if c.id == claim], configs)
+        (one,) = [c for c in claims() if c.id == claim]
+        found = audit(target, [one], configs)
     finally:
         target.close()
     told = sorted({line for f in found for line in lines_of(f)})

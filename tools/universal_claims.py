@@ -18,7 +18,7 @@ from coordexp_audit_lib.core.judge import audit
 from coordexp_audit_lib.targets.resolve import open_target, packaged
 
 PAGE = Path(__file__).resolve().parents[1] / "book" / "what_holds_of_any_pipeline.md"
-PIPELINES = ("ms-swift", "trl")
+PIPELINES = ("llamafactory", "ms-swift", "trl")
 MARKS = re.compile(r"(?s)(\| claim \|.*?\n)(?=\n|$)")
 # What each asks of an adapter; what the library asks of the environment or reads itself needs no answer.
 NO_ANSWER = "nothing"

@@ -5,11 +5,14 @@ import os
 import sys
 from typing import NoReturn
 
-from coordexp_audit_lib.cli.commands import main
-
 
 def script() -> NoReturn:
     """Run the command and leave. What was read of a tree is left to the system: Python takes a second to free it."""
+    try:
+        from coordexp_audit_lib.cli.commands import main
+    except KeyboardInterrupt:
+        print("coordexp-audit: interrupted", file=sys.stderr)
+        os._exit(130)
     status = main()
     atexit._run_exitfuncs()
     try:

@@ -10,9 +10,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coordexp_audit_lib.cli import catalogue
-from coordexp_audit_lib.cli.opening import described, named_in, opened, planned
-from coordexp_audit_lib.cli.reporting import HELD, Bar, report
+from coordexp_audit_lib.cli import catalogue, series
+from coordexp_audit_lib.cli.opening import cluster_of, described, named_in, opened, planned
+from coordexp_audit_lib.cli.reporting import FAIL_ON, HELD, Bar, exit_status, report
 from coordexp_audit_lib.cli.settings import take_settings
 from coordexp_audit_lib.cli.streams import say
 from coordexp_audit_lib.core.errors import UsageError
@@ -56,12 +56,22 @@ def check(arguments: argparse.Namespace) -> int:
     from coordexp_audit_lib.core.folder import usable
     from coordexp_audit_lib.report.document import refuse_foreign, write_documents
 
-    if arguments.out:
-        with usable(arguments.out):
-            refuse_foreign(arguments.out)
-    made = judged(arguments)
-    if arguments.out:
-        write_documents(arguments.out, made.document)
+    def written(arguments: argparse.Namespace) -> Checked:
+        if arguments.out:
+            with usable(arguments.out):
+                refuse_foreign(arguments.out)
+        made = judged(arguments)
+        if arguments.out:
+            write_documents(arguments.out, made.document)
+        return made
+
+    def told(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
+        made = written(arguments)
+        return made.document, exit_status(made.findings, arguments.fail_on or FAIL_ON, made.partial)
+
+    if arguments.commit:
+        return series.over_commits(arguments, told)
+    made = written(arguments)
     return report(arguments, made.document, made.findings, partial=made.partial)
 
 
@@ -83,7 +93,7 @@ def judged(arguments: argparse.Namespace) -> Checked:
         configs = named_in(target, configs, arguments.quiet)
         checks = catalogue.chosen(planned(told)[0], arguments.select, arguments.ignore)
         bar = Bar(sum(max(1, len(configs)) if c.per_config else 1 for c in checks), "check", arguments.quiet)
-        judges = side_by_side(arguments.jobs)
+        judges = side_by_side(arguments.jobs, cluster_of(arguments, told))
         found = audit(target, checks, configs, arguments.seed, lambda inv, config: bar(inv.id), judges=judges)
         bar.close()
         found = accept(found, accepted, arguments)

@@ -8,20 +8,22 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from coordexp_audit_lib import __version__, boundaries
-from coordexp_audit_lib.cli import adapters, catalogue, checking, completion, publishing, streams
+from coordexp_audit_lib.cli import adapters, catalogue, checking, completion, publishing, series, streams
 from coordexp_audit_lib.cli.artifacts import declare
 from coordexp_audit_lib.cli.isolation import declare as declare_isolation
-from coordexp_audit_lib.cli.opening import declare_audit, described, named_in, opened, paged, planned
+from coordexp_audit_lib.cli.opening import cluster_of, declare_audit, described, named_in, opened, paged, planned
 from coordexp_audit_lib.cli.reporting import (
+    FAIL_ON,
     HELD,
     UNDECIDED,
     UNUSABLE,
     VIOLATED,
     Bar,
     declare_report,
+    exit_status,
     refuse_idle,
     report,
 )
@@ -30,6 +32,7 @@ from coordexp_audit_lib.cli.streams import say
 from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.errors import AuditError, UsageError, one_line, unusable
 from coordexp_audit_lib.core.fault import faults, spoils
+from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.target import LIVE
 
@@ -115,10 +118,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--replace", action="store_true", help="remove a run of other things that the folder holds")
     catalogue.declare_choice(run)
     checking.declare_acceptance(run)
+    series.declare(run)
     check = add("check", checking.check, "judge the invariants without notebooks", audited, judged)
     check.add_argument("--out", type=Path, help="write audit.json, audit.sarif and junit.xml there")
     catalogue.declare_choice(check)
     checking.declare_acceptance(check)
+    series.declare(check)
     record = add(
         "record",
         _record,
@@ -141,7 +146,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Ran(NamedTuple):
+    """What a run wrote, the findings behind it, whether what is held is enough, and whether each page is whole."""
+
+    document: dict[str, Any]
+    findings: list[Finding]
+    partial: bool
+    whole: bool
+
+
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.commit:
+        return series.over_commits(arguments, lambda one: ((ran := _ran(one)).document, _status(one, ran)))
+    ran = _ran(arguments)
+    report(arguments, ran.document, ran.findings, partial=ran.partial)
+    return _status(arguments, ran)
+
+
+def _ran(arguments: argparse.Namespace) -> _Ran:
+    """Run the notebooks and write the documents."""
     from coordexp_audit_lib.report.baseline import read_baseline
     from coordexp_audit_lib.report.document import document, write_documents
     from coordexp_audit_lib.run.audit import run
@@ -166,6 +189,7 @@ def _run(arguments: argparse.Namespace) -> int:
             names=names,
             replace=arguments.replace,
             workers=arguments.jobs,
+            cluster=cluster_of(arguments, told),
             progress=bar,
         )
         bar.close()
@@ -176,9 +200,13 @@ def _run(arguments: argparse.Namespace) -> int:
     compare_recordings(arguments.target, arguments.out, names, arguments.seed, claims)
     for failed in ran.failed:
         print(f"coordexp-audit: {failed.job.output.name}: the notebook raised: {failed.reason}", file=sys.stderr)
-    status = report(arguments, made, found, partial=checking.in_part(target, found))
-    whole = target.declaration() is None  # of an adapter's pipeline some figures have nothing to show
-    return UNDECIDED if ran.failed and status == HELD and whole else status
+    whole = not ran.failed or target.declaration() is not None  # of an adapter's some figures have nothing to show
+    return _Ran(made, found, checking.in_part(target, found), whole)
+
+
+def _status(arguments: argparse.Namespace, ran: _Ran) -> int:
+    status = exit_status(ran.findings, arguments.fail_on or FAIL_ON, ran.partial)
+    return UNDECIDED if status == HELD and not ran.whole else status
 
 
 def _record(arguments: argparse.Namespace) -> int:
@@ -196,7 +224,7 @@ def _record(arguments: argparse.Namespace) -> int:
         _, judged, shown = planned(named)
         bar = Bar(judged + shown, "record")
         partial = arguments.out / f".{arguments.name}.partial{SUFFIX}"
-        how = {"seed": arguments.seed, "names": names, "jobs": arguments.jobs}
+        how = {"seed": arguments.seed, "names": names, "jobs": arguments.jobs, "cluster": cluster_of(arguments, named)}
         taken = take(target, configs, **how, partial=partial, progress=bar)
         bar.close()
     recording = taken.recording

@@ -22,10 +22,13 @@ from coordexp_audit_lib.core.target import Target, TargetInfo
 from coordexp_audit_lib.kit import profile
 from coordexp_audit_lib.report.document import DOCUMENTS
 from coordexp_audit_lib.run.own_claims import load_claims
+from coordexp_audit_lib.run.parallel import Cluster
+from coordexp_audit_lib.run.shares import Opening
 from coordexp_audit_lib.targets.contained import SECONDS, limits_of, told_walls
 from coordexp_audit_lib.targets.recording import SUFFIX
 from coordexp_audit_lib.targets.resolve import default, open_target
 
+AT_COMMIT = "at_commit"  # of the arguments: the repository and commit that the target is a tree of, where it is one
 NAMES = ", ".join(b.name for b in boundaries.BOUNDARIES)
 
 
@@ -75,6 +78,7 @@ def declare_audit(parser: argparse.ArgumentParser) -> None:
     add("--claims", nargs="+", action="extend", type=Path, metavar="FILE", help="Python files with claims of your own")
     add("--seed", type=int, default=0, help="of every random choice (0)")
     add("--jobs", type=jobs, default=cores() + 1, help="processes that ask a checkout (cores + 1: they wait, too)")
+    add("--scheduler", metavar="ADDRESS", default="", help="a Dask scheduler whose workers ask it: tcp://host:8786")
 
 
 def opened(arguments: argparse.Namespace) -> Opened:
@@ -188,6 +192,28 @@ def adapter_named(arguments: argparse.Namespace) -> Path | None:
         return adapter_of(arguments.pipeline)
     path: Path | None = arguments.adapter
     return path
+
+
+def cluster_of(arguments: argparse.Namespace, opened: Opened) -> Cluster | None:
+    """The cluster that the command names, told how its workers open the target; None where it names none."""
+    if not arguments.scheduler:
+        return None
+    folder = Path(arguments.target).expanduser()
+    at: tuple[Path, str] | None = getattr(arguments, AT_COMMIT, None)
+    word = str(folder.resolve()) if folder.exists() and arguments.target else arguments.target
+    made = Opening(
+        word=str(at[0]) if at else word,
+        commit=at[1] if at else "",
+        python=arguments.python,
+        adapter=adapter.resolve() if (adapter := adapter_named(arguments)) else None,
+        config="".join(opened.configs) if adapter else "",
+        seconds=arguments.time_limit or SECONDS,
+        readable=tuple(str(Path(p).expanduser().resolve()) for p in arguments.readable or ()),
+        own=tuple(path.absolute() for path in opened.target.own),
+        names=tuple(opened.names) if opened.names is not None else None,
+        claims=tuple(path.absolute() for path in getattr(arguments, "claims", None) or ()),
+    )
+    return Cluster(arguments.scheduler, made)
 
 
 def planned(opened: Opened) -> tuple[list[Claim], int, int]:

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from coordexp_audit_lib.core.citation import Citation
-from coordexp_audit_lib.core.errors import AuditError, CaseUnsupported
+from coordexp_audit_lib.core.errors import AuditError, CaseUnsupported, SurfaceUnbound
 from coordexp_audit_lib.core.evidence import Evidence, Where, digest
 from coordexp_audit_lib.core.finding import Kind, Severity, Violation
 from coordexp_audit_lib.core.problem import Problem, Undecided
@@ -37,6 +37,7 @@ Predicate = Callable[[Any, "Ledger"], Iterable[Problem]]
 Exhibit = Callable[["Context"], dict[str, Any]]
 Subjects = Callable[["Context"], Iterable[Any]]
 T = TypeVar("T", bound=Callable[..., Any])
+Found = TypeVar("Found")
 
 _CLAIMS: dict[str, Claim] = {}
 _EXHIBITS: dict[str, Exhibit] = {}
@@ -176,6 +177,14 @@ class Context(Ledger):
             note = Evidence(kind="fact", symbol=f"not asked: {name}", value=f"not supported: {error.what}")
             if note not in self.notes:
                 self.notes.append(note)
+
+    def part(self, name: str, found: Iterable[Found]) -> Iterator[Found]:
+        """One of several parts: what it finds; where the target does not answer it, that is left out, and the others
+        go on."""
+        try:
+            yield from found
+        except SurfaceUnbound as error:
+            self.left_out(name, error.what)
 
     def offered(self, name: str, question: Surface[Request, Response], request: Request) -> Answer[Response] | None:
         """The answer to one case of several; None where the target does not offer what it asks for (`case`)."""

@@ -13,7 +13,7 @@ from coordexp_audit_lib.core.errors import SurfaceUnbound, UsageError
 from coordexp_audit_lib.core.pipeline import Pipeline
 
 PROFILE = ".profile"  # `<boundary>.profile` of a contract is the declared one
-OF_ADAPTERS = ("template.labels_asked_of",)  # keys of a contract that only an adapter has
+OF_ADAPTERS = ("template.labels_asked_of", "packing.lacks")  # keys of a contract that only an adapter has
 
 
 class Answered(msgspec.Struct, frozen=True):

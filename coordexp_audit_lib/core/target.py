@@ -173,6 +173,10 @@ class Target(ABC):
         """What a target that was asked apart has to tell the one that it came from."""
         return None
 
+    def known(self) -> Any:
+        """The answers that need not be asked again; None where a target keeps none."""
+        return None
+
     def take_in(self, number: int, told: Any) -> None:  # noqa: B027  most targets keep nothing
         """Take in what the target of a group told that was asked apart since `spread`; the groups' order counts."""
 

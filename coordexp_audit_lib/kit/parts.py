@@ -70,9 +70,16 @@ class NoVideos:
     """Stands for the video processor where torchvision is not installed; no sample here has a video."""
 
     merge_size, temporal_patch_size, model_input_names = picture.MERGE, picture.FRAMES, ()
+    patch_size, fps, min_frames, max_frames = picture.PATCH, 2, 4, 768
+
+    def __init__(self) -> None:
+        self.size = {"shortest_edge": 4096, "longest_edge": 25_165_824}  # as Qwen3-VL's has it; pipelines set them
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("no video can be processed: torchvision is not installed")
+
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing of it is saved beside the processor's other parts."""
 
 
 def processor(scratch: str, tokenizer_: Any = None) -> Any:

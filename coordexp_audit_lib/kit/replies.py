@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from coordexp_audit_lib.kit import influence, picture, profile, prompt_trace, shift, tokenizer
 
+HIDDEN = -50  # added to a logit before the softmax, it leaves a weight of 2e-22
 ROUNDING = 1e-5  # of float32, as a share of the numbers it is of
 Packs = Sequence[Sequence[int]]
 
@@ -94,6 +95,12 @@ def batch(members: Sequence[int], tensors: Mapping[str, Any], images: Any = None
     told["shapes"].update((k, []) for k in plain)
     told["dtypes"].update((k, "int64") for k in plain)
     ints = {k: v.tolist() for k, v in found.items() if "float" not in str(v.dtype)}
+    mask = found.get("attention_mask")
+    if mask is not None and mask.ndim == 4 and "float" in str(mask.dtype):  # added to the logits: what it lets through
+        ints["attention_mask"] = [
+            [[[int(v > HIDDEN) for v in row] for row in head] for head in one] for one in mask.tolist()
+        ]
+        told["dtypes"]["attention_mask"] = "bool"
     return {
         "members": _list(members),
         "ints": {**ints, **{k: tensors[k] for k in plain}},
@@ -129,25 +136,31 @@ def ran(model: Any, labels: Any, loss: Callable[[], Any]) -> Ran:
         return Ran(seen, loss(), kept)
 
 
-def pack(members: Sequence[int], packed: Ran, unpacked: Any, by_token: bool = False) -> dict[str, Any]:
+def pack(
+    members: Sequence[int], packed: Ran, unpacked: Any, by_token: bool = False, lengths: Sequence[int] | None = None
+) -> dict[str, Any]:
     """One pack of `packing.forward`. packed: its own run. unpacked: those of all samples by themselves, by number.
+
+    lengths: tokens of every sample, by number, where a pipeline pads what it runs by itself (on the right).
 
     Raises:
         TooShort: the model was called with fewer tokens than the samples have.
     """
     seen, loss, labels = packed
     others = [unpacked[m] for m in members]
-    lengths = [one.logits.shape[1] for one, _, _ in others]
-    bounds = list(itertools.pairwise(itertools.accumulate(lengths, initial=0)))
-    if seen.logits.shape[1] < sum(lengths):
+    sizes = [one.logits.shape[1] for one, _, _ in others] if lengths is None else [lengths[m] for m in members]
+    bounds = list(itertools.pairwise(itertools.accumulate(sizes, initial=0)))
+    if seen.logits.shape[1] < sum(sizes):
         raise TooShort("the model was called with fewer tokens than the samples have")
     largest = float(seen.logits.abs().max())
     parts = zip(bounds, others, strict=True)
-    differences = [influence.largest_difference(seen.logits[:, a:b], s.logits) for (a, b), (s, _, _) in parts]
+    differences = [
+        influence.largest_difference(seen.logits[:, a:b], s.logits[:, : b - a]) for (a, b), (s, _, _) in parts
+    ]
     counts = [influence.supervised_rows(value, s.logits) for s, value, _ in others]
     losses, whole = portable_losses([float(value) for _, value, _ in others], counts, float(loss))
     return {
-        **{"members": _list(members), "lengths": lengths, "keys": seen.keys(), "position_rows": seen.position_rows()},
+        **{"members": _list(members), "lengths": sizes, "keys": seen.keys(), "position_rows": seen.position_rows()},
         "use_cache": bool(seen.kwargs.get("use_cache", False)),
         "differences": [rounded(d, ROUNDING * max(1.0, largest)) for d in differences],
         "largest_logit": rounded(largest),

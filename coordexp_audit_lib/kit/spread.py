@@ -3,16 +3,25 @@ whoever is killed over it. Imports only the standard library; `distributed` wher
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from typing import Any, TypeVar
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 R = TypeVar("R")
-SHARED, TRIES = 2, 4  # after which it is tried in a process of its own; after which what kills its worker is given up
+Tell = Callable[..., None]
+TRIES = 4  # after which what kills its worker is given up
 CONNECT_SECONDS = 10
+SAID, DONE, FAILED = "said", "done", "failed"
+SET_PDEATHSIG = 1
 
 
 class Lost(Exception):
@@ -27,12 +36,17 @@ class Unreachable(Exception):
     """There is no scheduler at the address, or `distributed` is not installed."""
 
 
-def spread(work: Callable[[T], R], tasks: Sequence[T], jobs: int = 1, scheduler: str = "") -> Iterator[tuple[int, R]]:
+def spread(
+    work: Callable[..., R], tasks: Sequence[Any], jobs: int = 1, scheduler: str = "", heard: Tell | None = None
+) -> Iterator[tuple[int, R]]:
     """Do `work` on each task; yields the number of each with its result, as they are done.
 
     Args:
-        work: a function of a module, so that it can be sent. jobs: processes here; with 1, this one.
+        work: for processes of this machine anything that can be called, for they are forked from this one; for a
+            scheduler a function of a module, so that it can be sent. jobs: processes here; with 1, this one.
         scheduler: the address of a Dask scheduler (`tcp://host:8786`), whose workers have this package installed.
+        heard: is told what `work` says meanwhile: it is then given a function to say it with beside the task. From a
+            cluster nothing is heard.
 
     Raises:
         Lost, Unreachable, and whatever `work` raises.
@@ -40,36 +54,118 @@ def spread(work: Callable[[T], R], tasks: Sequence[T], jobs: int = 1, scheduler:
     if scheduler:
         yield from _on_cluster(work, tasks, scheduler)
     elif jobs > 1 and len(tasks) > 1:
-        yield from _on_cores(work, tasks, min(jobs, len(tasks)))
+        yield from _on_cores(work, tasks, min(jobs, len(tasks)), heard)
     else:
         for number, task in enumerate(tasks):
-            yield number, work(task)
+            yield number, work(task, heard) if heard else work(task)
 
 
-def _on_cores(work: Callable[[T], R], tasks: Sequence[T], jobs: int) -> Iterator[tuple[int, R]]:
-    """In processes forked from this one. One that is killed takes the others' pool along: what was not done then is
-    done by a new one, a task at a time once it is not clear which of them kills."""
-    left = dict(enumerate(tasks))
-    tries = dict.fromkeys(left, 0)
-    while left:
-        shared = max(tries[n] for n in left) < SHARED
-        chosen = left if shared else {min(left, key=lambda n: (-tries[n], n)): None}
-        with ProcessPoolExecutor(jobs if shared else 1, multiprocessing.get_context("fork")) as pool:
-            futures: dict[Future[R], int] = {pool.submit(work, tasks[n]): n for n in chosen}
-            for future in as_completed(futures):
-                number = futures[future]
-                try:
-                    result = future.result()
-                except BrokenProcessPool:
+def _on_cores(work: Callable[..., R], tasks: Sequence[Any], jobs: int, heard: Tell | None) -> Iterator[tuple[int, R]]:
+    """In processes forked from this one, in the tasks' order, the next one to whoever is done. What a process was at
+    when it was killed is done again by a new one."""
+    waiting, tries = deque(range(len(tasks))), [0] * len(tasks)
+    running: dict[Connection, tuple[Any, int]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                ours, process = _forked(work, tasks, heard is not None)
+                running[ours] = process, waiting.popleft()
+                _send(ours, running[ours][1])
+            for ours in cast(list[Connection], wait(list(running))):
+                process, number = running[ours]
+                said = _received(ours)
+                if said is None:
                     tries[number] += 1
                     if tries[number] >= TRIES:
-                        raise Lost(number) from None
-                    continue
-                del left[number]
-                yield number, result
+                        raise Lost(number)
+                    waiting.appendleft(number)
+                    _ended(ours, running.pop(ours)[0])
+                elif said[0] == SAID:
+                    cast(Tell, heard)(*said[1])
+                elif said[0] == FAILED:
+                    raise said[1]
+                else:
+                    if waiting:
+                        running[ours] = process, waiting.popleft()
+                        _send(ours, running[ours][1])
+                    else:
+                        _ended(ours, running.pop(ours)[0])
+                    yield number, said[1]
+    finally:
+        for ours, (process, _) in running.items():
+            _ended(ours, process)
 
 
-def _on_cluster(work: Callable[[T], R], tasks: Sequence[T], scheduler: str) -> Iterator[tuple[int, R]]:
+def _forked(work: Callable[..., Any], tasks: Sequence[Any], aloud: bool) -> tuple[Connection, Any]:
+    forks = multiprocessing.get_context("fork")
+    ours, theirs = forks.Pipe()
+    process = forks.Process(target=_serve, args=(ours, theirs, work, tasks, aloud), daemon=True)
+    process.start()
+    theirs.close()  # so that its end is told when the process ends
+    return ours, process
+
+
+def _send(ours: Connection, number: int) -> None:
+    with contextlib.suppress(OSError):  # it is gone: that is told when it is listened to
+        ours.send(number)
+
+
+def _received(ours: Connection) -> Any:
+    """What a process says; None where it was killed, be it in the middle of a message."""
+    try:
+        return ours.recv()
+    except (EOFError, OSError):
+        return None
+
+
+def _ended(ours: Connection, process: Any) -> None:
+    ours.close()
+    process.terminate()
+    process.join()
+
+
+def _serve(ours: Connection, theirs: Connection, work: Callable[..., Any], tasks: Sequence[Any], aloud: bool) -> None:
+    """Do the tasks that are named through the pipe, until this process is ended."""
+    parent = os.getppid()
+    ours.close()
+    bind_to_parent()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+    def tell(*words: Any) -> None:
+        if os.getppid() != parent:
+            os._exit(1)
+        theirs.send((SAID, words))
+
+    with contextlib.suppress(EOFError):
+        while True:
+            number = theirs.recv()
+            try:
+                result = work(tasks[number], tell) if aloud else work(tasks[number])
+            except Exception as error:
+                theirs.send((FAILED, _sendable(error)))
+            else:
+                theirs.send((DONE, result))
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error itself, or what it says where it can't be sent."""
+    import pickle
+
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError("".join(traceback.format_exception_only(error)).strip())
+    return error
+
+
+def bind_to_parent() -> None:
+    """From here on this process ends with the one that started it (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _on_cluster(work: Callable[[Any], R], tasks: Sequence[Any], scheduler: str) -> Iterator[tuple[int, R]]:
     """By the workers of a Dask scheduler, which does again elsewhere what a killed one did not finish."""
     try:
         import distributed

@@ -7,7 +7,11 @@ real thing. Standard library only at import time.
 
 from __future__ import annotations
 
+import importlib.machinery
+import importlib.util
 import logging
+import sys
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import pairwise
@@ -115,6 +119,27 @@ def attending(model: Any, how: str) -> Iterator[None]:
         logger.setLevel(level)
         for c, value in zip(configs, before, strict=True):
             c._attn_implementation = value
+
+
+def importable() -> None:
+    """Let a pipeline that calls the kernel by itself import `flash_attn` where it is not installed: from then on these
+    functions stand for it in this process. Call it before the pipeline is imported."""
+    if importlib.util.find_spec("flash_attn") is not None:
+        return
+    names = ("flash_attn", "flash_attn.flash_attn_interface", "flash_attn.bert_padding")
+    made = {name: types.ModuleType(name) for name in names}
+    for name, module in made.items():
+        module.__spec__ = importlib.machinery.ModuleSpec(name, None)
+    for module in made.values():
+        vars(module).update(flash_attn_varlen_func=_called, flash_attn_func=dense)
+    sys.modules.update(made)
+
+
+def _called(q: Any, k: Any, v: Any, cu_seqlens_q: Any, cu_seqlens_k: Any, *more: Any, **named: Any) -> Any:
+    """`flash_attn_varlen_func` as it is called, its first arguments by place or by name."""
+    known = ("max_seqlen_q", "max_seqlen_k", "dropout_p", "softmax_scale", "causal")
+    given = {**dict(zip(known, more, strict=False)), **named}
+    return varlen(q, k, v, cu_seqlens_q=cu_seqlens_q, cu_seqlens_k=cu_seqlens_k, **given)
 
 
 @contextmanager

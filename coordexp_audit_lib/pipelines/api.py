@@ -25,7 +25,7 @@ import importlib
 import inspect
 import json
 
-from coordexp_audit_lib.kit import stand_ins
+from coordexp_audit_lib.kit import lacking, stand_ins
 
 OF_A_RUN = {
     "supervision.run": ("steps", "losses", "state", "trained", "frozen", "modes", "weights", "tied"),
@@ -98,7 +98,8 @@ class Adapter:
         commit) in that repository that demand it; by default whoever wrote the adapter demands every claim that holds
         of any pipeline. preload: packages that every worker needs, imported once, and functions that build what it
         needs, `module:name`, called once. source: packages whose source is the pipeline's; by default what the adapter
-        imports from its own folder.
+        imports from its own folder. lacks: what chats of this pipeline can't have and are asked without: `system`, a
+        system prompt, or `turns`, a question after the first answer.
     """
 
     def __init__(
@@ -114,14 +115,19 @@ class Adapter:
         demands=None,
         preload=(),
         source=(),
+        lacks=(),
     ):
         if (demands is not None) and not repository:
             raise ValueError("adapter %s: demands are cited from a repository, and none is named" % name)
-        self.name = name
+        self.name, self.lacks = name, [lacks] if isinstance(lacks, str) else list(lacks)
+        if unknown := [word for word in self.lacks if word not in lacking.KNOWN]:
+            known = ", ".join("%s (%s)" % one for one in lacking.KNOWN.items())
+            raise ValueError("adapter %s lacks %r: what it may lack is %s" % (name, unknown[0], known))
+        contract = {**({"packing.lacks": self.lacks} if self.lacks else {}), **(contract or {})}
         lists = {"distributions": distributions, "policies": policies, "preload": preload, "source": source}
         cited = None if demands is None else {claim: list(where) for claim, where in demands.items()}
         self.said: dict[str, object] = {k: [v] if isinstance(v, str) else list(v) for k, v in lists.items()}
-        self.said.update(name=name, title=title, profile=profile, contract=dict(contract or {}))
+        self.said.update(name=name, title=title, profile=profile, contract=contract)
         self.said.update(repository=repository, demands=cited)
         self.bound, self.named, self.make = {}, {}, None
 
@@ -140,10 +146,21 @@ class Adapter:
         def register(function):
             if surface in self.bound:
                 raise ValueError("surface %s is answered twice" % surface)
-            self.bound[surface], self.named[surface] = Bound(surface, remembered(function), {}), of
+            self.bound[surface], self.named[surface] = Bound(surface, remembered(self._without(function)), {}), of
             return function
 
         return register
+
+    def _without(self, answer):
+        """The answer, asked without what the pipeline lacks."""
+        if not self.lacks:
+            return answer
+
+        @functools.wraps(answer)
+        def ask(request, here):
+            return answer(lacking.request(request, self.lacks), here)
+
+        return ask
 
     def trains(self, function=None, *, of=""):
         """Declare the function that trains a short run, which four boundaries ask about: `(request, here) -> told`, as

@@ -136,8 +136,8 @@ def _data(data: dict[str, Any], name: str, latex: bool) -> dict[str, Any]:
         except ValueError as error:
             remedy = "execute the notebook again"
             raise AuditError(f"an output is no table of data: {error}", where=name, remedy=remedy) from error
-        told = {"text/html": tables.to_html(frame), "text/latex": tables.to_latex(frame)}
-        return {**told, "text/plain": _plain(tables.plain(frame), latex)}
+        told = {"text/latex": tables.to_latex(frame)} if latex else {"text/html": tables.to_html(frame)}
+        return {**told, "text/plain": "table"}
     if "text/html" in data:
         remedy = "show a DataFrame after `coordexp_audit_lib.report.tables.show_frames()`, which keeps it as data"
         raise AuditError("an output is HTML, which the book does not take over", where=name, remedy=remedy)

@@ -47,13 +47,23 @@ class TablesAreNoMath(SphinxTransform):
 
 
 class TablesOfOneStyle(SphinxTransform):
-    """A table of the prose is one of the audit's: on a narrow screen its rows are cards."""
+    """A table of the prose is one of the audit's: on a narrow screen its rows are cards, and in print its columns share
+    the line by what stands in them."""
 
     default_priority = 100
 
     def apply(self, **_: Any) -> None:
         for table in self.document.findall(nodes.table):
-            table["classes"].append("audit")
+            table["classes"] += ["audit", "colwidths-given"]
+            columns: dict[int, list[str]] = {}
+            for row in table.findall(nodes.row):
+                for n, entry in enumerate(row.findall(nodes.entry)):
+                    columns.setdefault(n, []).append(entry.astext())
+            for n, spec in enumerate(table.findall(nodes.colspec)):
+                cells = columns.get(n, [""])
+                word = max((len(w) for c in cells for w in c.split()), default=0)
+                line = max(map(len, cells))
+                spec["colwidth"] = max(word + 1, min(line, 12 + int(2 * line**0.5)))
 
 
 _CODE = re.compile(r"<pre\b.*?</pre>|(?P<code><code\b.*?</code>)", re.DOTALL)

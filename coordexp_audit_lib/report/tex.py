@@ -69,6 +69,8 @@ def make_pdf(folder: Path, name: str, epoch: int, engine: str = "xelatex") -> Pa
     pdf = folder / f"{name}.pdf"
     if done.returncode != 0 or not pdf.is_file() or pdf.stat().st_size == 0:
         raise AuditError(f"LaTeX failed: {_first_error(log)}", where=str(log), remedy=f"apt-get install {DEBIAN}")
+    for kept in ("fdb_latexmk", "fls"):  # latexmk's own notes, with times: two builds are to be the same bytes
+        (folder / f"{name}.{kept}").unlink(missing_ok=True)
     return pdf
 
 

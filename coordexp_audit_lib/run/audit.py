@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -21,6 +22,7 @@ from coordexp_audit_lib.core.reading import content
 from coordexp_audit_lib.core.target import LIVE, Target, TargetInfo
 from coordexp_audit_lib.report.sources import fingerprint, folder
 from coordexp_audit_lib.run.notebooks import Failed, Job, lacking_outputs, run_jobs
+from coordexp_audit_lib.run.parallel import Cluster
 from coordexp_audit_lib.run.record import take
 from coordexp_audit_lib.targets.recording import SUFFIX, write_recording
 
@@ -47,6 +49,7 @@ def run(
     names: list[str] | None = None,
     replace: bool = False,
     workers: int = 1,
+    cluster: Cluster | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Ran:
     """Execute the notebooks into `out/notebooks` and collect what they found.
@@ -58,14 +61,15 @@ def run(
     Args:
         target: what is audited. word: how the user named it. configs: as the user names them. out: the folder.
         replace: whether an earlier run of other things in that folder may be removed.
-        workers: processes that ask a checkout.
+        workers: processes that ask a checkout. cluster: who asks it in their place.
     """
     configs = target.all_named(configs)
     live: list[Finding] | None = None
     with claimed(out, target.info(), configs, seed, replace) as own:
         if target.info().kind in LIVE:
             partial = out / f"partial{SUFFIX}"
-            taken = take(target, configs, seed=seed, names=names, partial=partial, jobs=workers, progress=progress)
+            how: dict[str, Any] = {"partial": partial, "jobs": workers, "cluster": cluster, "progress": progress}
+            taken = take(target, configs, seed=seed, names=names, **how)
             word = str((out / f"recording{SUFFIX}").resolve())
             write_recording(taken.recording, Path(word))
             partial.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ import numpy as np
 from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.boundaries.geometry import cases
 from coordexp_audit_lib.boundaries.geometry.artifact import How, audit_file
-from coordexp_audit_lib.boundaries.geometry.artifact.blocks import lines_of
+from coordexp_audit_lib.boundaries.geometry.artifact.blocks import records_of
 from coordexp_audit_lib.boundaries.geometry.artifact.files import opened
 from coordexp_audit_lib.boundaries.geometry.artifact.images import Images
 from coordexp_audit_lib.boundaries.geometry.artifact.lines import quick_line, read_line
@@ -118,7 +118,7 @@ def surveyed(path: Path | str, how: How, sampled: int = 2000, seed: int = 0) -> 
 def _values(first: Sequence[Any], stream: Any) -> Iterator[dict[str, Any]]:
     for blocks in (first, stream.blocks):
         for block in blocks:
-            for line in lines_of(block) if stream.lines else (block,):
+            for line in records_of(block, stream.lines):
                 told = None if line.broken else quick_line(line.text) or read_line(line.text)
                 yield told.value if told and isinstance(told.value, dict) else {}
 

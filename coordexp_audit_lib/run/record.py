@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from coordexp_audit_lib import __version__, boundaries
 from coordexp_audit_lib.boundaries.policies import applicable
-from coordexp_audit_lib.core.claim import Context, Exhibit, exhibits
-from coordexp_audit_lib.core.errors import AuditError, UsageError
+from coordexp_audit_lib.core.claim import exhibits
+from coordexp_audit_lib.core.errors import UsageError
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import audit
 from coordexp_audit_lib.core.target import Target
-from coordexp_audit_lib.run.parallel import in_groups, side_by_side
+from coordexp_audit_lib.run.parallel import Cluster, in_groups, on_cluster, side_by_side
+from coordexp_audit_lib.run.shares import Share, show
 from coordexp_audit_lib.targets.recording import Recorder, Recording, read_recording, write_recording
 
 SAVE_EVERY_S = 20.0
@@ -35,13 +35,14 @@ def take(
     names: list[str] | None = None,
     partial: Path | None = None,
     jobs: int = 1,
+    cluster: Cluster | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Taken:
     """Run every check and every figure's questions on `live`.
 
     Args:
         live: the target. configs: as the user names them. names: boundaries, all by default.
-        jobs: processes that ask.
+        jobs: processes that ask. cluster: who asks in their place.
         partial: where answers are kept meanwhile; an interrupted recording of the same clean commit goes on from there.
         progress: called with the name of what starts.
     """
@@ -56,22 +57,22 @@ def take(
 
     chosen = [b.name for b in boundaries.load(names)]
     checks = [c for name in chosen for c in applicable(live.pipeline(), name)]
-    findings = audit(recorder, checks, configs, seed, lambda inv, config: report(inv.id), judges=side_by_side(jobs))
+    judges = side_by_side(jobs, cluster)
+    findings = audit(recorder, checks, configs, seed, lambda inv, config: report(inv.id), judges=judges)
     recorder.reuse()  # a figure shows what was judged
-    shown = [list(exhibits(name).items()) for name in chosen]
-    works = [[lambda t, n=n, f=f: _shown(t, n, f, configs, seed) for n, f in group] for group in shown if group]
-    names_of = [[n for n, _ in group] for group in shown if group]
-    apart = jobs if recorder.spread(jobs) else 1
-    in_groups(recorder, works, apart, lambda group, at: report(names_of[group][at]))
+    shown = [(name, tuple(exhibits(name))) for name in chosen if exhibits(name)]
+
+    def begun(group: int, at: int) -> None:
+        report(shown[group][1][at])
+
+    if cluster is not None:
+        known, told = recorder.known(), tuple(configs)
+        shares = [Share(cluster.opening, told, seed, (), boundary, figures, known) for boundary, figures in shown]
+        on_cluster(recorder, shares, cluster, begun)
+    else:
+        works = [[lambda t, b=b, n=n: show(t, n, b, configs, seed) for n in figures] for b, figures in shown]
+        in_groups(recorder, works, jobs if recorder.spread(jobs) else 1, begun)
     return Taken(recorder.recording(__version__, time.strftime("%Y-%m-%d", time.gmtime())), findings)
-
-
-def _shown(target: Target, name: str, function: Exhibit, configs: Sequence[str], seed: int) -> None:
-    """Ask what a figure asks."""
-    for config in configs or ("",):
-        # The notebook shows why; what was asked is kept. What an adapter leaves unanswered, a figure may not expect.
-        with suppress(AuditError if target.declaration() is None else Exception):
-            function(Context(target, config, seed, name))
 
 
 class _Saver:

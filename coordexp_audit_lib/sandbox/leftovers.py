@@ -21,12 +21,26 @@ def left_running(supervisor: int, worker: int) -> int:
     Zero where the kernel does not list children (then they are found when the worker ends).
     """
     deadline = time.monotonic() + GRACE_SECONDS
+    between = _above(worker, supervisor)
     while worker:  # not known before its first answer
-        extra = [pid for pid in _children(supervisor) + _children(worker) if pid != worker and _lives(pid)]
+        found = [pid for one in (supervisor, *between, worker) for pid in _children(one)]
+        extra = [pid for pid in found if pid not in (worker, *between) and _lives(pid)]
         if not extra or time.monotonic() > deadline:
             return len(extra)
         time.sleep(0.01)
     return 0
+
+
+def _above(worker: int, supervisor: int) -> list[int]:
+    """The processes between the two, of a worker in a PID namespace of its own."""
+    found: list[int] = []
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        while worker and len(found) < 3:
+            worker = int(Path(f"/proc/{worker}/stat").read_bytes().rpartition(b")")[2].split()[1])
+            if worker == supervisor:
+                return found
+            found.append(worker)
+    return []
 
 
 def _children(pid: int) -> list[int]:

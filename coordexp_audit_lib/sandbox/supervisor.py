@@ -25,9 +25,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 if __package__:
-    from coordexp_audit_lib.sandbox import walls
+    from coordexp_audit_lib.sandbox import cgroups, walls
 else:
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+    import cgroups  # type: ignore[no-redef]
     import walls  # type: ignore[no-redef]
 
 SET_PDEATHSIG, SET_CHILD_SUBREAPER = 1, 36
@@ -186,11 +187,13 @@ def limited(orders: dict[str, Any], parent: int) -> Callable[[], None]:
                     resource.setrlimit(limit, (most, most))
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # if the machine runs out of memory, the worker is the one to go
-        walls.stand(
-            walls.enclose(writable, orders.get("home", ""), inside=walls.NETWORK in walls.standing(), forks=forks)
-        )
+        if cgroups.joined(orders.get("groups", [])):
+            walls.stand([walls.GROUP])
+        inside, home = walls.NETWORK in walls.standing(), orders.get("home", "")
+        before = os.getpid()
+        walls.stand(walls.enclose(writable, home, parent=parent, inside=inside, forks=forks))
         walls.control(SET_PDEATHSIG, signal.SIGKILL)  # not before: it is lost where capabilities change
-        if os.getppid() != parent:
+        if os.getpid() == before and os.getppid() != parent:
             os._exit(1)
         if walls.control(walls.SET_NO_NEW_PRIVS, 1):
             walls.stand([walls.PRIVILEGES])
@@ -205,6 +208,15 @@ def limited(orders: dict[str, Any], parent: int) -> Callable[[], None]:
 def end_strays(worker: int, living: dict[int, Process]) -> None:
     """Kill what fell to a fork server's supervisor because one of the supervisors below was killed."""
     kill([pid for pid, process in living.items() if process.parent == os.getpid() and pid != worker], signal.SIGKILL)
+
+
+def keepers(worker: int, living: dict[int, Process]) -> set[int]:
+    """Of the living, those that only wait for a worker in a PID namespace of its own: this child of ours, and its."""
+    with contextlib.suppress(OSError):
+        own, children = (os.readlink(f"/proc/{worker}/ns/{name}") for name in ("pid", "pid_for_children"))
+        if own != children:
+            return {worker, *(pid for pid, process in living.items() if process.parent == worker)}
+    return set()
 
 
 def watch(worker: int, lifeline: int, wakeup: int, orders: dict[str, Any]) -> tuple[str, int | None]:
@@ -224,6 +236,7 @@ def watch(worker: int, lifeline: int, wakeup: int, orders: dict[str, Any]) -> tu
             return "stopped", None
         started = time.monotonic()
         living = looked_over(os.getpid())
+        living = {pid: p for pid, p in living.items() if pid not in keepers(worker, living)}
         if orders.get("forks"):
             end_strays(worker, living)
         reason = excess(orders, living)
@@ -269,6 +282,14 @@ def supervise(orders: dict[str, Any], start: Callable[[dict[str, Any]], int] = s
     signal.signal(signal.SIGCHLD, lambda *_: None)
     os.set_inheritable(orders["lifeline"], False)
     orders["private"] = [orders["lifeline"], wakeup, ring]
+    orders["groups"] = cgroups.made(orders["memory"], orders["processes"])
+    try:
+        return _supervised(orders, start, wakeup)
+    finally:
+        cgroups.removed(orders["groups"])
+
+
+def _supervised(orders: dict[str, Any], start: Callable[[dict[str, Any]], int], wakeup: int) -> dict[str, Any]:
     try:
         worker = start(orders)
     except (OSError, subprocess.SubprocessError) as error:
@@ -278,6 +299,8 @@ def supervise(orders: dict[str, Any], start: Callable[[dict[str, Any]], int] = s
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # so that the audit sees when the worker's own pipes close
     reason, status = watch(worker, orders["lifeline"], wakeup, orders)
     status, left = end_all(worker, status)
+    if cgroups.killed(orders["groups"]):
+        reason = reason or f"it used more than {orders['memory']} bytes of memory"
     return {"reason": reason or describe(status), "left": left}
 
 

@@ -15,13 +15,16 @@ import fcntl
 import json
 import os
 import re
+import signal
 import struct
 import sys
 from collections.abc import Iterator
+from typing import NoReturn
 
 STANDING = "AUDIT_WALLS"  # the environment's word for the walls that stand, from the process to what it executes
 PRIVILEGES, CALLS, WRITES, READS = "privileges", "calls", "writes", "reads"
 MOUNTS, NETWORK, MEMORY = "mounts", "network", "memory"
+PROCESSES, GROUP = "processes", "group"
 TOLD = {
     PRIVILEGES: "no new privileges",
     CALLS: "no system call on other processes (seccomp)",
@@ -30,9 +33,13 @@ TOLD = {
     MOUNTS: "all else read-only (mount namespace)",
     NETWORK: "loopback of its own only (network namespace)",
     MEMORY: "shared memory of its own (IPC namespace)",
+    PROCESSES: "sees and signals its own processes only (PID namespace)",
+    GROUP: "memory and processes held to their limits by the kernel (control group)",
 }
 
+KNOWN_AS = "AUDIT_KNOWN_AS"  # the environment's word for what those outside call a process
 LINUX = sys.platform == "linux"
+SET_PDEATHSIG = 1
 SET_DUMPABLE, SET_SECCOMP, CAPBSET_DROP, SET_NO_NEW_PRIVS = 4, 22, 24, 38
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446
 WRITING = 0b1_1111_1111_0010  # write a file, remove and make entries of every kind; not execute and not read
@@ -40,10 +47,10 @@ OF_FILES = 1 << 1 | 1 << 2 | 1 << 14  # of these rights, those that a single fil
 REFER = 1 << 13  # move from folder to folder
 READING = 1 << 2 | 1 << 3  # read a file, list a folder
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/shm")  # shm: semaphores
-NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_NET = 0x20000, 0x08000000, 0x10000000, 0x40000000
+NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PID, NEW_NET = 0x20000, 0x08000000, 0x10000000, 0x20000000, 0x40000000
 ANY_NEW = 0x7E020000  # every flag of clone that makes a namespace
 HERE = ~99  # AT_FDCWD
-BIND, RECURSIVE, PRIVATE, NO_SUID_DEV = 0x1000, 0x4000, 0x40000, 0x6
+BIND, RECURSIVE, PRIVATE, NO_SUID_DEV, NO_EXEC = 0x1000, 0x4000, 0x40000, 0x6, 0x8
 MOUNT_SETATTR, AT_RECURSIVE, READ_ONLY = 442, 0x8000, 1
 SHARED_MEMORY = 512 << 20  # bytes of the target's own /dev/shm
 KEPT_CAPABILITIES = 0b110  # of root: to read and write what belongs to others, within the other walls
@@ -88,21 +95,27 @@ def control(option: int, value: int) -> bool:
     return LINUX and bool(libc().prctl(option, value, 0, 0, 0) == 0)
 
 
-def enclose(writable: list[str], home: str, *, inside: bool = False, forks: bool = False) -> list[str]:
-    """Leave the namespaces that other processes are in; the names of the walls that stand then.
+def enclose(writable: list[str], home: str, *, parent: int = 0, inside: bool = False, forks: bool = False) -> list[str]:
+    """Leave the namespaces that other processes are in; the names of the walls that stand then. What comes after it
+    runs in a child of this process, which stays to tell how that ends.
 
     Args:
-        writable: folders that stay so. home: the user's, in which folders of keys are hidden. inside: whether it has a
-            network of its own already, as what a fork server forked. forks: whether it is a fork server.
+        writable: folders that stay so. home: the user's, in which folders of keys are hidden. parent: who is to watch
+            over this process, which ends with it. inside: whether it has a network of its own already, as what a fork
+            server forked. forks: whether it is a fork server.
     """
     flags = NEW_MOUNTS | (0 if inside else NEW_IPC | NEW_NET)
     if not LINUX or not _left(flags):
         return []
     stand = [] if inside else [NETWORK]
+    alone = not forks and _alone(parent)
     if not inside:
         with contextlib.suppress(OSError):
             _loopback_up()
-    if _read_only_but([*writable, "/proc"] if forks else writable, home):  # to map users for what it forks
+    private = _mounted("none", "/", "none", RECURSIVE | PRIVATE)
+    if private and alone and _mounted("proc", "/proc", "proc", NO_SUID_DEV | NO_EXEC):
+        stand.append(PROCESSES)
+    if private and _read_only_but([*writable, "/proc"] if forks else writable, home):  # to map users for what it forks
         stand += [MOUNTS, MEMORY]
     _drop_capabilities(KEPT_TO_FORK if forks else KEPT_CAPABILITIES)
     control(SET_DUMPABLE, 1)  # it was lost with the capabilities, and its supervisor is to see what it holds
@@ -142,12 +155,80 @@ def _as_own_root(flags: int) -> bool:
     return True
 
 
-def _read_only_but(writable: list[str], home: str) -> bool:
-    call = libc()
+def _alone(parent: int) -> bool:
+    """Go on as one of the first processes of a PID namespace of its own; False where there is none to be had.
 
-    def mount(source: str, place: str, kind: str, flags: int, data: str = "") -> bool:
-        given = source.encode(), os.fsencode(place), kind.encode(), ctypes.c_ulong(flags), data.encode()
-        return bool(call.mount(*given) == 0)
+    This process stays outside, and ends as the one within does, so that whoever waits for it is told the same. Between
+    them stands the namespace's first process, which collects orphans: where it ends, the kernel ends all that is in it.
+    """
+    if not parent or libc().unshare(NEW_PID) != 0:
+        return False
+    control(SET_DUMPABLE, 1)
+    said, tell = os.pipe()
+    first = os.fork()
+    if first:
+        _told_by(first, said, parent)
+    control(SET_PDEATHSIG, signal.SIGKILL)
+    second = os.fork()
+    if second:
+        _collect_until(second, tell)
+    os.close(said)
+    os.close(tell)
+    with contextlib.suppress(OSError):  # by the names that those outside have: this /proc is theirs still
+        os.environ[KNOWN_AS] = json.dumps([int(os.readlink("/proc/self")), parent])
+    return True
+
+
+def _told_by(first: int, said: int, parent: int) -> NoReturn:
+    """Wait for the namespace's first process, and end as it says that the second did."""
+    _hold_only(said)
+    control(SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    status = os.waitpid(first, 0)[1]
+    told = os.read(said, 4)
+    status = struct.unpack("i", told)[0] if len(told) == 4 else status
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number != signal.SIGKILL:
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    os._exit(os.WEXITSTATUS(status))
+
+
+def _collect_until(second: int, tell: int) -> NoReturn:
+    """Collect the namespace's dead until its second process is among them."""
+    _hold_only(tell)
+    while True:
+        with contextlib.suppress(InterruptedError):
+            pid, status = os.wait()
+            if pid == second:
+                os.write(tell, struct.pack("i", status))
+                os._exit(0)
+
+
+def _hold_only(kept: int) -> None:
+    """Close every other file, so that nobody waits for this process, and react to no signal in a way of Python's."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+    os.closerange(0, kept)
+    os.closerange(kept + 1, 1 << 16)
+
+
+def known_as() -> list[int]:
+    """This process and the one that watches over it, by the names that those outside a PID namespace have for them."""
+    told = os.environ.pop(KNOWN_AS, "")
+    return json.loads(told) if told else [os.getpid(), os.getppid()]
+
+
+def _mounted(source: str, place: str, kind: str, flags: int, data: str = "") -> bool:
+    given = source.encode(), os.fsencode(place), kind.encode(), ctypes.c_ulong(flags), data.encode()
+    return bool(libc().mount(*given) == 0)
+
+
+def _read_only_but(writable: list[str], home: str) -> bool:
+    call, mount = libc(), _mounted
 
     def attributes(place: str, on: int, off: int, *, recursive: bool) -> bool:
         given = struct.pack("=4Q", on, off, 0, 0)
@@ -155,8 +236,6 @@ def _read_only_but(writable: list[str], home: str) -> bool:
         size = ctypes.c_size_t(len(given))
         return bool(call.syscall(MOUNT_SETATTR, HERE, os.fsencode(place), flags, given, size) == 0)
 
-    if not mount("none", "/", "none", RECURSIVE | PRIVATE):
-        return False
     for place in (p for p in writable if not os.path.ismount(p)):
         mount(place, place, "none", BIND)
     hidden = [os.path.join(home, name) for name in KEYS] if home else []

@@ -6,8 +6,8 @@ import msgspec
 
 
 class Broken(msgspec.Struct, frozen=True):
-    """kind: `syntax`, `name`, `import` or `call`; symbol: the function or class that holds it, empty at module level.
-    name: what is used, imported or called. message: what is wrong, with the name."""
+    """kind: `syntax`, `name`, `import`, `package` or `call`; symbol: the function or class that holds it, empty at
+    module level. name: what is used, imported or called. message: what is wrong, with the name."""
 
     kind: str
     path: str

@@ -30,6 +30,7 @@ _WRAPPERS = _PREFIXES | {"env", "setsid", "exec", "nohup", "eval"}
 _PYTHONS = frozenset({"python", "python3", "torchrun", "accelerate", "deepspeed"})
 _SHELLS = frozenset({"bash", "sh"})
 _BREAKS = frozenset(";&|\n()")
+_NAMELESS = re.compile(r"\$\{(?![\w@*#?$!-])")  # an expansion of no variable: bash stops with "bad substitution"
 _BLANK = re.compile(r"[ \t\r]+|\\\n|#[^\n]*")
 MOST_WORDS, MOST_CHARACTERS = 2_000, 100_000  # of one variable: a script that doubles a text forty times is cut short
 
@@ -80,6 +81,7 @@ class _Scanner:
 
     def __init__(self, text: str, line: int = 1) -> None:
         self.text, self.at, self.line = text, 0, line
+        self.refused = 0  # the line of the first expansion that bash refuses
 
     @property
     def here(self) -> str:
@@ -158,7 +160,17 @@ class _Scanner:
         while self.here and depth:
             depth += (self.here == pair[0]) - (self.here == pair[1])
             text += self._take()
+        if _NAMELESS.search(text) and not self.refused:
+            self.refused = self.line
         return text
+
+
+def refused(text: str) -> int:
+    """The line at which bash stops for an expansion without a name, as in `${:-900}`; 0 where there is none."""
+    scanner = _Scanner(without_heredocs(text))
+    for _ in scanner.commands():
+        pass
+    return scanner.refused
 
 
 def word_lists(text: str, line: int = 1) -> Iterator[list[Word]]:

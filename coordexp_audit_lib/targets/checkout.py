@@ -177,11 +177,13 @@ class CheckoutTarget(Target):
     def all_named(self, configs: Sequence[str]) -> list[str]:
         """The configs by the names that they have in the tree.
 
+        Those that are audited unasked may be broken: that is a finding about the tree, and no reason to judge nothing.
+
         Raises:
             UsageError: the tree has no such config, or no loader could read it.
         """
         names = super().all_named(configs)
-        for name in names:
+        for name in super().all_named([c for c in configs if c not in self._pipeline.configs]):
             why = self._pipeline.unloadable(self.tree, name) if self.tree.exists(name) else ""
             if why:
                 raise UsageError(f"the config can't be loaded: {why}", where=name, remedy="mend it, or name another")

@@ -245,8 +245,16 @@ class Recorder(Target):
     def apart(self) -> Recorder:
         """One that knows what an earlier recording holds, and keeps what it is asked for this one to take in."""
         other = Recorder(self.live.apart())
-        other._earlier, other.audited = self._earlier, self.audited
+        other.know(self._earlier)
+        other.audited = self.audited
         return other
+
+    def known(self) -> dict[str, dict[str, dict[str, Any]]]:
+        return self._earlier
+
+    def know(self, answers: dict[str, dict[str, dict[str, Any]]]) -> None:
+        """Do not ask what these answer."""
+        self._earlier = answers
 
     def told(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in KEPT}
@@ -285,20 +293,28 @@ class Recorder(Target):
 
 
 def merged(before: Recording, now: Recording) -> Recording:
-    """A recording of some boundaries over one of more, of the same commit: what was asked again counts.
+    """A recording of some boundaries over one of more, of the same commit, or of the same releases where an adapter
+    answered: what was asked again counts.
 
     Raises:
-        UsageError: the two are of different commits, or of none.
+        UsageError: the two are of different commits or releases, or of none.
     """
-    commits = before.target.commit, now.target.commit
-    if not commits[0] or commits[0] != commits[1]:
-        what = f"the recording there is of commit {commits[0] or 'none'}, not {commits[1] or 'none'}"
+    there, here = _identity(before.target), _identity(now.target)
+    if not there or there != here:
+        what = f"the recording there is of {there or 'no commit'}, not of {here or 'no commit'}"
         raise UsageError(what, where=before.target.name, remedy="record all boundaries, or under another name")
     names = before.answers.keys() | now.answers.keys()
     answers = {n: {**before.answers.get(n, {}), **now.answers.get(n, {})} for n in names}
     bindings, configs = {**before.bindings, **now.bindings}, {**before.configs, **now.configs}
     rest = {n: {**getattr(before, n), **getattr(now, n)} for n in ("reaches", "places", "citations")}
     return msgspec.structs.replace(now, answers=answers, bindings=bindings, configs=configs, **rest)
+
+
+def _identity(target: TargetInfo) -> str:
+    """What a recording is of, in words: a commit, or of what is installed the releases that an adapter names."""
+    if target.commit or target.kind != "adapter":
+        return f"commit {target.commit}" if target.commit else ""
+    return ", ".join(f"{name} {version}" for name, version in sorted(target.versions.items()))
 
 
 def write_recording(recording: Recording, path: Path) -> int:

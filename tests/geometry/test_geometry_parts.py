@@ -141,6 +141,6 @@ def test_an_address_without_a_scheduler_is_one_clear_line(path: Path, monkeypatc
 def test_a_dask_cluster_says_what_one_process_says(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     distributed: Any = pytest.importorskip("distributed")
     monkeypatch.setattr(parts, "PART", 100_000)
-    with distributed.LocalCluster(2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(2, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as cluster:
         found = audit_files([str(path)], How(), scheduler=cluster.scheduler_address)
     assert said(found) == said(audit_file(path, How()))

@@ -59,7 +59,7 @@ def test_intervals_are_wilsons(told: int, among: int, low: float, high: float) -
 
 
 @pytest.mark.checkout
-@pytest.mark.parametrize("fix", ["dda8c09", "27bbbba", "88a0873"])
+@pytest.mark.parametrize("fix", ["dda8c09", "27bbbba", "d7f299b", "e1858c4", "88a0873"])
 def test_a_pair_is_told_apart_today(history: ModuleType, fix: str) -> None:
     repository, python = os.environ.get("COORDEXP_REPO"), os.environ.get("COORDEXP_PYTHON")
     if not repository or not python:

@@ -44,7 +44,7 @@ SHOWS = "figures"  # the one room of a boundary that draws, and so the one that 
 IN_THE_TARGET = [
     *(p for p in MODULES if p.relative_to(PACKAGE).parts[0] == "kit"),
     *(p for p in MODULES if {"answers", "harness"} & {*p.parts, p.stem} or p.stem in ("symbols", "api")),
-    *(PACKAGE / "sandbox" / f"{n}.py" for n in ("worker", "forking", "supervisor", "walls")),
+    *(PACKAGE / "sandbox" / f"{n}.py" for n in ("worker", "forking", "supervisor", "walls", "cgroups")),
 ]
 
 

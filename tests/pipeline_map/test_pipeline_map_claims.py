@@ -26,6 +26,7 @@ ASKS = {
     "pipeline_map.keys_are_read": [KEY_READS.name],
     "pipeline_map.keys_exist": [KEYS.name],
     "pipeline_map.names_defined": [CODE.name],
+    "pipeline_map.packages_known": [CODE.name],
     "pipeline_map.calls_fit": [CODE.name],
 }
 

@@ -14,7 +14,7 @@ from coordexp_audit_lib.boundaries.pipeline_map.surfaces.key_reads import KeyRea
 from coordexp_audit_lib.boundaries.pipeline_map.surfaces.owners import OwnerNames, OwnersRequest, owners
 from coordexp_audit_lib.source.names import replaced_methods
 from coordexp_audit_lib.source.origins import Program
-from coordexp_audit_lib.source.shell import commands, started
+from coordexp_audit_lib.source.shell import commands, refused, started
 from coordexp_audit_lib.source.tree import Tree
 
 LAUNCHERS = [
@@ -48,6 +48,19 @@ LAUNCHERS = [
 @pytest.mark.parametrize(("text", "expected"), LAUNCHERS)
 def test_what_a_launcher_starts(text, expected):
     assert [s for s in map(started, commands(text)) if s] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('set -u\nexport W="${wait:-${:-900}}"\npython -m src.sft', 2),
+        ("echo ${ }\n", 1),
+        ('A="${X:-${Y:-1}}"; B=${#A} C=${A[@]} D=${!A} E=${1} F=$? G=${-} H=${$}\npython -m src.sft', 0),
+        ("# ${:-900}\nawk '{ print ${:-1} }'\ncat <<'PY'\n${:-2}\nPY", 0),
+    ],
+)
+def test_a_shell_stops_at_an_expansion_of_no_variable(text, line):
+    assert refused(text) == line
 
 
 READS = [

@@ -15,6 +15,8 @@ from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import audit
 from coordexp_audit_lib.kit.asked import Asked
 from coordexp_audit_lib.pipelines.api import NotSupported
+from coordexp_audit_lib.pipelines.llamafactory import adapter as llamafactory
+from coordexp_audit_lib.pipelines.llamafactory.world import settings_of as options_of
 from coordexp_audit_lib.pipelines.ms_swift.world import family_of, settings_of
 from coordexp_audit_lib.pipelines.trl import adapter as trl
 from coordexp_audit_lib.pipelines.trl.world import World
@@ -38,7 +40,9 @@ def told(page: str) -> dict[str, dict[str, str]]:
     return {name: {row[0]: row[i] for row in body} for i, name in enumerate(head) if i}
 
 
-@pytest.mark.parametrize(("pipeline", "page"), [("ms-swift", "ms_swift.md"), ("trl", "trl.md")])
+@pytest.mark.parametrize(
+    ("pipeline", "page"), [("ms-swift", "ms_swift.md"), ("trl", "trl.md"), ("llamafactory", "llama_factory.md")]
+)
 def test_the_page_of_a_pipeline_says_what_its_recordings_are_judged_to_be(pipeline: str, page: str) -> None:
     for release, statuses in told(page).items():
         findings = judged(f"{pipeline}-{release}")
@@ -64,6 +68,14 @@ def test_micro_steps_that_weigh_alike_are_what_is_violated_in_trl(release: str) 
     assert step.where is not None and step.where.symbol.endswith("SFTTrainer.compute_loss")
     cut = findings["template.no_truncation"]
     assert (cut.severity, cut.authority) == ("P2", "practice")
+
+
+def test_a_neat_pack_of_text_alone_has_a_mask_for_more_tokens_than_llama_factory_gives_the_model() -> None:
+    findings = judged("llamafactory-0.9.5")
+    (mask,) = findings["packing.fields_aligned"].violations
+    assert mask.subject == "text only" and mask.actual[-1] > mask.expected
+    assert mask.where is not None and mask.where.symbol.endswith("SFTDataCollatorWith4DAttentionMask.__call__")
+    assert findings["packing.vision_in_order"].status == "held"  # the picture that its collator appends is no sample's
 
 
 @pytest.mark.parametrize(
@@ -103,6 +115,25 @@ def test_a_config_of_trl_that_does_not_accumulate_has_no_step_of_several_packs()
     for settings in ({}, {"gradient_accumulation_steps": 1}):
         with pytest.raises(NotSupported, match="a step is one micro-step"):
             trl.step(Asked(channel="A"), configured(**settings))
+
+
+def test_packs_of_llama_factory_are_judged_where_they_are_to_keep_samples_apart() -> None:
+    def here(**said: bool) -> Any:
+        return SimpleNamespace(parts=SimpleNamespace(**said))
+
+    with pytest.raises(NotSupported, match="nothing is packed"):
+        llamafactory.packing(here(packs=False, neat=False), neat=False)
+    with pytest.raises(NotSupported, match="see each other, as documented"):
+        llamafactory.packing(here(packs=True, neat=False))
+    llamafactory.packing(here(packs=True, neat=False), neat=False)
+    llamafactory.packing(here(packs=True, neat=True))
+
+
+def test_another_stage_of_llama_factory_is_refused_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "dpo.yaml"
+    path.write_text("stage: dpo\n")
+    with pytest.raises(ValueError, match="stage dpo can't be asked with: sft can"):
+        options_of(str(path))
 
 
 @pytest.mark.parametrize(

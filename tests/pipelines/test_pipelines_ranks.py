@@ -12,7 +12,7 @@ import pytest
 SCRIPT = """
 import json, os, sys, time
 import torch, torch.distributed as dist
-from coordexp_audit_lib.pipelines.coordexp.harness import ranks
+from coordexp_audit_lib.kit import ranks
 
 class Here:
     scratch = sys.argv[1]

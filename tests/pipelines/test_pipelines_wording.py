@@ -27,6 +27,13 @@ def test_a_rendered_answer_is_written_anew_object_by_object() -> None:
     assert wording.rendered(json.dumps(wording.payload(TWO))) == NEWER
 
 
+def test_a_polygon_of_points_is_written_as_one_flat_list() -> None:
+    points = [["<|coord_1|>", "<|coord_2|>"], ["<|coord_3|>", "<|coord_4|>"], ["<|coord_5|>", "<|coord_6|>"]]
+    text = json.dumps({"object_1": {"desc": "leaf", "poly": points}})
+    flat = "<|coord_1|>, <|coord_2|>, <|coord_3|>, <|coord_4|>, <|coord_5|>, <|coord_6|>"
+    assert wording.rendered(text) == '{"objects": [{"desc": "leaf", "poly": [' + flat + "]}]}"
+
+
 @pytest.mark.parametrize("numbers", [(1, 3), (2, 1), (1, 1)])
 def test_a_number_that_is_lost_moved_or_doubled_stays_visible(numbers: tuple[int, int]) -> None:
     records = ", ".join(f'"object_{n}": {json.dumps(o)}' for n, o in zip(numbers, TWO, strict=True))

@@ -80,6 +80,27 @@ def test_what_can_run_is_not_told(tmp_path: Path, name: str) -> None:
     assert code.files == 3
 
 
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("from data_tools.exif import upright\n", ["data_tools"]),
+        ("import json, data_tools\n", ["data_tools"]),
+        ("import numpy.linalg\nimport src.packs\nfrom . import packs\nfrom __future__ import annotations\n", []),
+        ("try:\n    import data_tools\nexcept ImportError:\n    data_tools = None\n", []),
+        ("def f():\n    import data_tools\n", []),
+    ],
+)
+def test_a_package_that_nobody_has_is_told_where_the_module_needs_it(
+    tmp_path: Path, source: str, told: list[str]
+) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "asked.py").write_text(source)
+    (tmp_path / "src" / "packs.py").write_text("")
+    found = read_code(Tree(tmp_path), CodeRequest(["src"], packages=["numpy"])).broken
+    assert [b.name for b in found if b.kind == "package"] == told
+    assert not [b for b in read_code(Tree(tmp_path), CodeRequest(["src"])).broken if b.kind == "package"]
+
+
 def test_studies_that_are_left_out_are_not_read(tmp_path: Path) -> None:
     folder = tmp_path / "src" / "studies"
     folder.mkdir(parents=True)

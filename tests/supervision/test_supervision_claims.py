@@ -20,7 +20,7 @@ CATALOGUE = {
     *("fn_injected", "append_tokenization", "closure", "prefix_kept", "invalid_rollout_fallback"),
     *("match_deterministic", "expectation_decode", "geometry_finite", "softctx_forwards", "ce_from_first_forward"),
     *("softctx_gradient", "no_helper_kwargs", "multiplier_scope"),
-    *("candidate_targets", "candidate_loss", "subset_sampling", "objective_additive", "suffix_taught"),
+    *("candidate_targets", "candidate_loss", "subset_sampling", "objective_additive", "suffix_taught", "branch_scored"),
 }
 
 

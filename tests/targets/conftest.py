@@ -131,13 +131,27 @@ def alive() -> Callable[[Path], list[int]]:
     """The processes noted in a file that still run; they get a moment to be gone."""
 
     def running(file: Path) -> list[int]:
-        noted = [int(line) for line in file.read_text().split()] if file.exists() else []
+        told = [line.split(":") for line in file.read_text().split()] if file.exists() else []
+        noted = [pid for space, number in told for pid in _outside(int(space), number)]
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline and any(map(_runs, noted)):
             time.sleep(0.02)
         return list(filter(_runs, noted))
 
     return running
+
+
+def _outside(space: int, number: str) -> list[int]:
+    """The process by the number that it has here."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdecimal() and (folder / "ns" / "pid").stat().st_ino == space:
+                names = next(n for n in (folder / "status").read_text().splitlines() if n.startswith("NSpid:"))
+                found += [int(folder.name)] if names.split()[-1] == number else []
+        except (OSError, StopIteration):
+            continue
+    return found
 
 
 def _runs(pid: int) -> bool:

@@ -4,8 +4,9 @@ DEEDS = '''
 import os, signal, struct, sys, threading, time
 
 def note(path, pid):
+    """The process, by the PID namespace that it has that number in."""
     with open(path, "a") as file:
-        file.write("%d\\n" % pid)
+        file.write("%d:%d\\n" % (os.stat("/proc/self/ns/pid").st_ino, pid))
 
 def pipes():
     """The worker's private pipe to the audit: the one that it may write to and that is not printed to."""

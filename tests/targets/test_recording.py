@@ -147,8 +147,22 @@ def test_some_boundaries_can_be_recorded_again_over_a_recording_of_the_same_comm
     assert both.ask(ECHO, Text("new")).value.text == "new"
     assert both.ask(ECHO, Text("moody")).value.text == "moody1"
     other = msgspec.structs.replace(now, target=msgspec.structs.replace(now.target, commit="other"))
-    with pytest.raises(UsageError, match="of commit c0ffee, not other"):
+    with pytest.raises(UsageError, match="of commit c0ffee, not of commit other"):
         merged(before, other)
+
+
+def test_what_an_adapter_answered_is_recorded_again_over_a_recording_of_the_same_releases() -> None:
+    recorder = Recorder(Echo())
+    recorder.ask(ECHO, Text("old"))
+    made = recorder.recording("1", "2026-01-01")
+
+    def of(**versions: str) -> Any:
+        info = TargetInfo(kind="adapter", name="mine", commit="", dirty=False, versions=versions)
+        return msgspec.structs.replace(made, target=info)
+
+    assert merged(of(torch="2.8", trl="1.0"), of(trl="1.0", torch="2.8")).answers == made.answers
+    with pytest.raises(UsageError, match=r"of torch 2\.8, not of torch 2\.9"):
+        merged(of(torch="2.8"), of(torch="2.9"))
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from coordexp_audit_lib.core.errors import SurfaceUnbound, UsageError
-from coordexp_audit_lib.pipelines.coordexp import eras
+from coordexp_audit_lib.pipelines.coordexp import contract, eras
 from coordexp_audit_lib.pipelines.coordexp.reach.configs import unloadable
 from coordexp_audit_lib.source.tree import Tree
 
 SUCCESSOR1 = "configs/stage1/profiles/4b/coord_soft_ce_gate_coco80_geometry_first.yaml"
+MODULES = "src/trainers/teacher_forcing/modules"
 SUCCESSOR2 = "configs/stage2_two_channel/prod/ab_mixed.yaml"
 
 
@@ -31,11 +32,29 @@ def tree_of(root: Path, *files: str) -> Tree:
         (("src/trainers/rollout_matching/parsing.py", "src/trainers/stage2_two_channel.py"), "2026-02-24"),
         (("src/trainers/stage2_two_channel.py", SUCCESSOR2), "2026-02-24"),
         (("src/trainers/stage2_two_channel.py", SUCCESSOR2, SUCCESSOR1), "2026-03"),
+        ((f"{MODULES}/duplicate_ul.py", "src/trainers/stage2_two_channel.py"), "2026-03-08"),
+        ((f"{MODULES}/loss_dead_anchor_suppression.py", "src/trainers/stage2_two_channel.py"), "2026-03-11"),
+        (("src/trainers/rollout_runtime/dispatch.py", SUCCESSOR2, SUCCESSOR1), "2026-03-21"),
+        (("src/infer/checkpoints.py", "src/trainers/rollout_runtime/dispatch.py", SUCCESSOR1), "2026-04-18"),
         (("src/trainers/stage1_set_continuation/__init__.py", SUCCESSOR2, SUCCESSOR1), "2026-05"),
     ],
 )
 def test_era(files: tuple[str, ...], era: str, tmp_path: Path) -> None:
     assert eras.era(tree_of(tmp_path, *files)) == era
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "value"),
+    [
+        ("supervision.prefix", ("2026-02-24", "2026-03-08", "2026-05"), ("rollout", "clean", "clean")),
+        ("supervision.iterations", ("2026-03-11", "2026-03-21", "2026-05"), (3, 1, 1)),
+        ("rollout.capped", (eras.OLDEST, "2026-02-11", "2026-02"), (False, False, True)),
+        ("template.variants", (eras.OLDEST, "2026-02"), (("default",), ("default", "coco_80"))),
+    ],
+)
+def test_what_is_promised_holds_on_until_it_changes(name: str, at: tuple[str, ...], value: tuple[object, ...]) -> None:
+    """Later eras inherit what came before them, earlier ones what held up to a later one."""
+    assert tuple(contract.of_era(era)[name] for era in at) == value
 
 
 @pytest.mark.parametrize(

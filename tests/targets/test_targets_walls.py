@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from coordexp_audit_lib.core.target import TargetInfo
-from coordexp_audit_lib.sandbox import walls
+from coordexp_audit_lib.sandbox import cgroups, walls
 from coordexp_audit_lib.targets.checkout import CheckoutTarget
 from coordexp_audit_lib.targets.contained import limits_of, told_walls
 
@@ -66,9 +66,32 @@ def test_other_processes_keep_their_limits_and_their_secrets(asked: Any, target:
         assert asked(f"os.sched_setaffinity({pid}, [0])") == "PermissionError"
         assert asked(f"os.setpriority(os.PRIO_PROCESS, {pid}, 19)") == "PermissionError"
         if walls.WRITES in target.info().walls:
-            assert asked(f"open('/proc/%d/environ' % {pid}, 'rb').read()") == "PermissionError"
+            said = asked(f"open('/proc/%d/environ' % {pid}, 'rb').read()")
+            assert said in ("PermissionError", "FileNotFoundError")
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == before
     assert asked("resource.setrlimit(resource.RLIMIT_CORE, (0, 0))") == "done"
+
+
+def test_other_processes_are_not_to_be_seen(asked: Any, target: CheckoutTarget) -> None:
+    needs(target, walls.PROCESSES)
+    assert asked(f"os.kill({os.getpid()}, 0)") == "ProcessLookupError"
+    assert asked(f"os.stat('/proc/{os.getpid()}')") == "FileNotFoundError"
+    assert asked("[] if len([n for n in os.listdir('/proc') if n.isdigit()]) < 9 else 1 / 0") == "done"
+    assert asked("os.kill(1, 9)") in ("done", "PermissionError")  # the namespace's first process does not hear it
+    assert asked("open('/proc/1/environ', 'rb').read()") == "PermissionError"
+
+
+def test_groups_are_gone_with_what_was_in_them(tmp_path: Path) -> None:
+    made = cgroups.made(64 << 20, 20)
+    if not made:
+        pytest.skip("this machine gives no control group")
+    taken = "import sys; from coordexp_audit_lib.sandbox import cgroups; print(cgroups.joined(sys.argv[1:])); "
+    program = [sys.executable, "-c", taken + "x = bytearray(200 << 20); print('all of it')", *made]
+    ran = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert ran.returncode == -9 and "all of it" not in ran.stdout
+    assert cgroups.killed(made)
+    cgroups.removed(made)
+    assert not any(map(os.path.exists, made))
 
 
 def test_memory_that_no_limit_sees_is_not_to_be_had(asked: Any, target: CheckoutTarget) -> None:
@@ -116,7 +139,7 @@ def test_nothing_goes_out_also_not_to_this_machine(asked: Any, target: CheckoutT
 
 WITHOUT_RIGHTS = """
 import os, sys
-from coordexp_audit_lib.sandbox import walls
+from coordexp_audit_lib.sandbox import cgroups, walls
 server, own = sys.argv[1:]
 if os.geteuid() == 0:  # as a user whom the kernel refuses these calls outside a namespace of its own
     walls._drop_capabilities(1 << 31)  # it must have this one to map itself
@@ -162,10 +185,10 @@ def test_where_the_machine_gives_no_wall_the_target_is_asked_all_the_same(
     """As in a container without user namespaces, seccomp and Landlock: a supervisor that finds none."""
     bare = pids.parent / "bare"
     bare.mkdir()
-    for name in ("supervisor.py", "walls.py"):
+    for name in ("supervisor.py", "walls.py", "cgroups.py"):
         text = Path(walls.__file__).with_name(name).read_text()
         (bare / name).write_text(
-            text.replace('LINUX = sys.platform == "linux"', "LINUX = False") if "walls" in name else text
+            text.replace('LINUX = sys.platform == "linux"', "LINUX = False") if name != "supervisor.py" else text
         )
     monkeypatch.setattr("coordexp_audit_lib.sandbox.process.supervisor.__file__", str(bare / "supervisor.py"))
     with CheckoutTarget(tree, python=sys.executable, bindings_dir=bindings_dir, limits=limits()) as target:

@@ -250,3 +250,31 @@ def keys_once(tree: Path) -> tuple[bool, str]:
     for path in sorted((tree / "configs").rglob("*.yaml")):
         yaml.load(path.read_text(encoding="utf-8"), Counting)
     return bool(twice), f"given twice: {', '.join(twice)}" if twice else "no key stands twice"
+
+
+def shipped_load(tree: Path) -> tuple[bool, str]:
+    """Configs that no other extends, resolve, and hold a model and data: what the loader says of each."""
+    loader = _loader()
+    raw = {
+        p: loader.load_yaml(str(p)) or {}
+        for p in sorted((tree / "configs").rglob("*.yaml"))
+        if "confirm" not in p.parts
+    }
+    named = {p: v.get("extends") or [] for p, v in raw.items() if isinstance(v, dict)}
+    parents = {(p.parent / n).resolve() for p, v in named.items() for n in ([v] if isinstance(v, str) else v)}
+    refused = []
+    for path in (p for p in named if p.resolve() not in parents):
+        with contextlib.suppress(Exception):
+            merged = loader.load_yaml_with_extends(str(path))
+            if merged.get("model", {}).get("model") and merged.get("custom", {}).get("train_jsonl"):
+                said = _refused(str(path))
+                refused += [f"{path.relative_to(tree)}: {said[:80]}"] if said else []
+    return bool(refused), "; ".join(refused) or "each loads"
+
+
+def preflight_carries(tree: Path) -> tuple[bool, str]:
+    resolve = of_tree("src.trainers.rollout_matching.preflight:resolve_stage2_launcher_preflight")
+    made = []
+    for name in ("qwen3_vl", "qwen2_5_vl"):
+        made.append(resolve(_changed(tree, STAGE2, template__template=name)))
+    return made[0] == made[1], f"two chat templates: the launcher's settings are the same: {made[0] == made[1]}"

@@ -56,6 +56,23 @@ def inheritance(request: s.InheritanceRequest) -> s.Inheritance:
     return s.inheritance(Tree(TREE), request)
 
 
+@answers(s.SHIPPED)
+def shipped(request: s.ShippedRequest) -> s.Shipped:
+    keys = CONTRACT["config.shipped"]["keys"]
+    files = s.inheritance(Tree(TREE), s.InheritanceRequest(request.folder, keys)).files
+    parents = {path for f in files for path, _ in f.parents}
+    found = []
+    for path in (f.path for f in files if f.path not in parents):
+        if all(get(resolved(path, {}).merged, need) is not None for need in request.needs):
+            try:
+                materialise(s.LoadRequest(path))
+            except Refuse as error:
+                found.append(s.ShippedConfig(path, str(error)))
+            else:
+                found.append(s.ShippedConfig(path))
+    return s.Shipped(found)
+
+
 @answers(s.KEYS)
 def keys(request: s.KeysRequest) -> s.Keys:
     return s.keys(Tree(TREE), request)
@@ -142,6 +159,7 @@ def preflight(request: s.LoadRequest) -> s.Preflight:
         "train_jsonl_resolved": train,
         "val_jsonl_resolved": _in_repository(get(config, keys["val"]) or ""),
         "root_image_dir_resolved": posixpath.dirname(train),
+        "server": {key: get(config, key) for key, *_ in keys["carried"]},
     }
     flaws = preflight_flaws(payload, keys["keys"])
     refuse(broken("preflight", flaw, "correct the launcher's preflight") for flaw in flaws)

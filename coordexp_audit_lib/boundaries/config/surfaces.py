@@ -119,6 +119,27 @@ def inheritance(tree: Tree, request: InheritanceRequest) -> Inheritance:
     return Inheritance([config_file(n, tree.text(n), request.keys) for n in names])
 
 
+class ShippedRequest(msgspec.Struct, frozen=True):
+    """folder: where configs lie. needs: keys of which a config that starts a training has every one, once resolved."""
+
+    folder: str
+    needs: tuple[str, ...]
+
+
+class ShippedConfig(msgspec.Struct, frozen=True):
+    """A config that no other extends. refused: why the loader does not take it, paths from `<repo>`; empty if it
+    does."""
+
+    path: str
+    refused: str = ""
+
+
+class Shipped(msgspec.Struct, frozen=True):
+    """configs: those that start a training and resolve, sorted by path."""
+
+    configs: list[ShippedConfig]
+
+
 class KeysRequest(msgspec.Struct, frozen=True):
     """folder: where configs lie."""
 
@@ -143,6 +164,7 @@ PACKING = surface("config.packing_backend", LoadRequest, Packed, "check the atte
 INHERITANCE = surface(
     "config.inheritance", InheritanceRequest, Inheritance, "which parents the tree's configs name", static=inheritance
 )
+SHIPPED = surface("config.shipped", ShippedRequest, Shipped, "load each config that the tree ships")
 KEYS = surface("config.keys", KeysRequest, Keys, "which keys stand twice in one mapping of a config", static=keys)
 HF_LENGTH = surface("config.hf_length", HfLength, Passed, "check a rollout's length against the model's positions")
 PREFLIGHT = surface("config.preflight", LoadRequest, Preflight, "resolve the launcher's settings from a config")

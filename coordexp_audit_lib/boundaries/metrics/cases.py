@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from statistics import fmean
 
 import msgspec
 
@@ -116,13 +117,25 @@ def micro_steps(words: Vocabulary) -> list[tuple[str, s.AccumulateRequest]]:
     ]
 
 
+def _steps(values: list[float | None], weights: list[float]) -> list[s.MicroStep]:
+    have = [{} if v is None else {GAUGE: v} for v in values]
+    return [s.MicroStep({"loss/bbox_smoothl1": 0.5, **m}, w) for m, w in zip(have, weights, strict=True)]
+
+
+def gauges_of_one_rank() -> list[tuple[str, s.AccumulateRequest, float]]:
+    """The same on one rank, for a pipeline that brings the ranks together before it accumulates."""
+    asked: dict[str, list[float | None]] = {
+        "on every micro-step of one rank": [0.5, 0.25],
+        "on the first of three micro-steps": [0.5, None, None],
+    }
+    weighed = {name: _steps(values, [1.0] * len(values)) for name, values in asked.items()}
+    means = {name: fmean(v for v in values if v is not None) for name, values in asked.items()}
+    return [(name, s.AccumulateRequest([steps]), means[name]) for name, steps in weighed.items()]
+
+
 def partial_gauges() -> list[tuple[str, s.AccumulateRequest, float]]:
     """A gauge on some micro-steps only, with its mean over those that have it."""
-
-    def steps(values: list[float | None], weights: list[float]) -> list[s.MicroStep]:
-        have = [{} if v is None else {GAUGE: v} for v in values]
-        return [s.MicroStep({"loss/bbox_smoothl1": 0.5, **m}, w) for m, w in zip(have, weights, strict=True)]
-
+    steps = _steps
     whole = [steps([0.5, 0.75], [1, 1]), steps([0.25, 0.5], [1, 1])]
     some = [steps([0.5, None, None], [2, 1, 1]), steps([0.25, None], [2, 2])]
     one = [steps([0.5, 0.75], [1, 1]), steps([None, None], [1, 1])]

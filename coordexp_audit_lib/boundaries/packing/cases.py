@@ -21,6 +21,7 @@ from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.core.problem import Problem, Undecided
 from coordexp_audit_lib.core.short_run import short_run
 from coordexp_audit_lib.core.surface import Surface
+from coordexp_audit_lib.kit import lacking
 from coordexp_audit_lib.kit.profile import Profile, named
 from coordexp_audit_lib.kit.varlen import Misbounded
 
@@ -361,7 +362,8 @@ def each_alone(ctx: Context) -> Iterator[Alone]:
         with ctx.case(name):
             made = ctx.value(s.ENCODE, s.EncodeRequest(chosen)).encoded
         for number, (one, encoded) in enumerate(zip(chosen, made, strict=False)):
-            yield Alone(f"sample {number} of {name}", one.turns, encoded.input_ids, encoded.length)
+            turns = lacking.kept(one.turns, ctx.contract.get("packing.lacks", ()))
+            yield Alone(f"sample {number} of {name}", turns, encoded.input_ids, encoded.length)
         if made:
             return
 

@@ -24,6 +24,12 @@ def entrypoint(entrypoint: Entrypoint, seen: StartedEntrypoint) -> Iterator[Prob
     if not seen.config_exists:
         message = f"the anchored config of {entrypoint.title} is not in the tree"
         yield Problem(message, entrypoint.config, True, False, where=Where(seen.config))
+    if seen.refused_at:
+        message, line = (
+            f"{seen.launcher} stops at an expansion of no variable, before it starts anything",
+            seen.refused_at,
+        )
+        yield Problem(message, entrypoint.id, "a name in ${…}", "none", where=Where(seen.launcher, line))
     started = [[s.kind, s.what] for s in seen.starts]
     for kind, what in entrypoint.must_start if seen.launcher_exists else ():
         found = [s for s in seen.starts if (s.kind, s.what) == (kind, what)]

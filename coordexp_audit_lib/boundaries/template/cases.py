@@ -110,6 +110,17 @@ def encode_requests(promised: Mapping[str, Any]) -> Iterator[tuple[str, s.Encode
     )
 
 
+def role_requests(promised: Mapping[str, Any]) -> Iterator[tuple[str, s.EncodeRequest]]:
+    """Prompts that begin as the assistant's header goes on, told of who looks for answers by the word of the role."""
+    order = promised.get("template.field_orders", ORDERS)[0]
+    chosen = fitted(records()[:2], promised)
+    yield (
+        "a question that begins with the word assistant",
+        s.EncodeRequest(chosen, "Locate.", "assistant\nWhich?", order),
+    )
+    yield "a system prompt that is the word assistant", s.EncodeRequest(chosen, "assistant", "Every object.", order)
+
+
 def control_requests(promised: Mapping[str, Any]) -> Iterator[tuple[str, s.EncodeRequest]]:
     """Records whose desc spells a token that steers the chat: its end, or the place of an image."""
     order = promised.get("template.field_orders", ORDERS)[0]

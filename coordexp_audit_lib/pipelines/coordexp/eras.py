@@ -26,10 +26,16 @@ SUCCESSORS = {
     ),
 }
 
-# Newest first: the first era whose every file or folder stands in the tree is the tree's.
+# Newest first: the first era whose every file or folder stands in the tree is the tree's. The era of 2026-03-08 marks
+# targets of accepted objects, that of 2026-03-11 a second view of each rollout, that of 2026-03-21 the end of soft
+# self-context, that of 2026-04-18 answers of bare numbers.
 ERAS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("2026-05", (symbols.SET_CONTINUATION.folder,)),
+    ("2026-04-18", (symbols.CHECKPOINTS.path,)),
+    ("2026-03-21", (symbols.ROLLOUT_DISPATCH.path,)),
     ("2026-03", ("configs/stage2_two_channel", "configs/stage1/profiles")),
+    ("2026-03-11", (symbols.DEAD_ANCHORS.path,)),
+    ("2026-03-08", (symbols.DUPLICATES.path,)),
     ("2026-02-24", (symbols.TWO_CHANNEL.path,)),
     ("2026-02", (symbols.PARSING.path, symbols.TRANSPILER.path)),
     ("2026-02-11", (symbols.PARSING.path,)),

@@ -177,6 +177,11 @@ COORD_LOSS_MODULE = _module("src.trainers.losses.coord_soft_ce_w1")
 FINAL_CHECKPOINT = _module("src.trainers.final_checkpoint")
 SAVE_DELAY = _module("src.callbacks.save_delay_callback")
 OPTIMIZER = _module("src.optim.coord_offset_optimizer")
+CHECKPOINTS = _module("src.infer.checkpoints", since="2026-04-18")
+DUPLICATES = _module("src.trainers.teacher_forcing.modules.duplicate_ul", "2026-03-08", "2026-03-11")
+DEAD_ANCHORS = _module(
+    "src.trainers.teacher_forcing.modules.loss_dead_anchor_suppression", since="2026-03-11", until="2026-03-21"
+)
 SET_CONTINUATION = _module("src.trainers.stage1_set_continuation", since="2026-05")
 FULL_SUFFIX = _module("src.trainers.stage1_set_continuation.full_suffix", since="2026-05")
 RUN_MANIFEST = _module("src.utils.run_manifest", since="2026-02")
@@ -194,6 +199,8 @@ COORD_LOSS = COORD_LOSS_MODULE / "compute_coord_soft_ce_w1_loss"
 COORD_ID_MAP = COORD_LOSS_MODULE / "build_coord_id_map"
 WITH_FINAL_CHECKPOINT = FINAL_CHECKPOINT / "with_final_checkpoint"
 ENTRY_TRIE = _module("src.trainers.stage1_set_continuation.entry_trie", since="2026-05")
+BRANCH_ENCODER = _module("src.trainers.stage1_set_continuation.branch_encoder", since="2026-05")
+ENCODE_BRANCH = BRANCH_ENCODER / "encode_set_continuation_branch"
 SUBSET_SAMPLING = _module("src.trainers.stage1_set_continuation.sampling", since="2026-05")
 TF_PIPELINE = _module("src.trainers.teacher_forcing.objective_pipeline", since="2026-02-24")
 TF_ATOMS = _module("src.trainers.teacher_forcing.objective_atoms", since="2026-02-24")
@@ -261,7 +268,9 @@ TAIL_CLOSURE = STAGE2 / "_stage2_ab_tail_closure_positions" | TF_ROLLOUT_META / 
 EXECUTOR_MIXIN = EXECUTORS / "Stage2ABChannelExecutorsMixin"
 SCHEDULER_MIXIN = SCHEDULERS / "Stage2ABSchedulerMixin"
 REALIZED_RATIO = SCHEDULER_MIXIN / "_stage2_b_ratio_realized"
-STEP_A, STEP_B = EXECUTOR_MIXIN / "_stage2_a_step_budgeted_train", EXECUTOR_MIXIN / "_stage2_b_step_budgeted_train"
+EXECUTES = EXECUTOR_MIXIN | STAGE2_TRAINER[:1]  # before 2026-02-11 the trainer itself
+STEP_A, STEP_B = EXECUTES / "_stage2_a_step_budgeted_train", EXECUTES / "_stage2_b_step_budgeted_train"
+SCHEDULE_PATTERN = STAGE2_TRAINER.first / "_ab_schedule_pattern"  # to 2026-02-04: channels by a pattern, not by a share
 RECORD_REALIZED = SCHEDULER_MIXIN / "_stage2_record_realized_step"
 
 # ---- the rollout-matching trainer (renamed on the same day) --------------------------------------------------------
@@ -277,7 +286,7 @@ ROLLOUT_PACKING = _module("src.trainers.rollout_matching.packing", since="2026-0
 ROLLOUT_TELEMETRY = _module("src.trainers.rollout_matching.telemetry", since="2026-02-11")
 ALIGNED_TARGETS = _module("src.trainers.rollout_aligned_targets", since="2026-03")
 ALIGNED_EVALUATOR = _module("src.trainers.rollout_aligned_evaluator", since="2026-03")
-ROLLOUT_DISPATCH = _module("src.trainers.rollout_runtime.dispatch", since="2026-03")
+ROLLOUT_DISPATCH = _module("src.trainers.rollout_runtime.dispatch", since="2026-03-21")
 ENGINE_CONFIG = _module("src.trainers.rollout_runtime.vllm_config", since="2026-03")
 
 ROLLOUT_TRAINER = ROLLOUT / "RolloutMatchingSFTTrainer"
@@ -289,6 +298,7 @@ CHECKPOINT_STATE = tuple(
 )
 ANY_TRAINER = STAGE2_TRAINER_OF_ANY_NAME | ROLLOUT_TRAINER_OF_ANY_NAME
 SELECT_SEGMENTS = ROLLOUT_TRAINER / "_select_post_rollout_segment_indices"
+SEGMENT_BUFFER = EXECUTES | ROLLOUT_TRAINER[:1]  # what holds rollout segments till they are packed
 CHECK_HF_LENGTH = ROLLOUT_TRAINER / "_enforce_hf_rollout_max_position_embeddings"
 ROLLOUT_MANY = ROLLOUT_TRAINER / "_rollout_many"
 ROLLOUT_BY_HF, ROLLOUT_BY_VLLM = ROLLOUT_TRAINER / "_rollout_many_hf", ROLLOUT_TRAINER / "_rollout_many_vllm"

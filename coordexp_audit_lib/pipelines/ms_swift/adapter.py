@@ -1,6 +1,8 @@
 """ms-swift as a pipeline: `swift sft` of Qwen3-VL, packed or padding-free, answered by its own functions.
 
 --config: a `train.yaml` as `swift sft` takes it, or a run's `args.json`; without one, ms-swift's defaults.
+
+Metrics: those that its trainer keeps between two rows of the log. It evaluates no detections and merges no shards.
 """
 
 import hashlib
@@ -8,7 +10,7 @@ import itertools
 import multiprocessing
 import types
 
-from coordexp_audit_lib.kit import chat, parts, replies, template, training, varlen
+from coordexp_audit_lib.kit import chat, parts, ranks, replies, template, training, varlen
 from coordexp_audit_lib.kit.profile import PATCH
 from coordexp_audit_lib.pipelines.api import Adapter, NotSupported, Refused, remembered
 from coordexp_audit_lib.pipelines.ms_swift.world import (
@@ -295,6 +297,36 @@ def prompt(request, here):
     asked = conversation(crowded(2), "Locate.", "Every object.")
     asked["messages"] = asked["messages"][:-1]
     return replies.rollout_prompt(here.call(made.encode, asked)["input_ids"], whole["input_ids"], whole["labels"])
+
+
+@adapter.answers("metrics.accumulate", of=place("trainer", "compute_custom_metrics"))
+@remembered
+def accumulate(request, here):
+    """Each rank updates the metrics of its trainer, of w segments with w values, and brings them together as its log
+    does."""
+    return {"ranks": logged(here, [[(one["metrics"], int(one["weight"])) for one in rank] for rank in request.ranks])}
+
+
+@adapter.answers("metrics.reduce", of=place("trainer", "compute_custom_metrics"))
+@remembered
+def reduce(request, here):
+    return {"ranks": logged(here, [[(dict(pairs), 1)] for pairs in request.ranks])}
+
+
+def logged(here, steps):
+    """What each rank is left with of its micro-steps, (metrics, segments) each."""
+    trainer = here.parts.trainer()
+
+    def of_rank(rank):
+        for metrics, segments in steps[rank]:
+            for name, value in metrics.items():
+                trainer.custom_metrics["train"][name].update([value] * segments)
+        return trainer.compute_custom_metrics(trainer.custom_metrics["train"])
+
+    try:
+        return ranks.on_ranks(here, len(steps), of_rank)
+    except ranks.RankFailed as failed:
+        raise Refused(failed.kind or "RankFailed", str(failed)) from failed
 
 
 @adapter.trains(of=place("trainer", "training_step"))

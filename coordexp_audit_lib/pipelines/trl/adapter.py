@@ -3,11 +3,15 @@ pictures, which TRL does not pack.
 
 --config: a YAML file as `trl sft --config` takes it. Without one, TRL's defaults, but that only what the assistant says
 is supervised (`assistant_only_loss`, `completion_only_loss`), and that the packs of a step are accumulated.
+
+Metrics: those that `SFTTrainer` keeps between two rows of the log, on one rank. What several have it gathers in the
+middle of `compute_loss`, by no function that could be asked (`metrics.reduce`); it evaluates no detections and merges
+no shards.
 """
 
 import math
 
-from coordexp_audit_lib.kit import parts, replies, training, varlen
+from coordexp_audit_lib.kit import dealing, parts, replies, training, varlen
 from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 from coordexp_audit_lib.pipelines.api import Adapter, NotSupported, remembered
 from coordexp_audit_lib.pipelines.trl.world import LIMIT, World, settings_of
@@ -57,34 +61,9 @@ def plan(request, here):
     samples = Dataset.from_dict({"input_ids": [[i] * n for i, n in enumerate(request.lengths)]})
     made = here.call(pack_dataset, samples, request.packing_length, strategy="bfd")
     packs = [list(dict.fromkeys(row)) for row in made["input_ids"]]
-    return replies.plan(packs, **dealt(packs, request, here))
-
-
-def dealt(packs, request, here):
-    """The packs as ranks get them: those that are dealt out again stand at the end of the aligned plan."""
-    from accelerate.data_loader import BatchSamplerShard
-    from torch.utils.data import BatchSampler
-
-    world, drop = request.world_size, request.dataloader_drop_last
-    if drop and len(packs) < world:
+    if request.dataloader_drop_last and len(packs) < request.world_size:
         raise NotSupported("fewer packs than ranks where the last are to be dropped: none is left")
-    rows = [BatchSamplerShard(BatchSampler(range(len(packs)), 1, drop), world, rank) for rank in range(world)]
-    ranks = [[i for batch in here.call(list, row) for i in batch] for row in rows]
-    turns = max(map(len, ranks))
-    order = [(rank, turn) for turn in range(turns) for rank in range(world) if turn < len(ranks[rank])]
-    seen: set[int] = set()
-    repeated: list[int] = []
-    for rank, turn in order:
-        i = ranks[rank][turn]
-        if i in seen:
-            ranks[rank][turn] = len(packs) + len(repeated)
-            repeated.append(i)
-        seen.add(i)
-    return {
-        "ranks": ranks,
-        "aligned": [packs[i] for i in sorted(seen)] + [packs[i] for i in repeated],
-        "repeated": repeated,
-    }
+    return replies.plan(packs, **here.call(dealing.dealt, packs, request.world_size, request.dataloader_drop_last))
 
 
 def texts(samples):
@@ -263,6 +242,22 @@ def prompt(request, here):
 def talks(chats):
     """Chats of a short run as TRL takes them."""
     return [[{"role": role, "content": text} for role, text in chat] for chat in chats]
+
+
+@adapter.answers("metrics.accumulate", of=TRAINER + "SFTTrainer.log")
+@remembered
+def accumulate(request, here):
+    """`SFTTrainer.log` over what micro-steps left; what ranks have is brought together before, in `compute_loss`."""
+    if len(request.ranks) > 1:
+        raise NotSupported("several ranks: each value is gathered over them before it is kept")
+    trainer = here.call(here.parts.trainer, [answering(1)])
+    trainer.model.train()
+    for one in request.ranks[0]:
+        for name, value in one["metrics"].items():
+            trainer._metrics["train"][name].append(value)
+    row: dict[str, float] = {}
+    here.call(trainer.log, row)
+    return {"ranks": [{name: row[name] for one in request.ranks[0] for name in one["metrics"]}]}
 
 
 @adapter.trains(of=TRAINER + "SFTTrainer.training_step")

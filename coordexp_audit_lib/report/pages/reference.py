@@ -57,8 +57,10 @@ PARTS = (
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A name of the interface. name: as it is imported; call: how it is called; doc: the docstring, without indents."""
+    """A name of the interface. module: where it stands; name: a function, a class, or `Class.method`; call: how it is
+    called; doc: the docstring, without indents."""
 
+    module: str
     name: str
     call: str
     doc: str
@@ -72,15 +74,17 @@ def entries(named: str) -> Iterator[Entry]:
     """
     module, name = named.split(":")
     found = _definitions(module)[name]
-    where = f"{ROOT}.{module}.{name}"
+    where = f"{ROOT}.{module}"
     made = (
         next((f for f in _methods(found) if f.name == "__init__"), None) if isinstance(found, ast.ClassDef) else found
     )
-    yield Entry(where, name + (_arguments(made) if isinstance(made, ast.FunctionDef) else ""), _doc(found))
+    yield Entry(where, name, name + (_arguments(made) if isinstance(made, ast.FunctionDef) else ""), _doc(found))
     for method in _methods(found):
         if not method.name.startswith("_") and not method.name.startswith("on_") and _doc(method):
             known = any(isinstance(d, ast.Name) and d.id == "property" for d in method.decorator_list)
-            yield Entry(f"{where}.{method.name}", method.name + ("" if known else _arguments(method)), _doc(method))
+            yield Entry(
+                where, f"{name}.{method.name}", method.name + ("" if known else _arguments(method)), _doc(method)
+            )
 
 
 @cache
@@ -136,7 +140,7 @@ def _split(doc: str) -> tuple[str, str]:
 def _as_html(entry: Entry) -> str:
     said, kept = _split(entry.doc)
     literal = f'<pre class="literal" tabindex="0">{html.escape(kept)}</pre>' if kept else ""
-    call = f'<p class="call"><code>{breakable(entry.call)}</code></p>'
+    call = f'<p class="call"><code>{breakable(entry.call)}</code> in <code>{breakable(entry.module)}</code></p>'
     return f"{call}{prose(said)[0]}{literal}"
 
 
@@ -144,7 +148,7 @@ def _as_tex(entry: Entry) -> str:
     said, kept = _split(entry.doc)
     lines = [escape(line) for line in textwrap.dedent(kept).splitlines() if line.strip()]
     literal = r"{\footnotesize\raggedright " + r"\\ ".join(lines) + r"\par}" if lines else ""
-    return f"\\texttt{{{escape(entry.call)}}}\\par\n{prose(said)[1]}\n\n{literal}"
+    return f"\\texttt{{{escape(entry.call)}}} in \\texttt{{{escape(entry.module)}}}\\par\n{prose(said)[1]}\n\n{literal}"
 
 
 __all__ = ["Entry", "entries", "reference_page"]

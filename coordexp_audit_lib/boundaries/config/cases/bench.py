@@ -120,6 +120,16 @@ def _only(tree: Any, path: Path) -> Any:
     return {k: _only(v, path[1:]) for k, v in tree.items() if not isinstance(v, Mapping) or path[:1] == (k,)}
 
 
+def launched(bench: Bench) -> dict[str, Any]:
+    """Values without which the launcher starts no server for the config: none where it does as it stands."""
+    mode = bench.ctx.contract["config.preflight"].get("mode", "")
+    if not mode or bench.get(mode) == "server":
+        return {}
+    servers = bench.ctx.contract["config.servers"]
+    given = bench.get(servers) or [{"base_url": "http://127.0.0.1:8000", "group_port": 51216}]
+    return {mode: "server", servers: given}
+
+
 def profile_bench(ctx: Context) -> Bench:
     """The config under audit if it is a stage-2 leaf of a profile folder, else the anchored one."""
     mine = re.search(ctx.contract["config.profile"]["leaf"], ctx.config)

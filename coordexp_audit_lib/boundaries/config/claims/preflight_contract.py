@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from coordexp_audit_lib.boundaries.config.cases import edits
-from coordexp_audit_lib.boundaries.config.cases.bench import Bench, profile_bench
+from coordexp_audit_lib.boundaries.config.cases.bench import Bench, launched, profile_bench
 from coordexp_audit_lib.boundaries.config.faults import overlooks
 from coordexp_audit_lib.boundaries.config.predicates.messages import preflight_flaws
 from coordexp_audit_lib.boundaries.config.surfaces import LAUNCHER, PREFLIGHT, LauncherOutput, LoadRequest, Preflight
@@ -35,20 +35,23 @@ from coordexp_audit_lib.core.problem import Problem
 def preflight_contract(ctx: Context) -> Iterator[Problem]:
     bench, servers = profile_bench(ctx), ctx.contract["config.servers"]
     keys = ctx.contract["config.preflight"]["keys"]
-    payload = ctx.value(PREFLIGHT, bench.request({})).payload
-    urls, flaws = [s["base_url"] for s in bench.get(servers, [])], preflight_flaws(payload, keys)
+    start = launched(bench)
+    as_it_is = bench.request(edits.with_values(bench.chain, start) if start else {})
+    payload = ctx.value(PREFLIGHT, as_it_is).payload
+    named = start.get(servers) or bench.get(servers, [])
+    urls, flaws = [s["base_url"] for s in named], preflight_flaws(payload, keys)
     ctx.judged()
     if flaws or payload["server_base_urls"] != urls:
         yield Problem("The preflight's payload breaks its contract.", "payload", urls, flaws or payload)
     yield from _paths(ctx, bench)
     two = [{"base_url": f"http://127.0.0.1:{8000 + i}", "group_port": 51216 + i} for i in range(2)]
-    several = bench.request(edits.with_values(bench.chain, {servers: two}))
+    several = bench.request(edits.with_values(bench.chain, {**start, servers: two}))
     ctx.judged()
     if not ctx.ask(PREFLIGHT, several).refused:
         message = "A config with two rollout servers passes the preflight."
         yield Problem(message, servers, "refused", "accepted", {servers: 2})
     try:
-        yield from _printed(ctx, bench, {k: payload.get(k) for k in keys}, several)
+        yield from _printed(ctx, as_it_is, {k: payload.get(k) for k in keys}, several)
     except SurfaceUnbound as unbound:
         ctx.left_out("what the launcher prints", str(unbound))
 
@@ -66,7 +69,7 @@ def expected_paths(train: str, val: str) -> dict[str, str]:
 def _paths(ctx: Context, bench: Bench) -> Iterator[Problem]:
     keys = ctx.contract["config.preflight"]
     for train, val in (("data/train.jsonl", "data/val.jsonl"), ("./data/train.jsonl", "./data/val.jsonl")):
-        values = {keys["train"]: train, keys["val"]: val}
+        values = {**launched(bench), keys["train"]: train, keys["val"]: val}
         overlay = edits.with_values(bench.chain, values)
         for cwd in (".", "elsewhere"):
             payload = ctx.value(PREFLIGHT, bench.request(overlay, cwd=cwd)).payload
@@ -83,9 +86,9 @@ def _paths(ctx: Context, bench: Bench) -> Iterator[Problem]:
                     yield Problem(message, about, expected, payload[key], {**values, "cwd": cwd}, authority=ours)
 
 
-def _printed(ctx: Context, bench: Bench, wanted: dict[str, Any], several: LoadRequest) -> Iterator[Problem]:
+def _printed(ctx: Context, one: LoadRequest, wanted: dict[str, Any], several: LoadRequest) -> Iterator[Problem]:
     """What the launcher's own step writes, for the config and for one that must not launch."""
-    out = ctx.value(LAUNCHER, bench.request({}))
+    out = ctx.value(LAUNCHER, one)
     ctx.judged()
     printed = [json.loads(line) for line in out.lines]
     same = len(printed) == 1 and {k: printed[0].get(k) for k in wanted} == wanted

@@ -79,9 +79,11 @@ def check_config(config: Mapping[str, Any], contract: Contract) -> Iterator[Brok
     escape, refused = contract["config.escape"]
     removed = {path: remedy for path, _, _, remedy in contract["config.removed"]}
     removed[refused] = f"move the knob under {escape}, the only section with free keys"
-    found = list(Schema(contract["config.schema"], removed, escape).check(config))
-    yield from found
-    if not found:
+    sound = True
+    for found in Schema(contract["config.schema"], removed, escape).check(config):
+        sound = False
+        yield found
+    if sound:
         yield from _between_keys(config, contract, removed, escape)
 
 

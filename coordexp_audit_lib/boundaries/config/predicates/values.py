@@ -95,7 +95,7 @@ class Schema:
         gone = self.removed.get(path)
         if gone is not None:
             return broken(path, "the key was removed", gone, "config.removed_key_rejected")
-        near = difflib.get_close_matches(str(key)[:LONGEST], known, n=1)
+        near = difflib.get_close_matches(str(key)[:LONGEST], known, n=1) if known else []  # it costs, known or not
         free = f"remove it; free knobs belong in {self.escape}"
         remedy = f"did you mean {near[0]}? Otherwise remove it" if near else free
         return broken(path, "unknown key", remedy, "config.unknown_key_rejected")

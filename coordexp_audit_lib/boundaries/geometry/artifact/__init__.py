@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
+from coordexp_audit_lib.boundaries.geometry.artifact.blocks import records_of
 from coordexp_audit_lib.boundaries.geometry.artifact.files import Source, is_remote, opened
 from coordexp_audit_lib.boundaries.geometry.artifact.how import How
 from coordexp_audit_lib.boundaries.geometry.artifact.images import Images
@@ -132,11 +133,9 @@ def _file(source: Source, stream: Stream, looked: Looked, how: How, shown: str) 
 
 
 def _has_images(root: str, stream: Stream, looked: Looked) -> bool:
-    from coordexp_audit_lib.boundaries.geometry.artifact.blocks import lines_of
-
     images = Images(Path(root))
     for block in looked.blocks:
-        for _, line in zip(range(8), lines_of(block) if stream.lines else (block,), strict=False):
+        for _, line in zip(range(8), records_of(block, stream.lines), strict=False):
             if not line.broken:
                 images.of(read_line(line.text).value, looked.form)
     return images.known

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import lzma
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ class Block(NamedTuple):
 
     number: of the first line, or the place of the record, from 1. offset: of its first byte in the file as unpacked.
     text: the bytes. broken: why there is no text. ends: where its newlines are, an array, if they were looked for.
+    pack: what it holds in the place of a text.
     """
 
     number: int
@@ -27,6 +28,19 @@ class Block(NamedTuple):
     text: bytes
     broken: str = ""
     ends: Any = None
+    pack: Pack | None = None
+
+
+class Pack(NamedTuple):
+    """Many records that stand in no lines. made: each as a block of its own, which may cost. number: how many.
+
+    text: all of them as a JSON array, if it is at hand. counts: what was judged of them, where all are sound.
+    """
+
+    made: Callable[[], Sequence[Block]]
+    number: int
+    text: bytes = b""
+    counts: Any = None
 
 
 Read = Callable[[int], bytes]
@@ -111,6 +125,13 @@ def _bounded(block: Block) -> Iterator[Block]:
     why = f"the line is longer than {MAX_LINE >> 20} MiB; it was read over"
     for line in lines_of(block):
         yield line._replace(text=b"", broken=why) if len(line.text) > MAX_LINE else line
+
+
+def records_of(block: Block, lines: bool) -> Iterator[Block]:
+    """Each record of a block by itself. lines: whether it holds lines."""
+    if block.pack is not None:
+        return iter(block.pack.made())
+    return lines_of(block) if lines else iter((block,))
 
 
 def lines_of(block: Block) -> Iterator[Block]:

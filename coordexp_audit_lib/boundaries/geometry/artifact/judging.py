@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.geometry.artifact.blocks import Block, ends_of, halves, lines_of
+from coordexp_audit_lib.boundaries.geometry.artifact.blocks import Block, Pack, ends_of, halves, records_of
 from coordexp_audit_lib.boundaries.geometry.artifact.how import How
 from coordexp_audit_lib.boundaries.geometry.artifact.images import Images
 from coordexp_audit_lib.boundaries.geometry.artifact.layout import Counts, Layout, counted
 from coordexp_audit_lib.boundaries.geometry.artifact.lines import Line, quick_line, read_line
-from coordexp_audit_lib.boundaries.geometry.artifact.talks import TalkLayout
+from coordexp_audit_lib.boundaries.geometry.artifact.talks import SwiftLayout, TalkLayout
 from coordexp_audit_lib.boundaries.geometry.predicates import frames, grounding, records
-from coordexp_audit_lib.boundaries.geometry.predicates.frames import LIMITS, Fitting
+from coordexp_audit_lib.boundaries.geometry.predicates.frames import NO_SIZE, Fitting
 from coordexp_audit_lib.boundaries.geometry.predicates.grounding import Talk
 from coordexp_audit_lib.boundaries.geometry.predicates.pictured import Pictured
 from coordexp_audit_lib.boundaries.geometry.predicates.records import GEOMETRY_KEYS, Record, Space
@@ -32,6 +32,9 @@ TALKS: dict[str, Predicate] = {
     "geometry.bins_in_range": frames.in_frame,
     "geometry.box_ordered": frames.ordered,
 }
+LAYOUTS = {"conversations": TalkLayout, "ms-swift": SwiftLayout}
+UNFRAMED = f"coordinates: {NO_SIZE}"
+FEW = 4  # records that are judged one by one where one of them is not sound
 CONTRACT, UNSORTED, RANGE = "geometry.record_contract", "geometry.never_reordered", "geometry.bins_in_range"
 
 
@@ -72,6 +75,7 @@ class Column:
         self.claim, self.kind, self.file, self.sheet = claim, kind, file, sheet_for(claim)
         self.first: tuple[int, str] | None = None
         self.others = 0
+        self.only_unframed = False  # of the last line: its boxes were not compared, for want of the image's size
 
     def judge(self, told: Line, block: Block, subject: Any) -> bool:
         """Judge one line; what can't be judged of it is counted, and the first is remembered. Whether it is sound."""
@@ -80,7 +84,9 @@ class Column:
         self.sheet.ledger.judged(mine.checked)
         if mine.unjudged:
             self._left_out(block.number, mine.unjudged[0])
-        return self.sheet.count == before and not mine.unjudged and not self.sheet.stopped
+        found = self.sheet.count != before or self.sheet.stopped
+        self.only_unframed = not found and not mine.checked and mine.unjudged == [UNFRAMED]
+        return not found and not mine.unjudged
 
     def _left_out(self, number: int, why: str, lines: int = 1) -> None:
         self.others += lines - (self.first is None)
@@ -149,11 +155,15 @@ class Judge:
             return None
         if self.file.form == "objects":
             return Layout(self.how, self.file.space)
-        told = self.file.form == "conversations" and self.how.frame in LIMITS
-        return TalkLayout(self.how) if told and not self.images else None
+        if self.images or self.file.form not in LAYOUTS:
+            return None
+        return LAYOUTS[self.file.form](self.how, self.fitting)
 
     def take(self, block: Block, lines: bool) -> None:
         """Judge a block: many lines at a time where they are sound beyond doubt, each by itself else."""
+        if block.pack is not None:
+            self._unpack(block.number, block.pack)
+            return
         ends = (ends_of(block.text) if block.ends is None else block.ends) if lines and not block.broken else [0]
         self.lines = max(self.lines, block.number - 1 + len(ends))
         waiting = [block]
@@ -165,27 +175,60 @@ class Judge:
             if parts:
                 waiting += parts[::-1]
                 continue
-            for line in lines_of(block) if lines else (block,):
+            for line in records_of(block, lines):
                 self.each(line)
 
-    def _certified(self, block: Block, lines: bool) -> bool:
+    def _unpack(self, number: int, pack: Pack) -> None:
+        """Judge many records that stand in no lines."""
+        self.lines = max(self.lines, number - 1 + pack.number)
+        if pack.counts is not None and _known(self.columns) and not self.images:
+            self._count(pack.counts, number)
+            return
+        if self.layout and pack.text and self._certified(Block(number, 0, pack.text), array=True):
+            return
+        waiting = [pack.made()]
+        while waiting:
+            some = waiting.pop()
+            if self.layout and pack.text and len(some) > FEW:
+                text = b"[" + b",".join([one.text for one in some]) + b"]"
+                if len(some) < pack.number and self._certified(Block(some[0].number, 0, text), array=True):
+                    continue
+                middle = len(some) // 2
+                waiting += [some[middle:], some[:middle]]
+                continue
+            for one in some:
+                self.take(one, lines=False)
+
+    def _certified(self, block: Block, lines: bool = False, *, array: bool = False) -> bool:
+        """Whether all records of a block are sound beyond doubt, and then counted. array: whether it is one of them."""
+        layout = self.layout
+        assert layout is not None
         gc.disable()  # a block's objects hold no cycles, and are gone with the block
         try:
             ends = (ends_of(block.text) if block.ends is None else block.ends) if lines else None
-            made = self.layout.decode(block.text, ends) if self.layout else None
-            counts: Counts | None = self.layout.sound(block.text, made) if self.layout and made else None
+            made = layout.decode_array(block.text) if array else layout.decode(block.text, ends)
+            counts: Counts | None = layout.sound(block.text, made) if made else None
         finally:
             gc.enable()
-        if counts is None or made is None:
+        if counts is None or made is None or not self._count(counts, block.number):
             return False
-        judged = counted(counts)
-        for column in self.columns:
-            if column.kind is not Pictured:
-                column.sheet.ledger.judged(judged[column.claim.id])
         if self.images:
             for number, r in enumerate(made, block.number):
                 value = {"images": r.images, "width": r.width, "height": r.height}
                 self._pictured(Line(value), Block(number, block.offset, b""), value)
+        return True
+
+    def _count(self, counts: Counts, number: int) -> bool:
+        """Take in what was judged of records from `number` on; False where that can't be told of many at a time."""
+        if counts.unframed and not any(c.first for c in self.columns if c.claim.id == RANGE):
+            return False  # the first of which the frame is not known is to be named
+        judged = counted(counts)
+        for column in self.columns:
+            if column.claim.id == RANGE and self.unsaid:
+                self.fitting.coordinates += counts.coordinates
+            elif column.kind is not Pictured:
+                column.sheet.ledger.judged(judged[column.claim.id])
+                column.others += counts.unframed if column.claim.id == RANGE else 0
         return True
 
     def each(self, block: Block) -> None:
@@ -206,7 +249,8 @@ class Judge:
                 if isinstance(told.value, dict):
                     self.fitting.see(subject, block.number)
             elif column.kind is not Pictured:
-                sound = column.judge(told, block, subject) and sound
+                fine = column.judge(told, block, subject)
+                sound = (fine or (column.claim.id == RANGE and column.only_unframed)) and sound
         if sound and self.layout and not told.error:
             self.layout.learn(subject)
 

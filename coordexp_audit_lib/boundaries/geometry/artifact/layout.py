@@ -40,12 +40,14 @@ Fields = tuple[list[Any], dict[str, str], list[str], list[tuple[str, int]]]
 
 
 class Counts(NamedTuple):
-    """What was judged of lines that are sound: records, coordinates, boxes, and records with objects to compare."""
+    """What was judged of lines that are sound: records, coordinates, boxes, and records with objects to compare.
+    unframed: records whose coordinates can't be compared with anything."""
 
     records: int
     coordinates: int
     boxes: int
     compared: int
+    unframed: int = 0
 
 
 class Keys:
@@ -61,6 +63,10 @@ class Keys:
         for key, value in item.items():
             self.times[key] = self.times.get(key, 0) + 1
             self.depth[key] = max(self.depth.get(key, 0), _depth(value))
+
+    def see_also(self, key: str) -> None:
+        """A key that was there, and has a type of its own."""
+        self.times[key], self.depth[key] = self.times.get(key, 0) + 1, 0
 
     @property
     def shape(self) -> tuple[Any, ...]:
@@ -94,6 +100,7 @@ class Layout:
         self.chart = ""
         self.items = _OBJECTS
         self.decoder: Any = None
+        self.listed: Any = None
 
     def learn(self, record: Record) -> None:
         """Take a sound record for a sign of what the others are like."""
@@ -134,7 +141,18 @@ class Layout:
         self.metadata = next((n for n, k in record.__struct_names__ if k == "metadata"), "")
         self.top_keys = len(self.top.times) - len(self.top_optional)
         self.inner_keys = len(self.inner.times) - len(self.inner_optional)
-        self.decoder = msgspec.json.Decoder(record)
+        self._decoders(record)
+
+    def _decoders(self, record: Any) -> None:
+        self.decoder, self.listed = msgspec.json.Decoder(record), msgspec.json.Decoder(list[record])
+
+    def decode_array(self, text: bytes) -> list[Any] | None:
+        """The records of a JSON array; None unless each fits the types."""
+        try:
+            made: list[Any] | None = self.listed.decode(text) if self.listed else None
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        return made
 
     def decode(self, text: bytes, ends: Any = None) -> list[Any] | None:
         """The records of a block; None unless each stands on a line of its own and fits the types.
@@ -235,12 +253,25 @@ class Layout:
             return False
         if self.metadata and not self._same_chart(list(map(attrgetter(self.metadata), records))):
             return False
-        if self.space == "pixels" and any(_leaves_image(o, r.width, r.height) for r in records for o in r.objects):
+        if self.space == "pixels" and not self._in_images(records):
             return False
         most, multiple = self.how.max_pixels, self.how.multiple_of
         if most and any(r.width * r.height > most for r in records):
             return False
         return not multiple or not any(r.width % multiple or r.height % multiple for r in records)
+
+    def _in_images(self, records: Sequence[Any]) -> bool:
+        """Whether pixels lie in the image; that boxes are in order was looked at."""
+        if self.has["poly"] or self.chart != "xyxy":
+            return not any(_leaves_image(o, r.width, r.height) for r in records for o in r.objects)
+        return not [
+            1
+            for r in records
+            for wide, high in ((r.width, r.height),)
+            for o in r.objects
+            for _, _, x2, y2 in (o.bbox_2d,)
+            if x2 > wide or y2 > high
+        ]
 
     def _same_chart(self, metadata: list[Any]) -> bool:
         if self.chart == "xyxy":

@@ -7,11 +7,19 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.geometry.artifact.blocks import BLOCK, MAX_LINE, Block, blocks_of, guarded, lines_of
+from coordexp_audit_lib.boundaries.geometry.artifact.blocks import (
+    BLOCK,
+    MAX_LINE,
+    Block,
+    blocks_of,
+    guarded,
+    records_of,
+)
+from coordexp_audit_lib.boundaries.geometry.artifact.coco import COCO, images_of, looks_coco
 from coordexp_audit_lib.boundaries.geometry.artifact.files import BOM, Source
 from coordexp_audit_lib.boundaries.geometry.artifact.lines import read_line
 from coordexp_audit_lib.boundaries.geometry.artifact.tables import rows_of
-from coordexp_audit_lib.boundaries.geometry.artifact.wholes import COCO, elements_of, images_of, looks_coco
+from coordexp_audit_lib.boundaries.geometry.artifact.wholes import elements_of
 from coordexp_audit_lib.boundaries.geometry.predicates.grounding import FORMS, form_of
 from coordexp_audit_lib.boundaries.geometry.predicates.records import Record, Space
 from coordexp_audit_lib.core.errors import UsageError
@@ -94,9 +102,11 @@ def look(name: str, stream: Stream, form: str, frame: str) -> Looked:
         if block is None:
             break
         blocks.append(block)
-        texts = lines_of(block) if stream.lines else iter([block])
-        for _, text in zip(range(LOOKED_AT - len(values)), texts, strict=False):
+        for _, text in zip(range(LOOKED_AT - len(values)), records_of(block, stream.lines), strict=False):
             values.append(read_line(text.text).value if not text.broken else None)
+    if not stream.lines and len(values) == LOOKED_AT and not any(isinstance(v, dict) for v in values):
+        what = f"holds no records: none of its first {LOOKED_AT} elements is an object"
+        raise UsageError(what, where=name, remedy="give an array of records")
     found = form or next((f for f in map(form_of, values) if f), "")
     objects = [v for v in values if isinstance(v, dict)]
     if not found and objects and not any(KNOWN & v.keys() for v in objects):

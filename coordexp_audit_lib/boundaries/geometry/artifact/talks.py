@@ -1,8 +1,10 @@
 """Which conversations are sound beyond doubt, as `layout` says it of records of objects: turns, one kind of images, and
-answers that are a JSON list of boxes and labels in shares or thousandths of the image. All else is judged by itself."""
+answers that hold one JSON list of boxes, points and labels, or Qwen-VL's box tokens; and ms-swift's boxes beside the
+turns. All else is judged by itself."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, Literal
@@ -10,17 +12,19 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from coordexp_audit_lib.boundaries.geometry.artifact.framed import Drawn, are_in_order, fit, fit_as_before, lacks_sizes
 from coordexp_audit_lib.boundaries.geometry.artifact.how import How
 from coordexp_audit_lib.boundaries.geometry.artifact.layout import (
     LEARNED,
     Counts,
     Layout,
+    Side,
     Text,
     can_be_named,
     struct_of,
 )
 from coordexp_audit_lib.boundaries.geometry.artifact.lines import each_key_once
-from coordexp_audit_lib.boundaries.geometry.predicates.frames import LIMITS
+from coordexp_audit_lib.boundaries.geometry.predicates.frames import Fitting
 from coordexp_audit_lib.boundaries.geometry.predicates.grounding import ASSISTANT, MEDIA, OTHERS, Talk
 
 SPELLINGS = (("role", "content"), ("from", "value"))
@@ -34,28 +38,39 @@ class Answered(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """An object of an answer: one of the two."""
 
     bbox_2d: tuple[float, float, float, float] | UnsetType = UNSET
+    bbox: tuple[float, float, float, float] | UnsetType = UNSET
     point_2d: tuple[float, float] | UnsetType = UNSET
     label: str = ""
 
 
-_ANSWER = msgspec.json.Decoder(list[Answered])
+ANSWER = msgspec.json.Decoder(list[Answered])
+_SPELLED = re.compile(r"<\|box_start\|>\((\d{1,9}),\s*(\d{1,9})\),\s*\((\d{1,9}),\s*(\d{1,9})\)<\|box_end\|>")
+_WORDS = ("bbox", "point_2d", "box_start")
+_BOX, _ALSO_BOX, _POINT = map(attrgetter, ("bbox_2d", "bbox", "point_2d"))
 
 
 class TalkLayout(Layout):
-    """The types of a file's conversations, as its sound lines show them; of boxes in a frame that needs no sizes."""
+    """The types of a file's conversations, as its sound lines show them.
 
-    def __init__(self, how: How) -> None:
+    Args:
+        fitting: which frames fitted so far, where `how` says none.
+    """
+
+    known: frozenset[str] = frozenset()  # of the keys that are not here, those that this layout has a type for
+
+    def __init__(self, how: How, fitting: Fitting) -> None:
         super().__init__(how, "bins")
-        self.limit = LIMITS[how.frame]
+        self.fitting = fitting
         self.spelled: tuple[Any, str] | None = None
         self.pictures = ""
+        self.sized = False
 
     def learn(self, record: Any) -> None:
         talk: Talk = record
         value = talk.value
         listed = [k for k in LISTED if k in value]
         pictures = [k for k in PICTURES if k in value]
-        if self.turns >= LEARNED or len(listed) != 1 or len(pictures) > 1 or NOT_HERE & value.keys():
+        if self.turns >= LEARNED or len(listed) != 1 or len(pictures) > 1 or (NOT_HERE - self.known) & value.keys():
             return
         turns = value[listed[0]]
         spelling = next((s for s in SPELLINGS if all(t.keys() >= set(s) for t in turns)), None)
@@ -68,13 +83,22 @@ class TalkLayout(Layout):
         self.pictures = self.pictures or "".join(pictures)
         if self.spelled != (spelling, listed[0]) or pictures not in ([], [self.pictures]):
             return  # a file that spells its records in more than one way
+        self._see(value, turns)
+        if self.turns < LEARNED and self._shape() != self.shape:
+            self.shape, self.turns = self._shape(), self.turns + 1
+            self._make()
+
+    def _see(self, value: dict[str, Any], turns: list[dict[str, Any]]) -> None:
         self.top.see(value)
         for turn in turns:
             self.inner.see(turn)
-        shape = (self.top.shape, self.inner.shape)
-        if shape != self.shape:
-            self.shape, self.turns = shape, self.turns + 1
-            self._make()
+
+    def _shape(self) -> tuple[Any, ...]:
+        return self.top.shape, self.inner.shape
+
+    def _types(self) -> dict[str, Any]:
+        """Of the record's keys, beside its turns."""
+        return {"images": list[Text], "image": Text | list[Text], "width": Side, "height": Side}
 
     def _make(self) -> None:
         assert self.spelled is not None
@@ -82,66 +106,149 @@ class TalkLayout(Layout):
         turn, self.inner_optional, self.inner_holding = struct_of("Turn", self.inner.fields({role: Role, content: str}))
         names = {k: n for n, k in turn.__struct_names__}
         self.role, self.content = attrgetter(names[role]), attrgetter(names[content])
-        types = {"images": list[Text], "image": Text | list[Text], listed: list[turn]}  # type: ignore[valid-type]
+        types = {**self._types(), listed: list[turn]}  # type: ignore[valid-type]
         record, self.top_optional, self.top_holding = struct_of("Record", self.top.fields(types))
         self.items = attrgetter(listed)
         self.top_keys = len(self.top.times) - len(self.top_optional)
         self.inner_keys = len(self.inner.times) - len(self.inner_optional)
-        self.decoder = msgspec.json.Decoder(record)
+        self.sized = {"width", "height"} <= self.top.times.keys()
+        self._decoders(record)
 
     def sound(self, text: bytes, records: Sequence[Any]) -> Counts | None:
-        boxes = points = turns = 0
+        drawn, turns = Drawn(), 0
         for record in records:
-            found = self._answers(record)
-            if found is None:
+            if not self._draw(record, drawn):
                 return None
-            boxes, points = boxes + found[0], points + found[1]
+            drawn.close(self._size(record))
             turns += len(self.items(record))
-        if not each_key_once(text, self._keys(records, turns)):
-            return None
-        return Counts(len(records), 4 * boxes + 2 * points, boxes, 0)
+        keys = self._keys(records, turns) + self._inner_keys(records)
+        return self._counts(records, drawn) if each_key_once(text, keys) else None
 
-    def _answers(self, record: Any) -> tuple[int, int] | None:
-        """How many boxes and points the answers of a record have, if all about it is sound."""
-        marks = boxes = points = 0
-        last = ""
+    def _inner_keys(self, records: Sequence[Any]) -> int:
+        """How many keys were read of what only some kinds of records have."""
+        return 0
+
+    def _size(self, record: Any) -> tuple[int, int] | None:
+        """Width and height of a record's image, as it states them."""
+        if not self.sized or record.width is UNSET or record.height is UNSET:
+            return None
+        return record.width, record.height
+
+    def _counts(self, records: Sequence[Any], drawn: Drawn, frame: str = "") -> Counts | None:
+        """What was judged, if all that is drawn is in order and in its frame."""
+        frame = frame or self.how.frame
+        if not are_in_order(drawn) or len(drawn.sizes) not in (0, len(records)):
+            return None
+        lacking = bool(frame) and lacks_sizes(drawn, frame)
+        if not frame and not fit_as_before(drawn, self.fitting, self.how):
+            return None
+        if frame and not lacking and not fit(drawn, frame, self.how):
+            return None
+        unframed = drawn.drawn_in if lacking else 0
+        return Counts(len(records), 0 if lacking else drawn.coordinates, len(drawn.boxes), 0, unframed)
+
+    def _draw(self, record: Any, drawn: Drawn) -> bool:
+        """Take in what the answers of a record draw; whether all else about it is sound."""
+        marks, last = 0, ""
         for turn in self.items(record):
             content = self.content(turn)
-            marks += content.count("<image>")
-            if "<video>" in content or "<audio>" in content:
-                return None
+            if "<" in content:
+                marks += content.count("<image>")
+                if "<video>" in content or "<audio>" in content:
+                    return False
             if self.role(turn) in ASSISTANT:
                 last = content
-                found = self._answered(content)
-                if found is None:
-                    return None
-                boxes, points = boxes + found[0], points + found[1]
+                if not self._answered(content, drawn):
+                    return False
+        return self._is_sound(record, marks, last)
+
+    def _is_sound(self, record: Any, marks: int, last: str) -> bool:
+        """Whether the last answer is one, and there are as many images as placeholders."""
         given = getattr(record, self.pictures, UNSET) if self.pictures else UNSET
         files = given if isinstance(given, list) else [] if given is UNSET else [given]
-        if not last.strip() or (marks and marks != len(files)) or any(map(str.isspace, files)):
-            return None
-        return boxes, points
+        return bool(last.strip()) and (not marks or marks == len(files)) and not any(map(str.isspace, files))
 
-    def _answered(self, content: str) -> tuple[int, int] | None:
-        """How many boxes and points an answer spells, each in order and in the frame; None where that is not clear."""
-        if not any(word in content for word in ("bbox", "point_2d", "box_start")):
-            return 0, 0
+    def _answered(self, content: str, drawn: Drawn) -> bool:
+        """Take in the boxes and points that an answer spells; False where it is not clear what they are."""
+        named, pointed, spelled = map(content.count, _WORDS)
+        if not named and not pointed:
+            return not spelled or self._spelled(content, spelled, drawn)
+        begin, end = content.find("["), content.rfind("]") + 1
         try:
-            found = _ANSWER.decode(content)
+            found = ANSWER.decode(content[begin:end])
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            return None
-        most, boxes = self.limit, 0
-        for item in found:
-            if item.bbox_2d is UNSET:
-                if item.point_2d is UNSET or not (min(item.point_2d) >= 0 and max(item.point_2d) <= most):
-                    return None
-                continue
-            boxes += 1
-            x1, y1, x2, y2 = item.bbox_2d
-            if item.point_2d is not UNSET or not (0 <= x1 <= x2 <= most and 0 <= y1 <= y2 <= most):
-                return None
-            if most > 1 and x2 <= 1 and y2 <= 1:
-                return None
-        points = len(found) - boxes
-        words = ("bbox", '"bbox_2d"', "point_2d", "box_start")
-        return (boxes, points) if tuple(map(content.count, words)) == (boxes, boxes, points, 0) else None
+            return False
+        boxes = [b for b in map(_BOX, found) if b is not UNSET]
+        also = [b for b in map(_ALSO_BOX, found) if b is not UNSET] if named != len(boxes) else []
+        points = [p for p in map(_POINT, found) if p is not UNSET] if pointed else []
+        if (len(boxes) + len(also), len(points), 0) != (named, pointed, spelled) or named + pointed != len(found):
+            return False
+        if content.count('"bbox_2d"') != len(boxes) or content.count('"bbox"') != len(also):
+            return False
+        if pointed and content.count('"point_2d"') != pointed:
+            return False
+        drawn.boxes += boxes
+        drawn.boxes += also
+        drawn.points += points
+        return True
+
+    def _spelled(self, content: str, number: int, drawn: Drawn) -> bool:
+        """Of boxes between Qwen-VL's own tokens, which are in thousandths."""
+        found = _SPELLED.findall(content)
+        if len(found) != number or self.how.frame not in ("", "norm1000"):
+            return False
+        drawn.boxes += [tuple(map(float, one)) for one in found]
+        return True
+
+
+class Grounded(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """ms-swift's `objects`."""
+
+    ref: list[Text] | UnsetType = UNSET
+    bbox: list[tuple[float, float, float, float]] | UnsetType = UNSET
+    bbox_type: Literal["real", "norm1", "norm1000"] | UnsetType = UNSET
+    width: Side | UnsetType = UNSET
+    height: Side | UnsetType = UNSET
+
+
+class SwiftLayout(TalkLayout):
+    """The same of ms-swift's grounding records, whose boxes stand beside the turns."""
+
+    known = frozenset({"objects"})
+
+    def _see(self, value: dict[str, Any], turns: list[dict[str, Any]]) -> None:
+        objects = value["objects"]
+        if not objects.keys() <= set(Grounded.__struct_fields__):
+            self.turns = LEARNED
+        super()._see({k: v for k, v in value.items() if k != "objects"}, turns)
+        self.top.see_also("objects")
+
+    def _types(self) -> dict[str, Any]:
+        return {**super()._types(), "objects": Grounded}
+
+    def _inner_keys(self, records: Sequence[Any]) -> int:
+        found = list(map(attrgetter("objects"), records))
+        return sum(sum([get(o) is not UNSET for o in found]) for get in map(attrgetter, Grounded.__struct_fields__))
+
+    def _size(self, record: Any) -> tuple[int, int] | None:
+        objects = record.objects
+        if objects.width is not UNSET and objects.height is not UNSET:
+            return objects.width, objects.height
+        return super()._size(record)
+
+    def _counts(self, records: Sequence[Any], drawn: Drawn, frame: str = "") -> Counts | None:
+        frames = {"real" if r.objects.bbox_type is UNSET else r.objects.bbox_type for r in records}
+        return super()._counts(records, drawn, frames.pop()) if len(frames) == 1 else None
+
+    def _answered(self, content: str, drawn: Drawn) -> bool:
+        return True
+
+    def _draw(self, record: Any, drawn: Drawn) -> bool:
+        objects = record.objects
+        texts = list(map(self.content, self.items(record)))
+        marked = [sum([t.count(mark) for t in texts]) for mark in ("<ref-object>", "<bbox>")]
+        refs, boxes = (() if given is UNSET else given for given in (objects.ref, objects.bbox))
+        if marked != [len(refs), len(boxes)] or any(map(str.isspace, refs)):
+            return False
+        drawn.boxes += boxes
+        return super()._draw(record, drawn)

@@ -25,6 +25,7 @@ from coordexp_audit_lib.core.evidence import Where
 from coordexp_audit_lib.core.fault import Honest, fault
 from coordexp_audit_lib.core.finding import Violation
 from coordexp_audit_lib.core.problem import Problem
+from coordexp_audit_lib.core.surface import Surface
 from coordexp_audit_lib.kit.boxes import BIN_COUNT, LAST_BIN, TOKENS, decode, extent
 
 ALL_BINS = list(range(BIN_COUNT))
@@ -37,27 +38,34 @@ SIZES = ((1000, 1000), (640, 480), (1248, 832), (333, 777))
     remedy="Use the one codec for every conversion; round to the nearest bin and divide by 999.",
 )
 def bins_k999(ctx: Context) -> Iterator[Violation | Problem]:
-    yield from _decodes(ctx)
+    for surface in (s.CODEC, s.ANNOTATE):
+        yield from ctx.part(surface.name, _decodes(ctx, surface))
+    yield from ctx.part(s.COORD_TOKENS.name, _tokens(ctx))
+    yield from ctx.part(s.EXPECTATION.name, _peak(ctx))
     for width, height in SIZES:
-        yield from _pixels(ctx, width, height)
-    yield from _encodes(ctx)
+        yield from ctx.part(s.PIXELS.name, _pixels(ctx, width, height))
+    yield from ctx.part(s.ENCODE.name, _encodes(ctx))
 
 
 def _named(found: Iterable[Problem], subject: str, where: Where | None = None) -> Iterator[Problem]:
     return (b.named(p, subject, where=where) for p in found)
 
 
-def _decodes(ctx: Context) -> Iterator[Violation | Problem]:
-    request = s.BinsRequest(ALL_BINS)
-    for surface in (s.CODEC, s.ANNOTATE):
-        answer = ctx.value(surface, request)
-        ctx.judged(BIN_COUNT)
-        yield from _roundtrip(surface.name, answer.tokens, answer.ints)
-        yield from _named(b.decode_problems(answer.normalized, ALL_BINS, b.EXACT, ""), surface.name)
-    tokens = ctx.value(s.COORD_TOKENS, request)
+def _decodes(ctx: Context, surface: Surface[s.BinsRequest, s.CodecResponse]) -> Iterator[Violation | Problem]:
+    answer = ctx.value(surface, s.BinsRequest(ALL_BINS))
+    ctx.judged(BIN_COUNT)
+    yield from _roundtrip(surface.name, answer.tokens, answer.ints)
+    yield from _named(b.decode_problems(answer.normalized, ALL_BINS, b.EXACT, ""), surface.name)
+
+
+def _tokens(ctx: Context) -> Iterator[Violation]:
+    tokens = ctx.value(s.COORD_TOKENS, s.BinsRequest(ALL_BINS))
     ctx.judged(BIN_COUNT)
     yield from _roundtrip(s.COORD_TOKENS.name, tokens.tokens, tokens.ints)
-    peak = ctx.value(s.EXPECTATION, request)
+
+
+def _peak(ctx: Context) -> Iterator[Problem]:
+    peak = ctx.value(s.EXPECTATION, s.BinsRequest(ALL_BINS))
     ctx.judged(BIN_COUNT)
     yield from _named(b.decode_problems(peak.normalized, ALL_BINS, b.SINGLE, ""), s.EXPECTATION.name)
 

@@ -13,6 +13,8 @@ from coordexp_audit_lib.kit.boxes import is_ordered
 
 FRAMES = ("real", "resized", "norm1", "norm1000")
 LIMITS: dict[str, float] = {"norm1": 1.0, "norm1000": 1000.0}
+LARGEST = (28, 56 * 56, 16_384 * 28 * 28)  # factor, least and most pixels of any run with Qwen's processors
+NO_SIZE = "needs the image's size"
 SLACK = 0.5  # of a pixel: annotations with fractions end there
 TITLES = {
     "real": "pixels of the image",
@@ -59,7 +61,7 @@ def limits(talk: Talk, box: Box, frame: str) -> tuple[float, float] | str:
         return (LIMITS[frame], LIMITS[frame]) if frame in LIMITS else "needs the frame (--frame)"
     sizes = sizes_of(talk)
     if not sizes:
-        return "needs the image's size"
+        return NO_SIZE
     if box.image is None and len({tuple(s) for s in sizes}) > 1:
         return "there are several images"
     if (box.image or 0) >= len(sizes):
@@ -131,7 +133,7 @@ def ordered(talk: Talk, ledger: Ledger) -> Iterator[Problem]:
 
 def _largest(talk: Talk) -> Talk:
     """The record as a run would see it that resizes to the most that Qwen's processors do: no run sees it larger."""
-    return Talk(talk.value, talk.form, talk.frame, talk.sizes, (28, 56 * 56, 16_384 * 28 * 28))
+    return Talk(talk.value, talk.form, talk.frame, talk.sizes, LARGEST)
 
 
 class Fitting:

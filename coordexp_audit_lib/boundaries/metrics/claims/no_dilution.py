@@ -22,8 +22,10 @@ from coordexp_audit_lib.core.finding import Violation
     remedy="Keep a weight for each gauge, and add to it only where the gauge is present; reduce both over ranks.",
 )
 def no_dilution(ctx: Context) -> cases.Found:
-    for name, request, expected in cases.partial_gauges():
-        for rank, payload in enumerate(ctx.value(s.ACCUMULATE, request).ranks):
+    one_by_one = [] if ctx.target.declaration() is None else cases.gauges_of_one_rank()
+    for name, request, expected in (*cases.partial_gauges(), *one_by_one):
+        answer = ctx.offered(name, s.ACCUMULATE, request)
+        for rank, payload in enumerate(answer.value.ranks if answer else ()):
             ctx.judged()
             actual = s.numbers(payload).get(cases.GAUGE)
             if not isinstance(actual, (int, float)) or not abs(actual - expected) <= steps.TOLERANCE:

@@ -13,6 +13,7 @@ from coordexp_audit_lib.boundaries.packing.artifact.forms import Array
 from coordexp_audit_lib.boundaries.packing.artifact.rows import Part, marked, parts, seen_by_others, tail
 from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.profile import Profile, of_batch
+from coordexp_audit_lib.kit.replies import HIDDEN
 
 TELLING = ("input_ids", "position_ids", "text_position_ids", "cu_seq_lens_q", "cu_seq_lens_k", "seq_idx")
 
@@ -321,10 +322,6 @@ class PackedRow:
         if not self.starts:
             return np.zeros(0, dtype=np.int64)
         return np.flatnonzero(marked(max(self.padding, 1), np.concatenate(list(self.starts.values()))))
-
-
-# Added to logits before the softmax: what is left of a weight is exp(-50), about 2e-22, and less.
-HIDDEN = -50
 
 
 def reading(mask: Array) -> Callable[[Array], Array]:

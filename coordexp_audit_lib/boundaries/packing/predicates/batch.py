@@ -248,6 +248,37 @@ def _padded(row: PackedRow, real: Array, places: Array, ledger: Ledger) -> Itera
             bad = int(((sizes <= 0) | (sizes > room)).argmax())
             text = f"{name} gives sequence {bad} {int(sizes[bad])} real tokens, and its place has {int(room[bad])}"
             yield Problem(text, expected=f"1 to {int(room[bad])}", actual=int(sizes[bad]), token=int(places[bad]))
+        else:
+            yield from _longest(row, name, int(sizes.max()))
+            if name == "cu_seq_lens_q":
+                yield from _behind(row, places.astype(np.int64), sizes)
+
+
+def _longest(row: PackedRow, name: str, most: int) -> Iterator[Problem]:
+    """Kernels read no further than `max_length`; a larger one costs time only."""
+    longest = row.get("max_length_q" if name.endswith("q") else "max_length_k")
+    if longest is not None and longest.size == 1 and int(longest.reshape(-1)[0]) < most:
+        text = f"max_length is less than the longest sequence of {name}"
+        yield Problem(text, expected=most, actual=int(longest.reshape(-1)[0]))
+
+
+def _behind(row: PackedRow, places: Array, sizes: Array) -> Iterator[Problem]:
+    """Behind the real tokens of a sequence stand pads, of one kind, and nothing that is supervised."""
+    offset = np.arange(int(places[-1])) - np.repeat(places[:-1], np.diff(places))
+    behind = offset >= np.repeat(sizes, np.diff(places))
+    ids, labels = row.flat("input_ids"), row.labels
+    if labels is not None and labels.size == behind.size:
+        lost = behind & (labels != row.profile.ignore_index)
+        if lost.any():
+            text = "a supervised token stands behind the real tokens that cu_seq_lens_q counts of its sequence"
+            yield Problem(text, "labels", expected="within", actual="behind", token=int(lost.argmax()))
+    if ids is not None and ids.size == behind.size and behind.any():
+        kinds, counts = np.unique(ids[behind], return_counts=True)
+        other = behind & (ids != kinds[counts.argmax()])
+        if other.any():
+            text = "a token that is no pad stands behind the real tokens that cu_seq_lens_q counts of its sequence"
+            pad, actual = int(kinds[counts.argmax()]), int(ids[int(other.argmax())])
+            yield Problem(text, "input_ids", expected=pad, actual=actual, token=int(other.argmax()))
 
 
 def _one_cu(name: str, cu: Array, row: PackedRow) -> Iterator[Problem]:

@@ -141,7 +141,10 @@ def _one_after_another(what: str, own: Sequence[tuple[Any, Any]], row: PackedRow
     """One kind, of samples with these grids and pixel rows."""
     grid_name, pixel_name = KINDS[what]
     grid, pixels = row.get(grid_name), row.get(pixel_name)
-    grid = np.zeros((0, 3), np.int64) if grid is None else grid
+    grid = np.zeros((0, 3), np.int64) if grid is None else grid.reshape(-1, 3)
+    if idle := _in_padding(row, what):
+        grid, rows_of_idle = grid[:-idle], int(grid[-idle:].prod(axis=1).sum())
+        pixels = None if pixels is None else pixels[: max(len(pixels) - rows_of_idle, 0)]
     grids = np.concatenate([np.asarray(g, dtype=np.int64).reshape(-1, 3) for g, _ in own])
     if not np.array_equal(grids, grid):
         yield Problem(f"{grid_name} is not the samples' own in order", expected=grids.tolist(), actual=grid.tolist())
@@ -168,6 +171,22 @@ def _one_after_another(what: str, own: Sequence[tuple[Any, Any]], row: PackedRow
         number = sum(at >= end for end in accumulate(grids.prod(axis=1).tolist()))
         text = f"pixel row {at} is not that of {what} {number}: rows do not follow the samples' order"
         yield Problem(text, expected=str(rows[at]), actual=str(pixels[at]))
+
+
+def _in_padding(row: PackedRow, what: str) -> int:
+    """How many of the last images stand whole behind the samples, where nothing is supervised: they are no sample's,
+    and are there so that every rank runs the vision tower."""
+    ids, pad = row.flat("input_ids"), row.profile.image_pad if what == "image" else row.profile.video_pad
+    lengths, labels, end = row.get("lengths"), row.labels, None
+    if lengths is not None:
+        end = int(lengths.sum())
+    elif row.places:
+        end = row.places[-1][1] + len(row.samples[-1].input_ids)
+    if ids is None or pad is None or end is None or row.rows != 1:
+        return 0
+    if labels is not None and (labels[end:] != row.profile.ignore_index).any():
+        return 0
+    return int((mrope.runs(ids == pad)[0] >= end).sum())
 
 
 def _other(a: Array, b: Array) -> Array:

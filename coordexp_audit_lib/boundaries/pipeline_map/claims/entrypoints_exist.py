@@ -59,6 +59,9 @@ fault(
         ]
     )
 )
+fault(entrypoints_exist, "bad_substitution", ENTRYPOINTS, "the launcher expands ${:-900}, at which bash stops")(
+    answered(entrypoints=lambda t: [replace(e, refused_at=27) if e is t.entrypoints[1] else e for e in t.entrypoints])
+)
 fault(entrypoints_exist, "module_gone", ENTRYPOINTS, "the launchers start a module that is not in the tree")(
     answered(entrypoints=lambda t: [replace(e, starts=[replace(s, file="") for s in e.starts]) for e in t.entrypoints])
 )

@@ -3,6 +3,10 @@ not there, calls that no parameters take. Read, never imported."""
 
 from __future__ import annotations
 
+import ast
+import sys
+from collections.abc import Iterator
+
 import msgspec
 
 from coordexp_audit_lib.core.errors import SurfaceFailed
@@ -14,10 +18,14 @@ from coordexp_audit_lib.source.undefined import undefined
 
 
 class CodeRequest(msgspec.Struct, frozen=True):
-    """roots: top-level packages; leave_out: folders below them that no run passes through."""
+    """roots: top-level packages; leave_out: folders below them that no run passes through.
+
+    packages: what the pipeline's environment has, by the names they are imported by; empty where that is not known.
+    """
 
     roots: list[str]
     leave_out: list[str] = []
+    packages: list[str] = []
 
 
 class Code(msgspec.Struct, frozen=True):
@@ -40,7 +48,22 @@ def read_code(tree: Tree, request: CodeRequest) -> Code:
             broken.append(Broken("syntax", path, _line_of(failed), "", path, "is no Python: it does not parse"))
             continue
         broken += [*undefined(module, tree.text(path), path), *fitting.misfits(path)]
+        broken += unknown_packages(tree, module, path, request.packages) if request.packages else []
     return Code(len(paths), fitting.imports, fitting.calls, broken)
+
+
+def unknown_packages(tree: Tree, module: ast.Module, path: str, known: list[str]) -> Iterator[Broken]:
+    """Imports without which the module is not there, of packages that neither the tree nor its environment has."""
+    for node in module.body:
+        named = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            named = [node.module]
+        for top in dict.fromkeys(n.split(".")[0] for n in named):
+            here = tree.root / top
+            if top in known or top in sys.stdlib_module_names or here.is_dir() or here.with_suffix(".py").is_file():
+                continue
+            message = f"imports {top}, which is neither in the tree nor a package of its environment"
+            yield Broken("package", path, node.lineno, "", top, message)
 
 
 def _line_of(failed: SurfaceFailed) -> int:

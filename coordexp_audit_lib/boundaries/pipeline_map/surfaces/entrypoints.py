@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from coordexp_audit_lib.core.surface import surface
-from coordexp_audit_lib.source.shell import Start, starts
+from coordexp_audit_lib.source.shell import Start, refused, starts
 from coordexp_audit_lib.source.tree import Tree
 
 
@@ -20,7 +20,10 @@ class EntrypointsRequest(msgspec.Struct, frozen=True):
 
 
 class StartedEntrypoint(msgspec.Struct, frozen=True):
-    """starts: what the launcher starts by itself and through the scripts and modules that it starts, in order."""
+    """starts: what the launcher starts by itself and through the scripts and modules that it starts, in order.
+
+    refused_at: the line of the launcher at which its shell stops, 0 where it reads all.
+    """
 
     id: str
     launcher: str
@@ -28,6 +31,7 @@ class StartedEntrypoint(msgspec.Struct, frozen=True):
     config: str
     config_exists: bool
     starts: list[Start]
+    refused_at: int = 0
 
 
 class Entrypoints(msgspec.Struct, frozen=True):
@@ -40,7 +44,8 @@ def entrypoints(tree: Tree, request: EntrypointsRequest) -> Entrypoints:
     for e in request.entrypoints:
         stands = tree.exists(e.launcher)
         told = starts(tree, e.launcher) if stands else []
-        found.append(StartedEntrypoint(e.id, e.launcher, stands, e.config, tree.exists(e.config), told))
+        stops = refused(tree.text(e.launcher)) if stands else 0
+        found.append(StartedEntrypoint(e.id, e.launcher, stands, e.config, tree.exists(e.config), told, stops))
     return Entrypoints(found)
 
 

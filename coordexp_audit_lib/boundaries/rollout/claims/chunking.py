@@ -34,7 +34,8 @@ def chunking(ctx: Context) -> Iterator[Problem]:
     for case, runs in zip(topologies, answered, strict=True):
         ctx.judged()
         sent += sum(len(c.requests) for r in runs for c in r.calls)
-        yield from predicates.told(predicates.dispatch_problems(case, runs), "", asdict(case))
+        found = predicates.dispatch_problems(case, runs, capped=ctx.contract.get("rollout.capped", True))
+        yield from predicates.told(found, "", asdict(case))
     ctx.fact("requests sent to stand-in servers", sent)
 
 

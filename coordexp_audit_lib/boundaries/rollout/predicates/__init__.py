@@ -89,8 +89,11 @@ def payload_problems(talk: Talk, payload: s.Payload) -> Iterator[Problem]:
         yield Problem("an image object is posted as neither path nor data URL", "", "a data URL, or a refusal", images)
 
 
-def dispatch_problems(case: s.Topology, runs: Sequence[s.RankRun]) -> Iterator[Problem]:
-    """Each rank's calls cover its requests once and in order; servers are not over-filled in any round."""
+def dispatch_problems(case: s.Topology, runs: Sequence[s.RankRun], *, capped: bool = True) -> Iterator[Problem]:
+    """Each rank's calls cover its requests once and in order; servers are not over-filled in any round.
+
+    capped: whether what a server decodes at once bounds a round.
+    """
     if len(runs) != case.ranks:
         yield Problem("a rank is missing", "", case.ranks, len(runs))
     room = case.decode_batch_size * sum(case.servers)
@@ -100,10 +103,10 @@ def dispatch_problems(case: s.Topology, runs: Sequence[s.RankRun]) -> Iterator[P
                 yield Problem("fewer rollout slots than ranks", "", "a refusal, or outputs in order", run.outputs)
         return
     for run in runs:
-        yield from _rank_problems(case, run, room // case.ranks)
+        yield from _rank_problems(case, run, room // case.ranks if capped else case.requests)
     for (number, server), count in sorted(_loads(runs).items()):
         most = case.decode_batch_size * case.servers[server]
-        if count > most:
+        if capped and count > most:
             text = f"in round {number}, the ranks together send server {server} more than its GPUs may decode at once"
             yield Problem(text, "", most, count)
 

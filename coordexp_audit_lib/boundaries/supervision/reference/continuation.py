@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from coordexp_audit_lib.boundaries.supervision.predicates import candidates
+from coordexp_audit_lib.boundaries.supervision.predicates import candidates, roles
 from coordexp_audit_lib.boundaries.supervision.predicates import suffix as parts
 from coordexp_audit_lib.boundaries.supervision.surfaces import continuation as s
 from coordexp_audit_lib.core.evidence import digest
@@ -35,6 +35,21 @@ def suffix(request: s.SuffixRequest) -> s.Suffix:
     ids, given = [*encode(whole), *encode(END)], parts.given_bytes(request)
     follow = [at for at, (_, end) in enumerate(parts.spans(ids)) if end > given]
     return s.Suffix(ids, [s.PlacedStep(at, s.TargetStep(ids[at], [(ids[at], 1.0)])) for at in follow])
+
+
+@answers(s.BRANCH)
+def branch(request: s.BranchRequest) -> s.Branch:
+    """The list ends behind the candidate where nothing else is left."""
+    rest = [i for i in range(len(request.gt)) if i not in (*request.given, request.candidate)]
+    whole, records = parts.written([request.gt[i] for i in (*request.given, request.candidate)], request.order)
+    end = len(whole.encode()) - len(parts.CLOSE)
+    start = end - len(records[-1].encode())
+    ids = [*encode(whole if not rest else whole[: -len(parts.CLOSE)]), *encode(END)]
+    spans = list(enumerate(parts.spans(ids)))
+    candidate = [at for at, (first, last) in spans if last > start and first < end]
+    coordinates = [at for at in candidate if roles.is_coordinate(ids[at])]
+    close = [] if rest else [at for at, (first, last) in spans if last > end and first < end + len(parts.CLOSE)]
+    return s.Branch(ids, candidate, coordinates, close, close[:1])
 
 
 @answers(s.SUBSETS)

@@ -55,6 +55,30 @@ class Suffix(msgspec.Struct, frozen=True):
     steps: list[PlacedStep]
 
 
+class BranchRequest(msgspec.Struct, frozen=True):
+    """An answer that goes on with one candidate: of `gt` by number, those of `given` are there, `candidate` follows.
+
+    order: of a record's fields.
+    """
+
+    gt: list[Thing]
+    given: list[int]
+    candidate: int
+    order: Order = "desc_first"
+
+
+class Branch(msgspec.Struct, frozen=True):
+    """ids: the assistant's tokens with what the template puts after them. The others are positions among them:
+    candidate: what is scored as the candidate. coordinates: those of its box. close: what is scored as the end of the
+    list, of which close_start begins it; both empty where the list does not end."""
+
+    ids: list[int]
+    candidate: list[int]
+    coordinates: list[int]
+    close: list[int]
+    close_start: list[int]
+
+
 class CandidateLossRequest(msgspec.Struct, frozen=True):
     """Rows of logits with the steps that they predict; support: the weight of the mass on all targets together,
     balance: that of its division among them. Both 1 is cross-entropy against the shares."""
@@ -128,5 +152,6 @@ CANDIDATE_LOSS = surface(
     "supervision.candidate_loss", CandidateLossRequest, CandidateLoss, "The loss of steps with several targets."
 )
 SUFFIX = surface("supervision.suffix", SuffixRequest, Suffix, "What is taught of an answer of which a part is given.")
+BRANCH = surface("supervision.branch", BranchRequest, Branch, "Which tokens are scored as a candidate and as the end.")
 SUBSETS = surface("supervision.subsets", SubsetRequest, Subsets, "Which objects are given, and which are asked for.")
 OBJECTIVE = surface("supervision.objective", ObjectiveRequest, Objective, "Modules' losses added up, and logged.")

@@ -42,7 +42,8 @@ def labels_cover_assistant(ctx: Context) -> Iterator[Violation]:
     ignored = profile.ignore_index
     supervised = pads = 0
     ends: int | None = None  # of turns, in a record that spells none
-    for name, request in cases.encode_requests(ctx.contract):
+    roles = () if ctx.target.declaration() is None else cases.role_requests(ctx.contract)
+    for name, request in (*cases.encode_requests(ctx.contract), *roles):
         answer = ctx.offered(name, s.ENCODE, request)
         if answer is None:
             continue

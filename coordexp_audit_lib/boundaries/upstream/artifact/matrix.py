@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from coordexp_audit_lib.boundaries.upstream.artifact.pairs import pairs
+from coordexp_audit_lib.boundaries.upstream.artifact.pairs import Judged, judged, pairs
 from coordexp_audit_lib.boundaries.upstream.artifact.releases import open_source
 from coordexp_audit_lib.boundaries.upstream.predicates.contracts import Contract, chosen, read
 from coordexp_audit_lib.boundaries.upstream.predicates.verdicts import Release, Verdict, verdict
@@ -26,10 +26,16 @@ from coordexp_audit_lib.source.package import Package, Source
 
 
 class Packaged(msgspec.Struct, frozen=True):
-    """The facts that come with a pipeline. seen: of each pinned release, what the parts of each contract show."""
+    """The facts that come with a pipeline.
+
+    seen: of each pinned release, what the parts of each contract show. releases: the verdicts on what is asked of
+    releases alone. pairs: what was found of releases that go together.
+    """
 
     verdicts: list[Verdict]
     seen: dict[str, dict[str, list[Seen]]]
+    releases: list[Verdict] = []
+    pairs: list[Judged] = []
 
 
 class MatrixRequest(msgspec.Struct, frozen=True):
@@ -111,7 +117,8 @@ def read_matrix(words: Sequence[str], cache: Path | None = None) -> Matrix:
 def of_sources(sources: Sequence[Source]) -> Matrix:
     """The verdicts on releases; of none, those that are shipped."""
     if not sources:
-        return table(packaged().verdicts)
+        kept = packaged()
+        return table([*kept.verdicts, *kept.releases], asked=of_releases() if kept.releases else contracts())
     made: dict[tuple[str, str], Verdict] = {}
     for source in sources:
         for found in verdicts(source, of_releases()):
@@ -130,7 +137,7 @@ def releases(matrix: Matrix) -> Iterator[Release]:
 
 def audit(matrix: Matrix, together: Sequence[Source] = ()) -> list[Finding]:
     """One finding for each release and each claim that has contracts with it, and one for each two of the releases
-    `together` of which one uses the other; `config` names the release, or both."""
+    `together` of which one uses the other, or that are shipped; `config` names the release, or both."""
     found = []
     for release in releases(matrix):
         for claim in claims_on(Release, "upstream"):
@@ -140,20 +147,24 @@ def audit(matrix: Matrix, together: Sequence[Source] = ()) -> list[Finding]:
             artifact = Artifact(mine, name, config=name, kind="S", evidence=words.copy)
             if mine.contracts:
                 found.append(judge_artifact(artifact, claim))
-    for pair in pairs(together):
+    for pair in pairs(together) if together else packaged().pairs:
         found += judge_all(Artifact(pair, pair.name, config=pair.name, kind="S"), "upstream")
     return found
 
 
-def write_packaged(sources: Iterable[Source], path: Path) -> None:
+def write_packaged(sources: Iterable[Source], path: Path, together: Iterable[Sequence[Source]] = ()) -> None:
     """Make the shipped facts anew; the observations of the pinned releases are kept as well.
 
     Args:
         path: the contract's `upstream.verdicts`, or another file to look at first.
+        together: releases that go together; each pair of them of which one uses the other is judged.
     """
     pinned = pipeline().contract()["upstream.pinned"]
-    opened, order = list(sources), {c.id: i for i, c in enumerate(contracts())}
-    made = sorted((v for source in opened for v in verdicts(source)), key=lambda v: order[v.contract])
-    kept = {s.distribution: observe(s) for s in opened if pinned[s.distribution] == s.version}
-    value: Any = msgspec.to_builtins(Packaged(made, kept))
+    opened, order = list(sources), {c.id: i for i, c in enumerate(of_releases())}
+    own = {c.id for c in contracts()}
+    every = sorted((v for s in opened for v in verdicts(s, of_releases())), key=lambda v: order[v.contract])
+    made, more = [v for v in every if v.contract in own], [v for v in every if v.contract not in own]
+    kept = {s.distribution: observe(s) for s in opened if pinned.get(s.distribution) == s.version}
+    found = {pair.name: pair for some in together for pair in pairs(some)}
+    value: Any = msgspec.to_builtins(Packaged(made, kept, more, [judged(pair) for pair in found.values()]))
     path.write_text(json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n", encoding="utf-8")

@@ -24,6 +24,8 @@ from coordexp_audit_lib.source.observed import see
 from coordexp_audit_lib.source.package import Package, Source
 from coordexp_audit_lib.source.uses import Use, uses_of
 
+KEPT = 8  # reasons
+
 
 class Pair(msgspec.Struct, frozen=True):
     """user: the release whose code and metadata are read. other: the one that it is installed with."""
@@ -34,6 +36,30 @@ class Pair(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         return f"{self.user.distribution}=={self.user.version} with {self.other.distribution}=={self.other.version}"
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """What was found of a pair of releases: the cases that were judged, what was wrong, and what was left out, why."""
+
+    name: str
+    checked: int
+    problems: list[Problem]
+    unjudged: list[str]
+
+
+def judged(pair: Pair) -> Judged:
+    """Judge a pair, to be kept; of what was left out a few reasons are."""
+    ledger = Ledger()
+    problems = list(fits(pair, ledger))
+    return Judged(pair.name, ledger.checked, problems, ledger.unjudged[:KEPT])
+
+
+def fitted(pair: Judged, ledger: Ledger) -> Iterator[Problem]:
+    """The same again."""
+    ledger.judged(pair.checked)
+    for why in pair.unjudged:
+        ledger.left_out(why)
+    yield from pair.problems
 
 
 def pairs(sources: Sequence[Source]) -> list[Pair]:
@@ -112,8 +138,11 @@ def _used(pair: Pair, ledger: Ledger) -> Iterator[Problem]:
             continue
         keywords = tuple(sorted({k for u in uses for k in u.keywords}))
         for d in differences(Part(symbol, call=Call(0, keywords)), seen) if keywords else ():
-            if d.kind != "undecidable" and "takes no" in d.what:
-                yield _problem(pair, symbol, d.what, [u for u in uses if any(k in d.what.split() for k in u.keywords)])
+            named = [u for u in uses if any(k in d.what.split() for k in u.keywords)]
+            if d.kind != "undecidable" and "takes no" in d.what and named:
+                yield _problem(pair, symbol, d.what, named)
+            elif d.kind != "undecidable" and "takes no" in d.what:  # a class that a decorator makes: no keyword is read
+                ledger.left_out(symbol, "what it takes can't be read")
 
 
 def _problem(pair: Pair, symbol: str, what: str, uses: list[Use]) -> Problem:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from coordexp_audit_lib.boundaries.upstream.artifact.pairs import Pair, fits
+from coordexp_audit_lib.boundaries.upstream.artifact.pairs import Judged, Pair, fits, fitted
 from coordexp_audit_lib.boundaries.upstream.predicates.installed import swift
 from coordexp_audit_lib.core.claim import artifact_claim
 from coordexp_audit_lib.core.fault import spoil
@@ -24,7 +24,7 @@ release_pairs = artifact_claim(
     severity="P0",
     remedy="install releases that fit each other: those that the project was written for, or newer ones of both",
     spec=(swift("setup.py", "install_requires"),),
-    on={Pair: fits},
+    on={Pair: fits, Judged: fitted},
 )
 
 SERVED = "class Params:\n    def __init__(self, n=1, best_of=None):\n        pass\n"

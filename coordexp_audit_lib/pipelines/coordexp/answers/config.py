@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from coordexp_audit_lib.kit.stand_ins import replaced
-from coordexp_audit_lib.pipelines.api import CannotImport, Unbound, binds
+from coordexp_audit_lib.pipelines.api import CannotImport, Refused, Unbound, binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.harness.configs import materialise, plain, sha, shortened, workspace
 
@@ -51,14 +51,60 @@ def load(request, here):
     return {"digest": sha(text), "config": shortened(full), "arguments": arguments}
 
 
-@binds("config.packing_backend", check=symbols.PACKING_BACKEND, load=symbols.MATERIALISE)
+@binds("config.packing_backend", check=symbols.PACKING_BACKEND.optional, load=symbols.MATERIALISE)
 def packing_backend(request, here):
     with workspace(here, request) as place:
         config, arguments = materialise(dict(request, depth="arguments"), here, place)
-        here.call(here.check, training_config=config)
+        if here.check is not None:  # before 2026-02-19 the loader is all that looks
+            here.call(here.check, training_config=config)
     backend = arguments.get("attn_impl")
     packing = bool(dict(config.training).get("packing", False))
     return {"packing": packing, "attn_impl": None if backend is None else str(backend)}
+
+
+@binds("config.shipped", resolve=symbols.LOAD_EXTENDED, load=symbols.MATERIALISE)
+def shipped(request, here):
+    """Of the configs that no other extends, those that hold what a training needs."""
+    asked, made = {"config": "", "files": {}, "depth": "materialise"}, []
+    with workspace(here, asked) as place:
+        files = sorted(str(p) for p in Path(place.root, request["folder"]).rglob("*.yaml"))
+        raw = {path: mapping_in(place.loader.ConfigLoader, path) for path in files}
+        parents = {os.path.normpath(os.path.join(os.path.dirname(p), n)) for p, r in raw.items() for n in named(r)}
+        for path in (p for p in files if p not in parents and raw[p]):
+            try:
+                merged = here.call(here.resolve, path)
+            except Refused:
+                continue  # `config.parents_exist` says what is wrong with it
+            if not all(held(merged, need.split(".")) for need in request["needs"]):
+                continue
+            refused, place.leaf = "", path
+            try:
+                materialise(asked, here, place)
+            except Refused as error:
+                refused = " ".join(error.told.replace(place.root, "<repo>").split())[:300]
+            made.append({"path": os.path.relpath(path, place.root), "refused": refused})
+    return {"configs": made}
+
+
+def mapping_in(loader, path):
+    """What a YAML file holds, where it can be read as a mapping; else nothing."""
+    try:
+        raw = loader.load_yaml(path)
+    except Exception:
+        return {}
+    return raw if isinstance(raw, dict) else {}
+
+
+def named(raw):
+    """The parents that a config names."""
+    parents = raw.get("extends") or raw.get("inherit") or []
+    return [str(p) for p in (parents if isinstance(parents, list) else [parents])]
+
+
+def held(merged, parts):
+    for part in parts:
+        merged = merged.get(part) if isinstance(merged, dict) else None
+    return merged is not None
 
 
 @binds("config.hf_length", check=symbols.CHECK_HF_LENGTH)

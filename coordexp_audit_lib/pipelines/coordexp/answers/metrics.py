@@ -12,11 +12,11 @@ import math
 import time
 
 from coordexp_audit_lib.kit.model import settle
+from coordexp_audit_lib.kit.ranks import RankFailed, on_ranks
 from coordexp_audit_lib.kit.stand_ins import replaced
 from coordexp_audit_lib.pipelines.api import Refused, binds, remembered
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.harness import trainer as harness
-from coordexp_audit_lib.pipelines.coordexp.harness.ranks import RankFailed, on_ranks
 from coordexp_audit_lib.pipelines.coordexp.harness.trainer import upstream_bases
 
 SETTINGS = "settings of the harness"

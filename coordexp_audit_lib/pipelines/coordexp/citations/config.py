@@ -61,5 +61,7 @@ PERMITTED = {
         "config.length_coherent": "a note on troubleshooting names lengths that must fit; nothing has them compared",
         "config.deterministic": "no requirement says against which folder a prompt file is looked up",
         "config.parents_exist": "no requirement speaks of a leaf whose parent is not there",
+        "config.shipped_load": "no requirement speaks of configs that their own loader refuses",
+        "config.preflight_carries": "requirements name settings of the server, not that the launcher hands them on",
     }
 }

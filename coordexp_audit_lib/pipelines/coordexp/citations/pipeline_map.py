@@ -12,6 +12,7 @@ CITATIONS = {
 
 PERMITTED = {
     "": {
+        "pipeline_map.packages_known": "no requirement lists the packages that a run needs",
         "pipeline_map.names_defined": "no requirement says that every name is defined; Python demands it in the end",
         "pipeline_map.keys_are_read": "its clause has keys listed; that each listed one is read is not in it",
         "pipeline_map.calls_fit": "no requirement says that every call fits its function; Python demands it in the end",

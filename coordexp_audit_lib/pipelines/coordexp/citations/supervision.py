@@ -27,6 +27,10 @@ CITATIONS = {
             "add-stage1-et-rmp-ce-objective",
         ),
     ),
+    "supervision.branch_scored": (
+        newest(SET_CONTINUATION, "Canonical object-entry and closure spans are index based", CHANGE),
+        newest(SET_CONTINUATION, "Structural-close losses do not target chat EOS", CHANGE),
+    ),
     "supervision.subset_sampling": (
         newest(SET_CONTINUATION, "Subset prefix sampling is deterministic and configurable", CHANGE),
         newest(SET_CONTINUATION, "Candidate scoring modes expose exact and sampled logZ semantics", CHANGE),

@@ -144,6 +144,7 @@ NO_DIAGNOSTICS = "remove it: decoded-coordinate diagnostics are no longer suppor
 # Removed or moved knobs: path, a value it once had, the name that the error must give instead (if the specification has
 # one), and what to do.
 REMOVED: tuple[tuple[str, Any, str, str], ...] = (
+    ("training.packing_length", 4096, "", "use global_max_length or template.max_length"),
     ("stage2_ab.schedule.pattern", ["A", "B"], "b_ratio", f"use {SHARE}, the share of Channel-B steps"),
     (f"{B}.mode", "step", "", "remove it: Channel-B is always step-budgeted"),
     (f"{B}.async", {"enabled": True}, "", "remove it: rollouts are synchronous"),
@@ -204,6 +205,17 @@ EXPLICIT = (
     *(SHARE, "stage2_ab.n_softctx_iter"),
 )
 
+LIMIT = "rollout_matching.vllm.max_model_len"
+CARRIED: tuple[tuple[str, Any, Any, dict[str, Any]], ...] = (
+    (LIMIT, 40_000, 50_000, {}),
+    ("rollout_matching.vllm.gpu_memory_utilization", 0.5, 0.625, {}),
+    ("model.torch_dtype", "bfloat16", "float16", {}),
+    ("template.template", "qwen3_vl", "qwen2_5_vl", {}),
+    ("template.max_pixels", 786_432, 393_216, {}),
+    ("template.truncation_strategy", "raise", "right", {}),
+    ("global_max_length", 9_000, 10_000, {LIMIT: 40_000}),
+)
+
 CONTRACT: dict[str, Any] = {
     "config.schema": SCHEMA,
     "config.removed": REMOVED,
@@ -225,7 +237,10 @@ CONTRACT: dict[str, Any] = {
     "config.variant_sections": {VARIANTS[0]: ("rollout_matching", "stage2_ab"), VARIANTS[1]: ("rollout_matching",)},
     "config.required": (*(SHARE, "rollout_matching", "training.effective_batch_size", "custom.object_field_order"),),
     "config.ranges": RANGES,
-    "config.shipped": {"folder": "configs", "keys": ("extends", "inherit")},
+    "config.shipped": {
+        **{"folder": "configs", "keys": ("extends", "inherit")},
+        "needs": ("model.model", "custom.train_jsonl"),  # of what starts a training
+    },
     "config.choices": {
         "key": "custom.object_field_order",
         "bad": ("random", "desc_last", 1, True, ["desc_first"]),
@@ -265,6 +280,8 @@ CONTRACT: dict[str, Any] = {
         "train": "custom.train_jsonl",
         "val": "custom.val_jsonl",
         "mode": "rollout_matching.vllm.mode",
+        # Settings that decide what the server samples, each with two values, and with what else has to fit them.
+        "carried": CARRIED,
     },
     # What the reference's loader adds, and what it hands on to upstream.
     "config.defaults": {
@@ -295,4 +312,12 @@ _RESOLVED = {
 }
 # A run may do without coordinate tokens since 2026-04-18 (d68a4bb): docs/data/CONTRACT.md names `enabled: false` beside
 # `true`, and shipped configs set it.
-CHANGES = {"2026-05": {"config.profile": _RESOLVED, "config.coord_switches": ("custom.coord_tokens.skip_bbox_norm",)}}
+CHANGES = {
+    # Knobs that were live are none that was removed.
+    "before 2026-02-11": {"config.removed": REMOVED[:1]},
+    "2026-02-11": {"config.removed": REMOVED[:2]},
+    "2026-02-24": {"config.profile": {**CONTRACT["config.profile"], "folders": _RESOLVED["folders"]}},
+    "2026-03-08": {"config.profile": {**_RESOLVED, "explicit": EXPLICIT, "composed": {}}},
+    "2026-03-21": {"config.profile": _RESOLVED},
+    "2026-04-18": {"config.coord_switches": ("custom.coord_tokens.skip_bbox_norm",)},
+}

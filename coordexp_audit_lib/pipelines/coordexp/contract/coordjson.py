@@ -11,4 +11,4 @@ CONTRACT = {
     "coordjson.scanned": {"roots": ("src",), "leave_out": ("src/analysis",)},
 }
 # "either with bare coord tokens or bare norm1000 JSON integers" (docs/data/CONTRACT.md, since 2026-04-18, d68a4bb).
-CHANGES = {"2026-05": {"coordjson.integers": True}}
+CHANGES = {"2026-04-18": {"coordjson.integers": True}}

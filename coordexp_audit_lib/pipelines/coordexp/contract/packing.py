@@ -13,6 +13,12 @@ CONTRACT = {
     # The packers that a run may take, by the names that `boundaries.packing.cases` gives them.
     "packing.packers": ("static packing", "dynamic packing", "post-rollout packing"),
 }
-# "Stage-1 dataset-level packing is static-only" (packing-dataset): what else stands in the tree, no run may take; and
-# evaluation is packed by default, whatever the older requirement above it still says.
-CHANGES = {"2026-05": {JOINS: True, BY_DEFAULT: True, "packing.packers": ("static packing", "post-rollout packing")}}
+# "Stage-1 dataset-level packing is static-only" (packing-dataset, since 2026-02-23, 8eb2606): what else stands in the
+# tree, no run may take; and evaluation is packed by default (5289315), whatever the older requirement above it says.
+PACKERS = "packing.packers"
+CHANGES = {
+    "before 2026-02-11": {PACKERS: ("dynamic packing", "post-rollout packing")},
+    "2026-02-11": {PACKERS: ("dynamic packing", "post-rollout packing")},
+    "2026-02-24": {BY_DEFAULT: True, PACKERS: ("static packing", "post-rollout packing")},
+    "2026-05": {JOINS: True},
+}

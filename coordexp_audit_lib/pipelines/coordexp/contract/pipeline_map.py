@@ -169,7 +169,7 @@ def _latest() -> dict[str, dict[str, str]]:
     return {"": both, STAGE1: stage1, STAGE2: stage2}
 
 
-def _entrypoints(stage1: str, stage2: str) -> tuple[dict[str, Any], ...]:
+def _entrypoints(stage1: str, stage2: str, launcher: str = "scripts/train_stage2.sh") -> tuple[dict[str, Any], ...]:
     return (
         {
             "id": STAGE1,
@@ -181,13 +181,22 @@ def _entrypoints(stage1: str, stage2: str) -> tuple[dict[str, Any], ...]:
         {
             "id": STAGE2,
             "title": "Stage 2 AB (rollouts through a vLLM server)",
-            "launcher": "scripts/train_stage2.sh",
+            "launcher": launcher,
             "config": stage2,
             "must_start": (("module", symbols.SFT[0]), ("command", "swift rollout")),
             "mark": "stage2",
         },
     )
 
+
+# What a module of the pipeline may import at its top: what its environment has, by the names of the imports.
+PACKAGES = (
+    *("PIL", "accelerate", "albumentations", "av", "binpacking", "cv2", "datasets", "deepspeed", "flash_attn"),
+    *("huggingface_hub", "lvis", "matplotlib", "modelscope", "msgspec", "numpy", "packaging", "pandas", "peft"),
+    *("psutil", "pycocotools", "pydantic", "qwen_vl_utils", "regex", "requests", "safetensors", "scipy"),
+    *("sentence_transformers", "sklearn", "swift", "tensorboard", "tiktoken", "tokenizers", "torch", "torchvision"),
+    *("tqdm", "transformers", "trl", "typing_extensions", "vllm", "yaml"),
+)
 
 CONTRACT = {
     "pipeline_map.entrypoints": _entrypoints(eras.STAGE1, eras.STAGE2),
@@ -206,12 +215,14 @@ CONTRACT = {
     "pipeline_map.forwarders": tuple(symbols.BUILD_ARGUMENTS),
     "pipeline_map.sections": ("model", "quantization", "data", "template", "tuner", "training", "rlhf"),
     # what a run may pass through; studies of finished runs stand apart
-    "pipeline_map.code": {"roots": ("src",), "leave_out": ("src/analysis",)},
+    "pipeline_map.code": {"roots": ("src",), "leave_out": ("src/analysis",), "packages": PACKAGES},
     "pipeline_map.open": ("custom.extra.",),
 }
+_LATER1, _LATER2 = (eras.SUCCESSORS[c][0] for c in (eras.STAGE1, eras.STAGE2))
 CHANGES = {
-    "2026-05": {
-        "pipeline_map.entrypoints": _entrypoints(*(eras.SUCCESSORS[c][0] for c in (eras.STAGE1, eras.STAGE2))),
-        "pipeline_map.keys": _latest(),
-    }
+    "before 2026-02-11": {
+        "pipeline_map.entrypoints": _entrypoints(eras.STAGE1, eras.STAGE2, "scripts/stage2_ab_server_train.sh")
+    },
+    "2026-02-24": {"pipeline_map.entrypoints": _entrypoints(eras.STAGE1, _LATER2)},
+    "2026-03": {"pipeline_map.entrypoints": _entrypoints(_LATER1, _LATER2), "pipeline_map.keys": _latest()},
 }

@@ -75,4 +75,4 @@ CONTRACT = {
 }
 
 CACHES = {**CONTRACT["provenance.caches"], "names": ("packing plan", "encoded samples")}  # type: ignore[dict-item]
-CHANGES = {era: {"provenance.caches": CACHES} for era in ("2026-03", "2026-05")}
+CHANGES = {"2026-03": {"provenance.caches": CACHES}}

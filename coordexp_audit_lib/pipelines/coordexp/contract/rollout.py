@@ -25,6 +25,9 @@ CONTRACT: dict[str, Any] = {
     ),
     "rollout.route_roots": ("src", "scripts"),  # folders whose files name routes
     "rollout.source_roots": ("src",),  # folders whose files may call collectives
+    "rollout.capped": True,  # whether a call for rollouts by itself keeps to what the servers decode at once
     "rollout.reducers": ("stage2", "rollout_matching"),  # trainers that reduce metrics over ranks
     "rollout.reduced_metrics": REDUCED,
 }
+# Before 2026-02-14 (5fd9c30) it was left to the caller.
+CHANGES = {"2026-02-11": {"rollout.capped": False}}

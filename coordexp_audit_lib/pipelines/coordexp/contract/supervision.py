@@ -39,7 +39,11 @@ CONTRACT: dict[str, Any] = {
 }
 _CLEAN = {
     **{"supervision.prefix": "clean", "supervision.extras": "structure", "supervision.unclosed": "kept"},
-    **{"supervision.views": 2, "supervision.closure_with_end": False, "supervision.sorted_corners": True},
+    **{"supervision.closure_with_end": False, "supervision.sorted_corners": True},
     "supervision.modules": MODULES,
 }
-CHANGES = {"2026-03": _CLEAN, "2026-05": {**_CLEAN, "supervision.iterations": 1}}
+CHANGES = {
+    "2026-03-08": _CLEAN,  # 5bef190
+    "2026-03-11": {"supervision.views": 2},  # b3f2ca1: an anchor and an explorer
+    "2026-03-21": {"supervision.iterations": 1},  # 03420c2
+}

@@ -23,4 +23,11 @@ CONTRACT: dict[str, Any] = {
     "template.reference_prompt_pins": _PINS["reference"],
 }
 # What the prompts are is the pipeline's to say: pinned anew where an era has others, measured at its own commit.
-CHANGES = {"2026-05": {"template.prompt_pins": _PINS["coordexp 2026-05"]}}
+# In between, prompts changed with the commits: nothing is pinned. Before 2026-02-18 an object's fields had one order,
+# and the prompt one variant.
+PINS = "template.prompt_pins"
+CHANGES = {
+    "2026-02-11": {PINS: {}, "template.field_orders": ("desc_first",), "template.variants": ("default",)},
+    "2026-02-24": {PINS: {}},
+    "2026-05": {PINS: _PINS["coordexp 2026-05"]},
+}

@@ -4,7 +4,8 @@ import copy
 import os
 
 from coordexp_audit_lib.kit import picture, stand_ins
-from coordexp_audit_lib.pipelines.api import CannotImport, Refused
+from coordexp_audit_lib.kit.coordjson import ORDERS
+from coordexp_audit_lib.pipelines.api import CannotImport, NotSupported, Refused
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.harness.trainer import boxed
 
@@ -18,8 +19,12 @@ def dataset_of(here, records, template, **options):
         **{"user_prompt": "Locate.", "emit_norm": "none", "json_format": "standard"},
         **{"object_ordering": "sorted", "object_field_order": "desc_first"},
         "coord_tokens": here.coord_config(enabled=True, skip_bbox_norm=True),
+        **options,
     }
-    return here.ask(here.dataset, **{**told, **options})
+    written = ORDERS[0]  # before 2026-02-18 the one order of an object's fields
+    if told["object_field_order"] != written and not here.fitting(here.dataset, object_field_order=written):
+        raise NotSupported("an order of an object's fields other than %s" % written)
+    return here.ask(here.dataset, **told)
 
 
 def record_of(here, made):

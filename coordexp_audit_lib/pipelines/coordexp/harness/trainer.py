@@ -16,6 +16,7 @@ from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 from coordexp_audit_lib.kit.stand_ins import replaced
 from coordexp_audit_lib.kit.tokenizer import IM_END
 from coordexp_audit_lib.pipelines.api import Unbound
+from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.harness import settings, wording
 
 PROMPT = "Locate every object."
@@ -86,6 +87,7 @@ def make_trainer(cls, parts, *, step=0, seed=0, stage2=None, matching=None, orde
     ones = ("per_device_train_batch_size", "world_size", "gradient_accumulation_steps", "logging_steps")
     trainer.args = types.SimpleNamespace(seed=seed, process_index=0, output_dir="", **dict.fromkeys(ones, 1))
     trainer.state = types.SimpleNamespace(global_step=step)
+    trainer.optimizer = trainer.lr_scheduler = None  # some log a learning rate, where there is one
     trainer.stage2_ab_cfg, trainer.object_field_order = settings.stage2(stage2), order
     trainer.rollout_matching_cfg = settings.matching(matching, order, **prompted) if matching else {}
     trainer.stage2_pipeline_manifest = settings.objective(stage2)
@@ -93,6 +95,14 @@ def make_trainer(cls, parts, *, step=0, seed=0, stage2=None, matching=None, orde
         trainer.model, trainer.template, trainer.processing_class = parts.model, parts.template, parts.tokenizer
         trainer.accelerator = types.SimpleNamespace(device=parts.model.device)
     return trainer
+
+
+def by_share(trainer):
+    """Raises:
+    Unbound: the trainer's channels follow a pattern, and its self-context has no mode of gradients.
+    """
+    if hasattr(trainer, symbols.SCHEDULE_PATTERN.member):
+        raise Unbound("channels follow a pattern, not a share, and gradients have no mode (before 2026-02-04)")
 
 
 def sample(gt, image=0, width=1000, height=1000):

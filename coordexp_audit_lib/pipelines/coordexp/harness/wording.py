@@ -54,7 +54,10 @@ def rendered(text):
 
 def record(fields):
     written = []
-    for key, value in fields:
+    for key, given in fields:
+        value = given
+        if isinstance(given, list) and given and all(isinstance(v, list) and len(v) == 2 for v in given):
+            value = [one for pair in given for one in pair]  # a polygon as points [x, y]
         if isinstance(value, list) and all(isinstance(v, str) for v in value):
             written.append("%s: [%s]" % (json.dumps(key), ", ".join(value)))
         else:

@@ -3,9 +3,11 @@
 Only the chat template is a stub (it returns the text's bytes as ids), but for the patch grid, where it is ms-swift's.
 """
 
+import importlib.util
 import json
 import os
 import random
+import types
 from typing import Any
 
 from coordexp_audit_lib.kit import picture, stand_ins, template
@@ -96,6 +98,22 @@ def processor_grid(request, here):
 def augment(request, here):
     record = request["record"]
     record["images"] = [picture.written(os.path.join(here.scratch, "augment.png"), record["width"], record["height"])]
+    with stand_ins.visible(upright()):
+        return augmented(record, here)
+
+
+def upright():
+    """The one function of `data_conversion` that older trees import: no picture that is asked here is turned by EXIF
+    data."""
+    if importlib.util.find_spec("data_conversion"):
+        return {}
+    names = "data_conversion", "data_conversion.utils", "data_conversion.utils.exif_utils"
+    parts: list[Any] = [types.ModuleType(name) for name in names]
+    parts[-1].apply_exif_orientation = lambda image: image
+    return {part.__name__: part for part in parts}
+
+
+def augmented(record, here):
     stage = here.call(here.preprocessor, augmenter=here.pipeline([]), rng=random.Random(0), coord_tokens_enabled=True)
     try:
         return bare(here.call(stage, record))

@@ -10,7 +10,7 @@ from coordexp_audit_lib.pipelines.coordexp.answers.packing.plans import Lengths,
 from coordexp_audit_lib.pipelines.coordexp.harness.trainer import world
 
 PACKERS = {"build": symbols.STATIC_PACKER | symbols.STREAM_PACKER, "collator": symbols.PACK_COLLATOR}
-POST_ROLLOUT = {"mixin": symbols.EXECUTOR_MIXIN.optional, "select": symbols.SELECT_SEGMENTS.optional}
+POST_ROLLOUT = {"mixin": symbols.SEGMENT_BUFFER.optional, "select": symbols.SELECT_SEGMENTS.optional}
 
 
 def encoded_samples(here, samples):

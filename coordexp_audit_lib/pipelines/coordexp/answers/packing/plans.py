@@ -12,6 +12,7 @@ from unittest import mock
 from coordexp_audit_lib.pipelines.api import Refused, binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.harness.configs import sha
+from coordexp_audit_lib.pipelines.coordexp.harness.trainer import quiet_bases
 
 
 class Lengths:
@@ -110,7 +111,7 @@ def select(request, here):
     return {"chosen": [list(here.ask(here.select, list(b), length, min_fill_ratio=fill)) for b in request["buffers"]]}
 
 
-@binds("packing.drain", mixin=symbols.EXECUTOR_MIXIN, select=symbols.SELECT_SEGMENTS)
+@binds("packing.drain", mixin=symbols.SEGMENT_BUFFER, select=symbols.SELECT_SEGMENTS)
 def drain(request, here):
     segments: list[Any] = [({}, {"index": i}, n) for i, n in enumerate(request["lengths"])]
     packs = drained(here, segments, request["packing_length"], request["buffer_cap"])
@@ -125,11 +126,21 @@ def drained(here, segments, packing_length, cap=0):
         "_packing_buffer_cap": lambda self: cap,
         "_packing_min_fill_ratio": lambda self: 0.5,
     }
-    trainer = type("Trainer", (here.mixin,), state)()
-    here.call(trainer._stage2_append_post_rollout_segments, channel="B", segments=segments)
+    cls = type("Trainer", (here.mixin,), state)
+    with quiet_bases(cls):
+        trainer = cls()
+    by_channel = hasattr(trainer, "_stage2_append_post_rollout_segments")
+    named = {"channel": "B"} if by_channel else {}  # before Stage 2 had two
+    prefix = "_stage2_" if by_channel else "_"
+    append, pop = (getattr(trainer, prefix + n) for n in ("append_post_rollout_segments", "pop_post_rollout_pack"))
+
+    def waiting():
+        return trainer._stage2_post_rollout_buffer(**named) if by_channel else trainer._post_rollout_segments
+
+    here.call(append, segments=segments, **named)
     packs = []
-    while trainer._stage2_post_rollout_buffer(channel="B"):
-        pack, _ = here.call(trainer._stage2_pop_post_rollout_pack, channel="B")
+    while waiting():
+        pack, _ = here.call(pop, **named)
         if not pack:
             raise Refused("NoProgress", "the post-rollout buffer gave an empty pack")
         packs.append(pack)

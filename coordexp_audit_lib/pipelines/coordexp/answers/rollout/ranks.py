@@ -10,12 +10,12 @@ import tempfile
 import time
 import types
 
+from coordexp_audit_lib.kit import ranks
 from coordexp_audit_lib.kit.model import settle
 from coordexp_audit_lib.kit.stand_ins import replaced
 from coordexp_audit_lib.pipelines.api import Unbound, binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.answers.rollout import stage
-from coordexp_audit_lib.pipelines.coordexp.harness import ranks
 from coordexp_audit_lib.pipelines.coordexp.harness.trainer import upstream_bases
 
 LIMIT_S = 30.0

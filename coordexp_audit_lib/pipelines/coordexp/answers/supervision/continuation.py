@@ -49,6 +49,30 @@ def suffix(request, here):
     return {"ids": ids[start:], "steps": steps}
 
 
+@binds("supervision.branch", encode=symbols.ENCODE_BRANCH)
+def branch(request, here):
+    """With the real template, of a text-only conversation."""
+    made = harness.world(here)
+    meta = harness.sample(request["gt"])
+    meta["messages"] = [*meta["messages"], {"role": "assistant", "content": "{}"}]
+    told = {"prefix_indices": request["given"], "candidate_index": request["candidate"]}
+    found = here.ask(here.encode, meta=meta, template=made.template, object_field_order=request["order"], **told)
+    ids, labels = (harness.whole(t.reshape(-1)) for t in (found.branch_inputs["input_ids"], found.labels))
+    start = harness.answer_at(labels)
+
+    def positions(mask):
+        return [at - start for at, marked in enumerate(mask.reshape(-1).tolist()) if marked]
+
+    return {
+        "ids": ids[start:],
+        # later the entry holds the list's opening too, and the object has a mask of its own
+        "candidate": positions(getattr(found, "candidate_object_label_mask", found.candidate_entry_label_mask)),
+        "coordinates": positions(found.coord_label_mask),
+        "close": positions(found.structural_close_sequence_mask),
+        "close_start": positions(found.structural_close_start_mask),
+    }
+
+
 @binds("supervision.candidate_loss", loss=symbols.SUFFIX_LOSS, step=symbols.SUFFIX_STEP)
 def candidate_loss(request, here):
     import torch

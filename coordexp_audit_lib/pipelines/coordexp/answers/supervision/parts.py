@@ -5,12 +5,14 @@ import hashlib
 from coordexp_audit_lib.pipelines.api import binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
 from coordexp_audit_lib.pipelines.coordexp.harness import trainer as harness
+from coordexp_audit_lib.pipelines.coordexp.harness import wording
 from coordexp_audit_lib.pipelines.coordexp.harness.trainer import short
 
 
 @binds("supervision.schedule", rule=symbols.CHANNEL_FOR_STEP, trainer=symbols.STAGE2_TRAINER)
 def schedule(request, here):
     """Which steps are Channel-B ones, by the trainer's own rule; a new trainer for every stretch, as after a resume."""
+    harness.by_share(here.trainer)
     letters = []
     for start, stop in zip(request["resumes"], request["resumes"][1:], strict=False):
         made = harness.make_trainer(here.trainer, None, step=start, stage2={"schedule": {"b_ratio": request["b"]}})
@@ -82,6 +84,7 @@ def closure_positions(request, here):
 @binds("supervision.prefix", parse=symbols.PARSE_ROLLOUT)
 def prefix(request, here):
     """The project's own parse of rollouts, one after the other."""
+    wording.newer_only("rollouts")
     tokenizer = harness.world(here).tokenizer
     out = []
     for ids in request["rollouts"]:

@@ -90,6 +90,7 @@ def channel_b(request, here):
 @remembered
 def channel_a(request, here):
     """The project's own Channel-A preparation, soft self-context loop and loss."""
+    harness.by_share(here.trainer)
     accepted("a", here)
     return channel_a_of(request, here, harness.world(here))
 

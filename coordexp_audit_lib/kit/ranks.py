@@ -1,15 +1,21 @@
 """Ranks of a gloo group on loopback, forked from the worker once everything is imported: imports cost ten seconds each.
 
-A rank answers through a pipe. One that raises, hangs or dies is named, and none outlives the call.
+A rank answers through a pipe. One that raises, hangs or dies is named, and none outlives the call. Standard library
+only at import time.
 """
 
+from __future__ import annotations
+
 import contextlib
+import functools
 import json
 import os
 import select
 import signal
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from coordexp_audit_lib.kit import stand_ins
 
@@ -20,7 +26,7 @@ GRACE = 2.0
 class RankFailed(Exception):
     """A rank did not answer; the message names it and its error. `kind` is the type of what was raised first."""
 
-    def __init__(self, message, kind=""):
+    def __init__(self, message: str, kind: str = "") -> None:
         super().__init__(message)
         self.kind = kind
 
@@ -28,9 +34,10 @@ class RankFailed(Exception):
 class Rank:
     """A process that runs `body()` and sends what it returns. status: how it ended, None if it had to be killed."""
 
-    def __init__(self, body):
+    def __init__(self, body: Callable[[], dict[str, Any]]) -> None:
         self.fd, told = os.pipe()
-        self.data, self.status = b"", None
+        self.data = b""
+        self.status: int | None = None
         self.pid = os.fork()
         if self.pid:
             os.close(told)
@@ -46,7 +53,7 @@ class Rank:
             os._exit(code)  # whatever happens, the child must not go on as a second worker
 
     @property
-    def answer(self):
+    def answer(self) -> Any:
         if self.status is None or not self.data:
             return None
         told = json.loads(self.data)
@@ -55,7 +62,7 @@ class Rank:
         return told["answer"]
 
 
-def collected(ranks, seconds, grace=None):
+def collected(ranks: Sequence[Rank], seconds: float, grace: float | None = None) -> Sequence[Rank]:
     """Wait for the ranks, no longer than `grace` after one of them failed; those that go on are killed."""
     deadline = time.monotonic() + seconds
     waiting = {rank.fd: rank for rank in ranks}
@@ -80,7 +87,7 @@ def collected(ranks, seconds, grace=None):
     return ranks
 
 
-def join(rank, size, folder, seconds):
+def join(rank: int, size: int, folder: str, seconds: float) -> Any:
     """Join the group that meets in the folder."""
     from datetime import timedelta
 
@@ -92,14 +99,14 @@ def join(rank, size, folder, seconds):
     return dist
 
 
-def on_ranks(here, size, function):
+def on_ranks(here: Any, size: int, function: Callable[[int], Any]) -> list[Any]:
     """`function(rank)` on `size` ranks of one group; their JSON answers in rank order.
 
     Raises:
         RankFailed: a rank raised, died or was not done in time; the message says it of each, the first error first.
     """
 
-    def body(rank, folder):
+    def body(rank: int, folder: str) -> dict[str, Any]:
         try:
             dist = join(rank, size, folder, SECONDS / 2)
             value = function(rank)
@@ -109,7 +116,7 @@ def on_ranks(here, size, function):
             return {"error": [time.time(), rank, type(error).__name__, str(error)[:2000]]}
 
     with tempfile.TemporaryDirectory(dir=here.scratch) as folder:
-        ranks = collected([Rank(lambda r=r: body(r, folder)) for r in range(size)], SECONDS, GRACE)
+        ranks = collected([Rank(functools.partial(body, r, folder)) for r in range(size)], SECONDS, GRACE)
     answers = [rank.answer or {} for rank in ranks]
     if all("value" in a for a in answers):
         return [a["value"] for a in answers]

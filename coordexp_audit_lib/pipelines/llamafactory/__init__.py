@@ -1,0 +1,1 @@
+"""LLaMA-Factory's `llamafactory-cli train` of Qwen-VL: supervised fine-tuning, neat packing included, in 0.9.5."""
