@@ -311,7 +311,7 @@ def audits(folder: Path, n: int) -> Path:
 
     for name, status in (("before.json", "held"), ("after.json", "unbound")):
         found = [
-            Finding(f"config.made_up_{k}", "config", "P1", "S", status, 0, None, "", [], 0, [], "", "")
+            Finding(f"config.made_up_{k}", "config", "P1", "S", status, 0, None, "", [], 0, [], "", "", "", 0.0)
             for k in range(n)
         ]
         (folder / name).write_text(dumps(document(TargetInfo(kind="artifact", name="x"), {}, [], found)))

@@ -63,7 +63,7 @@ class TablesOfOneStyle(SphinxTransform):
                 cells = columns.get(n, [""])
                 word = max((len(w) for c in cells for w in c.split()), default=0)
                 line = max(map(len, cells))
-                spec["colwidth"] = max(word + 1, min(line, 12 + int(2 * line**0.5)))
+                spec["colwidth"] = max(word + 3, min(line, 12 + int(2 * line**0.5)))
 
 
 _CODE = re.compile(r"<pre\b.*?</pre>|(?P<code><code\b.*?</code>)", re.DOTALL)
