@@ -22,8 +22,7 @@ SMOKE = "configs/stage2_ab/smoke/ab_mixed.yaml"
 CLAIMS = {i.id: i for i in claims("config")}
 NAMES = "unknown_key_rejected unknown_section_key_rejected removed_key_rejected required_key value_range"
 NAMES += " coord_mode_mandatory batch_divisible length_coherent packing_backend deterministic profile_one_hop"
-NAMES += " keys_once values_kept"
-NAMES += " shipped_load preflight_carries"
+NAMES += " keys_once values_kept shipped_load preflight_carries"
 CATALOGUE = [
     f"config.{name}" for name in f"{NAMES} profile_explicit extends_sound preflight_contract parents_exist".split()
 ]

@@ -47,6 +47,8 @@ ELSEWHERE = {
     "adapter check": "tests/pipelines/test_pipelines_adapter.py",
     "pin": "tests/pipelines/test_pipelines_adapter.py",
     "check --adapter": "tests/pipelines/test_pipelines_adapter.py",
+    "check --target coordexp-b46e74f --commit": "tests/targets/test_targets_commits.py",
+    "check --target coordexp-b46e74f --scheduler": "tests/targets/test_targets_commits.py",
     "check --pipeline": "tests/pipelines/test_pipelines_adapter.py",
 }
 LONG = ("check", "run", "record")  # of the whole pipeline; here of one boundary

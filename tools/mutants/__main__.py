@@ -7,10 +7,12 @@ files that the pipeline map names. Equivalent by rule, and never drawn, is what 
 docstrings, annotations, log and print calls, warnings, f-strings, the exception that is raised (its `raise` is drawn).
 
 A change is noticed if a claim comes to another status or to other kinds of violations than on the unchanged tree. The
-unchanged tree's answers are kept in FOLDER with the lines that ran; a claim is judged anew if one of its questions
-comes by the change, or if it reads source and the kind of change can matter to it. A line that no question comes by is
-missed, as long as no claim on source tells it. Interrupted, it goes on where it stopped. --write: put the result into
-tests/history/mutants.json.
+unchanged tree's answers are kept in FOLDER with the lines that ran. Of the questions that come by the change at most
+10 are asked anew, some of each claim; a claim is judged anew if one of its answers is another, or if it reads source
+and the kind of change can matter to it. So a change may be counted as missed that the whole audit would notice, never
+the other way. A line that no question comes by is missed, unless a claim on source tells it. Interrupted, it goes on
+where it stopped. --write: put the result into tests/history/mutants.json;
+what there was no time for is told as not judged.
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ import ast
 import json
 import pickle
 import random
+import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,19 +46,26 @@ from coordexp_audit_lib.source.tree import Tree
 
 RESULT = Path(__file__).resolve().parents[2] / "tests" / "history" / "mutants.json"
 SECONDS = 60.0
+QUESTIONS = 10  # that are asked anew of a changed tree; of more, a drawn part
+ASKERS = 6  # claims that are judged anew for one other answer
 CONTROLS = 12  # changes that change nothing: none may be noticed
 STAGES = {
     **{"launch": "config", "data": "geometry", "template": "template", "packing": "packing"},
     **{"trainer": "supervision", "rollout": "rollout", "metrics": "metrics", "artifacts": "provenance"},
 }
 SPEECH = ("common/coordjson", "coord_tokens/codec", "utils/assistant", "transpiler", "coordjson")  # boundary 04's files
-# What these read of a source, by which kinds of change it can become another: names and calls, keys, the YAML files.
-WORDS = ("constant", "changed default", "removed statement", "other function")
-READ = {
-    **dict.fromkeys(("pipeline_map.names_defined", "pipeline_map.calls_fit"), ("removed statement", "other function")),
-    **dict.fromkeys(("pipeline_map.keys_are_read", "rollout.endpoints"), WORDS),
-    **dict.fromkeys(("config.parents_exist", "config.keys_once"), ()),
+# Which changes can make what these read of a source another: by kind, and by what stood there. No change takes a
+# definition or the binding of a name away, or gives a call other arguments than its own.
+GONE, ANY = "removed statement", re.compile("")
+READ: dict[str, dict[str, re.Pattern[str]]] = {
+    **{f"pipeline_map.{name}": {} for name in ("names_defined", "calls_fit", "owners_resolve", "entrypoints_exist")},
+    **{f"config.{name}": {} for name in ("parents_exist", "keys_once")},
+    "silence.no_blanket_suppression": {GONE: re.compile("raise|log|warn")},
+    "rollout.no_rank_conditional_collective": {GONE: re.compile("barrier|reduce|gather|broadcast|sync|dist")},
+    "coordjson.transpiled_before_json": {GONE: re.compile("json|pars|transpil|coord")},
+    "pipeline_map.keys_are_read": {GONE: re.compile(r"get|pop|\["), "constant": re.compile("['\"]")},
 }
+READ_KINDS = {kind for matters in READ.values() for kind in matters}
 Case = tuple[Claim, str]
 
 
@@ -85,26 +96,43 @@ def drawn(tree: Tree, files: dict[str, str], count: int, seed: int) -> tuple[lis
         for kind in kinds:
             while by_kind[kind]:
                 path, site = by_kind[kind].pop()
-                source = tree.text(path)
-                if (path, site.line) not in lines and _other(source, mutated(source, site)):
+                if (path, site.line) not in lines:
                     lines.add((path, site.line))
                     chosen.append((path, site))
                     break
     return chosen[:count], {"offered": offered, "set aside": aside}
 
 
-def _other(source: str, changed: str) -> bool:
+def parses(source: str) -> bool:
     try:
-        return ast.dump(ast.parse(changed)) != ast.dump(ast.parse(source))
+        ast.parse(source)
     except SyntaxError:
         return False
+    return True
+
+
+def rows_of(tree: Tree, path: str, site: Site) -> range:
+    """The lines of which one must run for a change to take part; none where it takes part in the import. A default is
+    used by its function."""
+    rows = site.rows
+    if site.kind == "changed default":
+        around = [n for n in ast.walk(tree.module(path)) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+        mine = [n for n in around if n.lineno <= site.line < n.body[0].lineno]
+        rows = (mine[-1].lineno, mine[-1].end_lineno or 0) if mine else rows
+        return range(rows[0], rows[1] + 1) if mine or site.function else range(0)
+    return range(rows[0], rows[1] + 1) if site.function else range(0)
+
+
+def spot_of(tree: Tree, path: str, site: Site) -> Spot:
+    return path, frozenset(rows_of(tree, path, site)) if site.kind != "control" else frozenset()
 
 
 class Change(NamedTuple):
-    """text: the file's, changed."""
+    """was: what stood there. text: the file's, changed."""
 
     kind: str
     place: Spot
+    was: str
     text: str
 
 
@@ -117,54 +145,85 @@ class Baseline:
         if self.file.exists():
             self.known, self.said = pickle.loads(self.file.read_bytes())
         for number, (claim, config) in enumerate(cases, 1):
-            if (claim.id, config) in self.said:
+            if (claim.id, config) in self.said and all("request" in self.known[k] for k in self._keys(claim, config)):
                 continue
             target, began = Asking(forks.fork(), self.known, None), time.perf_counter()
             told = judged(target, claim, config)
             target.live.close()
-            self.said[claim.id, config] = told, list(target.asked), time.perf_counter() - began
-            self.file.write_bytes(pickle.dumps((self.known, self.said)))
-            shown = f"{claim.id} {config}: {told[0]}, {len(target.asked)} questions"
-            print(
-                f"[{number}/{len(cases)}] {shown}, {self.said[claim.id, config][2]:.1f} s", file=sys.stderr, flush=True
-            )
+            before = self.said.get((claim.id, config), (told, [], 0.0))[2]
+            self.said[claim.id, config] = told, list(target.asked), before or time.perf_counter() - began
+            if not before:
+                self.file.write_bytes(pickle.dumps((self.known, self.said)))
+            print(f"[{number}/{len(cases)}] {claim.id} {config}: {told[0]}", file=sys.stderr, flush=True)
+        self.file.write_bytes(pickle.dumps((self.known, self.said)))
 
-    def asking(self, cases: list[Case], change: Change) -> Iterator[Case]:
-        """The claims that may come to something else, the quickest first."""
-        for claim, config in sorted(cases, key=lambda c: self.said[c[0].id, c[1]][2]):
-            keys = self.said[claim.id, config][1]
-            reads = not keys and change.kind in READ.get(claim.id, (change.kind,))
-            if reads or any(self._open(k) or touches(self.known[k]["lines"], change.place) for k in keys):
-                yield claim, config
+    def _keys(self, claim: Claim, config: str) -> list[str]:
+        return [k for k in self.said[claim.id, config][1] if self.known[k]["answer"] is not None]
 
-    def reached(self, change: Change) -> bool:
-        """Whether a question comes by the change."""
-        return any(touches(k["lines"], change.place) for k in self.known.values())
+    def reading(self, cases: list[Case], change: Change) -> list[Case]:
+        """The claims on source that may come to something else, the quickest first."""
+        mine = [
+            c for c in cases if not self.said[c[0].id, c[1]][1] and change.kind in READ.get(c[0].id, (change.kind,))
+        ]
+        return sorted(mine, key=self._seconds)
 
-    def _open(self, key: str) -> bool:
-        return self.known[key]["answer"] is None
+    def asking(self, cases: list[Case], change: Change) -> list[tuple[Case, str]]:
+        """The questions that come by the change, each of a claim that asks it: the quickest claims first, one question
+        of each in turn, so many at most."""
+        turns = []
+        for case in sorted(cases, key=self._seconds):
+            keys = self.said[case[0].id, case[1]][1]
+            mine = [k for k in keys if touches(self.known[k]["lines"], change.place)]
+            random.Random(f"{case[0].id} {change.place}").shuffle(mine)
+            turns.append([(case, k) for k in mine])
+        found: dict[str, Case] = {}
+        for case, k in (one for turn in zip_longest(*turns) for one in turn if one):
+            if self.known[k]["answer"] is not None:
+                found.setdefault(k, case)
+        return [(case, k) for k, case in list(found.items())[:QUESTIONS]]
+
+    def askers(self, cases: list[Case], key: str) -> list[Case]:
+        return sorted((c for c in cases if key in self.said[c[0].id, c[1]][1]), key=self._seconds)
+
+    def _seconds(self, case: Case) -> float:
+        return self.said[case[0].id, case[1]][2]
+
+    def reached(self, place: Spot) -> bool:
+        """Whether a question comes by a change."""
+        return any(touches(k["lines"], place) for k in self.known.values())
 
 
 def measured(forks: Forks, baseline: Baseline, cases: list[Case], change: Change) -> dict[str, Any]:
-    """Judge a changed tree; the file is put back."""
-    path = change.place[0]
-    file, began = forks.base.tree.root / path, time.perf_counter()
-    source, asked = file.read_bytes(), list(baseline.asking(cases, change))
-    live = forks.fork(path)
-    target = Asking(live, baseline.known, change.place)
-    noticed: dict[str, Any] = {}
+    """Judge a changed tree; the file is put back. Claims are judged if they read source, or if the answer to a question
+    of theirs is another one than the unchanged tree's."""
+    path, began = change.place[0], time.perf_counter()
+    file = forks.base.tree.root / path
+    source, asked = file.read_bytes(), baseline.asking(cases, change)
+    target = Asking(forks.fork(path), baseline.known, change.place)
+    noticed, done, others = dict[str, Any](), set[tuple[str, str]](), 0
+
+    def judged_anew(claim: Claim, config: str) -> bool:
+        done.add((claim.id, config))
+        told = judged(target, claim, config)
+        if told != baseline.said[claim.id, config][0]:
+            noticed.update(claim=claim.id, status=told[0])
+        return bool(noticed)
+
     try:
         file.write_text(change.text, encoding="utf-8")
-        for claim, config in asked:
-            told = judged(target, claim, config)
-            if told != baseline.said[claim.id, config][0]:
-                noticed = {"claim": claim.id, "status": told[0]}
-                break
+        if not any(judged_anew(*case) for case in baseline.reading(cases, change)):
+            for _, key in asked:
+                if target.same(key):
+                    continue
+                others += 1
+                if any(judged_anew(*c) for c in baseline.askers(cases, key)[:ASKERS] if (c[0].id, c[1]) not in done):
+                    break
     finally:
-        live.close()
+        target.live.close()
         file.write_bytes(source)
     took = round(time.perf_counter() - began, 1)
-    return {"reached": baseline.reached(change), "judged": len(asked), "noticed": noticed, "seconds": took}
+    reached = baseline.reached(change.place)
+    return {"reached": reached, "asked": len(asked), "other answers": others, "noticed": noticed, "seconds": took}
 
 
 def main() -> int:
@@ -174,6 +233,7 @@ def main() -> int:
     parser.add_argument("--kept", type=Path, required=True)
     parser.add_argument("--count", type=int, default=320)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=1e6, help="end after so many, with what is done by then")
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     given.kept.mkdir(parents=True, exist_ok=True)
@@ -186,41 +246,60 @@ def main() -> int:
         cases = [(c, config) for c in chosen for config in (configs if c.per_config else configs[:1])]
         baseline = Baseline(given.kept, forks, cases)
         files = owned(target.tree, target)
-        sites, counts = drawn(target.tree, files, given.count, given.seed)
+        choice = given.kept / f"drawn.{given.seed}.{given.count}.pickle"
+        if not choice.exists():
+            choice.write_bytes(pickle.dumps(drawn(target.tree, files, given.count, given.seed)))
+        sites, counts = pickle.loads(choice.read_bytes())
         measure = partial(measured, forks, baseline, cases)
-        rows = _each(target.tree, files, sites, given.kept / "rows.jsonl", measure)
+        same = [(p, s._replace(kind="control")) for p, s in sorted(dict(sites).items())[:CONTROLS]]
+        # What nothing has to be asked of is judged at once, what only source tells at the end.
+        spots = {(path, site): spot_of(target.tree, path, site) for path, site in sites}
+        sites.sort(key=lambda one: baseline.reached(spots[one]) or 2 * (one[1].kind in READ_KINDS))
+        rows = _each(target.tree, [*same, *sites], given.kept / "rows.jsonl", measure, given.minutes)
+        done = {row["name"] for row in rows}
+        left = [(path, site) for path, site in sites if name_of(path, site) not in done]
+        rows += [{**told_of(*one), "reached": baseline.reached(spots[one]), "noticed": None} for one in left]
+        for row in rows:
+            row["boundary"] = files[row["path"]]
     finally:
         forks.close()
     commit = target.info().commit
-    result = {"commit": commit, "seed": given.seed, "files": len(files), **counts, "mutants": rows}
+    result = {"commit": commit, "seed": given.seed, "files": len(files), **counts, "drawn": len(sites), "mutants": rows}
+    for row in rows:
+        row.pop("seconds", None)
     text = json.dumps(result, indent=1, sort_keys=True) + "\n"
     (RESULT if given.write else given.kept / "mutants.json").write_text(text, encoding="utf-8")
     return 0
 
 
+def name_of(path: str, site: Site) -> str:
+    return f"{path}:{site.line} {site.kind} {site.first} {site.instead}"
+
+
+def told_of(path: str, site: Site) -> dict[str, Any]:
+    place = {"path": path, "line": site.line, "function": site.function}
+    return {"name": name_of(path, site), "kind": site.kind, **place}
+
+
 def _each(
-    tree: Tree,
-    files: dict[str, str],
-    sites: list[tuple[str, Site]],
-    kept: Path,
-    measure: Callable[[Change], dict[str, Any]],
+    tree: Tree, sites: list[tuple[str, Site]], kept: Path, measure: Callable[[Change], dict[str, Any]], minutes: float
 ) -> list[dict[str, Any]]:
-    """Every change in turn, then the controls; what was measured before is taken as it was kept."""
+    """Every change in turn, as long as there is time; what was measured before is taken as it was kept."""
     known = {}
     if kept.exists():
         known = {r["name"]: r for r in map(json.loads, kept.read_text(encoding="utf-8").splitlines())}
-    jobs = [(path, site, mutated(tree.text(path), site)) for path, site in sites]
-    same = sorted({path: site for path, site in sites}.items())[:CONTROLS]
-    jobs += [(path, site._replace(kind="control"), tree.text(path) + "\n# nothing\n") for path, site in same]
-    rows = []
+    jobs = [(p, s, f"{tree.text(p)}\n# same\n" if s.kind == "control" else mutated(tree.text(p), s)) for p, s in sites]
+    rows, ends = [], time.monotonic() + 60 * minutes
     for number, (path, site, text) in enumerate(jobs, 1):
-        name = f"{path}:{site.line} {site.kind} {site.first} {site.instead}"
+        name = name_of(path, site)
         if name not in known:
-            inside = site.function and site.kind != "control"
-            lines = frozenset(range(site.rows[0], site.rows[1] + 1) if inside else ())
-            found = measure(Change(site.kind, (path, lines), text))
-            place = {"path": path, "line": site.line, "function": site.function, "boundary": files[path]}
-            known[name] = {"name": name, "kind": site.kind, **place, **found}
+            if time.monotonic() > ends:
+                continue
+            was = tree.text(path).split("\n")[site.line - 1][site.first : site.last]
+            found = measure(Change(site.kind, spot_of(tree, path, site), was, text))
+            if found["reached"] and not parses(text):
+                continue
+            known[name] = {**told_of(path, site), **found}
             with kept.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(known[name]) + "\n")
             said = found["noticed"] or ("missed" if found["reached"] else "not reached")

@@ -11,10 +11,11 @@ from coordexp_audit_lib.core.claim import Claim
 from coordexp_audit_lib.core.clue import Clue
 from coordexp_audit_lib.core.errors import AuditError
 from coordexp_audit_lib.core.evidence import Where, canonical_json, digest
-from coordexp_audit_lib.core.finding import Finding, Place, Reach
+from coordexp_audit_lib.core.finding import Finding, Place, Reached
 from coordexp_audit_lib.core.judge import judge
-from coordexp_audit_lib.core.surface import Surface
+from coordexp_audit_lib.core.surface import Surface, surfaces
 from coordexp_audit_lib.core.target import Binding, Target, TargetInfo
+from coordexp_audit_lib.sandbox.forkserver import ForkServer
 from coordexp_audit_lib.source.statements import Statements
 from coordexp_audit_lib.source.tree import Tree
 from coordexp_audit_lib.targets.checkout import CheckoutTarget
@@ -42,6 +43,7 @@ class Asking(Target):
     def __init__(self, live: CheckoutTarget, known: Known, changed: Spot | None) -> None:
         self.live, self.known, self.changed = live, known, changed
         self.asked: dict[str, None] = {}
+        self._anew: dict[str, dict[str, Any]] = {}
 
     def info(self) -> TargetInfo:
         return self.live.info()
@@ -61,8 +63,8 @@ class Asking(Target):
     def holds(self, citation: Any) -> bool | None:
         return None
 
-    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> tuple[Reach, str]:
-        return "unknown", ""
+    def reach(self, config: str, claim: str, where: Where | None, subject: str) -> Reached:
+        return Reached("unknown")
 
     def localise(
         self,
@@ -79,26 +81,45 @@ class Asking(Target):
         key = digest([question.name, canonical_json(request)])
         self.asked[key] = None
         kept = self.known.get(key)
-        if self.changed is None:
-            return self._remembered(key, question, request) if kept is None else self._again(kept, question, request)
-        if kept is not None and kept["answer"] is not None and not touches(kept["lines"], self.changed):
+        if kept is None and self.changed is None:
+            return self._remembered(key, question, request)
+        same = self.changed is None or (kept is not None and not touches(kept["lines"], self.changed))
+        if kept is not None and kept["answer"] is not None and same:
+            kept["request"] = request
             return dict(kept["answer"])
-        return self.live.raw(question, request)
+        if key not in self._anew:
+            self._anew[key] = self.live.raw(question, request)
+        return dict(self._anew[key])
 
-    def _again(self, kept: dict[str, Any], question: Surface[Any, Any], request: dict[str, Any]) -> dict[str, Any]:
-        return dict(kept["answer"]) if kept["answer"] is not None else self.live.raw(question, request)
+    def same(self, key: str) -> bool:
+        """Whether a question that was asked of the unchanged tree is answered as it was."""
+        kept = self.known[key]
+        try:
+            return self.raw(surfaces()[kept["surface"]], kept["request"]) == kept["answer"]
+        except AuditError:
+            return False
 
     def _remembered(self, key: str, question: Surface[Any, Any], request: dict[str, Any]) -> dict[str, Any]:
-        kept = self.known[key] = {"answer": None, "lines": {}, "surface": question.name}
-        answer = self.live.raw(question, request)
+        kept = self.known[key] = {"answer": None, "lines": {}, "surface": question.name, "request": request}
+        kept["answer"] = answer = self.live.raw(question, request)
+        lines: Lines = {}
         try:
-            lines: Lines = {}
             for path, line in self.live._traced(question, request, ())["lines"]:
                 lines.setdefault(path, set()).add(line)
-            kept.update(answer=answer, lines=lines)
         except AuditError:
-            pass  # then it is asked each time
+            lines = self._behind(question)
+        kept["lines"] = lines
         return answer
+
+    def _behind(self, question: Surface[Any, Any]) -> Lines:
+        """Where the lines that ran can't be told: those of the function, or its class, behind the question."""
+        where = self.live.bindings()[question.name].where
+        if where is None:
+            return {}
+        for node in self.live.tree.module(where.path).body:
+            if node.lineno <= where.line <= (node.end_lineno or 0):
+                return {where.path: set(range(node.lineno, (node.end_lineno or 0) + 1))}
+        return {}
 
 
 def touches(lines: Lines, changed: Spot) -> bool:
@@ -114,8 +135,11 @@ class Forks:
         self.base = CheckoutTarget(root, python=python)
         self.base.limits = type(self.base.limits)(seconds=seconds, first_seconds=2 * seconds)
         self.base.audited = tuple(self.base.pipeline().configs)
-        self.base.spread(1)
         self.base.info()
+        self.base.bindings()  # read once, for all that are forked
+        self.base._end_worker()
+        places = python, self.base.tree.root, self.base.answers
+        self.base._server = ForkServer(*places, self.base.limits, preload=self.base._preload(), workers=1)
         self.modules = self.base.tree._modules
 
     def fork(self, changed: str = "") -> CheckoutTarget:

@@ -140,7 +140,9 @@ class Sites:
             self._put(kind, right.lineno, first + at.start(), first + at.end(), sign[1])
 
     def text(self, node: ast.expr | ast.stmt) -> str:
-        return ast.get_source_segment("\n".join(self.lines), node) or ""
+        """What a node of one line is as it stands; of one of more lines, nothing is made."""
+        line = self.lines[node.lineno - 1].encode()
+        return line[node.col_offset : node.end_col_offset].decode() if node.lineno == node.end_lineno else ""
 
 
 Changed = Iterator[tuple[str, ast.expr | ast.stmt, ast.expr | ast.stmt, str]]

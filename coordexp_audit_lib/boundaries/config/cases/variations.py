@@ -21,6 +21,7 @@ from coordexp_audit_lib.kit.nested import Path, dotted, get, steps
 
 UNKNOWN = "unlisted_knob"
 UNKNOWN_VALUES = (1, None)
+TRIED = 0.5  # a weight that any loss may have
 NOT_A_NUMBER: tuple[tuple[Any, str], ...] = (
     (math.nan, "NaN"),
     (math.inf, "an infinity"),
@@ -122,7 +123,7 @@ def weights_of(bench: Bench) -> list[str]:
     """The loss weights that the target's typed config has and that a config may set."""
     about = bench.ctx.contract["config.weights"]
     paths = [dotted(p) for p in edits.leaves(bench.loaded.config) if p[0] in about["sections"]]
-    return [p for p in paths if p.endswith(about["end"]) and not bench.load_with({p: 0.5}).refused]
+    return [p for p in paths if p.endswith(about["end"]) and not bench.load_with({p: TRIED}).refused]
 
 
 def bad_values(bench: Bench) -> Iterator[BadValue]:

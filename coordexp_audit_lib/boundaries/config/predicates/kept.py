@@ -12,6 +12,7 @@ from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.nested import Path, dotted
 
 Number = float | bool
+LOADED = "the loaded config"
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -29,13 +30,16 @@ def values_kept(one: Kept, ledger: Ledger) -> Iterator[Problem]:
     """
     for path, stated, loaded in pairs(one.stated, one.loaded):
         ledger.judged()
-        if stated != loaded or isinstance(stated, bool) != isinstance(loaded, bool):
-            key = dotted(path)
-            message = f"{key} is not in {one.where} as the config states it"
-            yield Problem(message, key, stated, loaded, {key: stated})
+        if number(stated) != number(loaded) or isinstance(stated, bool) != isinstance(loaded, bool):
+            yield other(dotted(path), stated, loaded, one.where)
 
 
-def pairs(stated: Any, loaded: Any, path: Path = ()) -> Iterator[tuple[Path, Number, Any]]:
+def other(key: str, stated: Any, loaded: Any, where: str) -> Problem:
+    """What is told of a value that is another."""
+    return Problem(f"{key} is {loaded!r} in {where}, and not what was set", key, stated, loaded, {key: stated})
+
+
+def pairs(stated: Any, loaded: Any, path: Path = ()) -> Iterator[tuple[Path, Any, Any]]:
     """Each number or switch that is stated, with what stands in its place; a text may hold a number."""
     if isinstance(stated, Mapping) and isinstance(loaded, Mapping):
         for key in sorted(stated.keys() & loaded.keys(), key=str):
@@ -47,7 +51,7 @@ def pairs(stated: Any, loaded: Any, path: Path = ()) -> Iterator[tuple[Path, Num
         a, b = number(stated), number(loaded)
         plain = not isinstance(loaded, (Mapping, list))
         if a is not None and (b is not None or (plain and not isinstance(stated, str))):
-            yield path, a, loaded if b is None else b
+            yield path, stated, loaded
 
 
 def number(value: Any) -> Number | None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec.structs import replace
+
 from coordexp_audit_lib.boundaries.coordjson.cases import texts
 from coordexp_audit_lib.boundaries.coordjson.cases.rollouts import rollouts
 from coordexp_audit_lib.boundaries.coordjson.predicates import parsing
@@ -22,7 +24,7 @@ from coordexp_audit_lib.core.surface import Refuse
 from coordexp_audit_lib.kit.coordjson import ORDERS
 
 RANDOM_CONTAINERS = 12
-AGREES = ("coordjson.agrees_with_reference",)
+AGREES, SPANS = ("coordjson.agrees_with_reference",), ("coordjson.spans_exact",)
 
 
 @claim(
@@ -53,6 +55,15 @@ fault(roundtrip, "unescaped_desc", RENDER, "desc is put between quotes without b
 )
 fault(roundtrip, "order_ignored", RENDER, "records are always written desc first", also=AGREES)(
     asked(order=lambda _: "desc_first")
+)
+fault(roundtrip, "key_order_reversed", PARSE, "of each record the keys are told the other way round", also=SPANS)(
+    answered(records=lambda parsed: [replace(r, key_order=r.key_order[::-1]) for r in parsed.records])
+)
+fault(roundtrip, "last_record_lost", PARSE, "the last record is kept back, and counted nowhere", also=AGREES)(
+    answered(records=lambda parsed: parsed.records[:-1])
+)
+fault(roundtrip, "counted_from_one", PARSE, "records are counted from 1", also=AGREES)(
+    answered(records=lambda parsed: [replace(r, index=r.index + 1) for r in parsed.records])
 )
 
 

@@ -39,7 +39,16 @@ fault(spans_exact, "shifted_spans", PARSE, "spans are offsets into the container
 fault(spans_exact, "wide_geometry", PARSE, "the geometry span begins at the key, not at the array")(
     answered(records=lambda parsed: [_moved(r, 0, len(f'"{r.geometry}": ')) for r in parsed.records])
 )
-
+fault(spans_exact, "narrow_geometry", PARSE, "the geometry span ends before the array's last bracket")(
+    answered(
+        records=lambda parsed: [
+            replace(r, geometry_span=(r.geometry_span[0], r.geometry_span[1] - 1)) for r in parsed.records
+        ]
+    )
+)
+fault(spans_exact, "container_starts_late", PARSE, "the container is said to start behind its first record")(
+    answered(container_start=lambda parsed: parsed.records[0].span[1] if parsed.records else parsed.container_start)
+)
 
 _BYTES = "spans count bytes of UTF-8, not characters of the text"
 

@@ -41,7 +41,6 @@ CITATIONS = {
     "config.packing_backend": (PACKED,),
     "config.profile_one_hop": (ONE_HOP,),
     "config.profile_explicit": (EXPLICIT,),
-    "config.values_kept": (document("standards/REPO_HYGIENE.md", "2) Config-first rule"),),
     "config.preflight_contract": (NAMESPACE, STRICT),
 }
 
@@ -60,6 +59,7 @@ PERMITTED = {
         "config.extends_sound": "the loader promises an error, not the chain; the one-hop rule is about Stage-2 leaves",
         "config.length_coherent": "a note on troubleshooting names lengths that must fit; nothing has them compared",
         "config.deterministic": "no requirement says against which folder a prompt file is looked up",
+        "config.values_kept": "requirements speak of keys and ranges, not of what becomes of a value that is accepted",
         "config.parents_exist": "no requirement speaks of a leaf whose parent is not there",
         "config.shipped_load": "no requirement speaks of configs that their own loader refuses",
         "config.preflight_carries": "requirements name settings of the server, not that the launcher hands them on",
