@@ -13,6 +13,7 @@ from typing import Any
 from coordexp_audit_lib.kit.profile import IGNORE_INDEX
 
 Bounds = Sequence[tuple[int, int]]
+CALLED = ("input_ids", "position_ids", "image_grid_thw")
 
 
 class Seen:
@@ -29,6 +30,11 @@ class Seen:
     def keys(self) -> list[str]:
         """The keyword arguments that held something."""
         return sorted(k for k, v in self.kwargs.items() if v is not None)
+
+    def called(self) -> dict[str, Any]:
+        """What tells a token's position, as lists: of `CALLED` those that the model was called with."""
+        given = {name: self.kwargs.get(name) for name in CALLED}
+        return {name: value.tolist() for name, value in given.items() if value is not None}
 
     def position_rows(self) -> int:
         """Rows of `position_ids`: 4 with a text row, 3 mRoPE rows, 1 where it is [B, L], 0 where there is none."""

@@ -168,6 +168,7 @@ def pack(
         "loss": whole,
         "supervised": influence.supervised_rows(loss, seen.logits),
         "tokens": influence.by_token(seen) if by_token else [],
+        "called": seen.called(),
         "unpacked": [
             {"loss": value, "supervised": n, **_shift(one)}
             for value, n, one in zip(losses, counts, others, strict=True)

@@ -24,6 +24,7 @@ CATALOGUE = {
     "no_dilution": "P1",
     "reduced_by_key": "P1",
     "evaluation_order_free": "P1",
+    "rollout_evaluation": "P1",
     "shards_merged": "P1",
     "per_step_not_cumulative": "P1",
     "finite": "P0",

@@ -118,6 +118,9 @@ def arguments_of(config: Mapping[str, Any], world_size: int) -> dict[str, Any]:
     }
     refuse(rules.check_batch(config, world_size, CONTRACT))
     accumulation = rules.accumulation_of(config, world_size, CONTRACT)
+    lengths = CONTRACT["config.lengths"]
+    if (longest := get(config, lengths["longest"])) is not None:
+        arguments = {lengths[name].rpartition(".")[2]: longest for name in ("own", "model")} | arguments
     made = {"per_device": get(config, keys["per_device"], 1), "accumulation": accumulation}
     return {**arguments, **{keys[name].rpartition(".")[2]: value for name, value in made.items()}}
 

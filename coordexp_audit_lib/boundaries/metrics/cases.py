@@ -10,6 +10,7 @@ import msgspec
 from coordexp_audit_lib.boundaries.metrics import surfaces as s
 from coordexp_audit_lib.boundaries.metrics.predicates import reduction
 from coordexp_audit_lib.boundaries.metrics.predicates.log import Log, Row, row_of
+from coordexp_audit_lib.boundaries.metrics.predicates.rollouts import Counts
 from coordexp_audit_lib.boundaries.metrics.predicates.vocabulary import Vocabulary, vocabulary
 from coordexp_audit_lib.core.claim import Context, Ledger, Predicate
 from coordexp_audit_lib.core.errors import SurfaceUnbound
@@ -60,6 +61,22 @@ def runs() -> list[tuple[str, s.RunRequest]]:
         ("both channels, b_ratio 0.75", s.RunRequest(0.75, 17, [CAT, DOG], MIXED, PACKING_LENGTH)),
         ("Channel-B only, b_ratio 1", s.RunRequest(1.0, 17, [CAT, DOG], only, PACKING_LENGTH)),
     ]
+
+
+# What is to be counted of a text, where every reader agrees: is it no container at all, and how many records does it
+# have that are sound, and that are not.
+COUNTED = {
+    **{HIT: (0, 1, 0), BOTH: (0, 2, 0), MISS: (0, 1, 0)},
+    **{ARITY: (0, 1, 1), NAMELESS: (0, 1, 1), INVERTED: (0, 1, 1), NO_JSON: (1, 0, 0)},
+}
+
+
+def counted(texts: Sequence[str], words: Vocabulary) -> dict[str, int] | None:
+    """What a Channel-B step with these rollouts is to log, by the counter's name; None where readers may differ."""
+    if not all(text in COUNTED for text in texts):
+        return None
+    invalid, valid, dropped = (sum(COUNTED[text][i] for text in texts) for i in range(3))
+    return {words.invalid: invalid, words.valid: valid, words.dropped: dropped, words.rollouts: len(texts)}
 
 
 def schedules() -> list[tuple[str, s.RealizedRequest]]:
@@ -142,6 +159,50 @@ def uneven_keys(words: Vocabulary) -> list[tuple[str, s.ReduceRequest]]:
         "each has what the other lacks": ((GAUGE, loss, words.valid), (loss, other, words.dropped, words.generate)),
     }
     return [(name, s.ReduceRequest([[(k, values[k]) for k in keys] for keys in ranks])) for name, ranks in sets.items()]
+
+
+# Texts of an evaluation: what they say, how many boxes that are, and which of the four objects they hit.
+FOUR = [CAT, DOG, s.Box("cup", [300, 600, 500, 800]), s.Box("hat", [700, 20, 860, 180])]
+NEAR_NOTHING = ("tree", [500, 500, 520, 530])
+BEGUN = HIT[: HIT.index("cat")]
+
+
+def _trial(gt: Sequence[s.Box], said: Sequence[s.Box], strays: int = 0, words: str = "") -> tuple[s.Trial, Counts]:
+    """A sample of which `said`, ground truths of it, are found as they are, and so many boxes that overlap none by a
+    tenth; or one whose rollout is `words`, of which nothing can be read."""
+    found = [(b.desc, b.bbox) for b in said] + [NEAR_NOTHING] * strays
+    hits, predictions = (0, 0) if words else (len(said), len(found))
+    cut = int(words.startswith("{"))
+    counts = Counts(1, predictions, len(gt), hits, int(predictions > 0), int(hits > 0), cut)
+    return s.Trial(list(gt), words or text(*found)), counts
+
+
+def evaluations() -> list[tuple[str, s.EvaluateRollouts, Counts]]:
+    """Samples on one or two ranks, and what is to be counted of them all."""
+    few = [_trial(FOUR, FOUR[:2]), _trial(FOUR, FOUR[:3], 1), _trial(FOUR, [])]
+    many = [_trial([CAT], [CAT], 4), _trial([CAT], [], 3), _trial(FOUR[:2], [DOG], 2)]
+    mute = [_trial(FOUR, [], words=NO_JSON), _trial([CAT], [], words=BEGUN)]
+    made = {
+        "more ground truths than predictions": [few],
+        "more predictions than ground truths": [many],
+        "two ranks, of which one has a sample": [[*few, *many], [_trial(FOUR, FOUR)]],
+        "rollouts of which some can't be read": [[*few, mute[0]], [mute[1], _trial(FOUR, FOUR[:1])]],
+        "no prediction at all": [mute],
+        "a sample without ground truth": [[_trial([], [], 2), _trial(FOUR, FOUR[:2])]],
+        "no ground truth at all": [[_trial([], [], 2)]],
+    }
+    return [
+        (
+            name,
+            s.EvaluateRollouts([[t for t, _ in rank] for rank in ranks]),
+            _all([c for rank in ranks for _, c in rank]),
+        )
+        for name, ranks in made.items()
+    ]
+
+
+def _all(counts: Sequence[Counts]) -> Counts:
+    return sum(counts, Counts())
 
 
 # ---- questions that several claims ask ---------------------------------------------------------------------------

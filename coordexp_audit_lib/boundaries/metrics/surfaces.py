@@ -92,6 +92,27 @@ class Evaluated(msgspec.Struct, frozen=True):
     metrics: dict[str, float]
 
 
+class Trial(msgspec.Struct, frozen=True):
+    """A sample of an evaluation: its objects, and the text that generation gives for it."""
+
+    gt: list[Box]
+    text: str
+
+
+class EvaluateRollouts(msgspec.Struct, frozen=True):
+    """Evaluate rollouts on as many ranks as there are lists; each rank has its samples in batches of `batch`."""
+
+    ranks: list[list[Trial]]
+    batch: int = 2
+
+
+class EvaluatedRollouts(msgspec.Struct, frozen=True):
+    """ranks: what the evaluation returns on each, by the last part of a metric's name; a number that is not finite
+    stands as text."""
+
+    ranks: list[dict[str, float | str]]
+
+
 class Shard(msgspec.Struct, frozen=True):
     """What one rank of an evaluation left: the numbers of its rows in the input, in the order in which it wrote them,
     how many rows it says that it wrote, and its counted errors. complete: whether it came to its end."""
@@ -142,6 +163,12 @@ REDUCE = surface(
     "metrics.reduce", ReduceRequest, AccumulateResponse, "One step's metrics of every rank, reduced over the ranks."
 )
 MATCHED = surface("metrics.matched_detections", EvaluateRequest, Evaluated, "Precision and recall of matched boxes.")
+ROLLOUTS = surface(
+    "metrics.evaluate_rollouts",
+    EvaluateRollouts,
+    EvaluatedRollouts,
+    "What the trainer's own evaluation says of rollouts: counts, and the rates made of them.",
+)
 AVERAGED = surface("metrics.average_precision", EvaluateRequest, Evaluated, "Average precision of scored boxes.")
 MERGE = surface("metrics.merge_shards", MergeRequest, MergedRows, "The outputs of several ranks, merged into one.")
 REALIZED = surface(

@@ -205,7 +205,8 @@ class Pack(msgspec.Struct, frozen=True):
     mRoPE rows, 1 for [B, L], 0 for none. differences: of each segment, max |logit in the pack − logit unpacked|.
     largest_logit: the largest magnitude. influence: [S][S]; of row i and column j, max |d loss_i / d embedding| over
     segment j. tokens: [L][L] if asked for; of row i and column j, the decade (`parts.influence.decade`) of the gradient
-    of the largest logit at token i with respect to the embedding of token j.
+    of the largest logit at token i with respect to the embedding of token j. called: `input_ids`, `position_ids` and
+    `image_grid_thw` as the model got them; those that it did not get are not there.
     """
 
     members: list[int]
@@ -220,6 +221,7 @@ class Pack(msgspec.Struct, frozen=True):
     supervised: int
     unpacked: list[Loss]
     tokens: list[list[int]] = []
+    called: dict[str, Any] = {}
 
 
 class Forward(msgspec.Struct, frozen=True):

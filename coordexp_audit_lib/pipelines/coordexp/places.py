@@ -37,7 +37,14 @@ ADD_TO_LOG, FINISH_LOG = symbols.PENDING_LOG / "add", symbols.PENDING_LOG / "fin
 ROLE_OF_METRIC = symbols.COORDINATION / "resolve_stage2_ab_metric_spec"
 
 
+EVALUATE = symbols.ALIGNED_EVALUATOR / "finalize_rollout_aligned_evaluation" | symbols.ROLLOUT_TRAINER / "evaluate"
+
 PLACES: dict[str, tuple[Named, ...]] = {
+    "config.values_kept": (
+        Named(BUILD_ARGUMENTS, "max_length", about="^max_length"),
+        Named(BUILD_ARGUMENTS, "max_model_len", about="^max_model_len"),
+    ),
+    "config.extends_sound": (Named(symbols.LOAD_EXTENDED, "merged_base", about="several parents"),),
     "config.batch_divisible": (Named(BUILD_ARGUMENTS, "update", about="is accepted"),),
     "geometry.bins_k999": (Named(NORMALIZE_BOX, "math.floor(sx1)", about="converter on bbox_2d"),),
     "geometry.bins_in_range": (
@@ -56,12 +63,22 @@ PLACES: dict[str, tuple[Named, ...]] = {
     ),
     "template.prompt_is_prefix": (Named(ROLLOUT_PROMPT, "system", about="vllm"),),
     "template.no_truncation": (Named(key="template.truncation_strategy", about="is cut to"),),
-    "packing.positions_restart": (Named(symbols.JOIN_SUFFIXES, "position_ids", about="joined by the trainer"),),
+    "packing.positions_restart": (
+        Named(symbols.JOIN_SUFFIXES, "position_ids", about="joined by the trainer"),
+        Named(symbols.STAGE2_LOSS, "unsqueeze", about="^post-rollout packs, as the model gets them"),
+    ),
     "rollout.fail_together": (
         Named(symbols.ROLLOUT_REDUCE, "has_parse_inputs", about="reduced .rollout_matching"),
         Named(symbols.STAGE2_REDUCE_OF_ANY_NAME, "has_rollout_parse_inputs", about="reduced .stage2"),
     ),
+    "metrics.rollout_evaluation": (
+        Named(EVALUATE, "precision", about="^precision"),
+        Named(EVALUATE, "recall", about="^recall"),
+        Named(EVALUATE, "f1", about="^f1"),
+        Named(EVALUATE, "sums_t", about="."),
+    ),
     "metrics.reduced_by_key": (Named(symbols.REDUCE_METRICS, "merged_keys"),),
+    "supervision.softctx_gradient": (Named(symbols.STAGE2_LOSS, "exp_emb", about="embedding table gets no gradient"),),
     "supervision.suffix_taught": (Named(symbols.ENCODE_SUFFIX, "FullSuffixTargetStep", about="taught twice"),),
     "supervision.subset_sampling": (Named(symbols.CHOOSE_CANDIDATES, "protected", about="is a candidate"),),
     "packing.own_check": (

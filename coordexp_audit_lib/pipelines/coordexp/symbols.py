@@ -255,6 +255,7 @@ ROLLOUT_SEED_BASE = STAGE2_TRAINER / "_derive_rollout_seed_base"
 PREPARE_A, PREPARE_B = STAGE2_TRAINER / "_prepare_batch_inputs_a", STAGE2_TRAINER / "_prepare_batch_inputs_b"
 STAGE2_LOSS = STAGE2_TRAINER / "compute_loss"
 STAGE2_LOG, STAGE2_STEP = STAGE2_TRAINER / "log", STAGE2_TRAINER / "training_step"
+STAGE2_EVALUATE = STAGE2_TRAINER / "evaluate"
 REDUCE_PENDING = "_reduce_stage2_pending_metrics_global"
 STAGE2_REDUCE = STAGE2_TRAINER / REDUCE_PENDING
 REDUCE_METRICS = COORDINATION / "reduce_metric_payload_global"

@@ -1,7 +1,8 @@
 """A cycle or a missing parent is an error that shows the chain; in a sound chain a file's own value wins over its
-parents'.
+parents', and of several parents' values the last parent's.
 
-If a parent wins, or is skipped because its name is misspelt, the run has the base's objective under the leaf's name.
+If a parent wins, or is skipped because its name is misspelt, the run has the base's objective under the leaf's name; if
+the first of several parents wins, that of the part that was to be replaced.
 
 Example: root, middle and leaf all set `debug.leaf`; the value that loads is the leaf's."""
 
@@ -27,6 +28,7 @@ from coordexp_audit_lib.core.problem import Problem
 from coordexp_audit_lib.kit.nested import lookup, merge
 
 PRECEDENCE = {"root": "root", "middle": "middle", "leaf": "leaf"}
+LAST_WINS = {"own": "leaf", "one": "third", "two": "second", "three": "first", "above": "base"}
 
 
 @claim(
@@ -40,6 +42,7 @@ def extends_sound(ctx: Context) -> Iterator[Violation | Problem]:
     for shape in broken_chains(bench):
         yield from shape.judged(ctx, "A config with")
     yield from _precedence(ctx)
+    yield from _order(ctx)
 
 
 extends_sound.on(Followed, followed)
@@ -82,6 +85,29 @@ def _precedence(ctx: Context) -> Iterator[Problem]:
         yield Problem(message, names[0], PRECEDENCE, got, files)
 
 
+def _order(ctx: Context) -> Iterator[Problem]:
+    """A leaf of three parents, the last of which has a parent too: of what several set, the last one's stays."""
+    sets = {
+        "leaf": {"own": "leaf"},
+        "first": dict.fromkeys(("own", "one", "two", "three", "above"), "first"),
+        "second": dict.fromkeys(("own", "one", "two"), "second"),
+        "third": dict.fromkeys(("own", "one"), "third"),
+        "base": dict.fromkeys(("own", "above"), "base"),
+    }
+    parents = {"leaf": ("first", "second", "third"), "third": ("base",)}
+    files = {
+        f"configs/audit/audit_{name}.yaml": text_of({"debug": own}, [f"audit_{p}.yaml" for p in parents.get(name, ())])
+        for name, own in sets.items()
+    }
+    leaf = next(iter(files))
+    answer = ctx.ask(CHAIN, ChainRequest(leaf, files))
+    ctx.judged()
+    got = "refused" if answer.content is None else lookup(answer.content.merged, ("debug",))
+    if got != LAST_WINS:
+        message = "Of the values that several parents set, it is not the last parent's that stays."
+        yield Problem(message, leaf, LAST_WINS, got, files)
+
+
 fault(extends_sound, "missing_parent_skipped", LOAD, "a missing parent is skipped")(overlooks(r"no such file"))
 fault(extends_sound, "cycle_cut", LOAD, "the file that closes a cycle is passed over")(overlooks(r"a cycle of parents"))
 
@@ -93,3 +119,11 @@ def parents_win(request: ChainRequest, honest: Honest) -> Any:
     for file in found.files:
         merged = merge(merged, file.raw)
     return msgspec.structs.replace(found, merged=merged)
+
+
+@fault(extends_sound, "first_parent_wins", CHAIN, "of several parents the first one's value stays")
+def first_parent_wins(request: ChainRequest, honest: Honest) -> Any:
+    """The parents of every file are read from the last to the first."""
+    found = honest(request)
+    turned = {f.path: text_of(f.raw, f.extends[::-1]) for f in found.files}
+    return msgspec.structs.replace(found, merged=honest(ChainRequest(request.config, turned)).merged)

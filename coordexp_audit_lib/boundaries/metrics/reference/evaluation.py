@@ -1,4 +1,4 @@
-"""The reference's evaluation of detections, and its merge of what ranks left."""
+"""The reference's evaluation of detections and of rollouts, and its merge of what ranks left."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections import Counter
 
 from coordexp_audit_lib.boundaries.metrics import surfaces as s
 from coordexp_audit_lib.boundaries.metrics.predicates import detections
+from coordexp_audit_lib.boundaries.metrics.reference import trainer
+from coordexp_audit_lib.boundaries.metrics.reference.telemetry import Stage2Telemetry
 from coordexp_audit_lib.core.surface import Refuse, answers
 
 
@@ -16,6 +18,34 @@ def matched(request: s.EvaluateRequest) -> s.Evaluated:
     precision, recall = hits / found if found else 1.0, hits / truth if truth else 1.0
     f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
     return s.Evaluated({"precision": precision, "recall": recall, "f1": f1})
+
+
+@answers(s.ROLLOUTS)
+def rollouts(request: s.EvaluateRollouts) -> s.EvaluatedRollouts:
+    """Counts are summed over samples and ranks first, and divided once; of nothing a rate is 0."""
+    sums: Counter[str] = Counter()
+    for one in (trial for rank in request.ranks for trial in rank):
+        telemetry = Stage2Telemetry()
+        telemetry.step_began("B")
+        boxes = [found for found in trainer.parsed(telemetry, one.text) if isinstance(found, s.Box)]
+        hits = sum(any(box.bbox == gt.bbox for gt in one.gt) for box in boxes)
+        sums += Counter(
+            samples=1,
+            pred_objects=len(boxes),
+            gt_objects=len(one.gt),
+            matched=hits,
+            answered=int(bool(boxes)),
+            hit=int(bool(hits)),
+            cut=int(trainer.broken_off(one.text)),
+        )
+    found, truth, hits = sums["pred_objects"], sums["gt_objects"], sums["matched"]
+    told = {name: float(sums[name]) for name in ("pred_objects", "gt_objects", "matched")}
+    told |= {"fp": float(found - hits), "fn": float(truth - hits)}
+    shares = {"sample_valid_pred_rate": "answered", "sample_any_match_rate": "hit", "parse_truncated_rate": "cut"}
+    told |= {name: sums[of] / sums["samples"] if sums["samples"] else 0.0 for name, of in shares.items()}
+    told |= {"precision": hits / found if found else 0.0, "recall": hits / truth if truth else 0.0}
+    told["f1"] = 2 * hits / (found + truth) if found + truth else 0.0
+    return s.EvaluatedRollouts([dict(told) for _ in request.ranks])
 
 
 @answers(s.AVERAGED)

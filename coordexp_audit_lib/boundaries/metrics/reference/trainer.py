@@ -114,9 +114,9 @@ def _record_step(telemetry: Stage2Telemetry, channel: str, request: s.RunRequest
 def _record_rollout(telemetry: Stage2Telemetry, one: str, gt: list[s.Box]) -> None:
     telemetry.count(GENERATED, len(one.split()))
     telemetry.count(EXPECTED, len(gt))
-    telemetry.count(TRUNCATED, int(one.startswith("{") and not one.endswith("}")))
+    telemetry.count(TRUNCATED, int(broken_off(one)))
     boxes = []
-    for found in _parsed(telemetry, one):
+    for found in parsed(telemetry, one):
         if isinstance(found, s.Box):
             boxes.append(found)
         else:
@@ -126,7 +126,12 @@ def _record_rollout(telemetry: Stage2Telemetry, one: str, gt: list[s.Box]) -> No
     telemetry.count(MATCHED, sum(box in gt for box in boxes))
 
 
-def _parsed(telemetry: Stage2Telemetry, one: str) -> Iterator[s.Box | str]:
+def broken_off(one: str) -> bool:
+    """Whether a container began and did not end."""
+    return one.startswith("{") and not one.endswith("}")
+
+
+def parsed(telemetry: Stage2Telemetry, one: str) -> Iterator[s.Box | str]:
     """Each record as a box, or the reason why it is dropped; a text that is no CoordJSON is an invalid rollout."""
     try:
         records: list[dict[str, Any]] = json.loads(re.sub(r"<\|coord_(\d+)\|>", r"\1", one))["objects"]

@@ -19,7 +19,8 @@ class How(msgspec.Struct, frozen=True):
     """How the model is called. rows: of position_ids, 4 with the text row, 3 without, 1 for the text row by itself.
 
     restarts: text positions begin anew with each sample. bounded: `cu_seq_lens` know the samples. first_supervised:
-    each sample's first token is supervised. by_segment: the loss is the mean of the segments' means.
+    each sample's first token is supervised. by_segment: the loss is the mean of the segments' means. wide_first: the
+    row of width stands before that of height.
     """
 
     rows: int = 4
@@ -29,6 +30,7 @@ class How(msgspec.Struct, frozen=True):
     bounded: bool = True
     first_supervised: bool = False
     by_segment: bool = False
+    wide_first: bool = False
 
 
 @answers(s.FORWARD)
@@ -87,6 +89,7 @@ def _pack(small: Any, request: s.ForwardRequest, encoded: Sequence[s.Encoded], m
         supervised=supervised,
         unpacked=unpacked,
         tokens=influence.by_token(seen) if request.by_token else [],
+        called=seen.called(),
     )
 
 
@@ -98,7 +101,7 @@ def _call(batch: s.Batch, how: How) -> dict[str, Any]:
     text = torch.tensor(ints["text_position_ids"])
     if not how.restarts:
         text = torch.arange(text.shape[1])[None]
-    mrope = torch.tensor(ints["position_ids"])
+    mrope = torch.tensor(ints["position_ids"])[[0, 2, 1] if how.wide_first else [0, 1, 2]]
     rows = {4: torch.cat([text[None], mrope]), 3: mrope, 1: text}
     cu = torch.tensor(ints["cu_seq_lens_q"] if how.bounded else [0, text.shape[1]], dtype=torch.int32)
     longest = ints["max_length_q"] if how.bounded else text.shape[1]

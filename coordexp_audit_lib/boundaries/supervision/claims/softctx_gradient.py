@@ -1,5 +1,5 @@
-"""`unroll` carries gradient through every iteration; `em_detach` detaches the soft embeddings and still gives
-cross-entropy a gradient.
+"""`unroll` carries gradient through every iteration, through the logits and the embedding table of each expectation;
+`em_detach` detaches the soft embeddings and still gives cross-entropy a gradient.
 
 The two modes are two objectives. An `unroll` that detaches is the other one under its name; an `em_detach` whose first
 forward is not tracked trains no text at all, while its loss is still logged.
@@ -41,6 +41,11 @@ def softctx_gradient(ctx: Context) -> Iterator[Problem]:
                 yield Problem("no gradient flows back through the iteration", where, least, reached)
             if request.grad_mode == "em_detach" and reached:
                 yield Problem("a detached embedding carries gradient", where, 0, reached)
+        for n, rows in enumerate(answer.tables or (), 1):
+            ctx.judged()
+            if not rows:
+                message = "the embedding table gets no gradient from the expectations that are made of it"
+                yield Problem(message, f"{name}, forward {n}", "rows with a gradient", 0, severity="P1")
 
 
 _UNTRACKED = "em_detach runs all but the last forward without gradient, so that cross-entropy has none."
@@ -57,6 +62,10 @@ def _untracked(request: ChannelARequest, honest: Honest) -> Any:
 _DETACHED = each(slots_reached=lambda _: 0, slot_grad=lambda _: 0.0)
 fault(softctx_gradient, "unroll_detached", CHANNEL_A, "unroll detaches the expected embeddings.")(
     answered(passes=lambda a: [*_DETACHED(a.passes[:-1]), a.passes[-1]])
+)
+
+fault(softctx_gradient, "table_detached", CHANNEL_A, "unroll detaches the table that the expectations are made of.")(
+    answered(tables=lambda a: a.tables and [0] * len(a.tables))
 )
 
 

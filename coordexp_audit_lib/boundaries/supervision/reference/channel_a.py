@@ -67,7 +67,20 @@ def _channel_a(encoded: bytes) -> ChannelA:
     seen = [_pass(calls, passes, n, slots, base=base, embed=embed) for n in range(request.n_iter)]
     segments = [SegmentA(t, batch.prompt, 0, b) for b, t in enumerate(targets)]
     aims = [] if request.ciou_weight else _aims(passes[-1], slots)
-    return ChannelA(segments, length, seen, [b * length + p for b, p in slots], short(loss.detach()), aims)
+    tables = [_table(passes[n - 1], calls[n]["inputs_embeds"], slots, embed) for n in range(1, request.n_iter)]
+    asked = request.grad_mode == "unroll" and request.n_iter > 1 and bool(slots)
+    told = tables if asked else None
+    places = [b * length + p for b, p in slots]
+    return ChannelA(segments, length, seen, places, short(loss.detach()), tables=told, aims=aims)
+
+
+def _table(before: Any, embeds: Any, slots: Slots, embed: Any) -> int:
+    """How many rows of the embedding table what is put into the slots reaches, other than through the logits before."""
+    import torch
+
+    soft = _soft(embeds.detach(), before.detach(), slots, embed, detach=False)
+    (grad,) = torch.autograd.grad(soft.sum(), embed.weight)
+    return int((grad != 0).any(-1).sum())
 
 
 def _aims(logits: Any, slots: Slots) -> list[int]:

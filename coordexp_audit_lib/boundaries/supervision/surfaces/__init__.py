@@ -288,14 +288,17 @@ class Pass(msgspec.Struct, frozen=True):
 
 
 class ChannelA(msgspec.Struct, frozen=True):
-    """length: tokens per row. slots: the coordinate positions. aims: where SmoothL1 is the only geometry term, the bin
-    that each slot's gradient in the last forward points to, solved from it (-1: no gradient); else empty."""
+    """length: tokens per row. slots: the coordinate positions. tables: under `unroll`, of each forward from the second
+    on how many rows of the embedding table get a gradient from what was put into the slots, other than through the
+    logits before; null where it was not measured. aims: where SmoothL1 is the only geometry term, the bin that each
+    slot's gradient in the last forward points to, solved from it (-1: no gradient); else empty."""
 
     segments: list[SegmentA]
     length: int
     passes: list[Pass]
     slots: list[int]
     loss: float | None
+    tables: list[int] | None = None
     aims: list[int] = []
 
 

@@ -9,13 +9,18 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
+from coordexp_audit_lib.kit.model import settle
 from coordexp_audit_lib.kit.stand_ins import replaced
 from coordexp_audit_lib.pipelines.api import binds
 from coordexp_audit_lib.pipelines.coordexp import symbols
+from coordexp_audit_lib.pipelines.coordexp.answers.metrics import portable, ranks
+from coordexp_audit_lib.pipelines.coordexp.harness import trainer as harness
 from coordexp_audit_lib.pipelines.coordexp.harness.trainer import short
 
 SIDE = 640
+MATCHING = {**harness.MATCHING, "eval_detection": {"enabled": False}}
 KEYS = ("precision_loc_micro", "recall_loc_micro", "f1_loc_micro", "f1_loc_macro", "f1_full_micro")
 
 
@@ -48,6 +53,31 @@ def matched_detections(request, here):
             made = here.call(here.evaluate, truth, found, [], options=options)
     kept = {key.partition("_")[2]: value for key, value in made["metrics"].items()}
     return {"metrics": {key: short(kept[key], 9) for key in KEYS if key in kept}}
+
+
+@binds("metrics.evaluate_rollouts", evaluate=symbols.STAGE2_EVALUATE, trainer=symbols.STAGE2_TRAINER)
+def evaluate_rollouts(request, here):
+    """The trainer's own `evaluate` on gloo ranks. Given: the batches of a data loader, and the text of generation."""
+    trainer, world = here.trainer, harness.world(here)
+    settle()
+    return {"ranks": ranks(here, len(request["ranks"]), lambda rank: evaluated(request, rank, trainer, world))}
+
+
+def evaluated(request, rank, cls, world):
+    trials = request["ranks"][rank]
+    samples = [harness.sample(trial["gt"]) for trial in trials]
+    texts = {id(one["assistant_payload"]): trial["text"] for one, trial in zip(samples, trials, strict=True)}
+    made = harness.make_trainer(cls, world, matching=MATCHING)
+    made.args.world_size, made.args.process_index = len(request["ranks"]), rank
+    made.callback_handler, made.control = SimpleNamespace(on_evaluate=lambda *told: None), None
+    size = request["batch"]
+    made.get_eval_dataloader = lambda dataset=None: [samples[n : n + size] for n in range(0, len(samples), size)]
+    made.log = lambda told, *rest: None
+    made._rollout_many = harness.replaying(
+        lambda one: harness.generated(world, texts[id(one["assistant_payload"])], one)
+    )
+    told = made.evaluate()
+    return portable({key.rpartition("/")[2]: value for key, value in told.items() if "time/" not in key})
 
 
 @binds("metrics.average_precision", evaluate=symbols.LVIS_EVAL)

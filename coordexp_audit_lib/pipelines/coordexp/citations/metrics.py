@@ -1,6 +1,6 @@
 """Where CoordExp's specification demands what the claims of boundary 09 demand."""
 
-from coordexp_audit_lib.pipelines.coordexp.citing import audit, newest, spec, stage2
+from coordexp_audit_lib.pipelines.coordexp.citing import audit, document, newest, spec, stage2
 
 OBSERVABLE = audit("Stage-2 rollout behavior is observable for diagnosis")
 AGGREGATES = stage2("Channel-B vLLM rollouts honor repeat-aware termination settings")
@@ -16,6 +16,10 @@ CITATIONS = {
     "metrics.identity_not_averaged": (stage2("Channel-B rollout seeding is deterministic and logged"),),
     "metrics.no_dilution": (SPARSE,),
     "metrics.evaluation_order_free": (spec("detection-evaluator", "Location-first greedy matching"),),
+    "metrics.rollout_evaluation": (
+        document("training/METRICS_LOSSES.md", "Stage-2 Rollout-Matching Metrics (Eval)"),
+        document("training/METRICS_LOSSES.md", "Matching quality (rollout-level)"),
+    ),
     "metrics.shards_merged": (newest("inference-engine", "Run-level counters and summary"),),
     "metrics.reduced_by_key": (AGGREGATES,),
     "metrics.per_step_not_cumulative": (AGGREGATES,),
@@ -31,6 +35,8 @@ CHANGES = {
         "metrics.counters_are_counts": (_COUNTERS,),
         "metrics.reduced_by_key": (_COORDINATED, _COUNTERS),
         "metrics.evaluation_order_free": (),
+        # names f1 a standard metric of the evaluation, and its mAP one beside it
+        "metrics.rollout_evaluation": (newest("rollout-matching-sft", "Eval-step supports COCO mAP when enabled"),),
     }
 }
 
@@ -44,5 +50,6 @@ BEYOND = {
         "metrics.only_when_executed": (
             ("rollout/(f1|precision|recall)", "it names the metrics of time and throughput alone"),
         )
-    }
+    },
+    "2026-05": {"metrics.rollout_evaluation": ((r"^(?!f1\b)", "of the evaluation's own rates it names f1 alone"),)},
 }

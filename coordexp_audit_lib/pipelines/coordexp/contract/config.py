@@ -258,6 +258,7 @@ CONTRACT: dict[str, Any] = {
     "config.lengths": {
         "longest": "global_max_length",
         "own": "template.max_length",  # where it is set, the loader leaves it, and training goes by it
+        "model": "model.max_model_len",  # likewise
         "backend": "rollout_matching.rollout_backend",
         "limit": "rollout_matching.vllm.max_model_len",
         "budget": "rollout_matching.max_new_tokens",

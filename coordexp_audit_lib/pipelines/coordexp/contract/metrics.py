@@ -107,9 +107,18 @@ def _names(roles: tuple[tuple[str, str, str], ...], **more: tuple[str, ...]) -> 
     return {"metrics.names": {**NAMES, **more, "roles": roles, "rates": RATES, "rollout_only": ROLLOUT_ONLY}}
 
 
+# By quantity, the last part of the names under which the trainer's own evaluation tells it.
+EVALUATED = {
+    **{name: (name,) for name in ("precision", "recall", "f1")},
+    "answered": ("sample_valid_pred_rate",),
+    "hit": ("sample_any_match_rate",),
+    "cut": ("parse_truncated_rate",),
+    **{"predictions": _PRED, "ground_truths": _GT, "matches": ("matched",)},
+    **{"false_positives": _FP, "false_negatives": _FN},
+}
 # Where the tree evaluates by itself; before 2026-03 average precision was upstream's own.
 EVALUATORS = "metrics.evaluators"
-CONTRACT = {**_names(ROLES), EVALUATORS: ("matched boxes", "average precision")}
+CONTRACT = {**_names(ROLES), "metrics.evaluated": EVALUATED, EVALUATORS: ("matched boxes", "average precision")}
 CHANGES: dict[str, dict[str, Any]] = {
     "2026-02": {EVALUATORS: ("matched boxes",)},
     "2026-03-11": _names(ROLES, running=("_total_time", *RUNNING)),  # c8904f3

@@ -161,13 +161,13 @@ def blinded(prepare, calls):
         yield
 
 
-def forward_backward(made, batch, here, world, ends=False):
-    """What was seen of the trainer's own step, its loss, and the batch's segments with their rows and starts.
+@contextlib.contextmanager
+def stepping(made, batch, here, world, ends=False):
+    """The trainer's own step: what was seen of it, and its loss, of which no gradient was taken yet.
 
-    ends: whether gradients end at the logits. No line of the tree runs backward, which is left out where lines are
-    watched.
+    ends: whether gradients end at the logits.
     """
-    metas, ids = batch["_rollout_matching_meta"], batch["input_ids"]
+    ids = batch["input_ids"]
     # What collators of other stages leave in a batch, and what no model takes.
     batch.setdefault("labels", ids.clone())
     batch.setdefault("loss_scale", ids.new_ones(ids.shape).float())
@@ -176,7 +176,16 @@ def forward_backward(made, batch, here, world, ends=False):
     world.model.train()
     seen = Recorder(world.model, ends)
     with seen.watching():
-        loss = here.call(made.compute_loss, world.model, batch)
+        yield seen, here.call(made.compute_loss, world.model, batch)
+
+
+def forward_backward(made, batch, here, world, ends=False):
+    """What was seen of the trainer's own step, its loss, and the batch's segments with their rows and starts.
+
+    ends: as in `stepping`. No line of the tree runs backward, which is left out where lines are watched.
+    """
+    metas, ids = batch["_rollout_matching_meta"], batch["input_ids"]
+    with stepping(made, batch, here, world, ends) as (seen, loss):
         if loss.requires_grad and not watched():
             here.call(loss.backward)
     rows = places(metas, ids)
@@ -279,8 +288,29 @@ def channel_a_of(request, here, world):
     return {
         **{"segments": told, "length": ids.shape[1], "passes": passes, "loss": short(loss, 3)},
         "slots": [b * ids.shape[1] + p for b, p in slots],
+        "tables": tables(request, here, world, slots),
         "aims": [] if request["ciou_weight"] or watched() else aims(seen.logits[-1], slots),
     }
+
+
+def tables(request, here, world, slots):
+    """Of each forward but the first, rows of the embedding table that the slots' content reaches where gradients end at
+    the logits; None where there is nothing to ask."""
+    import torch
+
+    if request.get("grad_mode") != "unroll" or request.get("n_iter", 1) < 2 or not slots or watched():
+        return None
+    made = make_trainer(request, here, world)
+    batch = prepared_a(made, request, here, world)
+    with stepping(made, batch, here, world, ends=True) as (seen, _):
+        pass
+    weight, at = world.model.get_input_embeddings().weight, tuple(map(torch.tensor, zip(*slots, strict=True)))
+    found = []
+    for embeds in (call.get("inputs_embeds") for call in seen.calls[1:]):
+        held = embeds is not None and embeds.requires_grad
+        grad = torch.autograd.grad(embeds[at].sum(), weight, retain_graph=True, allow_unused=True)[0] if held else None
+        found.append(0 if grad is None else int((grad != 0).any(-1).sum()))
+    return found
 
 
 def aims(logits, slots):
