@@ -72,9 +72,9 @@ PLACES: dict[str, tuple[Named, ...]] = {
         Named(symbols.STAGE2_REDUCE_OF_ANY_NAME, "has_rollout_parse_inputs", about="reduced .stage2"),
     ),
     "metrics.rollout_evaluation": (
-        Named(EVALUATE, "precision", about="^precision"),
-        Named(EVALUATE, "recall", about="^recall"),
-        Named(EVALUATE, "f1", about="^f1"),
+        Named(EVALUATE, "float(precision)", about="^precision"),
+        Named(EVALUATE, "float(recall)", about="^recall"),
+        Named(EVALUATE, "float(f1)", about="^f1"),
         Named(EVALUATE, "sums_t", about="."),
     ),
     "metrics.reduced_by_key": (Named(symbols.REDUCE_METRICS, "merged_keys"),),
