@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,8 @@ def write_source(run_dir: Path, made: Mapping[str, Any], source: Path, *, printe
     shutil.copyfile(_settings(), source / "_config.yml")
     shutil.copyfile(PACKAGE / "resources" / "pages" / appendix.STYLE, source / "_static" / appendix.STYLE)
     boundaries.load(rooms=("claims", "faults", *(("figures",) if printed else ())))
+    if printed:
+        import_module("coordexp_audit_lib.report.mutants")  # the drawings of the pages that belong to no boundary
     toc: dict[str, Any] = yaml.safe_load((prose / "_toc.yml").read_text(encoding="utf-8"))
     others = _compared(run_dir / COMPARED, made, source)
     power = read_power(run_dir)
