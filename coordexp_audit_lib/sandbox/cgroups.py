@@ -16,7 +16,7 @@ NAME = "coordexp-audit-"
 MEMORY, TASKS = "memory", "pids"
 LIMITS = {MEMORY: ("memory.limit_in_bytes", "memory.max"), TASKS: ("pids.max", "pids.max")}  # of version 1 and 2
 MORE = {"memory.swappiness": "0", "memory.swap.max": "0", "memory.oom.group": "0"}
-SPARE = 64  # processes more than the supervisor's own limit, of which it says what was wrong
+SPARE = 512  # processes more than the limit at which the supervisor ends it: it is quicker to look than to start these
 
 
 def made(memory: int, tasks: int) -> list[str]:
