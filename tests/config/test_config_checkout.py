@@ -26,7 +26,7 @@ def test_no_claim_ends_in_an_error(checkout: Target, config: str) -> None:
 def test_a_variation_leaves_no_trace(checkout: Target) -> None:
     bench = Bench(Context(checkout, STAGE2))
     before = bench.loaded.digest
-    assert bench.load_with({"stage2_ab.n_softctx_iter": 3}).value.digest != before
+    assert bench.load_with({"stage2_ab.schedule.b_ratio": 0.5}).value.digest != before
     assert bench.load({}).value.digest == before
 
 

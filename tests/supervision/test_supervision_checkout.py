@@ -37,7 +37,10 @@ REMOVED_THERE = {"supervision.multiplier_scope": "5bef190", "supervision.softctx
 # What only later commits have: objects in any order, and an objective of modules.
 LATER = {
     f"supervision.{n}"
-    for n in ("candidate_targets", "candidate_loss", "subset_sampling", "objective_additive", "suffix_taught")
+    for n in (
+        *("branch_scored", "candidate_targets", "candidate_loss"),
+        *("subset_sampling", "objective_additive", "suffix_taught"),
+    )
 }
 
 
