@@ -12,6 +12,7 @@ from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.target import Target
+from tests.conftest import only_at_reference
 
 pytestmark = pytest.mark.checkout
 STAGE1, STAGE2 = "configs/stage1/ablation/geometry_first_coco80.yaml", "configs/stage2_ab/prod/ab_mixed.yaml"
@@ -52,6 +53,7 @@ def finding(checkout: Target, claim: str, config: str = STAGE2) -> Finding:
 
 
 def test_positions_restart_as_the_trainers_call_the_model(checkout: Target) -> None:
+    only_at_reference(checkout)
     found = finding(checkout, "packing.positions_restart")
     assert (found.status, found.violations, found.note) == ("held", [], "")
     assert found.checked >= 4
@@ -83,6 +85,7 @@ def test_stage_1_packs_need_the_kernel_and_stage_2_packs_do_not(checkout: Target
 
 
 def test_the_anchored_stage_1_config_is_refused_by_its_own_launcher(checkout: Target) -> None:
+    only_at_reference(checkout)
     found = finding(checkout, "packing.eval_unpacked", STAGE1)
     (violation,) = found.violations
     assert "its own launcher refuses that before training: the entrypoint cannot launch" in violation.message

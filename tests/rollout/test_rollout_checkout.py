@@ -9,6 +9,7 @@ from coordexp_audit_lib.boundaries.rollout import surfaces as s
 from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.target import Target
+from tests.conftest import only_at_reference
 
 pytestmark = pytest.mark.checkout
 boundaries.load(["rollout"])
@@ -33,6 +34,7 @@ def test_every_rank_sends_its_requests_to_the_servers_in_order(checkout: Target)
 
 
 def test_two_real_processes_reduce_metrics(checkout: Target) -> None:
+    only_at_reference(checkout)
     same = [{"loss/ce": 1.0}, {"loss/ce": 3.0}]
     ended = checkout.ask(s.TWO_RANKS, s.RanksRequest("metrics", "stage2", same)).value
     assert ended.bounded

@@ -10,6 +10,7 @@ from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.pipeline import pipeline
 from coordexp_audit_lib.core.target import Target
 from coordexp_audit_lib.kit.prompt_trace import Trace, first_difference
+from tests.conftest import only_at_reference
 
 pytestmark = pytest.mark.checkout
 PROMISED = pipeline().contract()
@@ -31,6 +32,7 @@ def test_the_expanded_vocabulary_is_the_reference_one(checkout: Target) -> None:
 
 
 def test_generation_by_the_learner_itself_starts_from_the_pinned_prompt(checkout: Target) -> None:
+    only_at_reference(checkout)
     pinned = PROMISED["template.prompt_pins"]
     for request in cases.prompt_requests(PROMISED):
         asked = surfaces.RolloutRequest("hf", request.ordering, request.field_order, request.variant)
