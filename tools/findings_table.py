@@ -56,8 +56,7 @@ def rows(made: Mapping[str, Any], shown: Mapping[str, str]) -> Iterator[str]:
             verdict = f"counted with {f['same_as']}" if f["same_as"] else verdict
             verdict = f"latent ({f['severity']})" if f["reach"] == "none" and not f["same_as"] else verdict
         configs = ", ".join(map(result.config_name, f["configs"]))
-        names = list(dict.fromkeys(c for k in f["kinds"] if k["reach"] != "none" for c in k["reached_in"]))
-        reach = ", ".join(map(result.config_name, names)) or f["reach"] or "-"
+        reach = ", ".join(map(result.config_name, result.reached_in(f))) or f["reach"] or "-"
         place = f"{spot(first['where'])} ({first['found']})" if first and first["where"] else "-"
         how = shown.get(f["invariant"], "**not confirmed**") if f["status"] == "violated" else "-"
         demand = "advice" if f["authority"] == "practice" else f["authority"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -55,8 +54,9 @@ def judge(target: Target, claim: Claim, config: str, seed: int = 0) -> Finding:
     authority = _authority(claim, cited)
     trail = Trail(ctx)
     beyond = target.beyond().get(claim.id, ())
-    finish = partial(_finished, ctx=ctx, claim=claim, beyond=beyond)
-    sheet = Sheet(claim, ctx, authority=authority, finish=lambda v: finish(trail.placed(v, claim.id)))
+    sheet = Sheet(
+        claim, ctx, authority=authority, finish=lambda v: _finished(trail.placed(v, claim.id), ctx, claim, beyond)
+    )
     sheet.run(lambda: trail.followed(claim.check(ctx)))
     made = sheet.finding(
         kind=claim.kind,
@@ -101,7 +101,7 @@ def _text(v: Violation) -> str:
     return f"{v.subject}\n{v.message}"
 
 
-def _finished(violation: Violation, ctx: Context, claim: Claim, beyond: Sequence[tuple[str, str]] = ()) -> Violation:
+def _finished(violation: Violation, ctx: Context, claim: Claim, beyond: Sequence[tuple[str, str]]) -> Violation:
     """Say whether an audited config leads there, unless the check said so, and whether it goes beyond what is cited."""
     if violation.authority is None and any(re.search(pattern, _text(violation)) for pattern, _ in beyond):
         violation = msgspec.structs.replace(violation, authority="practice")

@@ -28,6 +28,17 @@ def columns(made: Mapping[str, Any]) -> list[str | None]:
     return [c for c in made["configs"] if any(told.get(c, [True]))] or [None]
 
 
+def column_names(made: Mapping[str, Any]) -> list[str]:
+    """What the columns are called: a config's whole path where two have one name."""
+    names = [config_name(c) for c in columns(made)]
+    return [visible(c) if c and names.count(n) > 1 else n for c, n in zip(columns(made), names, strict=True)]
+
+
+def reached_in(f: Mapping[str, Any]) -> list[str]:
+    """The configs whose runs are known to reach a violation of a finding."""
+    return list(dict.fromkeys(c for k in f["kinds"] if k["reach"] != "none" for c in k["reached_in"]))
+
+
 def config_name(config: str | None) -> str:
     """A config's file name without its ending, fit for a column."""
     return visible(config.rsplit("/", 1)[-1].removesuffix(".yaml")) if config else ANY
@@ -76,9 +87,7 @@ def cell(findings: Iterable[Mapping[str, Any]], boundary: str, config: str | Non
 def matrix(made: Mapping[str, Any]) -> pd.DataFrame:
     """Boundary by config."""
     rows = [[b, *(cell(made["findings"], b, c) for c in columns(made))] for b in made["boundaries"]]
-    names = [config_name(c) for c in columns(made)]
-    told = [visible(c) if c and names.count(n) > 1 else n for c, n in zip(columns(made), names, strict=True)]
-    return table(("boundary", *told), rows)
+    return table(("boundary", *column_names(made)), rows)
 
 
 def first(made: Mapping[str, Any]) -> pd.DataFrame:

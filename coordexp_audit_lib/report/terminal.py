@@ -111,7 +111,7 @@ def _reached(f: Mapping[str, Any]) -> str:
         return "in both configs" if len(f["configs"]) == 2 else f"in {len(f['configs'])} configs"
     if f["config"]:
         return result.config_name(f["config"])
-    reached = dict.fromkeys(c for k in f["kinds"] if k["reach"] == "this config" for c in k["reached_in"])
+    reached = result.reached_in(f)
     if reached:
         return (
             f"in {' and '.join(map(result.config_name, reached))}" if len(reached) < 3 else f"in {len(reached)} configs"

@@ -9,11 +9,11 @@ from coordexp_audit_lib.boundaries.config.surfaces import LOAD, LoadRequest
 from coordexp_audit_lib.core.claim import Context, claims
 from coordexp_audit_lib.core.judge import audit, judge
 from coordexp_audit_lib.core.target import Target
+from tests.conftest import only_at_reference
 
 pytestmark = pytest.mark.checkout
 STAGE1 = "configs/stage1/ablation/geometry_first_coco80.yaml"
 STAGE2 = "configs/stage2_ab/prod/ab_mixed.yaml"
-REFERENCE_COMMIT = "b46e74f"
 
 
 @pytest.mark.parametrize("config", [STAGE2, STAGE1])
@@ -37,8 +37,7 @@ def test_prompts_come_back_as_digests(checkout: Target) -> None:
 
 
 def test_the_known_verdicts_at_the_reference_commit(checkout: Target) -> None:
-    if not checkout.info().commit.startswith(REFERENCE_COMMIT):
-        pytest.skip(f"the verdicts are those of {REFERENCE_COMMIT}")
+    only_at_reference(checkout)
     status = {i.id: judge(checkout, i, STAGE2).status for i in claims("config")}
     held = ["removed_key_rejected", "required_key", "coord_mode_mandatory", "profile_explicit"]
     held += ["parents_exist", "keys_once", "values_kept"]

@@ -8,6 +8,7 @@ from coordexp_audit_lib import boundaries
 from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.target import Target
+from tests.conftest import only_at_reference
 
 boundaries.load(["geometry"])
 pytestmark = pytest.mark.checkout
@@ -17,13 +18,11 @@ pytestmark = pytest.mark.checkout
 # contracts.py:47 (a key `messages`) skips the contract.
 VIOLATED = {"bins_k999", "bins_in_range", "box_ordered", "no_resize", "size_matches_file", "augment_identity"}
 VIOLATED |= {"record_contract"}
-COMMIT = "b46e74f"
 
 
 @pytest.mark.parametrize("claim", [i.id for i in claims("geometry")])
 def test_the_verdict_at_the_reference_commit(checkout: Target, claim: str) -> None:
-    if not checkout.info().commit.startswith(COMMIT):
-        pytest.skip(f"these verdicts are those of {COMMIT}")
+    only_at_reference(checkout)
     finding = judge(checkout, next(i for i in claims("geometry") if i.id == claim), "")
     stand_in = any(e.symbol == "image loader" and "stand-in" in str(e.value) for e in finding.evidence)
     expected = "violated" if claim.removeprefix("geometry.") in VIOLATED else "held"

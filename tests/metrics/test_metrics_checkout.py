@@ -14,10 +14,11 @@ from coordexp_audit_lib.core.claim import claims
 from coordexp_audit_lib.core.finding import Finding
 from coordexp_audit_lib.core.judge import judge
 from coordexp_audit_lib.core.target import Target
+from tests.conftest import only_at_reference
 
 boundaries.load(["metrics"])
 pytestmark = pytest.mark.checkout
-COMMIT, NEWEST = "b46e74f", "cd05f3b"
+NEWEST = "cd05f3b"
 VIOLATED = {
     "metrics.required_keys": {"stage2_ab/b_ratio_realized"},
     "metrics.only_when_executed": {"rollout/precision", "rollout/recall", "rollout/f1"},
@@ -40,8 +41,7 @@ def test_no_claim_ends_in_an_error(findings: dict[str, Finding]) -> None:
 
 
 def test_the_reference_commit_breaks_what_was_confirmed(checkout: Target, findings: dict[str, Finding]) -> None:
-    if not checkout.info().commit.startswith(COMMIT):
-        pytest.skip(f"the list is of {COMMIT}")
+    only_at_reference(checkout)
     assert {i: f.status for i, f in findings.items() if f.status != "violated"} == {
         "metrics.per_step_not_cumulative": "unbound",  # of Channel-A's own timings there are two values
         "metrics.finite": "held",

@@ -18,7 +18,7 @@ from coordexp_audit_lib.report.claims import described, faults_of
 from coordexp_audit_lib.report.latex import escape
 from coordexp_audit_lib.report.pages import facts
 from coordexp_audit_lib.report.pages.render import as_html, as_tex, raw
-from coordexp_audit_lib.report.text import breakable, spot, visible
+from coordexp_audit_lib.report.text import breakable, spot
 
 # The first page's title is the book's in LaTeX, which leaves the page itself without one.
 _CHAPTER = "\\chapter*{Result}\n\\addcontentsline{toc}{chapter}{Result}"
@@ -43,9 +43,11 @@ def page(*blocks: str) -> str:
 
 def matrix_values(made: Mapping[str, Any]) -> dict[str, Any]:
     """What the matrix shows, with its columns' names."""
-    names = [result.config_name(c) for c in result.columns(made)]
-    told = [visible(c) if c and names.count(n) > 1 else n for c, n in zip(result.columns(made), names, strict=True)]
-    return {"rows": facts.matrix(made), "columns": told, "commit": made["target"].get("commit", "")}
+    return {
+        "rows": facts.matrix(made),
+        "columns": result.column_names(made),
+        "commit": made["target"].get("commit", ""),
+    }
 
 
 def result_page(made: Mapping[str, Any], power: str, compared: Sequence[tuple[str, str]] = ()) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from coordexp_audit_lib.boundaries.supervision.claims.suffix_taught import DIVISIONS, ORDERS, THINGS
+from coordexp_audit_lib.boundaries.supervision.cases.continuation import divided
 from coordexp_audit_lib.boundaries.supervision.predicates import branch
 from coordexp_audit_lib.boundaries.supervision.surfaces.continuation import BRANCH, Branch, BranchRequest
 from coordexp_audit_lib.core.claim import Context, claim
@@ -26,16 +26,12 @@ from coordexp_audit_lib.core.finding import Violation
     severity="P0", kind="B", remedy="Find the spans in the tokens of the whole answer, by the bytes that each covers."
 )
 def branch_scored(ctx: Context) -> Iterator[Violation]:
-    for order in ORDERS:
-        for given, asked in DIVISIONS:
-            there = sorted({*given, *asked})
-            number = {k: n for n, k in enumerate(there)}
-            chosen = [THINGS[k] for k in there]
-            for candidate in asked:
-                request = BranchRequest(chosen, [number[k] for k in given], number[candidate], order)
-                case = {"given": [THINGS[k].desc for k in given], "candidate": THINGS[candidate].desc, "order": order}
-                for p in branch.scored(request, ctx.value(BRANCH, request), ctx):
-                    yield p.violation(f"{len(given)} given, {order}", case)
+    for one in divided():
+        for candidate in one.asked:
+            request = BranchRequest(one.things, one.given, candidate, one.order)
+            case = {"given": one.descs(one.given), "candidate": one.things[candidate].desc, "order": one.order}
+            for p in branch.scored(request, ctx.value(BRANCH, request), ctx):
+                yield p.violation(f"{len(one.given)} given, {one.order}", case)
 
 
 @fault(branch_scored, "moved_by_turn_end", BRANCH, "spans are counted with the tokens that end the turn")

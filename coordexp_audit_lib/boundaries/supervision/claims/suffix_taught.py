@@ -13,48 +13,25 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
+from coordexp_audit_lib.boundaries.supervision.cases.continuation import divided
 from coordexp_audit_lib.boundaries.supervision.predicates import suffix
 from coordexp_audit_lib.boundaries.supervision.predicates.roles import piece
-from coordexp_audit_lib.boundaries.supervision.surfaces import Thing
 from coordexp_audit_lib.boundaries.supervision.surfaces.continuation import SUFFIX, Suffix, SuffixRequest
 from coordexp_audit_lib.core.claim import Context, claim
 from coordexp_audit_lib.core.fault import Honest, fault
 from coordexp_audit_lib.core.finding import Violation
-from coordexp_audit_lib.kit.coordjson import Order
 from coordexp_audit_lib.kit.tokenizer import IM_END
-
-THINGS = [
-    Thing("cat", [10, 20, 300, 400]),
-    Thing("cat", [10, 25, 310, 420]),
-    Thing("traffic light", [500, 5, 540, 90]),
-    Thing('no. 1, "red"', [0, 0, 999, 999]),
-    Thing("cat", [10, 20, 300, 400]),
-]
-DIVISIONS: tuple[tuple[list[int], list[int]], ...] = (
-    ([], [0]),
-    ([], [2, 0, 1]),
-    ([0], [1, 2]),
-    ([2, 3], [0]),
-    ([3], [2, 4, 0]),
-    ([1, 0, 2], []),
-    ([0], [4]),
-)
-ORDERS: tuple[Order, ...] = ("desc_first", "geometry_first")
 
 
 @claim(
     severity="P0", kind="B", remedy="Decide by each token's last byte whether it follows, and add one step for each."
 )
 def suffix_taught(ctx: Context) -> Iterator[Violation]:
-    for order in ORDERS:
-        for given, asked in DIVISIONS:
-            there = sorted({*given, *asked})
-            number = {k: n for n, k in enumerate(there)}
-            chosen = [THINGS[k] for k in there]
-            request = SuffixRequest(chosen, [number[k] for k in given], [number[k] for k in asked], order)
-            case = {"given": [THINGS[k].desc for k in given], "asked": [THINGS[k].desc for k in asked], "order": order}
-            for p in suffix.covered(request, ctx.value(SUFFIX, request), ctx):
-                yield p.violation(f"{len(given)} given, {len(asked)} asked, {order}", case)
+    for one in divided():
+        request = SuffixRequest(one.things, one.given, one.asked, one.order)
+        case = {"given": one.descs(one.given), "asked": one.descs(one.asked), "order": one.order}
+        for p in suffix.covered(request, ctx.value(SUFFIX, request), ctx):
+            yield p.violation(f"{len(one.given)} given, {len(one.asked)} asked, {one.order}", case)
 
 
 @fault(suffix_taught, "end_not_taught", SUFFIX, "the end of the turn is not taught")

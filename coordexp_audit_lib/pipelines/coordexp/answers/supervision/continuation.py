@@ -26,16 +26,21 @@ def candidate_targets(request, here):
     return {"steps": told}
 
 
-@binds("supervision.suffix", encode=symbols.ENCODE_SUFFIX)
-def suffix(request, here):
-    """With the real template, of a text-only conversation."""
+def _encoded(request, here, **asked):
+    """What the project's function makes of an answer of which a part is given, its tokens, and where it begins."""
     made = harness.world(here)
     meta = harness.sample(request["gt"])
     meta["messages"] = [*meta["messages"], {"role": "assistant", "content": "{}"}]
-    told = {"prefix_indices": request["given"], "suffix_indices": request["asked"]}
-    branch = here.ask(here.encode, meta=meta, template=made.template, object_field_order=request["order"], **told)
-    ids, labels = (harness.whole(t.reshape(-1)) for t in (branch.branch_inputs["input_ids"], branch.labels))
-    start = harness.answer_at(labels)
+    told = {"prefix_indices": request["given"], **asked}
+    found = here.ask(here.encode, meta=meta, template=made.template, object_field_order=request["order"], **told)
+    ids, labels = (harness.whole(t.reshape(-1)) for t in (found.branch_inputs["input_ids"], found.labels))
+    return found, ids, harness.answer_at(labels)
+
+
+@binds("supervision.suffix", encode=symbols.ENCODE_SUFFIX)
+def suffix(request, here):
+    """With the real template, of a text-only conversation."""
+    found, ids, start = _encoded(request, here, suffix_indices=request["asked"])
     steps = [
         {
             "position": one.label_position - start,
@@ -44,7 +49,7 @@ def suffix(request, here):
                 "targets": [[t.token_id, t.probability] for t in one.normalized_targets],
             },
         }
-        for one in branch.steps
+        for one in found.steps
     ]
     return {"ids": ids[start:], "steps": steps}
 
@@ -52,13 +57,7 @@ def suffix(request, here):
 @binds("supervision.branch", encode=symbols.ENCODE_BRANCH)
 def branch(request, here):
     """With the real template, of a text-only conversation."""
-    made = harness.world(here)
-    meta = harness.sample(request["gt"])
-    meta["messages"] = [*meta["messages"], {"role": "assistant", "content": "{}"}]
-    told = {"prefix_indices": request["given"], "candidate_index": request["candidate"]}
-    found = here.ask(here.encode, meta=meta, template=made.template, object_field_order=request["order"], **told)
-    ids, labels = (harness.whole(t.reshape(-1)) for t in (found.branch_inputs["input_ids"], found.labels))
-    start = harness.answer_at(labels)
+    found, ids, start = _encoded(request, here, candidate_index=request["candidate"])
 
     def positions(mask):
         return [at - start for at, marked in enumerate(mask.reshape(-1).tolist()) if marked]
